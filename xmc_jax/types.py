@@ -1,0 +1,60 @@
+"""The vocabulary of axes, the padding sentinel and the containers that every room hands on.
+
+| letter | axis |
+| --- | --- |
+| `N` | instances in a set |
+| `B` | instances in a batch |
+| `D` | features (sparse columns) |
+| `H` | hidden size (dense columns) |
+| `J` | stored slots of a padded sparse row |
+| `L` | labels |
+| `C` | clusters of a level |
+| `K` | child slots of a cluster |
+| `W` | beam width |
+| `R` | results |
+| `T` | tokens |
+| `P` | copies of a label |
+
+Level 0 is the root's children; "resolution level" and "level" are the same thing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+PAD = -1
+"""Id of an unused slot, in every padded integer array."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a level scores: sparse columns [N, D] beside dense columns [N, H]; either may have no columns.
+
+    Attributes:
+        sparse: float32 CSR matrix [N, D] with sorted indices and no duplicates.
+        dense: float32 array [N, H].
+    """
+
+    sparse: sp.csr_matrix
+    dense: np.ndarray
+
+    @property
+    def n_rows(self) -> int:
+        return self.sparse.shape[0]
+
+    @property
+    def n_sparse(self) -> int:
+        return self.sparse.shape[1]
+
+    @property
+    def n_dense(self) -> int:
+        return self.dense.shape[1]
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Features:
+        return Features(self.sparse[rows], self.dense[rows])
