@@ -1,0 +1,193 @@
+"""What a prediction returns: ranked labels and scores of every document, and ways to write them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+
+from xmc_jax.errors import InputError, RunError
+from xmc_jax.types import PAD
+
+_ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Ranked labels of N documents, best first.
+
+    Attributes:
+        ids: int32 [N, R], in [0, L); PAD in unused slots, which stand at a row's end.
+        scores: float32 [N, R], finite, descending in a row; 0 in PAD slots, whatever was given.
+        label_names: name of each id (any sequence of L strings), or None.
+        n_labels: L.
+
+    Arrays of other number types, also on a device, are converted. `len`, slices, index arrays and
+    iteration go by document; one document is `Predictions` with one row.
+
+    Raises:
+        InputError: shapes differ, an id outside [0, L), a nan or infinite score.
+    """
+
+    ids: Int[np.ndarray, "N R"]
+    scores: Float[np.ndarray, "N R"]
+    label_names: Sequence[str] | None
+    n_labels: int
+
+    def __post_init__(self) -> None:
+        ids, scores = np.asarray(self.ids), np.asarray(self.scores)
+        if ids.ndim != 2 or ids.shape != scores.shape:
+            raise InputError(
+                f"ids of shape {ids.shape}, scores of {scores.shape} given, [N, R] of both needed"
+            )
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise InputError(f"ids of type {ids.dtype} given, integers needed")
+        low, high = ids.min(initial=0), ids.max(initial=PAD)
+        if low < PAD or high >= self.n_labels:
+            raise InputError(
+                f"ids from {low} to {high} given, {PAD} (none) to {self.n_labels - 1} needed"
+            )
+        if self.label_names is not None and len(self.label_names) != self.n_labels:
+            raise InputError(f"{len(self.label_names)} label names given, {self.n_labels} needed")
+        unused = ids == PAD
+        scores = scores.astype(np.float32, copy=False)
+        if unused.any() and scores[unused].any():
+            scores = np.where(unused, np.float32(0), scores)
+        if not np.isfinite(scores).all():
+            row = int(np.argwhere(~np.isfinite(scores))[0, 0])
+            raise InputError(f"a score of document {row} is nan or infinite, finite scores needed")
+        object.__setattr__(self, "ids", ids.astype(np.int32, copy=False))
+        object.__setattr__(self, "scores", scores)
+
+    @property
+    def n_rows(self) -> int:
+        return self.ids.shape[0]
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __getitem__(self, rows: int | slice | np.ndarray) -> Predictions:
+        if isinstance(rows, (int, np.integer)):
+            if not -self.n_rows <= rows < self.n_rows:
+                raise IndexError(f"document {rows} of {self.n_rows}")
+            rows = np.array([rows])
+        return Predictions(self.ids[rows], self.scores[rows], self.label_names, self.n_labels)
+
+    def names(self) -> list[list[str]]:
+        """Returns the label names of every document, best first, without unused slots."""
+        names = self.label_names
+        if names is None:
+            raise InputError(
+                "predictions without label names given, names needed: give label_names, or use .ids"
+            )
+        return [[names[i] for i in row if i != PAD] for row in self.ids.tolist()]
+
+    def to_csr(self) -> sp.csr_matrix:
+        """Returns the scores as float32 CSR [N, L]; a predicted label of score 0 is stored."""
+        used = self.ids != PAD
+        ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
+        matrix = sp.csr_matrix(
+            (self.scores[used], self.ids[used], ends), (self.n_rows, self.n_labels)
+        )
+        matrix.sort_indices()
+        return matrix
+
+    def to_jsonl(self, target: str | os.PathLike[str] | TextIO) -> None:
+        """Writes a line `{"labels": [...], "scores": [...]}` a document, best label first.
+
+        Labels are names, or ids where there are no names. Scores have the fewest digits that give
+        back the same float32.
+
+        Args:
+            target: an open text file, or a path (ending in .gz: compressed). A file at the path is
+                replaced once all lines are written, not before.
+
+        Raises:
+            InputError: a path that cannot be written to.
+            RunError: writing failed; the file that was there is untouched.
+        """
+        if isinstance(target, (str, os.PathLike)):
+            _write_file(os.fspath(target), self)
+        else:
+            _write_lines(target, self)
+
+
+def concatenate(parts: Sequence[Predictions]) -> Predictions:
+    """Joins predictions of batches, in order; rows of fewer results are padded.
+
+    Raises:
+        InputError: no part, or parts of different label sets.
+    """
+    if not parts:
+        raise InputError("no predictions given, one part or more needed")
+    first = parts[0]
+    for part in parts[1:]:
+        if part.n_labels != first.n_labels or not _same_names(part.label_names, first.label_names):
+            raise InputError("predictions of different label sets given, one label set needed")
+    width = max(part.ids.shape[1] for part in parts)
+    ids = np.full((sum(map(len, parts)), width), PAD, np.int32)
+    scores = np.zeros(ids.shape, np.float32)
+    start = 0
+    for part in parts:
+        rows, columns = slice(start, start + len(part)), slice(part.ids.shape[1])
+        ids[rows, columns], scores[rows, columns] = part.ids, part.scores
+        start += len(part)
+    return Predictions(ids, scores, first.label_names, first.n_labels)
+
+
+def _same_names(one: Sequence[str] | None, other: Sequence[str] | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one is other or list(one) == list(other)
+
+
+def _write_lines(file: TextIO, predictions: Predictions) -> None:
+    for start in range(0, len(predictions), _ROWS_AT_ONCE):
+        block = predictions[start : start + _ROWS_AT_ONCE]
+        labels: list[list[Any]]
+        if predictions.label_names is None:
+            labels = [[i for i in row if i != PAD] for row in block.ids.tolist()]
+        else:
+            labels = block.names()
+        # numpy prints a float32 with the fewest digits that tell it apart, in JSON's notation.
+        digits = block.scores.astype(str).tolist()
+        used = (block.ids != PAD).tolist()
+        lines = []
+        for row, texts, kept in zip(labels, digits, used, strict=True):
+            scores = ", ".join(text for text, keep in zip(texts, kept, strict=True) if keep)
+            names = json.dumps(row, ensure_ascii=False)
+            lines.append(f'{{"labels": {names}, "scores": [{scores}]}}\n')
+        # A lone surrogate in a name has no UTF-8, but its backslash form is JSON's escape as well.
+        file.write("".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _write_file(path: str, predictions: Predictions) -> None:
+    # A pipe or a device is written to, never replaced.
+    in_place = os.path.exists(path) and not os.path.isfile(path)
+    real = os.path.realpath(path)
+    written = path if in_place else f"{real}.{os.getpid()}.tmp"
+    opener: Any = gzip.open if path.endswith(".gz") else open
+    try:
+        file = opener(written, "wt", encoding="utf-8", newline="\n")
+    except OSError as error:
+        need = "a file in a folder that may be written to needed"
+        raise InputError(f"output {path} given ({error.strerror}), {need}") from error
+    try:
+        with file:
+            _write_lines(file, predictions)
+        if not in_place:
+            os.replace(written, real)
+    except BaseException as error:
+        if not in_place and os.path.exists(written):
+            os.remove(written)
+        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+            message = f"writing {path} failed: {error.strerror}; free space or give another path"
+            raise RunError(message) from error
+        raise
