@@ -1,0 +1,33 @@
+"""Files, folders and the hub in; texts, vectors and label matrices out. Host side only."""
+
+from xmc_jax.data.dataset import Dataset, open_dataset
+from xmc_jax.data.input import read_input
+from xmc_jax.data.jsonl import write_documents
+from xmc_jax.data.labels import (
+    labels_from_names,
+    labels_to_csr,
+    read_labels,
+    write_labels,
+)
+from xmc_jax.data.matrices import check_features, check_labels
+from xmc_jax.data.split import Split
+from xmc_jax.data.synthetic import Corpus, make_corpus, write_corpus
+from xmc_jax.data.texts import TextStore
+
+__all__ = [
+    "Corpus",
+    "Dataset",
+    "Split",
+    "TextStore",
+    "check_features",
+    "check_labels",
+    "labels_from_names",
+    "labels_to_csr",
+    "make_corpus",
+    "open_dataset",
+    "read_input",
+    "read_labels",
+    "write_corpus",
+    "write_documents",
+    "write_labels",
+]

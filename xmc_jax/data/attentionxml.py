@@ -1,0 +1,65 @@
+"""AttentionXML's format: `train_texts.txt` with a text a line, `train_labels.txt` with its labels
+between spaces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
+
+from xmc_jax.config import DataConfig
+from xmc_jax.data.lines import read_lines
+from xmc_jax.data.split import SPLITS, Document, find_file
+from xmc_jax.errors import InputError
+
+LOOKED_FOR = "train_texts.txt[.gz] + train_labels.txt[.gz]"
+
+Files = tuple[Path, Path]
+
+
+def find_splits(folder: Path) -> dict[str, Files]:
+    """Returns the files (texts, labels) of each split that the folder holds in this format.
+
+    Raises:
+        InputError: one of the two without the other.
+    """
+    splits: dict[str, Files] = {}
+    for split in SPLITS:
+        texts, labels = (
+            find_file(folder, [f"{split}_{kind}.txt", f"{split}_{kind}.txt.gz"])
+            for kind in ("texts", "labels")
+        )
+        if texts and labels:
+            splits[split] = (texts, labels)
+        elif texts or labels:
+            there, missing = (texts, "labels") if texts else (labels, "texts")
+            assert there is not None
+            raise InputError(f"{there}: stands alone; {split}_{missing}.txt is needed beside it")
+    return splits
+
+
+def read_documents(files: Files, config: DataConfig) -> Iterator[Document]:
+    """Yields the documents of a split; trailing lines that are blank in both files are not
+    documents.
+
+    Raises:
+        InputError: one file has more lines than the other.
+    """
+    text_path, label_path = files
+    n_blank = 0
+    pairs = zip_longest(read_lines(text_path), read_lines(label_path))
+    for number, (text, labels) in enumerate(pairs, 1):
+        if not (text or "").strip() and not (labels or "").strip():
+            n_blank += 1  # a document only if something follows it
+            continue
+        if text is None or labels is None:
+            short, long = (text_path, label_path) if text is None else (label_path, text_path)
+            raise InputError(
+                f"{long}:{number}: {short} ends before this line; a line for each document needed "
+                "in both"
+            )
+        for earlier in range(number - n_blank, number):
+            yield label_path, earlier, "", []
+        n_blank = 0
+        yield label_path, number, text, [name for name in re.split("[ \t]", labels) if name]

@@ -1,0 +1,119 @@
+"""PECOS's format: scipy matrices `X.trn.npz` and `Y.trn.npz` (`tst`, `val`), raw texts `X.trn.txt`
+if there."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import scipy.sparse as sp
+
+from xmc_jax.data.lines import read_lines
+from xmc_jax.data.matrices import check_features, check_labels
+from xmc_jax.data.split import find_file
+from xmc_jax.data.texts import TextStore, TextStoreBuilder
+from xmc_jax.errors import InputError
+
+LOOKED_FOR = "Y.trn.npz + X.trn.npz or X.trn.txt"
+ENDINGS = {"train": "trn", "test": "tst", "valid": "val"}
+
+Files = tuple[Path | None, Path | None, Path]
+"""Features, texts (one of the two may be missing), labels."""
+
+
+def find_splits(folder: Path) -> dict[str, Files]:
+    """Returns the files of each split that the folder holds in this format.
+
+    The published sets keep AttentionXML's TF-IDF in a folder of their own,
+    `tfidf-attnxml/X.trn.npz`; it is taken if there is no `X.trn.npz` beside the labels.
+
+    Raises:
+        InputError: X without Y or Y without X.
+    """
+    splits: dict[str, Files] = {}
+    for split, ending in ENDINGS.items():
+        labels = find_file(folder, [f"Y.{ending}.npz"])
+        features = find_file(folder, [f"X.{ending}.npz"])
+        texts = find_file(folder, [f"X.{ending}.txt", f"X.{ending}.txt.gz"])
+        if labels:
+            features = features or find_file(folder / "tfidf-attnxml", [f"X.{ending}.npz"])
+            if not (features or texts):
+                raise InputError(
+                    f"{labels}: stands alone; X.{ending}.npz or X.{ending}.txt is needed beside it"
+                )
+            splits[split] = (features, texts, labels)
+        elif features or texts:
+            raise InputError(
+                f"{features or texts}: stands alone; Y.{ending}.npz is needed beside it"
+            )
+    return splits
+
+
+def read_matrices(files: Files) -> tuple[sp.csr_matrix | None, TextStore | None, sp.csr_matrix]:
+    """Returns features [N, D] and texts (None where there is no file) and labels [N, L].
+
+    Raises:
+        InputError: a file that is no matrix of finite numbers, or files with different numbers of
+            documents.
+    """
+    feature_path, text_path, label_path = files
+    labels = check_labels(load_matrix(label_path), str(label_path))
+    features = texts = None
+    if feature_path:
+        features = check_features(load_matrix(feature_path), str(feature_path))
+        if features.shape[0] != labels.shape[0]:
+            raise InputError(
+                f"{feature_path}: {features.shape[0]} rows, but {label_path} has "
+                f"{labels.shape[0]}; "
+                "a row for each document needed in both"
+            )
+    if text_path:
+        texts = _read_texts(text_path, label_path, labels.shape[0])
+    return features, texts, labels
+
+
+def load_matrix(path: Path) -> Any:
+    """Returns the scipy matrix in an npz file; pickled objects are refused, not loaded.
+
+    Raises:
+        InputError: anything but a matrix written by `scipy.sparse.save_npz`.
+    """
+    try:
+        with open(path, "rb") as stream:  # numpy would leave a broken file open
+            return sp.load_npz(stream)
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        EOFError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        reason = str(error).strip("'\" ") or type(error).__name__
+        if "pickle" in reason:
+            reason = "it holds pickled objects, which are never loaded"
+        raise InputError(
+            f"{path}: no sparse matrix ({reason}); write it with scipy.sparse.save_npz"
+        ) from None
+
+
+def _read_texts(path: Path, label_path: Path, n_rows: int) -> TextStore:
+    """Reads a text a line; further lines must be blank."""
+    texts = TextStoreBuilder()
+    for number, line in enumerate(read_lines(path), 1):
+        if number <= n_rows:
+            texts.add(line)
+        elif line.strip():
+            raise InputError(
+                f"{path}:{number}: a text, but {label_path} has {n_rows} rows; a line for each row "
+                "needed"
+            )
+    if len(texts) < n_rows:
+        raise InputError(
+            f"{path}: {len(texts)} lines, but {label_path} has {n_rows} rows; a line for each row "
+            "needed"
+        )
+    return texts.build()

@@ -1,0 +1,181 @@
+"""The XMC repository's text format: header `N D L`, then `l1,l2 f:v f:v` a document; plain or
+gzip."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.data.lines import read_byte_lines
+from xmc_jax.data.matrices import check_features, check_labels
+from xmc_jax.data.split import SPLITS, find_file
+from xmc_jax.errors import InputError
+
+LOOKED_FOR = "train.txt[.gz]"
+
+_IDS = rb"\d{1,10}(?:,\d{1,10})*+"
+_FEATURE = rb"\d{1,10}:[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
+_LINE = re.compile(rb"(" + _IDS + rb")?+((?:[ \t]++" + _FEATURE + rb")*+)[ \t]*+")
+_HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s+(\d{1,18})\s*")
+_CHUNK = 1 << 22
+"""Bytes of lines that are turned into numbers at once."""
+
+
+def find_splits(folder: Path) -> dict[str, Path]:
+    """Returns the file of each split that the folder holds in this format."""
+    found = {split: find_file(folder, [f"{split}.txt", f"{split}.txt.gz"]) for split in SPLITS}
+    return {split: path for split, path in found.items() if path}
+
+
+def read_matrices(path: Path) -> tuple[sp.csr_matrix, None, sp.csr_matrix]:
+    """Returns features [N, D], no texts, and labels [N, L].
+
+    A line that starts with white space, or with a feature, has no labels; features need not be
+    sorted.
+
+    Raises:
+        InputError: a line or header of another form, counts that disagree, ids out of range or
+            given twice, values that are not finite; with the line.
+    """
+    lines = read_byte_lines(path)
+    n_rows, n_features, n_labels = _parse_header(next(lines, b""), path)
+    counted = _check_count(lines, n_rows, path)
+    parts = list(_parse_chunks(counted, path, n_features, n_labels))
+    ids, values, id_counts, labels, label_counts = map(np.concatenate, zip(*parts, strict=True))
+    ones = np.ones(len(labels), np.float32)
+    x = sp.csr_matrix((values, ids, _to_offsets(id_counts)), (n_rows, n_features))
+    y = sp.csr_matrix((ones, labels, _to_offsets(label_counts)), (n_rows, n_labels))
+    return (
+        check_features(x, str(path), lambda i: f"{path}:{i + 2}"),
+        None,
+        check_labels(y, str(path)),
+    )
+
+
+def _parse_header(line: bytes, path: Path) -> tuple[int, int, int]:
+    match = _HEADER.fullmatch(line)
+    if not match:
+        raise InputError(
+            f"{path}:1: {_show(line)} given, a header 'N D L' needed: numbers of documents, "
+            "features and labels"
+        )
+    n_rows, n_features, n_labels = map(int, match.groups())
+    if not n_rows:
+        raise InputError(f"{path}:1: no documents; at least one needed")
+    if not n_features or not n_labels or max(n_features, n_labels) > np.iinfo(np.int32).max:
+        raise InputError(
+            f"{path}:1: {n_features} features and {n_labels} labels; 1 to 2^31 - 1 of each needed"
+        )
+    return n_rows, n_features, n_labels
+
+
+def _check_count(lines: Iterator[bytes], n_rows: int, path: Path) -> Iterator[bytes]:
+    """Yields N lines and checks that nothing but blank lines follows."""
+    n_seen = 0
+    for line in lines:
+        n_seen += 1
+        if n_seen <= n_rows:
+            yield line
+        elif line.strip():
+            raise InputError(
+                f"{path}:{n_seen + 1}: one document more than the {n_rows} of the header; correct "
+                "it"
+            )
+    if n_seen < n_rows:
+        raise InputError(
+            f"{path}:1: the header says {n_rows} documents, the file holds {n_seen}; copy it again "
+            "or correct it"
+        )
+
+
+def _parse_chunks(
+    lines: Iterator[bytes], path: Path, n_features: int, n_labels: int
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yields feature ids, values, features a row, label ids and labels a row, for some thousand
+    lines at a time.
+
+    The pattern makes sure of a line's form; numpy turns many lines at once into numbers.
+    """
+
+    def convert() -> tuple[np.ndarray, ...]:
+        ids, values = _parse_features(tails)
+        labels = (
+            np.fromstring(b",".join(heads), np.int64, sep=",") if heads else np.empty(0, np.int64)
+        )
+        id_counts, label_counts = np.array(ids_a_row, np.int64), np.array(labels_a_row, np.int64)
+        ids = _check_range(ids, id_counts, n_features, "feature", path, first)
+        labels = _check_range(labels, label_counts, n_labels, "label", path, first)
+        return ids, values, id_counts, labels, label_counts
+
+    heads: list[bytes] = []
+    tails: list[bytes] = []
+    ids_a_row, labels_a_row = array("q"), array("q")
+    first, size = 2, 0
+    for number, line in enumerate(lines, 2):
+        match = _LINE.fullmatch(line) or _LINE.fullmatch(b" " + line)
+        if not match:
+            raise InputError(f"{path}:{number}: {_find_fault(line)}")
+        head, tail = match.groups()
+        if head:
+            heads.append(head)
+        if tail:
+            tails.append(tail)
+        labels_a_row.append(head.count(b",") + 1 if head else 0)
+        ids_a_row.append(tail.count(b":"))
+        size += len(line)
+        if size > _CHUNK:
+            yield convert()
+            heads, tails, ids_a_row, labels_a_row = [], [], array("q"), array("q")
+            first, size = number + 1, 0
+    yield convert()
+
+
+def _parse_features(tails: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the ids and float32 values of pieces that hold ` f:v f:v`."""
+    pairs = np.empty(0)
+    if tails:
+        pairs = np.fromstring(b" ".join(tails).replace(b":", b" "), np.float64, sep=" ")
+    ids, values = pairs[0::2].astype(np.int64), pairs[1::2]
+    in_range = np.abs(values) <= np.finfo(np.float32).max
+    return ids, np.where(in_range, values, np.inf).astype(np.float32)  # check_features refuses inf
+
+
+def _check_range(
+    ids: np.ndarray, counts: np.ndarray, end: int, what: str, path: Path, first: int
+) -> np.ndarray:
+    """Returns the ids as int32 if all are below `end`, else names the line; `first` is the line of
+    row 0."""
+    if len(ids) and ids.max() >= end:
+        at = int((ids >= end).argmax())
+        line = first + int(np.searchsorted(_to_offsets(counts), at, side="right")) - 1
+        raise InputError(
+            f"{path}:{line}: {what} {ids[at]} is out of range; the header says {end}, so ids are 0 "
+            f"to {end - 1}"
+        )
+    return ids.astype(np.int32)
+
+
+def _to_offsets(counts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(counts)])
+
+
+def _find_fault(line: bytes) -> str:
+    """Says which part of a line is not as it should be."""
+    for i, token in enumerate(line.split()):
+        if i or b":" in token or line[:1].isspace():
+            if not re.fullmatch(_FEATURE, token):
+                return f"{_show(token)} given, 'feature:value' with a finite value needed"
+        elif not re.fullmatch(_IDS, token):
+            return (
+                f"{_show(token)} given, label numbers with commas and no spaces between them needed"
+            )
+    return f"{_show(line)} given, 'l1,l2 f:v f:v' needed"
+
+
+def _show(piece: bytes) -> str:
+    return f"{piece.decode(errors='backslashreplace')!r:.60}"
