@@ -1,0 +1,30 @@
+"""Host side: text and the user's own vectors to features, and labels to vectors to cluster."""
+
+from xmc_jax.features.label_embedding import choose_sketch, embed_labels
+from xmc_jax.features.vectorizer import (
+    Vectorizer,
+    fit_transform,
+    fit_vectorizer,
+    load_vectorizer,
+)
+from xmc_jax.features.vectors import (
+    as_features,
+    check_width,
+    concatenate,
+    load_matrix,
+    normalize_rows,
+)
+
+__all__ = [
+    "Vectorizer",
+    "as_features",
+    "check_width",
+    "choose_sketch",
+    "concatenate",
+    "embed_labels",
+    "fit_transform",
+    "fit_vectorizer",
+    "load_matrix",
+    "load_vectorizer",
+    "normalize_rows",
+]

@@ -1,0 +1,281 @@
+"""Documents to terms (words or characters, and their n-grams), a block of documents at a time.
+
+`split_document` says in plain Python what the terms of one document are. `read_block` gives the
+same terms for thousands of documents at once: it normalises the joined text, finds the borders of
+all words with array operations on the UTF-8 bytes, and numbers the distinct terms (`slices.py`). A
+lone surrogate, which has no UTF-8 form, is read as U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from itertools import compress
+
+import numpy as np
+
+from xmc_jax.config import FeaturesConfig
+from xmc_jax.features.slices import PADDING, Slices, from_list, number_distinct
+
+_WORD = re.compile(r"\b\w\w+\b")
+_SPACES = re.compile(r"\s\s+")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SPACE = ord(" ")
+
+# Kinds of a code point in `_clean_points`.
+_KEEP, _BREAK, _DROP = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Block:
+    """The terms of some documents.
+
+    Attributes:
+        documents: int32 [n], document of each occurrence of a term, in 0..n_documents-1; not
+            sorted.
+        ids: int32 [n], number of the term in `terms`.
+        terms: the U distinct terms in UTF-8, in no particular order.
+        n_documents: documents, those without terms included.
+    """
+
+    documents: np.ndarray
+    ids: np.ndarray
+    terms: Slices
+    n_documents: int
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """Units (words or characters) in reading order; an n-gram is a run of units inside one segment.
+
+    Attributes:
+        units: the units, in one buffer; neighbours in a segment stand `gap` bytes apart.
+        segment_ends: int [n], number of the first unit beyond the segment of each unit.
+        is_start: bool [n], the unit is the first of its segment.
+        documents: int32 [n].
+    """
+
+    units: Slices
+    segment_ends: np.ndarray
+    is_start: np.ndarray
+    documents: np.ndarray
+
+
+def split_document(text: str, config: FeaturesConfig) -> list[str]:
+    """Returns the terms of one document, repeated as often as they occur."""
+    text = _normalize(text, config)
+    low, high = config.ngram_min, config.ngram_max
+    limit = config.truncate or None
+    if config.analyzer == "word":
+        words = text.split() if config.token_pattern == "whitespace" else _WORD.findall(text)
+        return _slide([words[:limit]], low, high, " ")
+    if config.analyzer == "char":
+        return _slide([_SPACES.sub(" ", text)[:limit]], low, high, "")
+    segments = [f" {word} " for word in text.split()[:limit]]
+    short = [s for s in segments if len(s) < low]
+    return short + _slide(segments, low, high, "")
+
+
+def read_block(texts: list[str], config: FeaturesConfig) -> Block:
+    """Finds the terms of all `texts`, as `split_document` would one by one."""
+    if config.analyzer == "word":
+        units, documents = _find_words(texts, config)
+        if config.ngram_max > 1:
+            grams, documents = _make_grams(_word_stream(units, documents), config)
+        else:
+            grams = units
+    else:
+        grams, documents = _make_grams(_character_stream(texts, config), config)
+    ids, first = number_distinct(grams)
+    return Block(documents, ids, grams[first].compact(), len(texts))
+
+
+def read_few(texts: list[str], config: FeaturesConfig) -> Block:
+    """Does what `read_block` does, faster where there are a few short documents only."""
+    numbers: dict[str, int] = {}
+    documents: list[int] = []
+    ids: list[int] = []
+    for row, text in enumerate(texts):
+        found = [numbers.setdefault(term, len(numbers)) for term in split_document(text, config)]
+        ids += found
+        documents += [row] * len(found)
+    terms = from_list([term.encode("utf-8") for term in numbers])
+    return Block(np.array(documents, np.int32), np.array(ids, np.int32), terms, len(texts))
+
+
+def _normalize(text: str, config: FeaturesConfig) -> str:
+    """Lower case first, then NFKD without combining marks: scikit-learn's order."""
+    if config.lowercase:
+        text = text.lower()
+    if text.isascii():
+        return text
+    if config.strip_accents:
+        text = unicodedata.normalize("NFKD", text)
+        text = "".join([c for c in text if not unicodedata.combining(c)])
+    return _SURROGATE.sub("\ufffd", text)
+
+
+def _slide(segments: list, low: int, high: int, glue: str) -> list[str]:
+    terms: list[str] = []
+    for units in segments:
+        for n in range(low, high + 1):
+            terms += [glue.join(units[i : i + n]) for i in range(len(units) - n + 1)]
+    return terms
+
+
+# Words
+
+
+def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.ndarray]:
+    """Returns every word of every document and its document, int32 [n]."""
+    is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
+    plain = list(compress(texts, is_ascii.tolist()))
+    raw = ("\n".join(plain) + "\n").encode("ascii") if plain else b""
+    raw = raw.translate(_byte_table(config, config.lowercase))
+    ends = np.cumsum(np.fromiter(map(len, plain), np.int64, len(plain)) + 1)
+    if len(plain) < len(texts):
+        other = _clean_joined(list(compress(texts, (~is_ascii).tolist())), config)
+        # What NFKD brings in ("™" to "TM") stays in upper case, as in scikit-learn.
+        newlines = np.flatnonzero(np.frombuffer(other, np.uint8) == ord("\n"))
+        ends = np.concatenate([ends, newlines + 1 + len(raw)])
+        raw += other.translate(_byte_table(config, lowercase=False))
+    rows = np.argsort(~is_ascii, kind="stable").astype(np.int32)
+    buffer = np.frombuffer(raw + b" " * PADDING, np.uint8)
+    is_word = buffer != _SPACE
+    borders = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
+    if len(buffer) and is_word[0]:
+        borders = np.concatenate([[0], borders])
+    borders = borders.astype(np.int32 if len(buffer) < 2**31 else np.int64)
+    starts, lengths = borders[0::2], borders[1::2] - borders[0::2]
+    if config.token_pattern == "unicode":
+        several = lengths > _WIDTHS[buffer[starts]]  # more than one character
+        starts, lengths = starts[several], lengths[several]
+    counts = np.diff(np.searchsorted(starts, ends), prepend=0)
+    if config.truncate:
+        rank = np.arange(len(starts)) - np.repeat(np.cumsum(counts) - counts, counts)
+        kept = rank < config.truncate
+        starts, lengths = starts[kept], lengths[kept]
+        counts = np.minimum(counts, config.truncate)
+    return Slices(buffer, starts, lengths), np.repeat(rows, counts)
+
+
+def _word_stream(words: Slices, documents: np.ndarray) -> _Stream:
+    is_start = np.diff(documents, prepend=-1) != 0
+    return _Stream(words.compact(gap=1), _ends_of(is_start), is_start, documents)
+
+
+def _byte_table(config: FeaturesConfig, lowercase: bool) -> bytes:
+    """Returns the table that puts ASCII to lower case, if wanted, and borders to a space."""
+    table = []
+    for byte in range(256):
+        c = chr(byte)
+        if byte >= 128:  # part of a character that `_clean_points` kept
+            table.append(byte)
+        elif not _is_word_character(c, config):
+            table.append(_SPACE)
+        else:
+            table.append(ord(c.lower()) if lowercase else byte)
+    return bytes(table)
+
+
+def _is_word_character(c: str, config: FeaturesConfig) -> bool:
+    if config.token_pattern == "whitespace":
+        return not c.isspace()
+    return c.isalnum() or c == "_"
+
+
+_WIDTHS = np.array([1] * 0xC0 + [2] * 0x20 + [3] * 0x10 + [4] * 0x10, np.int32)
+"""Bytes of the UTF-8 character that begins with this byte."""
+
+
+def _clean_joined(texts: list[str], config: FeaturesConfig) -> bytes:
+    """Normalises documents all at once; each ends in a newline and holds no other.
+
+    Joining changes nothing: a newline neither combines nor composes with its neighbours, has no
+    case, and is no context for the lower case of sigma.
+    """
+    joined = "\n".join(texts) + "\n"
+    if joined.count("\n") != len(texts):
+        joined = "\n".join([t.replace("\n", " ") for t in texts]) + "\n"
+    if config.lowercase:
+        joined = joined.lower()
+    if config.strip_accents:
+        joined = unicodedata.normalize("NFKD", joined)
+    points = _clean_points(_code_points(joined), config)
+    return points.tobytes().decode("utf-32-le").encode("utf-8")
+
+
+def _code_points(text: str) -> np.ndarray:
+    raw = text.encode("utf-32-le", "surrogatepass")
+    points = np.frombuffer(raw, "<u4")
+    surrogate = (points >> 11) == 0x1B
+    return np.where(surrogate, np.uint32(0xFFFD), points) if surrogate.any() else points
+
+
+def _clean_points(points: np.ndarray, config: FeaturesConfig) -> np.ndarray:
+    """Drops combining marks and puts a space for each non-ASCII character that is not of a word."""
+    seen = np.zeros(0x110000, bool)
+    seen[points] = True
+    kinds = np.zeros(0x110000, np.uint8)
+    present = np.flatnonzero(seen[128:]) + 128
+    kinds[present] = [_kind_of(chr(p), config) for p in present.tolist()]
+    kind = kinds[points]
+    points = np.where(kind == _BREAK, np.uint32(_SPACE), points)
+    return points[kind != _DROP].astype("<u4")
+
+
+def _kind_of(c: str, config: FeaturesConfig) -> int:
+    if config.strip_accents and unicodedata.combining(c):
+        return _DROP
+    return _KEEP if _is_word_character(c, config) else _BREAK
+
+
+# Characters and n-grams
+
+
+def _character_stream(texts: list[str], config: FeaturesConfig) -> _Stream:
+    """Characters of documents (`char`), or of words with a space on either side (`char_wb`)."""
+    limit = config.truncate or None
+    if config.analyzer == "char":
+        pieces = [_SPACES.sub(" ", _normalize(t, config))[:limit] for t in texts]
+        documents = np.arange(len(texts), dtype=np.int32)
+    else:
+        words = [_normalize(t, config).split()[:limit] for t in texts]
+        pieces = [f" {w} " for ws in words for w in ws]
+        documents = np.repeat(np.arange(len(texts), dtype=np.int32), [len(ws) for ws in words])
+    sizes = np.fromiter(map(len, pieces), np.int64, len(pieces))
+    buffer = np.frombuffer("".join(pieces).encode("utf-8") + b" " * PADDING, np.uint8)
+    starts = np.flatnonzero((buffer[:-PADDING] & 0xC0) != 0x80)
+    starts = starts.astype(np.int32 if len(buffer) < 2**31 else np.int64)
+    units = Slices(buffer, starts, _WIDTHS[buffer[starts]].astype(starts.dtype))
+    is_start = np.zeros(len(starts), bool)
+    is_start[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
+    return _Stream(units, _ends_of(is_start), is_start, np.repeat(documents, sizes))
+
+
+def _ends_of(is_start: np.ndarray) -> np.ndarray:
+    """Returns for each unit the number of the first unit of the next segment."""
+    starts = np.flatnonzero(is_start)
+    ends = np.append(starts, len(is_start))[1:]
+    return np.repeat(ends, ends - starts)
+
+
+def _make_grams(stream: _Stream, config: FeaturesConfig) -> tuple[Slices, np.ndarray]:
+    """Returns the n-grams of all lengths wanted, and their documents.
+
+    `char_wb` keeps a word that is shorter than the shortest n-gram, whole, as scikit-learn does.
+    """
+    units, place = stream.units, np.arange(len(stream.units))
+    room = stream.segment_ends - place
+    chosen = []
+    first_size = 1 if config.analyzer == "char_wb" else config.ngram_min
+    for n in range(first_size, config.ngram_max + 1):
+        fits = room >= n if n >= config.ngram_min else stream.is_start & (room == n)
+        begin = np.flatnonzero(fits)
+        chosen.append((begin, begin + (n - 1)))
+    begin = np.concatenate([b for b, _ in chosen])
+    last = np.concatenate([e for _, e in chosen])
+    starts = units.starts[begin]
+    lengths = units.starts[last] + units.lengths[last] - starts
+    return Slices(units.buffer, starts, lengths), stream.documents[begin]
