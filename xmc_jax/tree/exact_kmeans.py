@@ -1,0 +1,160 @@
+"""The splits of `balanced_kmeans` for sparse embeddings, by products on the host.
+
+Sparse rows of any length need neither padding nor densifying: SciPy's products stream them on all
+cores, memory stays proportional to the non-zeros, and nothing is compiled.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+import scipy.sparse as sp
+
+_PARTS = 8
+"""Column blocks of a product; fixed, so that sums do not depend on the number of threads."""
+
+
+def order_labels(
+    embeddings: sp.csr_matrix,
+    leaf_sizes: np.ndarray,
+    draws: np.ndarray,
+    *,
+    spherical: bool,
+    iterations: int,
+) -> np.ndarray:
+    """Returns the labels in leaf order, int32 [L].
+
+    Args:
+        embeddings: finite CSR [L, D].
+        leaf_sizes: int32 [C], C = 2^depth.
+        draws: uint32 [depth, 2, C], the random numbers of each depth's nodes.
+        spherical, iterations: as in `balanced_kmeans.cluster_labels`.
+    """
+    embeddings = embeddings.tocsr().astype(np.float32)  # a copy
+    embeddings.sum_duplicates()
+    valid = np.arange(leaf_sizes.max()) < leaf_sizes[:, None]
+    order = np.arange(embeddings.shape[0], dtype=np.int32)
+    with ThreadPoolExecutor(min(_PARTS, os.cpu_count() or 1)) as pool:
+        for t in range(len(draws)):
+            nodes = 1 << t
+            width = leaf_sizes.reshape(nodes, 2, -1).sum(2)  # of the left and the right child
+            used = valid.reshape(nodes, -1)
+            gram = _BlockGram(embeddings[order], used, pool)
+            right = _split_nodes(gram, used, width, draws[t, :, :nodes], spherical, iterations)
+            # Stable, so members stay sorted by label id, which is what breaks ties.
+            slots = np.argsort(~used * 2 + right, axis=1, kind="stable")
+            label = np.full(used.shape, -1, np.int32)
+            label[used] = order
+            order = np.take_along_axis(label, slots, axis=1)
+            order = order[order >= 0]
+    return order
+
+
+def _split_nodes(
+    gram: _BlockGram,
+    used: np.ndarray,
+    width: np.ndarray,
+    draws: np.ndarray,
+    spherical: bool,
+    iterations: int,
+) -> np.ndarray:
+    """Returns the right half of each node, bool [nodes, slots].
+
+    `width` holds the sizes of both halves [nodes, 2], `draws` random numbers uint32 [2, nodes].
+    """
+    right = _cut_in_half(gram.apply(_pick_pairs(draws, used, width.sum(1))), used, width[:, 0])
+    q = gram.apply(used)
+    moving = np.ones(len(used), bool)
+    for _ in range(1, iterations):
+        p = gram.apply(right)
+        rest = q - p
+        if spherical:
+            square = np.stack([(p * right).sum(1), (rest * ~right).sum(1)], axis=1)
+            scale = np.where(square > 0, 1 / np.sqrt(np.where(square > 0, square, 1)), 0)
+        else:
+            scale = 1 / np.maximum(width[:, ::-1], 1)
+        scale = scale.astype(np.float32)
+        new = _cut_in_half(p * scale[:, :1] - rest * scale[:, 1:], used, width[:, 0])
+        moved = (new != right) & moving[:, None]
+        right = right ^ moved
+        moving = moved.any(axis=1)
+        if not moving.any():
+            break
+        gram.keep(moving)
+    return right
+
+
+def _pick_pairs(draws: np.ndarray, used: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Returns e_r − e_l float32 [nodes, slots] of two members of each node (zero for one)."""
+    size = np.maximum(size, 1)
+    right = draws[0] % size
+    left = (right + 1 + draws[1] % np.maximum(size - 1, 1)) % size
+    at = np.cumsum(used, axis=1) - 1
+    pair = (at == right[:, None]).astype(np.float32) - (at == left[:, None])
+    return pair * used
+
+
+def _cut_in_half(score: np.ndarray, used: np.ndarray, size_left: np.ndarray) -> np.ndarray:
+    """Returns the right half of every node [nodes, slots]: the larger scores, ties by slot."""
+    score = np.where(used, score, np.inf)
+    last = np.maximum(size_left - 1, 0)
+    ranked = np.partition(score, np.unique(last), axis=1)
+    cut = np.take_along_axis(ranked, last[:, None], axis=1)
+    below = score < cut
+    tie = (score == cut) & used
+    spare = size_left - below.sum(1)
+    left = below | (tie & (np.cumsum(tie, axis=1) <= spare[:, None]))
+    return used & ~left
+
+
+class _BlockGram:
+    """Products with the block-diagonal Gram matrix Z Zᵀ of the nodes of one depth.
+
+    The columns of a node are its own: (column, node) pairs are renumbered in the order in which
+    a CSC matrix of the slots stores them. A pair with one non-zero only touches the diagonal.
+    """
+
+    def __init__(self, rows: sp.csr_matrix, used: np.ndarray, pool: ThreadPoolExecutor) -> None:
+        columns = rows.tocsc()  # its rows come in leaf order, so those of a node stand together
+        index = np.flatnonzero(used).astype(np.int32)[columns.indices]
+        node = index // np.int32(used.shape[1])
+        first = np.ones(len(node), bool)
+        np.not_equal(node[1:], node[:-1], out=first[1:])
+        first[columns.indptr[:-1][np.diff(columns.indptr) > 0]] = True
+        begin = np.append(np.flatnonzero(first), len(node))
+        length = np.diff(begin)
+        lone = begin[:-1][length == 1]
+        diagonal = np.bincount(index[lone], weights=columns.data[lone] ** 2, minlength=used.size)
+        shared = np.ones(len(node), bool)
+        shared[lone] = False
+        data, index = columns.data[shared], index[shared]
+        indptr = np.concatenate([[0], np.cumsum(length[length > 1])])
+        cuts = np.searchsorted(indptr, np.linspace(0, len(data), _PARTS + 1))
+        self.diagonal = diagonal.astype(np.float32)
+        self.parts = []
+        self.nodes = []
+        for a, b in pairwise(cuts):
+            inside = slice(indptr[a], indptr[b])
+            part = (data[inside], index[inside], indptr[a : b + 1] - indptr[a])
+            self.parts.append(sp.csr_matrix(part, shape=(b - a, used.size)))
+            self.nodes.append(index[indptr[a:b]] // np.int32(used.shape[1]))
+        self.shape = used.shape
+        self.pool = pool
+
+    def keep(self, moving: np.ndarray) -> None:
+        """Lets products be wrong for nodes outside `moving` [nodes], where that halves the work."""
+        kept = [moving[nodes] for nodes in self.nodes]
+        if 2 * sum(map(np.count_nonzero, kept)) < sum(map(len, kept)):
+            self.parts = list(self.pool.map(lambda A, k: A[np.flatnonzero(k)], self.parts, kept))
+            self.nodes = [nodes[k] for nodes, k in zip(self.nodes, kept, strict=True)]
+
+    def apply(self, w: np.ndarray) -> np.ndarray:
+        """Returns Z Zᵀ w float32 [nodes, slots] for w [nodes, slots]."""
+        w = w.reshape(-1).astype(np.float32)
+        out = self.diagonal * w
+        for product in self.pool.map(lambda A: A.T @ (A @ w), self.parts):
+            out += product
+        return out.reshape(self.shape)
