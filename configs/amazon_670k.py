@@ -1,0 +1,26 @@
+r"""Amazon-670K: a product's text -> products bought with it.
+
+490,449 / 153,025 documents, 135,909 features, 670,091 labels. Files: archive.org, pecos-dataset,
+xmc-base/amazon-670k.tar.gz (AttentionXML's TF-IDF); unpacked, the folder is read as it is.
+
+Command:   xmc train --data data/amazon-670k --workdir runs/amazon_670k \
+               --config configs/amazon_670k.py
+           xmc evaluate --workdir runs/amazon_670k --data data/amazon-670k
+Hardware:  not run here
+Time:      not run here
+Expected:  not run here. Published: XR-Linear in the table of Zhang et al. 2021 (XR-Transformer,
+           NeurIPS): P@1/3/5 43.38 / 38.40 / 34.77.
+
+Settings: XR-Linear of Yu et al. 2022 (PECOS, JMLR): branching 32, leaves of 100 labels, beam 10,
+threshold 0.1, C = 1.
+"""
+
+from xmc_jax.config import LinearConfig, RankerConfig, SearchConfig, TreeConfig
+
+
+def get_config() -> LinearConfig:
+    return LinearConfig(
+        tree=TreeConfig(branching=32, max_leaf_size=100),
+        ranker=RankerConfig(cost_positive=1.0, cost_negative=1.0, threshold=0.1, negatives="tfn"),
+        search=SearchConfig(beam=10),
+    )

@@ -1,0 +1,26 @@
+r"""Finna: a library record -> subject headings of the YSO ontology.
+
+519,317 / 130,277 documents, 25,129 labels, 2.4 a document, 14 tokens a document. Source:
+NatLibFi's Annif-corpora, subjects/yso-finna-en (CC0 records, CC BY 4.0 vocabulary); test =
+sha1(case-folded text without punctuation) mod 100 < 20.
+
+Command:   xmc train --data data/yso_finna_en --workdir runs/yso_finna_en \
+               --config configs/yso_finna_en.py
+           xmc evaluate --workdir runs/yso_finna_en --data data/yso_finna_en
+Hardware:  not run here
+Time:      not run here
+Expected:  not run here. libpecos 1.2.8, XR-Linear with its default settings (those below), on
+           TF-IDF of scikit-learn (sublinear_tf, min_df=2, strip_accents): P@1/3/5 35.01 / 21.30 /
+           15.52, R@10 45.77, PSP@1/3/5 29.56 / 31.79 / 34.24 (A=0.55, B=1.5).
+"""
+
+from xmc_jax.config import FeaturesConfig, LinearConfig, RankerConfig, SearchConfig, TreeConfig
+
+
+def get_config() -> LinearConfig:
+    return LinearConfig(
+        features=FeaturesConfig(sublinear_tf=True, min_count=2, strip_accents=True),
+        tree=TreeConfig(branching=16, max_leaf_size=100),
+        ranker=RankerConfig(threshold=0.1),
+        search=SearchConfig(beam=10),
+    )

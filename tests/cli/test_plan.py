@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from xmc_jax.cli.main import main
+from xmc_jax.cli.plan import Counts, count_data, format_count, make_plan, shape_tree
+from xmc_jax.config import LinearConfig, RankerConfig, TreeConfig
+from xmc_jax.data import write_corpus
+from xmc_jax.tree import build_tree
+
+
+@pytest.mark.parametrize("n_labels", [1, 7, 8, 65, 300])
+@pytest.mark.parametrize(
+    "config",
+    [
+        TreeConfig(branching=4, max_leaf_size=8),
+        TreeConfig(branching=3, max_leaf_size=2, min_clusters=5),
+        TreeConfig(branching=2, max_leaf_size=1, min_clusters=1),
+        TreeConfig(kind="flat"),
+    ],
+)
+def test_the_shape_is_that_of_the_tree_built(n_labels, config):
+    embeddings = np.random.default_rng(0).normal(size=(n_labels, 5))
+    assert shape_tree(n_labels, config) == build_tree(embeddings, config).level_sizes
+
+
+def test_published_shapes():
+    assert shape_tree(19_664, TreeConfig()) == (16, 256, 19_664)
+    assert shape_tree(36_957, TreeConfig()) == (2, 32, 512, 36_957)
+    assert shape_tree(234_767, TreeConfig()) == (16, 256, 4096, 234_767)
+
+
+def test_formulas():
+    counts = Counts(
+        n_documents=1000, n_features=50, nnz_features=8000, n_labels=40, nnz_labels=2000
+    )
+    config = LinearConfig(
+        tree=TreeConfig(branching=4, max_leaf_size=10), ranker=RankerConfig(threshold=0.0)
+    )
+    plan = make_plan(counts, config)
+    assert plan.level_sizes == (4, 40)
+    assert [stage.name for stage in plan.stages] == [
+        "features", "label embedding", "tree", "level 0", "level 1",
+    ]  # fmt: skip
+    # level 0: one parent, every document, 8 features a document, 4 children; below: two labels each
+    assert plan.stages[3].work == 1000 * 8 * 4
+    assert plan.stages[4].work == 1000 * 2 * 8 * (40 // 4)
+    assert plan.model_bytes == 8 * (4 * 50 + 40 * 50)
+    held = 8 * (8000 + 2000) + 16 * 1001
+    assert plan.stages[3].memory == held + 1000 * (8 * 8 + 16) + 8 * 4 * 50
+    assert plan.peak.memory == max(stage.memory for stage in plan.stages)
+
+
+def test_settings_move_the_plan():
+    counts = Counts(10_000, 5000, 100_000, 2000, 30_000)
+    few = make_plan(counts, LinearConfig(ranker=RankerConfig(max_nonzeros=5)))
+    all_weights = make_plan(counts, LinearConfig(ranker=RankerConfig(threshold=0.0)))
+    some = make_plan(counts, LinearConfig())
+    assert few.model_bytes < some.model_bytes < all_weights.model_bytes
+    more = make_plan(counts, LinearConfig(ranker=RankerConfig(negatives="tfn+man")))
+    assert more.stages[-1].work > some.stages[-1].work
+
+
+def test_counts_of_texts_are_exact_when_there_are_few(tmp_path):
+    corpus = write_corpus(tmp_path, n_train=50, n_test=0, n_labels=10)
+    counts = count_data(str(tmp_path), LinearConfig())
+    assert (counts.n_documents, counts.n_labels) == (50, 10)
+    assert counts.nnz_labels == sum(map(len, corpus.train_labels))
+    assert counts.text_bytes == sum(map(len, corpus.train_texts))
+    assert 0 < counts.nnz_features <= 50 * counts.n_features
+
+
+def test_many_texts_are_estimated(tmp_path, monkeypatch):
+    write_corpus(tmp_path, n_train=2000, n_test=0, n_labels=20)
+    exact = count_data(str(tmp_path), LinearConfig())
+    monkeypatch.setattr("xmc_jax.cli.plan.SAMPLE", 500)
+    about = count_data(str(tmp_path), LinearConfig())
+    assert about.n_features == pytest.approx(exact.n_features, rel=0.3)
+    assert about.nnz_features == pytest.approx(exact.nnz_features, rel=0.1)
+
+
+def test_command(tmp_path, capsys):
+    write_corpus(tmp_path, n_train=50, n_test=0, n_labels=30)
+    command = ["plan", "--data", str(tmp_path), "--max_leaf_size", "5"]
+    assert main(command) == 0
+    table = capsys.readouterr()
+    assert "8 - 30" in table.out and "level 1" in table.out and "peak" in table.out
+    assert table.err == ""
+    assert main([*command, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["level_sizes"] == [8, 30]
+    assert content["peak_bytes"] == max(stage["memory"] for stage in content["stages"])
+    assert main([*command, "--branching", "4"]) == 0
+    assert "2 - 8 - 30" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(999, "999 "), (1234, "1.23 k"), (5.6e9, "5.6 G"), (0, "0 ")]
+)
+def test_format_count(number, text):
+    assert format_count(number) == text

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import io
+import sys
+
+import pytest
+
+from xmc_jax.cli.progress import BarProgress, LineProgress, format_time, open_progress
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_lines_come_every_ten_seconds_and_at_the_end():
+    clock, lines = Clock(), []
+    progress = LineProgress(lines.append, clock)
+    progress.start("level 1", 100)
+    clock.now = 4
+    progress.advance(10)
+    assert lines == []
+    clock.now = 20
+    progress.advance(10)
+    assert lines == ["level 1: 20 %, 1:20 left"]
+    clock.now = 21
+    progress.advance(80)
+    progress.finish("12 weights")
+    assert lines[1:] == ["level 1: done in 21.0 s, 12 weights"]
+
+
+def test_a_stage_of_unknown_length_counts():
+    clock, lines = Clock(), []
+    progress = LineProgress(lines.append, clock)
+    progress.start("data", 0)
+    clock.now = 12
+    progress.advance(1234)
+    progress.start("tree", 5)
+    progress.finish("")
+    assert lines == ["data: 1,234 done, 12.0 s", "tree: done in 0.0 s"]
+
+
+def test_bars_leave_the_same_lines():
+    stream = io.StringIO()
+    with BarProgress(stream) as progress:
+        progress.start("level [0]", 3)
+        progress.advance(3)
+        progress.finish("fine")
+        progress.start("other", 0)
+        progress.advance(1)
+    assert "level [0]: done in 0.0 s, fine\n" in stream.getvalue()
+
+
+def test_a_terminal_gets_bars_and_a_file_gets_lines(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    with open_progress() as progress:
+        assert isinstance(progress, BarProgress)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with open_progress() as progress:
+        assert isinstance(progress, LineProgress)
+        progress.start("data", 0)
+        progress.finish("")
+    assert sys.stderr.getvalue() == "data: done in 0.0 s\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.24, "4.2 s"), (187.2, "3:07"), (7387, "2:03:07"), (59.99, "60.0 s")]
+)
+def test_format_time(seconds, text):
+    assert format_time(seconds) == text

@@ -1,0 +1,115 @@
+"""`xmc evaluate`: a table of metrics on standard error, one JSON object on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run
+from xmc_jax.cli.predict import BATCH, reads_text
+from xmc_jax.cli.progress import open_progress
+from xmc_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from xmc_jax.data import Split
+    from xmc_jax.estimator import XRLinear
+    from xmc_jax.types import Progress
+
+SECTIONS = ("data", "search.beam")
+METRICS = ("P", "nDCG", "PSP", "recall")
+"""Those of the JSON object; the table has more."""
+
+
+def parse(argv: list[str]) -> Arguments:
+    parser = Parser("evaluate", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser.add_argument(
+        "--workdir", required=True, type=existing_run, metavar="W", help="the folder of a run"
+    )
+    parser.add_argument("--data", required=True, metavar="D", help="as for xmc train")
+    parser.add_argument("--split", default="test", metavar="NAME", help="test (default), ...")
+    return parser.parse(argv)
+
+
+def run(arguments: Arguments) -> None:
+    from xmc_jax.evaluate import format_table
+
+    named = arguments.named
+    from xmc_jax.estimator import load
+
+    model = load(named.workdir)
+    config = apply_overrides(model.config, arguments.overrides, SECTIONS)
+    split = read_split(model, named.data, named.split, config.data)
+    with open_progress() as progress:
+        report, n_short = score(model, split, named.data, config.search.beam, progress)
+    print(format_table(report), file=sys.stderr)
+    if n_short:
+        print(
+            f"beam {config.search.beam} finds fewer than 100 labels for {n_short:,} documents, "
+            "which lowers recall@100; --beam sets a wider one",
+            file=sys.stderr,
+        )
+    print(to_json(report))
+
+
+def read_split(model: XRLinear, spec: str, name: str, config: Any) -> Split:
+    """Reads a split with the label columns of a model.
+
+    Raises:
+        InputError: as `load_split`; the model knows none of the labels; vectors for a model of
+            texts or texts for one of vectors.
+    """
+    from xmc_jax.data import open_dataset
+
+    names = model.label_names
+    assert model.label_counts is not None
+    if names is None:
+        names = [str(i) for i in range(len(model.label_counts))]
+    split = open_dataset(spec, config).load_split(name, names)
+    if not split.labels.nnz:
+        what = "all of them unknown to the model" if split.n_unknown_labels else "none there"
+        raise InputError(
+            f"{spec}, split '{name}': {split.n_unknown_labels:,} labels, {what}; a data set of the "
+            "labels that the model was trained on needed"
+        )
+    if reads_text(model) and split.texts is None:
+        raise InputError(f"{spec}: holds vectors, but the model was trained on texts; give texts")
+    if not reads_text(model) and split.features is None:
+        raise InputError(f"{spec}: holds texts, but the model was trained on vectors; give vectors")
+    return split
+
+
+def score(
+    model: XRLinear, split: Split, spec: str, beam: int, progress: Progress
+) -> tuple[dict[str, Any], int]:
+    """Returns the report on a split, and how many documents got fewer than 100 of the labels."""
+    from xmc_jax.evaluate import RECALL_CUTS, Accumulator
+    from xmc_jax.metrics import propensity_constants
+    from xmc_jax.types import PAD
+
+    assert model.label_counts is not None
+    a, b = propensity_constants(Path(spec.rstrip("/")).name)
+    total = Accumulator(train_counts=model.label_counts, n_train=model.n_train, a=a, b=b)
+    n_labels, n_short = split.labels.shape[1], 0
+    width = min(max(RECALL_CUTS), n_labels)
+    progress.start("evaluation", len(split))
+    for start in range(0, len(split), BATCH):
+        rows = slice(start, start + BATCH)
+        source: Any = split.texts if reads_text(model) else split.features
+        predictions = model.predict(source[rows], width, beam=beam)
+        total.add(predictions, split.labels[rows])
+        n_found = (predictions.ids != PAD).sum(axis=1)
+        n_short += int((n_found < width).sum())
+        progress.advance(len(predictions))
+    progress.finish("")
+    report = total.report()
+    if split.n_unknown_labels:
+        report["unknown_labels"] = split.n_unknown_labels
+    return report, n_short
+
+
+def to_json(report: dict[str, Any]) -> str:
+    """Returns the metrics, `n` and the propensity constants of a report as one line of JSON."""
+    kept = {k: v for k, v in report.items() if k.partition("@")[0] in METRICS}
+    return json.dumps(kept | {"n": report["n"], "propensity": report["propensity"]})

@@ -1,0 +1,131 @@
+"""`xmc predict`: a JSON line of ranked labels for each document of a file or of standard input."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run, whole_number
+from xmc_jax.cli.progress import open_progress
+from xmc_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from xmc_jax.estimator import XRLinear
+
+SECTIONS = ("data.text_column", "search.beam")
+"""What may still be chosen when a model is used."""
+BATCH = 4096
+"""Documents that are in memory at once."""
+MATRIX_ENDINGS = (".npz", ".npy")
+
+
+def parse(argv: list[str]) -> Arguments:
+    parser = Parser("predict", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser.add_argument(
+        "--workdir", required=True, type=existing_run, metavar="W", help="the folder of a run"
+    )
+    parser.add_argument(
+        "--input",
+        required=True,
+        metavar="F",
+        help=".txt (a document a line), .jsonl[.gz] (its text is read), '-' for standard input, or "
+        ".npz / .npy for a model that was trained on vectors",
+    )
+    parser.add_argument(
+        "--output", required=True, metavar="O.jsonl", help="a file, or '-' for standard output"
+    )
+    parser.add_argument(
+        "--top-k",
+        type=whole_number(1),
+        default=10,
+        metavar="N",
+        help="labels a document at most (10)",
+    )
+    return parser.parse(argv)
+
+
+def run(arguments: Arguments) -> None:
+    named = arguments.named
+    check_output(named.output, named.input)
+    from xmc_jax.estimator import load
+
+    model = load(named.workdir)
+    config = apply_overrides(model.config, arguments.overrides, SECTIONS)
+    batches = read_batches(model, named.input, config.data)
+    with open_progress() as progress, open_output(named.output) as stream:
+        progress.start("documents", 0)
+        n = 0
+        for batch in batches:
+            predictions = model.predict(batch, named.top_k, beam=config.search.beam)
+            predictions.to_jsonl(stream)
+            stream.flush()
+            n += len(predictions)
+            progress.advance(len(predictions))
+        progress.finish(f"{n:,} labelled")
+
+
+def check_output(output: str, source: str) -> None:
+    """Raises an InputError if the output cannot be a file, before any work is done."""
+    if output == "-":
+        return
+    path = Path(output)
+    if path.is_dir():
+        raise InputError(f"option '--output {output}': is a folder; a file or '-' needed")
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"option '--output {output}': no folder {path.parent}; make it first")
+    if source != "-" and path.exists() and os.path.exists(source) and path.samefile(source):
+        raise InputError(f"option '--output {output}': is the input; name another file")
+
+
+def read_batches(model: XRLinear, source: str, config: Any) -> Iterator[Any]:
+    """Yields what `predict` takes, some documents at a time: texts, or rows of a matrix of vectors.
+
+    Raises:
+        InputError: no such file, or of a kind that the model or the program cannot read.
+    """
+    is_matrix = source.endswith(MATRIX_ENDINGS)
+    if is_matrix and reads_text(model):
+        raise InputError(f"{source}: holds vectors, but the model was trained on texts; give texts")
+    if not is_matrix and not reads_text(model):
+        needed = " or ".join(MATRIX_ENDINGS)
+        raise InputError(f"{source}: holds texts, but the model was trained on vectors; {needed}")
+    if not is_matrix:
+        from xmc_jax.data import read_input
+
+        return read_input(source, BATCH, config)
+    from xmc_jax.features import load_matrix
+
+    matrix = load_matrix(source)
+    return (matrix[i : i + BATCH] for i in range(0, matrix.shape[0], BATCH))
+
+
+def reads_text(model: XRLinear) -> bool:
+    """Tells whether a model was trained on texts; else it was on feature vectors."""
+    return model.vectorizer is not None
+
+
+@contextlib.contextmanager
+def open_output(output: str) -> Iterator[TextIO]:
+    """Opens standard output, or a file that appears under its name once everything is written."""
+    if output == "-":
+        text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="\n")
+        try:
+            yield text
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                text.detach()
+        return
+    from xmc_jax.data.lines import replace_file
+
+    with replace_file(output) as stream:
+        text = io.TextIOWrapper(stream, "utf-8", newline="\n")
+        try:
+            yield text
+            text.flush()
+        finally:
+            text.detach()

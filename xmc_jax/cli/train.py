@@ -1,0 +1,140 @@
+"""`xmc train`: trains a model into a folder, or goes on with the unfinished run that it holds."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmc_jax.cli.options import Arguments, Parser
+from xmc_jax.cli.plan import format_bytes
+from xmc_jax.cli.progress import format_time, open_progress
+from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
+from xmc_jax.config import LinearConfig, TreeConfig, diff, to_dict
+from xmc_jax.errors import InputError
+
+if TYPE_CHECKING:
+    from xmc_jax.data import Split
+    from xmc_jax.estimator import XRLinear
+    from xmc_jax.tree import LabelTree
+    from xmc_jax.types import Progress
+
+RESUMES = True
+
+
+def parse(argv: list[str]) -> Arguments:
+    parser = Parser("train", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="D",
+        help="a folder (JSON lines, XMC repository, AttentionXML, PECOS, CSV/TSV), hf:NAME, or "
+        "bundled:wordnet",
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="W", help="folder of the run; resumed if one is there"
+    )
+    parser.add_argument(
+        "--tree",
+        metavar="FILE",
+        help="a tree of your own: .json (nested clusters or a parent map) or .npz (labels x "
+        "clusters)",
+    )
+    add_config_options(parser)
+    return parser.parse(argv)
+
+
+def run(arguments: Arguments) -> None:
+    named = arguments.named
+    config = build_config(arguments)
+    began = time.monotonic()
+    with open_progress() as progress:
+        model = train_run(named.data, named.workdir, config, progress, named.tree)
+    took = format_time(time.monotonic() - began)
+    print(f"{summarize(model)}; done in {took}", file=sys.stderr)
+    print(f"next: xmc evaluate --workdir {named.workdir} --data {named.data}", file=sys.stderr)
+
+
+def train_run(
+    data: str, workdir: str, config: LinearConfig, progress: Progress, tree_file: str | None = None
+) -> XRLinear:
+    """Trains on a data set into a folder, resumes the run there, or loads it if it is complete.
+
+    Raises:
+        InputError: bad data, tree or settings; the folder holds another run or other files.
+    """
+    from xmc_jax.data import open_dataset
+
+    check_folder(Path(workdir), config)
+    progress.start("data", 0)
+    split = open_dataset(data, config.data).load_split("train")
+    tree = None if tree_file is None else read_tree(tree_file, split, config.tree)
+    from xmc_jax.estimator import XRLinear
+
+    x = split.texts if split.features is None else split.features
+    progress.finish(f"{len(split):,} documents, {split.labels.shape[1]:,} labels")
+    names = split.vocabulary
+    try:
+        return XRLinear(config).fit(
+            x, split.labels, label_names=names, tree=tree, workdir=workdir, progress=progress
+        )
+    finally:
+        record_source(Path(workdir), data, tree_file)
+
+
+def check_folder(workdir: Path, config: LinearConfig) -> None:
+    """Raises an InputError if the folder cannot take this run, before any data is read."""
+    if workdir.exists() and not workdir.is_dir():
+        raise InputError(f"option '--workdir {workdir}': is a file; a folder for the run needed")
+    if not workdir.is_dir():
+        return
+    file = workdir / "config.json"
+    if file.is_file():
+        from xmc_jax.checkpoint import read_json
+
+        header = read_json(file)
+        known = header.get("config") if isinstance(header, dict) else None
+        changed = diff(known, to_dict(config)) if isinstance(known, dict) else []
+        if changed:
+            raise InputError(
+                f"option '--workdir {workdir}': holds a run with other settings "
+                f"({'; '.join(changed)}); give another folder or the same settings"
+            )
+    elif any(not path.name.startswith(".") for path in workdir.iterdir()):
+        raise InputError(
+            f"option '--workdir {workdir}': holds files but no run (no config.json); "
+            "give an empty or new folder"
+        )
+
+
+def read_tree(path: str, split: Split, config: TreeConfig) -> LabelTree:
+    """Reads the tree of a user's file over the labels of the training split."""
+    from xmc_jax.tree import read_tree_file
+
+    return read_tree_file(
+        path, split.vocabulary, branching=config.branching, min_clusters=config.min_clusters
+    )
+
+
+def record_source(workdir: Path, data: str, tree_file: str | None) -> None:
+    """Notes in `config.json` where the data came from; the run does not depend on it."""
+    from xmc_jax.checkpoint import read_json, write_json
+
+    file = workdir / "config.json"
+    with contextlib.suppress(InputError):  # of an unreadable file, which was reported as such
+        if file.is_file():
+            header = read_json(file)
+            source = {"data": data} | ({"tree": tree_file} if tree_file else {})
+            if isinstance(header, dict) and header.get("source") != source:
+                write_json(file, header | {"source": source})
+
+
+def summarize(model: XRLinear) -> str:
+    """Returns what was trained, in a line."""
+    assert model.model is not None
+    sizes = " - ".join(f"{size:,}" for size in model.model.tree.level_sizes)
+    weights = sum(level.n_entries for level in model.model.levels)
+    size = format_bytes(sum(level.n_bytes for level in model.model.levels))
+    return f"{model.n_train:,} documents; tree {sizes}; {weights:,} weights, {size}"
