@@ -21,6 +21,7 @@ Level 0 is the root's children; "resolution level" and "level" are the same thin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -58,3 +59,29 @@ class Features:
 
     def __getitem__(self, rows: slice | np.ndarray) -> Features:
         return Features(self.sparse[rows], self.dense[rows])
+
+
+class Progress(Protocol):
+    """What is told about long work; stages follow each other and do not nest."""
+
+    def start(self, stage: str, total: int) -> None:
+        """A stage of `total` units begins; 0 where their number is not known."""
+
+    def advance(self, n: int) -> None:
+        """`n` more units are done."""
+
+    def finish(self, note: str) -> None:
+        """The stage is done; `note` says what came of it, or is empty."""
+
+
+class NoProgress:
+    """Listens and says nothing."""
+
+    def start(self, stage: str, total: int) -> None:
+        del stage, total
+
+    def advance(self, n: int) -> None:
+        del n
+
+    def finish(self, note: str) -> None:
+        del note

@@ -1,0 +1,48 @@
+"""Extreme multi-label text classification for accelerators, in JAX."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xmc_jax import metrics
+    from xmc_jax.config import LinearConfig
+    from xmc_jax.errors import InputError, RunError, XMCError
+    from xmc_jax.estimator import XRLinear, load
+    from xmc_jax.predict.predictions import Predictions
+    from xmc_jax.tree import LabelTree
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "InputError",
+    "LabelTree",
+    "LinearConfig",
+    "Predictions",
+    "RunError",
+    "XMCError",
+    "XRLinear",
+    "load",
+    "metrics",
+]
+
+_HOMES = {
+    "InputError": "errors",
+    "LabelTree": "tree",
+    "LinearConfig": "config",
+    "Predictions": "predict.predictions",
+    "RunError": "errors",
+    "XMCError": "errors",
+    "XRLinear": "estimator",
+    "load": "estimator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `xmc --help` does not wait for JAX."""
+    if name == "metrics":
+        return importlib.import_module("xmc_jax.metrics")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"xmc_jax.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'xmc_jax' has no attribute {name!r}")

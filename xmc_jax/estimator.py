@@ -1,0 +1,390 @@
+"""The doors of the Python API: models with scikit-learn's habits around the pure functions."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax import checkpoint
+from xmc_jax.config import LinearConfig, at_level, find_section, from_dict, replace_field, to_dict
+from xmc_jax.data import (
+    TextStore,
+    check_features,
+    check_labels,
+    labels_from_names,
+    labels_to_csr,
+    read_labels,
+)
+from xmc_jax.errors import InputError, suggest
+from xmc_jax.evaluate import report
+from xmc_jax.features import Vectorizer, as_features, check_width, load_matrix, load_vectorizer
+from xmc_jax.model import XRModel
+from xmc_jax.predict import Predictions, predict_batches, restrict, score_candidates
+from xmc_jax.train import run as runs
+from xmc_jax.train.recursion import Training, train
+from xmc_jax.tree import LabelTree, tree_from_parents
+from xmc_jax.types import Features, NoProgress, Progress
+
+
+class XRLinear:
+    """XR-Linear: a label tree with one linear level for each resolution (Yu et al. 2022, "PECOS").
+
+    Args:
+        config: all settings; defaults if None.
+        **settings: sections as dataclass or dict (`tree=dict(max_leaf_size=100)`), fields by dotted name through a
+            dict (`{"search.beam": 20}`), or a field by its own name where it is unique (`beam=10`, `seed=0`).
+
+    Raises:
+        InputError: an unknown setting (with a suggestion) or a value out of range.
+
+    Attributes:
+        config: the settings.
+        model: the trained `XRModel`.
+        vectorizer: text to features, or None if it was trained on features.
+        label_names: names by id, or None if it was trained on a label matrix.
+        label_counts: int32 [L], training positives of each label.
+        n_train: training documents.
+    """
+
+    def __init__(self, config: LinearConfig | None = None, **settings: Any) -> None:
+        self.config = _apply(config or LinearConfig(), settings)
+        self.model: XRModel | None = None
+        self.vectorizer: Vectorizer | None = None
+        self.label_names: list[str] | None = None
+        self.label_counts: np.ndarray | None = None
+        self.n_train = 0
+        self._workdir: Path | None = None
+
+    def fit(
+        self,
+        x: Any,
+        labels: Any,
+        *,
+        tree: LabelTree | Mapping[str, Any] | None = None,
+        validation: tuple[Any, Any] | None = None,
+        workdir: str | os.PathLike | None = None,
+        relevance: Any = None,
+        negatives: Mapping[int, sp.spmatrix] | None = None,
+        label_features: Any = None,
+        label_names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+    ) -> XRLinear:
+        """Trains, or goes on with the unfinished run that `workdir` holds.
+
+        Args:
+            x: N texts, or features [N, D] as SciPy matrix (sparse) or NumPy array (dense).
+            labels: N lists of names, or a matrix [N, L] whose column j is label j.
+            tree: a `LabelTree` or a parent map {name: parent or parents}, instead of clustering.
+            validation: (x, labels) to be scored at the end; the report goes to `metrics.jsonl`.
+            workdir: folder of the run, with a checkpoint for each level; None keeps nothing.
+            relevance: [N, L] weights of positives (settings `ranker.relevance`).
+            negatives: user-supplied negatives {0: [N, L], 1: [N, clusters of the last level], ...}.
+            label_features: [L, D'] for the embeddings `pifa_lf_*`, instead of the file in the settings.
+            label_names: names of the columns of a label matrix.
+            progress: told about the work.
+
+        Returns:
+            self.
+
+        Raises:
+            InputError: bad data, or `workdir` holds another run (with the differences).
+        """
+        matrix, names = _read_labels(labels, label_names)
+        texts, features = _read_input(x, matrix.shape[0])
+        held_out = None
+        if validation is not None:
+            held_out = self._read_validation(validation, names, matrix.shape[1])
+        outcome = train(
+            Training(
+                config=self.config,
+                texts=texts,
+                features=features,
+                labels=matrix,
+                label_names=names,
+                tree=_read_tree(tree, names, matrix.shape[1]),
+                relevance=None if relevance is None else check_labels(relevance, "relevance"),
+                negatives=negatives,
+                label_features=_read_label_features(self.config, label_features),
+            ),
+            workdir,
+            progress or NoProgress(),
+        )
+        self.model, self.vectorizer = outcome.model, outcome.vectorizer
+        self.label_names, self.n_train = names, matrix.shape[0]
+        self.label_counts = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.int32)
+        self._workdir = None if workdir is None else Path(workdir)
+        if held_out is not None:
+            self._score_validation(*held_out)
+        return self
+
+    def predict(
+        self,
+        x: Any,
+        top_k: int | None = None,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """Ranks the labels of each document.
+
+        Args:
+            x: N texts or features [N, D], as in training.
+            top_k: results R of a document; `search.top_k` if None.
+            beam: clusters kept on each level; `search.beam` if None.
+            restrict_to: names or ids of the only labels to return.
+            candidates: [N, L]; these labels are scored and returned as a matrix of scores, nothing is ranked.
+            progress: told about the work.
+
+        Returns:
+            Predictions, or a CSR matrix [N, L] if `candidates` are given.
+
+        Raises:
+            InputError: bad input, or not the kind or width of features that training had.
+        """
+        model = self._need_model()
+        features = self.featurize(x)
+        search = self.config.search
+        if beam is not None:
+            search = replace_field(search, "beam", beam)
+        if top_k is not None:
+            search = replace_field(search, "top_k", top_k)
+        if restrict_to is not None:
+            model = restrict(model, self._label_ids(restrict_to))
+        if candidates is not None:
+            return score_candidates(model, features, check_labels(candidates, "candidates"))
+        return predict_batches(
+            model, features, search, label_names=self.label_names, progress=progress or NoProgress()
+        )
+
+    def featurize(self, x: Any) -> Features:
+        """Returns the features that the levels score: texts are vectorised, the user's own vectors checked."""
+        model = self._need_model()
+        texts, features = _read_input(x, None)
+        if texts is not None:
+            if self.vectorizer is None:
+                raise InputError(
+                    f"texts given, but the model was trained on features: [N, {model.n_sparse + model.n_dense}] needed"
+                )
+            features = as_features(self.vectorizer.transform(texts))
+        elif self.vectorizer is not None and features is not None and features.n_dense:
+            raise InputError(
+                "dense vectors given, but the model was trained on texts: texts needed"
+            )
+        assert features is not None
+        check_width(features, model.n_sparse, model.n_dense)
+        return features
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Writes the model as a run's folder, whole or not at all.
+
+        Raises:
+            InputError: not fitted yet, or `path` exists and is not empty.
+        """
+        model = self._need_model()
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(f"{path}: exists; give a new or empty folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        try:
+            self._write(part, model)
+            if path.exists():
+                path.rmdir()
+            os.replace(part, path)
+            path.chmod(0o755)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _write(self, folder: Path, model: XRModel) -> None:
+        data = {"documents": self.n_train, "labels": model.tree.n_labels}
+        runs.open_run(folder, to_dict(self.config), data)
+        if self.label_names is not None:
+            runs.write_names(folder, self.label_names)
+        if self.vectorizer is not None:
+            self.vectorizer.save(folder / "vectorizer")
+        assert self.label_counts is not None
+        checkpoint.save_tree(folder, model.tree, self.label_counts, {})
+        for t, weights in enumerate(model.levels):
+            checkpoint.save_level(folder, t, weights, {"stage": "level", "level": t})
+        facts = {
+            "n_sparse": model.n_sparse,
+            "n_dense": model.n_dense,
+            "n_train": self.n_train,
+            "from_text": self.vectorizer is not None,
+            "named_labels": self.label_names is not None,
+        }
+        runs.close_run(folder, facts)
+
+    def _need_model(self) -> XRModel:
+        if self.model is None:
+            raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        return self.model
+
+    def _label_ids(self, labels: Sequence[str] | Sequence[int]) -> np.ndarray:
+        n_labels = self._need_model().tree.n_labels
+        if len(labels) and isinstance(labels[0], str):
+            if self.label_names is None:
+                raise InputError(
+                    "label names given, but the model was trained on a label matrix: ids needed"
+                )
+            known = {name: i for i, name in enumerate(self.label_names)}
+            missing = [name for name in labels if name not in known]
+            if missing:
+                raise InputError(
+                    f"unknown label {missing[0]!r}{suggest(str(missing[0]), list(known)[:100000])[:200]}"
+                )
+            return np.array([known[str(name)] for name in labels], np.int64)
+        ids = np.asarray(labels, np.int64).reshape(-1)
+        if len(ids) == 0 or ids.min() < 0 or ids.max() >= n_labels:
+            raise InputError(f"label ids from 0 to {n_labels - 1} needed, at least one")
+        return ids
+
+    def _read_validation(self, validation, names, n_labels: int):
+        if not isinstance(validation, tuple) or len(validation) != 2:
+            raise InputError("validation needs a pair (x, labels)")
+        x, labels = validation
+        if sp.issparse(labels) or isinstance(labels, np.ndarray):
+            truth = check_labels(labels, "validation labels")
+        elif names is None:
+            raise InputError(
+                "validation labels given as names, but the training labels are a matrix; give a matrix"
+            )
+        else:
+            truth, _ = labels_to_csr(labels, names)
+        if truth.shape[1] != n_labels:
+            raise InputError(
+                f"validation labels have {truth.shape[1]} columns, training labels {n_labels}"
+            )
+        return x, truth
+
+    def _score_validation(self, x, truth: sp.csr_matrix) -> None:
+        predictions = self.predict(x, top_k=100)
+        counts, n = self.label_counts, self.n_train
+        scores = report(predictions, truth, train_counts=counts, n_train=n)
+        if self._workdir is not None:
+            runs.append_metrics(self._workdir, {"stage": "validation", **scores})
+
+
+def load(path: str | os.PathLike) -> XRLinear:
+    """Loads a trained model from a run's folder.
+
+    Raises:
+        InputError: no run there, an unfinished or a damaged one.
+    """
+    header, facts = runs.read_run(path)
+    folder = Path(path)
+    estimator = XRLinear(from_dict(LinearConfig, header["config"]))
+    tree, counts, _ = checkpoint.load_tree(folder)
+    levels = [checkpoint.load_level(folder, t)[0] for t in range(tree.n_levels)]
+    for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
+        if weights.n_nodes != size:
+            raise InputError(
+                f"{folder}: level {t} has {weights.n_nodes} nodes, the tree {size}: parts of two runs; train again"
+            )
+    post = estimator.config.search.post_processor
+    estimator.model = XRModel(
+        tree,
+        tuple(levels),
+        tuple(at_level(post, t) for t in range(tree.n_levels)),
+        facts["n_sparse"],
+        facts["n_dense"],
+    )
+    if facts["from_text"]:
+        estimator.vectorizer = load_vectorizer(folder / "vectorizer")
+    if facts["named_labels"]:
+        estimator.label_names = read_labels(folder / "labels.txt")
+        if len(estimator.label_names) != tree.n_labels:
+            raise InputError(
+                f"{folder}/labels.txt: {len(estimator.label_names)} names, the tree has {tree.n_labels} labels; "
+                "the file was changed: restore it or train again"
+            )
+    estimator.label_counts, estimator.n_train = counts, facts["n_train"]
+    estimator._workdir = folder
+    return estimator
+
+
+def _apply(config: LinearConfig, settings: Mapping[str, Any]) -> LinearConfig:
+    for name, value in settings.items():
+        if isinstance(value, list):
+            value = tuple(value)
+        dotted = name if "." in name else find_section(type(config), name)
+        config = replace_field(config, dotted or name, value)
+    return config
+
+
+def _read_labels(
+    labels: Any, names: Sequence[str] | None
+) -> tuple[sp.csr_matrix, list[str] | None]:
+    """Returns the label matrix [N, L] and the names of its columns, if they have any."""
+    if sp.issparse(labels) or isinstance(labels, np.ndarray):
+        matrix = check_labels(labels, "labels")
+        if names is not None and len(names) != matrix.shape[1]:
+            raise InputError(
+                f"{len(names)} label_names given for {matrix.shape[1]} columns of labels"
+            )
+        found = None if names is None else list(names)
+    else:
+        matrix, found = labels_from_names(labels)
+    if matrix.shape[0] == 0:
+        raise InputError("no documents given; training needs at least one")
+    if matrix.nnz == 0:
+        raise InputError("no document has a label; training needs at least one positive")
+    return matrix, found
+
+
+def _read_input(x: Any, n_rows: int | None) -> tuple[TextStore | None, Features | None]:
+    """Returns texts or features, whichever was given.
+
+    Raises:
+        InputError: neither, or their number is not `n_rows`.
+    """
+    texts, features = None, None
+    if isinstance(x, TextStore):
+        texts = x
+    elif isinstance(x, str):
+        raise InputError("one string given; a list of texts is needed")
+    elif sp.issparse(x):
+        features = as_features(check_features(x, "features"))
+    elif isinstance(x, np.ndarray) and x.dtype.kind not in "OUST":
+        features = as_features(x)
+    elif isinstance(x, Features):
+        features = x
+    else:
+        texts = TextStore.from_texts(x)
+    n = len(texts) if texts is not None else len(features)  # type: ignore[arg-type]
+    if n_rows is not None and n != n_rows:
+        raise InputError(f"{n} documents given for {n_rows} rows of labels")
+    return texts, features
+
+
+def _read_tree(
+    tree: LabelTree | Mapping[str, Any] | None, names: list[str] | None, n_labels: int
+) -> LabelTree | None:
+    if isinstance(tree, Mapping):
+        return tree_from_parents(dict(tree), names or [str(i) for i in range(n_labels)])
+    if tree is not None and not isinstance(tree, LabelTree):
+        raise InputError(
+            f"tree given as {type(tree).__name__}; a LabelTree or a parent map is needed"
+        )
+    if tree is not None and tree.n_labels != n_labels:
+        raise InputError(f"a tree of {tree.n_labels} labels given for {n_labels} labels")
+    return tree
+
+
+def _read_label_features(config: LinearConfig, given: Any) -> Any:
+    if not config.tree.embedding.startswith("pifa_lf"):
+        if given is not None:
+            raise InputError(
+                f"label_features given but tree.embedding={config.tree.embedding}; set pifa_lf_concat or pifa_lf_convex"
+            )
+        return None
+    return load_matrix(config.tree.label_features) if given is None else given

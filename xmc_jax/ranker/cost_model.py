@@ -1,0 +1,81 @@
+"""Which formulation solves a unit in the least time: bytes, flops and steps from its sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xmc_jax.config import Formulation, Loss
+
+FORMULATIONS = ("dual", "primal", "gram")
+_EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 14, 90, 40
+"""Passes over the rows until 3e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
+_COMPILE = (2.0, 8.0, 10.0)
+"""Seconds to compile a level's calls."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What the model needs to know of a device, orders of magnitude only.
+
+    Attributes:
+        gather_bytes: bytes a second of gathered rows.
+        flops: float32 multiply-adds a second of a batched product.
+        step: seconds of a sequential step of a loop.
+        memory: bytes that one call may hold.
+    """
+
+    gather_bytes: float
+    flops: float
+    step: float
+    memory: float
+
+
+CPU = Device(gather_bytes=3e9, flops=3e10, step=3e-6, memory=2**30)
+GPU = Device(gather_bytes=1e12, flops=2e13, step=5e-5, memory=2**33)
+
+
+def choose_formulation(
+    n_rows: np.ndarray,
+    nnz: np.ndarray,
+    n_columns: int,
+    n_dense: int,
+    loss: Loss,
+    device: Device,
+    wanted: Formulation = "auto",
+) -> np.ndarray:
+    """Returns the index into `FORMULATIONS` for each unit.
+
+    Args:
+        n_rows: rows of each unit [U].
+        nnz: sparse slots of all its rows [U].
+        n_columns: K.
+        n_dense: dense columns H.
+        loss: the hinge is solved by the dual only, since it has no Newton step.
+        device: where it will run.
+        wanted: "auto" or one formulation for all.
+    """
+    if loss == "hinge":
+        return np.zeros(len(n_rows), np.int64)
+    if wanted != "auto":
+        return np.full(len(n_rows), FORMULATIONS.index(wanted), np.int64)
+    n, slots = n_rows.astype(np.float64), nnz.astype(np.float64)
+    row_bytes = 4.0 * n_columns
+    all_slots = slots + n * n_dense
+    # The steps of the dual run side by side over the units; the longest unit sets their number.
+    longest = n.max(initial=1.0) / 8 * _EPOCHS * device.step / max(len(n), 1)
+    dual = longest + 2 * all_slots * row_bytes * _EPOCHS / device.gather_bytes
+    dense_work = 2 * n * n_dense * n_columns / device.flops
+    primal = _PRODUCTS * (2 * slots * row_bytes / device.gather_bytes + dense_work)
+    gram_work = n * n * (n_dense + _GRAM_PRODUCTS * n_columns) / device.flops
+    gram = gram_work + slots * 4 * n / device.gather_bytes
+    gram = np.where(3 * 4 * n * n > device.memory, np.inf, gram)
+    costs = np.stack([dual, primal, gram])
+    # Each formulation used is compiled, the Newton ones for several sizes: a mixture has to earn that.
+    options = [np.argmin(costs, axis=0), *(np.full(len(n), k) for k in range(3))]
+    totals = [
+        costs[choice, np.arange(len(n))].sum() + sum(_COMPILE[k] for k in set(choice.tolist()))
+        for choice in options
+    ]
+    return options[int(np.argmin(totals))]

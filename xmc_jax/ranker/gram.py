@@ -1,0 +1,67 @@
+"""Newton-CG in the space of a unit's Gram matrix: batched dense products, whatever the length of the rows.
+
+With w = Aᵀβ features enter only through G = AAᵀ [n, n], formed once: a dense block costs one more n × H × n product and
+an iteration is one [n, n] · [n, K] product. For units of up to a few thousand rows.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from xmc_jax.config import Loss
+from xmc_jax.ops import accumulate, scatter_rows
+from xmc_jax.ranker.blocks import Blocks, BlockShape
+from xmc_jax.ranker.newton import NewtonResult, Space, minimise
+from xmc_jax.ranker.primal import pull_rows, read_costs
+
+STRIP = 512
+
+
+@partial(jax.jit, static_argnames=("shape", "loss", "max_steps"))
+def solve_gram(
+    blocks: Blocks, shape: BlockShape, costs, loss: Loss, tolerance, max_steps: int
+) -> NewtonResult:
+    """Solves all labels of the units through G; returns weights like `solve_primal`."""
+    y, cost = read_costs(blocks, costs)
+    gram = form_grams(blocks, shape)
+
+    def image(v):
+        return jnp.einsum("unm,umk->unk", gram, v, precision=jax.lax.Precision.HIGHEST)
+
+    def dot(a, fa, b, fb):
+        del fa
+        return (a * fb).sum(axis=1)
+
+    space = Space(image, lambda r: r, dot)
+    result = minimise(space, jnp.zeros_like(y), y, cost, loss, tolerance, max_steps)
+    return result._replace(vector=pull_rows(blocks, shape, result.vector))
+
+
+def form_grams(blocks: Blocks, shape: BlockShape) -> jax.Array:
+    """Returns AAᵀ of every unit, float32 [U, n, n], a strip of columns at a time so that no dense A is held."""
+    u, n, f = shape.n_units, shape.n_rows, shape.n_features
+    strip = min(STRIP, n)
+    n_strips = -(-n // strip)
+
+    def one_unit(args):
+        ids, values, dense, unit = args
+        local = ids - unit * f
+        sparse = [
+            _gram_strip(local, values, f, s * strip, min(strip, n - s * strip))
+            for s in range(n_strips)
+        ]
+        both = jnp.concatenate(sparse, axis=1)
+        return both + jnp.matmul(dense, dense.T, precision=jax.lax.Precision.HIGHEST)
+
+    rows = blocks.ids.reshape(u, n, -1), blocks.values.reshape(u, n, -1)
+    return jax.lax.map(one_unit, (*rows, blocks.dense, jnp.arange(u, dtype=jnp.int32)))
+
+
+def _gram_strip(ids, values, n_features: int, first: int, size: int):
+    """Inner products of all rows with rows first … first + size - 1."""
+    some_ids, some_values = ids[first : first + size], values[first : first + size]
+    table = scatter_rows(jnp.zeros((n_features, size)), some_ids, some_values, jnp.eye(size))
+    return accumulate(ids, values, table)

@@ -1,0 +1,269 @@
+"""The one-vs-rest problems of a level, posed on the host: which instances and signs each cluster trains on.
+
+A level is one block-diagonal problem. Its rows are (cluster, instance) pairs of the mask, sorted by cluster; a row
+belongs to one cluster and knows the features of its instance. A *unit* is a cluster together with at most
+`MAX_COLUMNS` of its children, so that a cluster with very many children is several units over the same rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.config import Loss
+from xmc_jax.ops import concatenate_ranges
+from xmc_jax.types import Features
+
+MAX_COLUMNS = 256
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """½(‖w‖² + b²) + Σ C_i · loss(y_i (w·x_i + b·bias)), C_i = cost_positive · weight_i or cost_negative."""
+
+    loss: Loss
+    cost_positive: float
+    cost_negative: float
+    bias: float
+
+
+@dataclass(frozen=True)
+class LevelProblem:
+    """The rows of a level and its positives.
+
+    Attributes:
+        features: of all N instances.
+        child_offsets: int32 [C + 1], children of a cluster.
+        row_offsets: int64 [C + 1], rows of a cluster.
+        row_instance: int32 [R].
+        row_masked: bool [R]; False for an instance outside the mask that is there as a positive only.
+        positive_row: int64 [Z], ascending.
+        positive_node: int32 [Z], the child (numbered over the level).
+        positive_weight: float32 [Z] relevance, or None for 1.
+    """
+
+    features: Features
+    child_offsets: np.ndarray
+    row_offsets: np.ndarray
+    row_instance: np.ndarray
+    row_masked: np.ndarray
+    positive_row: np.ndarray
+    positive_node: np.ndarray
+    positive_weight: np.ndarray | None
+
+    @property
+    def n_clusters(self) -> int:
+        return len(self.child_offsets) - 1
+
+    @property
+    def max_columns(self) -> int:
+        return min(int(np.diff(self.child_offsets).max()), MAX_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Units:
+    """Some (cluster, range of children) pairs [U], each array int64."""
+
+    cluster: np.ndarray
+    first_child: np.ndarray
+    n_children: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.cluster)
+
+    def __getitem__(self, which: np.ndarray) -> Units:
+        return Units(self.cluster[which], self.first_child[which], self.n_children[which])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some units of a level with their features renumbered: a block-diagonal problem of its own.
+
+    Local ids: a unit's used features, then one id for each unit's constant feature.
+    """
+
+    units: Units
+    row_unit: np.ndarray
+    """int64 [R]."""
+    row_level: np.ndarray
+    """int64 [R], the row's number in the level."""
+    slots: sp.csr_matrix
+    """float32 [R, F + U]: features by local id, the constant feature last (if there is a bias)."""
+    feature_unit: np.ndarray
+    """int64 [F]: unit of a local feature, ascending."""
+    feature_id: np.ndarray
+    """int64 [F]: feature id of a local feature."""
+
+    @property
+    def n_features(self) -> int:
+        return len(self.feature_id)
+
+
+def pose_level(
+    features: Features,
+    mask: sp.csr_matrix,
+    labels: sp.csr_matrix,
+    parent: np.ndarray,
+    child_offsets: np.ndarray,
+    relevance: sp.csr_matrix | None = None,
+) -> LevelProblem:
+    """Gathers the rows of a level: the instances of the mask and, beside them, positives outside it.
+
+    Args:
+        features: [N].
+        mask: [N, C], its pattern says which instances train the children of a cluster.
+        labels: [N, nodes] with sorted indices, its pattern is the positives.
+        parent: int32 [nodes].
+        child_offsets: int32 [C + 1].
+        relevance: [N, nodes] weights of positives; a positive it does not hold has weight 0 and is left out.
+    """
+    n = features.n_rows
+    by_node = labels.tocsc()
+    node = np.repeat(np.arange(labels.shape[1]), np.diff(by_node.indptr))
+    instance = by_node.indices.astype(np.int64)
+    weight = None
+    if relevance is not None:
+        weight = np.asarray(relevance.tocsr()[instance, node], np.float32).reshape(-1)
+        keep = weight > 0
+        node, instance, weight = node[keep], instance[keep], weight[keep]
+    rows = sp.csr_matrix(mask, copy=True)
+    rows.data = np.full(rows.nnz, 2, np.int8)  # 2: in the mask; 1: only as a positive
+    pattern = sp.csr_matrix((np.ones(len(node), np.int8), (instance, parent[node])), mask.shape)
+    pattern.data[:] = 1
+    by_cluster = (rows + pattern).T.tocsr()
+    by_cluster.sort_indices()
+    offsets = by_cluster.indptr.astype(np.int64)
+    cluster = np.repeat(np.arange(mask.shape[1], dtype=np.int64), np.diff(offsets))
+    keys = cluster * n + by_cluster.indices
+    positive_row = np.searchsorted(keys, parent[node].astype(np.int64) * n + instance)
+    order = np.argsort(positive_row, kind="stable")
+    return LevelProblem(
+        features=features,
+        child_offsets=np.asarray(child_offsets, np.int32),
+        row_offsets=offsets,
+        row_instance=by_cluster.indices.astype(np.int32),
+        row_masked=by_cluster.data >= 2,
+        positive_row=positive_row[order],
+        positive_node=node[order].astype(np.int32),
+        positive_weight=None if weight is None else weight[order],
+    )
+
+
+def list_units(problem: LevelProblem) -> Units:
+    """Returns all units of a level, those of a cluster side by side."""
+    n_children = np.diff(problem.child_offsets).astype(np.int64)
+    n_units = -(-n_children // MAX_COLUMNS)
+    cluster = np.repeat(np.arange(problem.n_clusters), n_units)
+    part = concatenate_ranges(np.zeros(problem.n_clusters, np.int64), n_units)
+    first = problem.child_offsets[cluster].astype(np.int64) + part * MAX_COLUMNS
+    count = np.minimum(n_children[cluster] - part * MAX_COLUMNS, MAX_COLUMNS)
+    return Units(cluster, first, count)
+
+
+def count_rows(problem: LevelProblem, units: Units) -> np.ndarray:
+    """Returns the rows of each unit, int64 [U]."""
+    return np.diff(problem.row_offsets)[units.cluster]
+
+
+def cut_chunk(problem: LevelProblem, units: Units, bias: float) -> Chunk:
+    """Renumbers the features of some units locally.
+
+    Dense columns are slots like the sparse ones here, numbered after them; a constant feature of value `bias` is
+    appended to every row (none for 0).
+    """
+    n_rows = count_rows(problem, units)
+    rows = concatenate_ranges(problem.row_offsets[units.cluster], n_rows)
+    row_unit = np.repeat(np.arange(len(units)), n_rows)
+    instance = problem.row_instance[rows]
+    slots, feature_unit, feature_id = _renumber(problem.features, instance, row_unit, len(units))
+    width = len(feature_id) + len(units)
+    if bias > 0:
+        slots = _append_constant(slots, row_unit, width, bias)
+    else:
+        slots.resize(len(rows), width)
+    return Chunk(units, row_unit, rows, slots, feature_unit, feature_id)
+
+
+def _renumber(
+    features: Features, instance: np.ndarray, unit: np.ndarray, n_units: int
+) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
+    """Returns the instances' rows with features numbered by first (unit, feature), and what the numbers stand for."""
+    matrix = features.sparse
+    lengths = np.diff(matrix.indptr)[instance].astype(np.int64)
+    source = concatenate_ranges(matrix.indptr[:-1][instance], lengths)
+    width = features.n_sparse + features.n_dense
+    ids, values = matrix.indices[source].astype(np.int64), matrix.data[source]
+    indptr = np.append(0, np.cumsum(lengths))
+    if features.n_dense:
+        h = features.n_dense
+        wide = lengths + h
+        starts = np.append(0, np.cumsum(wide))
+        both = np.empty(starts[-1], np.int64), np.empty(starts[-1], np.float32)
+        at_sparse = concatenate_ranges(starts[:-1], lengths)
+        at_dense = (starts[:-1] + lengths)[:, None] + np.arange(h)
+        both[0][at_sparse], both[1][at_sparse] = ids, values
+        both[0][at_dense], both[1][at_dense] = (
+            features.n_sparse + np.arange(h),
+            features.dense[instance],
+        )
+        ids, values = both
+        indptr, lengths = starts, wide
+    keys = np.repeat(unit * width, lengths) + ids
+    used, local = _number_keys(keys, n_units * width)
+    slots = sp.csr_matrix((values, local, indptr), (len(instance), len(used)))
+    return slots, used // width, used % width
+
+
+def _number_keys(keys: np.ndarray, n_keys: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the distinct keys, ascending, and each key's place among them (int32)."""
+    if n_keys <= max(64 * len(keys), 1 << 20):  # a table of all keys beats sorting
+        seen = np.zeros(n_keys, bool)
+        seen[keys] = True
+        place = np.cumsum(seen, dtype=np.int32)
+        return np.flatnonzero(seen), place[keys] - 1
+    used, local = np.unique(keys, return_inverse=True)
+    return used, local.astype(np.int32)
+
+
+def _append_constant(
+    slots: sp.csr_matrix, row_unit: np.ndarray, width: int, bias: float
+) -> sp.csr_matrix:
+    """Appends a slot (constant feature of the row's unit, bias) to every row."""
+    n, n_features = slots.shape
+    lengths = np.diff(slots.indptr).astype(np.int64)
+    indptr = np.append(0, np.cumsum(lengths + 1))
+    ids, values = np.empty(indptr[-1], np.int32), np.empty(indptr[-1], np.float32)
+    at = concatenate_ranges(indptr[:-1], lengths)
+    ids[at], values[at] = slots.indices, slots.data
+    ids[indptr[1:] - 1], values[indptr[1:] - 1] = n_features + row_unit, bias
+    return sp.csr_matrix((values, ids, indptr), (n, width))
+
+
+def lay_signs(problem: LevelProblem, chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the dense labels of a chunk's rows.
+
+    Returns:
+        signs int8 [R, K]: 1 positive, -1 negative, 0 not in the problem; and, if the level has relevance weights,
+        float32 [R, K] (1 for negatives), else None.
+    """
+    units, k = chunk.units, problem.max_columns
+    signs = np.zeros((len(chunk.row_level), k), np.int8)
+    is_child = np.arange(k)[None, :] < units.n_children[chunk.row_unit][:, None]
+    signs[is_child & problem.row_masked[chunk.row_level][:, None]] = -1
+    bounds = np.searchsorted(problem.positive_row, problem.row_offsets)
+    first, count = bounds[units.cluster], np.diff(bounds)[units.cluster]
+    which = concatenate_ranges(first, count)
+    unit = np.repeat(np.arange(len(units)), count)
+    # Rows of a unit are contiguous both in the level and in the chunk.
+    start = np.cumsum(np.append(0, count_rows(problem, units)))[:-1]
+    row = problem.positive_row[which] - problem.row_offsets[units.cluster[unit]] + start[unit]
+    child = problem.positive_node[which] - units.first_child[unit]
+    own = (child >= 0) & (child < units.n_children[unit])
+    signs[row[own], child[own]] = 1
+    if problem.positive_weight is None:
+        return signs, None
+    weights = np.ones(signs.shape, np.float32)
+    weights[row[own], child[own]] = problem.positive_weight[which][own]
+    return signs, weights

@@ -1,0 +1,155 @@
+"""The weights of one level as they are stored: one sparse row per (cluster, feature), siblings together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.errors import InputError
+from xmc_jax.ops import concatenate_ranges
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class LevelWeights:
+    """What a level learned (host arrays): f(x, node) = Σ_d x_d w[d, node] + dense·u[:, node] + b[node].
+
+    A node is a child slot of a cluster: node = `child_offsets[cluster] + child`. The children of a cluster share
+    the sorted list of the features that any of them uses (the chunks of Etter et al. 2022, "MSCM").
+    """
+
+    child_offsets: np.ndarray
+    """int32 [C + 1]: nodes of cluster c are `child_offsets[c] : child_offsets[c + 1]`."""
+    row_offsets: np.ndarray
+    """int32 [C + 1]: rows of cluster c are `row_offsets[c] : row_offsets[c + 1]`."""
+    row_feature: np.ndarray
+    """int32 [F]: feature of a row, increasing within a cluster."""
+    entry_offsets: np.ndarray
+    """int64 [F + 1]: entries of a row."""
+    entry_child: np.ndarray
+    """uint16 or int32 [E]: child slot of an entry, increasing within a row."""
+    entry_value: np.ndarray
+    """float32 [E]."""
+    bias: np.ndarray
+    """float32 [nodes]: weight of the constant feature times its value."""
+    dense: np.ndarray
+    """float32 [nodes, H]: weights of the dense columns."""
+
+    @property
+    def n_clusters(self) -> int:
+        return len(self.child_offsets) - 1
+
+    @property
+    def n_nodes(self) -> int:
+        return int(self.child_offsets[-1])
+
+    @property
+    def n_entries(self) -> int:
+        return len(self.entry_value)
+
+    @property
+    def max_children(self) -> int:
+        return int(np.diff(self.child_offsets).max(initial=0))
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(np.asarray(getattr(self, f.name)).nbytes for f in fields(self))
+
+
+def build_weights(
+    child_offsets: np.ndarray,
+    cluster: np.ndarray,
+    feature: np.ndarray,
+    child: np.ndarray,
+    value: np.ndarray,
+    bias: np.ndarray,
+    dense: np.ndarray,
+) -> LevelWeights:
+    """Sorts loose entries (cluster, feature, child) → value into a level.
+
+    Args:
+        child_offsets: int [C + 1].
+        cluster, feature, child, value: [E] each, no (cluster, feature, child) twice.
+        bias: float32 [nodes].
+        dense: float32 [nodes, H].
+    """
+    n_clusters = len(child_offsets) - 1
+    order = np.lexsort((child, feature, cluster))
+    cluster, feature = cluster[order], feature[order]
+    new_row = np.ones(len(order), bool)
+    new_row[1:] = (cluster[1:] != cluster[:-1]) | (feature[1:] != feature[:-1])
+    first = np.flatnonzero(new_row)
+    narrow = np.diff(child_offsets).max(initial=0) <= np.iinfo(np.uint16).max
+    return LevelWeights(
+        child_offsets=np.asarray(child_offsets, np.int32),
+        row_offsets=np.searchsorted(cluster[first], np.arange(n_clusters + 1)).astype(np.int32),
+        row_feature=feature[first].astype(np.int32),
+        entry_offsets=np.append(first, len(order)).astype(np.int64),
+        entry_child=child[order].astype(np.uint16 if narrow else np.int32),
+        entry_value=value[order].astype(np.float32),
+        bias=np.asarray(bias, np.float32),
+        dense=np.asarray(dense, np.float32),
+    )
+
+
+def to_matrix(weights: LevelWeights, n_features: int) -> sp.csc_matrix:
+    """Returns the sparse part as a matrix [D, nodes]; bias and dense columns are kept apart."""
+    rows = np.repeat(weights.row_feature, np.diff(weights.entry_offsets))
+    cluster_of_row = np.repeat(np.arange(weights.n_clusters), np.diff(weights.row_offsets))
+    start = weights.child_offsets[:-1][cluster_of_row]
+    nodes = np.repeat(start, np.diff(weights.entry_offsets)) + weights.entry_child
+    return sp.csc_matrix(
+        (weights.entry_value, (rows, nodes)), (n_features, weights.n_nodes), dtype=np.float32
+    )
+
+
+def keep_largest(
+    node: np.ndarray, feature: np.ndarray, value: np.ndarray, max_nonzeros: int
+) -> np.ndarray:
+    """Returns bool [E]: which entries are among the `max_nonzeros` largest |value| of their node.
+
+    Of equal weights the smaller feature is kept.
+    """
+    order = np.lexsort((feature, -np.abs(value), node))
+    counts = np.unique(node[order], return_counts=True)[1]
+    rank = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    keep = np.empty(len(order), bool)
+    keep[order] = rank < max_nonzeros
+    return keep
+
+
+def select_nodes(weights: LevelWeights, keep: np.ndarray) -> LevelWeights:
+    """Returns the level with the nodes outside `keep` silenced (bias -inf), for searching a part of the labels.
+
+    Args:
+        keep: bool [nodes].
+    """
+    if keep.shape != (weights.n_nodes,):
+        raise InputError(f"{keep.shape[0]} flags given for {weights.n_nodes} nodes")
+    values = {f.name: getattr(weights, f.name) for f in fields(weights)}
+    return LevelWeights(
+        **values | {"bias": np.where(keep, weights.bias, -np.inf).astype(np.float32)}
+    )
+
+
+def slice_clusters(weights: LevelWeights, clusters: np.ndarray) -> LevelWeights:
+    """Returns the level restricted to some clusters, renumbered in the order given."""
+    n_nodes = np.diff(weights.child_offsets)[clusters]
+    n_rows = np.diff(weights.row_offsets)[clusters]
+    nodes = concatenate_ranges(weights.child_offsets[:-1][clusters], n_nodes)
+    rows = concatenate_ranges(weights.row_offsets[:-1][clusters], n_rows)
+    n_entries = np.diff(weights.entry_offsets)[rows]
+    entries = concatenate_ranges(weights.entry_offsets[:-1][rows], n_entries)
+    return LevelWeights(
+        child_offsets=np.append(0, np.cumsum(n_nodes)).astype(np.int32),
+        row_offsets=np.append(0, np.cumsum(n_rows)).astype(np.int32),
+        row_feature=weights.row_feature[rows],
+        entry_offsets=np.append(0, np.cumsum(n_entries)).astype(np.int64),
+        entry_child=weights.entry_child[entries],
+        entry_value=weights.entry_value[entries],
+        bias=weights.bias[nodes],
+        dense=weights.dense[nodes],
+    )

@@ -1,0 +1,1 @@
+"""Learning: the recursion over levels, one level's training, the run's folder."""

@@ -1,0 +1,225 @@
+"""Training from texts to the last level: features, tree, then one level after the other.
+
+Every stage is committed to the run's folder as soon as it is done, and a stage that is there is read, not redone: a run
+that was stopped goes on after its last complete level and ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax import checkpoint
+from xmc_jax.config import LinearConfig, at_level, to_dict
+from xmc_jax.errors import InputError
+from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
+from xmc_jax.matcher import propagate_pairs
+from xmc_jax.model import XRModel
+from xmc_jax.predict import matched_clusters
+from xmc_jax.ranker import LevelWeights
+from xmc_jax.train.level import train_level
+from xmc_jax.train.relevance import induce_relevance
+from xmc_jax.train.run import append_metrics, close_run, fingerprint, open_run, write_names
+from xmc_jax.tree import LabelTree, build_tree, labels_at
+from xmc_jax.types import Features, Progress
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run is trained on.
+
+    Attributes:
+        config: all settings.
+        texts: N texts, or None if features are given.
+        features: of N instances, or None if texts are given.
+        labels: CSR [N, L].
+        label_names: L names, or None.
+        tree: of L labels, or None to cluster them.
+        relevance: CSR [N, L] or None.
+        negatives: user-supplied negatives by level, or None.
+        label_features: [L, D'] or None.
+    """
+
+    config: LinearConfig
+    texts: Any
+    features: Features | None
+    labels: sp.csr_matrix
+    label_names: list[str] | None = None
+    tree: LabelTree | None = None
+    relevance: sp.csr_matrix | None = None
+    negatives: Mapping[int, sp.spmatrix] | None = None
+    label_features: Any = None
+
+
+class Outcome(NamedTuple):
+    """The trained model, and what made features of the texts (None for the user's own features)."""
+
+    model: XRModel
+    vectorizer: Vectorizer | None
+
+
+def train(training: Training, workdir: str | os.PathLike | None, progress: Progress) -> Outcome:
+    """Trains a model, or finishes the run that `workdir` holds.
+
+    Args:
+        training: settings and data.
+        workdir: the run's folder; None keeps nothing.
+        progress: told about each stage.
+
+    Raises:
+        InputError: bad data, or the folder holds another run.
+    """
+    folder = None if workdir is None else Path(workdir)
+    if folder is not None:
+        given = training.features
+        data = fingerprint(training.texts, given, training.labels, _list_extras(training))
+        open_run(folder, to_dict(training.config), data)
+        if training.label_names is not None:
+            write_names(folder, training.label_names)
+    features, vectorizer = _make_features(training, folder, progress)
+    tree = _make_tree(training, features, folder, progress)
+    model = _train_levels(training, tree, features, folder, progress)
+    if folder is not None:
+        facts = {
+            "n_sparse": model.n_sparse,
+            "n_dense": model.n_dense,
+            "n_train": training.labels.shape[0],
+            "from_text": vectorizer is not None,
+            "named_labels": training.label_names is not None,
+        }
+        close_run(folder, facts)
+    return Outcome(model, vectorizer)
+
+
+def _list_extras(training: Training) -> list[np.ndarray]:
+    """Returns the arrays beside features and labels that change the outcome."""
+    extras = []
+    if training.tree is not None:
+        extras += [*training.tree.parents, training.tree.edge_label, training.tree.edge_cluster]
+    for matrix in (
+        training.relevance,
+        training.label_features,
+        *(training.negatives or {}).values(),
+    ):
+        if matrix is not None:
+            dense = np.asarray(matrix) if not sp.issparse(matrix) else None
+            csr = sp.csr_matrix(matrix) if dense is None else None
+            extras += [dense] if csr is None else [csr.indptr, csr.indices, csr.data]
+    return extras
+
+
+def _make_features(
+    training: Training, folder: Path | None, progress: Progress
+) -> tuple[Features, Vectorizer | None]:
+    """Returns the features of the training set; a vectoriser that is on disk is used as it is."""
+    if training.features is not None:
+        return training.features, None
+    n = len(training.texts)
+    saved = folder / "vectorizer" if folder is not None else None
+    progress.start("features", n)
+    if saved is not None and (saved / "vectorizer.json").exists():
+        vectorizer = load_vectorizer(saved)
+        matrix = vectorizer.transform(training.texts)
+    else:
+        vectorizer, matrix = fit_transform(training.texts, training.config.features)
+        if saved is not None:
+            vectorizer.save(saved)
+    progress.finish(f"{matrix.shape[1]:,} features, {matrix.nnz / max(n, 1):.1f} a document")
+    return as_features(matrix), vectorizer
+
+
+def _make_tree(
+    training: Training, features: Features, folder: Path | None, progress: Progress
+) -> LabelTree:
+    """Returns the tree on disk, the user's, or a new one."""
+    if folder is not None and checkpoint.is_committed(folder / "tree"):
+        return checkpoint.load_tree(folder)[0]
+    labels, config = training.labels, training.config
+    progress.start("tree", labels.shape[1])
+    tree = training.tree
+    if tree is None:
+        embeddings: Any = sp.csr_matrix((labels.shape[1], 1), dtype=np.float32)
+        if config.tree.kind != "flat" and labels.shape[1] > config.tree.max_leaf_size:
+            embeddings = embed_labels(
+                features,
+                labels,
+                config=config.tree,
+                seed=config.seed,
+                label_features=training.label_features,
+                threads=config.features.threads,
+            )
+        tree = build_tree(embeddings, config.tree, config.seed)
+    if folder is not None:
+        counts = np.bincount(labels.indices, minlength=labels.shape[1])
+        checkpoint.save_tree(folder, tree, counts, {})
+    progress.finish(" - ".join(f"{n:,}" for n in tree.level_sizes))
+    return tree
+
+
+def _train_levels(
+    training: Training, tree: LabelTree, features: Features, folder: Path | None, progress: Progress
+) -> XRModel:
+    """Trains level after level; each needs those above for its matcher-aware negatives."""
+    config, labels = training.config, training.labels
+    ranker = config.ranker
+    n_levels = tree.n_levels
+    relevance = induce_relevance(
+        tree, labels, training.relevance, ranker.relevance, ranker.relevance_norm
+    )
+    user = None
+    if training.negatives is not None:
+        user = propagate_pairs(tree, training.negatives, labels.shape[0])
+    _check_user_negatives(config, n_levels, training.negatives is not None)
+    post = tuple(at_level(config.search.post_processor, t) for t in range(n_levels))
+    levels: list[LevelWeights] = []
+    for t in range(n_levels):
+        at = None if folder is None else checkpoint.level_folder(folder, t)
+        if folder is not None and at is not None and checkpoint.is_committed(at):
+            levels.append(checkpoint.load_level(folder, t)[0])
+            continue
+        began = time.monotonic()
+        progress.start(f"level {t}", tree.level_sizes[t])
+        model = XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
+        kind = at_level(ranker.negatives, t)
+        weights = train_level(
+            model,
+            features,
+            labels_at(tree, t, labels),
+            config,
+            positives=labels_at(tree, t - 1, labels) if t else None,
+            matched=_match(model, features, config) if t and "man" in kind.split("+") else None,
+            user=None if user is None else user[t],
+            relevance=relevance[t],
+            advance=progress.advance,
+        )
+        note = {"stage": "level", "level": t, "weights": weights.n_entries}
+        if folder is not None:
+            checkpoint.save_level(folder, t, weights, note)
+            append_metrics(folder, note | {"seconds": round(time.monotonic() - began, 3)})
+        levels.append(weights)
+        progress.finish(f"{weights.n_entries:,} weights")
+    return XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
+
+
+def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:
+    return matched_clusters(model, features, config.search.beam)
+
+
+def _check_user_negatives(config: LinearConfig, n_levels: int, given: bool) -> None:
+    kinds = {at_level(config.ranker.negatives, t) for t in range(n_levels)}
+    uses = any("usn" in kind.split("+") for kind in kinds)
+    if uses and not given:
+        raise InputError(
+            "ranker.negatives names usn, but fit was given no negatives={level: matrix}"
+        )
+    if given and not uses:
+        raise InputError(
+            "negatives given, but ranker.negatives names no usn; set usn, usn+tfn, ..."
+        )

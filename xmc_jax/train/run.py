@@ -1,0 +1,159 @@
+"""A run's folder while it is trained: what is there, what is missing, and whether it is the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.checkpoint import is_committed, level_folder, read_json, write_json
+from xmc_jax.config import diff
+from xmc_jax.data import write_labels
+from xmc_jax.errors import InputError
+from xmc_jax.types import Features
+
+FORMAT = 1
+"""Version of the folder's layout."""
+
+
+def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str, Any]) -> bool:
+    """Begins a run in a folder or finds the one that is there.
+
+    Args:
+        workdir: the run's folder; made if missing.
+        config: the run's settings.
+        data: what tells one training set from another.
+
+    Returns:
+        True if the run that is there is complete.
+
+    Raises:
+        InputError: the folder holds another run or other files, or is a file.
+    """
+    folder = Path(workdir)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file; a folder for the run is needed")
+    file = folder / "config.json"
+    if file.exists():
+        _check_same(file, config, data)
+        return is_complete(folder)
+    if folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
+        raise InputError(
+            f"{folder}: holds files but no run (no config.json); give an empty or new folder"
+        )
+    write_json(file, {"format": FORMAT, "config": config, "data": data})
+    return False
+
+
+def close_run(workdir: str | os.PathLike, facts: dict[str, Any]) -> None:
+    """Marks the run complete; a folder without this mark is resumed, not used."""
+    write_json(Path(workdir) / "meta.json", facts | {"complete": True})
+
+
+def is_complete(workdir: str | os.PathLike) -> bool:
+    """Tells whether every level is solved."""
+    file = Path(workdir) / "meta.json"
+    return file.exists() and bool(read_json(file).get("complete"))
+
+
+def read_run(workdir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns (config.json, meta.json) of a complete run.
+
+    Raises:
+        InputError: no run, an unfinished one, or one of a newer version.
+    """
+    folder = Path(workdir)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; the folder of a run is needed")
+    if not (folder / "config.json").exists():
+        raise InputError(f"{folder}: no config.json, so not a run's folder")
+    header = read_json(folder / "config.json")
+    if not isinstance(header, dict) or not {"format", "config", "data"} <= header.keys():
+        raise InputError(
+            f"{folder}/config.json: not written by this program; a run's folder is needed"
+        )
+    if header["format"] != FORMAT:
+        raise InputError(
+            f"{folder}: layout version {header['format']}, this program reads {FORMAT}; update xmc_jax"
+        )
+    if not is_complete(folder):
+        raise InputError(f"{folder}: unfinished run; run the training command again to finish it")
+    return header, read_json(folder / "meta.json")
+
+
+def list_levels(workdir: str | os.PathLike, n_levels: int) -> list[bool]:
+    """Tells for each level whether it is committed."""
+    return [is_committed(level_folder(workdir, t)) for t in range(n_levels)]
+
+
+def fingerprint(
+    texts: Iterable[str] | None,
+    features: Features | None,
+    labels: sp.csr_matrix,
+    extras: Iterable[np.ndarray] = (),
+) -> dict[str, Any]:
+    """Returns counts and a digest of a training set, JSON-ready."""
+    digest = hashlib.blake2b(digest_size=16)
+    n = labels.shape[0]
+    if texts is not None:
+        for text in texts:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    if features is not None:
+        for a in (
+            features.sparse.indptr,
+            features.sparse.indices,
+            features.sparse.data,
+            features.dense,
+        ):
+            digest.update(np.ascontiguousarray(a).astype(a.dtype.newbyteorder("<")).tobytes())
+    for a in (labels.indptr.astype("<i8"), labels.indices.astype("<i8"), labels.data.astype("<f4")):
+        digest.update(a.tobytes())
+    for a in extras:
+        digest.update(np.ascontiguousarray(a).tobytes())
+    return {
+        "documents": n,
+        "labels": labels.shape[1],
+        "positives": labels.nnz,
+        "digest": digest.hexdigest(),
+    }
+
+
+def append_metrics(workdir: str | os.PathLike, facts: dict[str, Any]) -> None:
+    """Appends a line to `metrics.jsonl`."""
+    with open(Path(workdir) / "metrics.jsonl", "a", encoding="utf-8") as f:
+        f.write(json.dumps(facts, ensure_ascii=False) + "\n")
+
+
+def write_names(workdir: str | os.PathLike, names: list[str]) -> None:
+    """Writes `labels.txt` if it is not there yet."""
+    file = Path(workdir) / "labels.txt"
+    if not file.exists():
+        write_labels(file, names)
+
+
+def _check_same(file: Path, config: dict[str, Any], data: dict[str, Any]) -> None:
+    """Raises InputError with the differences if the folder's run is not this one."""
+    header = read_json(file)
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise InputError(f"{file}: not a run of this version; give another folder")
+    changed = diff(header["config"], config)
+    if changed:
+        raise InputError(
+            f"{file.parent}: holds a run with other settings ({'; '.join(changed)}); "
+            "give another folder or the same settings"
+        )
+    other = [
+        k for k in ("documents", "labels", "positives") if header["data"].get(k) != data.get(k)
+    ]
+    if other or header["data"].get("digest") != data.get("digest"):
+        counts = ", ".join(f"{k} {header['data'].get(k)} -> {data.get(k)}" for k in other)
+        raise InputError(
+            f"{file.parent}: holds a run on other data ({counts or 'same counts, other content'}); "
+            "give another folder or the same data"
+        )
