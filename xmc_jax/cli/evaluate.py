@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,11 +43,11 @@ def run(arguments: Arguments) -> None:
     config = apply_overrides(model.config, arguments.overrides, SECTIONS)
     split = read_split(model, named.data, named.split, config.data)
     with open_progress() as progress:
-        report, n_short = score(model, split, named.data, config.search.beam, progress)
+        report, n_short, width = score(model, split, named.data, config.search.beam, progress)
     print(format_table(report), file=sys.stderr)
     if n_short:
         print(
-            f"beam {config.search.beam} finds fewer than 100 labels for {n_short:,} documents, "
+            f"beam {config.search.beam} finds fewer than {width} labels for {n_short:,} documents, "
             "which lowers recall@100; --beam sets a wider one",
             file=sys.stderr,
         )
@@ -82,10 +83,12 @@ def read_split(model: XRLinear, spec: str, name: str, config: Any) -> Split:
 
 def score(
     model: XRLinear, split: Split, spec: str, beam: int, progress: Progress
-) -> tuple[dict[str, Any], int]:
-    """Returns the report on a split, and how many documents got fewer than 100 of the labels."""
+) -> tuple[dict[str, Any], int, int]:
+    """Returns the report on a split, how many documents got fewer labels than wanted, and how many
+    that is: 100, or all there are."""
     from xmc_jax.evaluate import RECALL_CUTS, Accumulator
     from xmc_jax.metrics import propensity_constants
+    from xmc_jax.predict import FewResultsWarning
     from xmc_jax.types import PAD
 
     assert model.label_counts is not None
@@ -97,7 +100,9 @@ def score(
     for start in range(0, len(split), BATCH):
         rows = slice(start, start + BATCH)
         source: Any = split.texts if reads_text(model) else split.features
-        predictions = model.predict(source[rows], width, beam=beam)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewResultsWarning)  # counted and told at the end
+            predictions = model.predict(source[rows], width, beam=beam)
         total.add(predictions, split.labels[rows])
         n_found = (predictions.ids != PAD).sum(axis=1)
         n_short += int((n_found < width).sum())
@@ -106,7 +111,7 @@ def score(
     report = total.report()
     if split.n_unknown_labels:
         report["unknown_labels"] = split.n_unknown_labels
-    return report, n_short
+    return report, n_short, width
 
 
 def to_json(report: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -57,7 +58,7 @@ def run(arguments: Arguments) -> None:
     model = load(named.workdir)
     config = apply_overrides(model.config, arguments.overrides, SECTIONS)
     batches = read_batches(model, named.input, config.data)
-    with open_progress() as progress, open_output(named.output) as stream:
+    with open_progress() as progress, gather_notes(), open_output(named.output) as stream:
         progress.start("documents", 0)
         n = 0
         for batch in batches:
@@ -107,6 +108,18 @@ def read_batches(model: XRLinear, source: str, config: Any) -> Iterator[Any]:
 def reads_text(model: XRLinear) -> bool:
     """Tells whether a model was trained on texts; else it was on feature vectors."""
     return model.vectorizer is not None
+
+
+@contextlib.contextmanager
+def gather_notes() -> Iterator[None]:
+    """Prints at the end, once each, what the library warns of, in the place of Python's two lines each."""
+    with warnings.catch_warnings(record=True) as caught:
+        from xmc_jax.predict import FewResultsWarning
+
+        warnings.simplefilter("always", FewResultsWarning)
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        print(f"note: {text}", file=sys.stderr)
 
 
 @contextlib.contextmanager
