@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -67,21 +68,31 @@ def train_run(
     """
     from xmc_jax.data import open_dataset
 
-    check_folder(Path(workdir), config)
+    folder = Path(workdir)
+    check_folder(folder, config)
+    check_negatives(config)
+    # The stage is not finished by a line of its own: if the data are refused, one line says so.
     progress.start("data", 0)
     split = open_dataset(data, config.data).load_split("train")
     tree = None if tree_file is None else read_tree(tree_file, split, config.tree)
     from xmc_jax.estimator import XRLinear
 
     x = split.texts if split.features is None else split.features
-    progress.finish(f"{len(split):,} documents, {split.labels.shape[1]:,} labels")
     names = split.vocabulary
+    was_there = folder.is_dir() and any(folder.iterdir())
+    refused = False
     try:
         return XRLinear(config).fit(
-            x, split.labels, label_names=names, tree=tree, workdir=workdir, progress=progress
+            x, split.labels, label_names=names, tree=tree, workdir=folder, progress=progress
         )
+    except InputError:
+        refused = True
+        if not was_there:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
     finally:
-        record_source(Path(workdir), data, tree_file)
+        if not refused:
+            record_source(folder, data, tree_file)
 
 
 def check_folder(workdir: Path, config: LinearConfig) -> None:
@@ -107,6 +118,17 @@ def check_folder(workdir: Path, config: LinearConfig) -> None:
             f"option '--workdir {workdir}': holds files but no run (no config.json); "
             "give an empty or new folder"
         )
+
+
+def check_negatives(config: LinearConfig) -> None:
+    """Raises an InputError if the settings ask for negatives that no option of this command gives."""
+    kinds = config.ranker.negatives
+    for kind in kinds if isinstance(kinds, tuple) else (kinds,):
+        if "usn" in kind:
+            raise InputError(
+                f"ranker.negatives={kind!r} needs negatives of your own, which XRLinear.fit takes "
+                "in Python; choose tfn, man or tfn+man"
+            )
 
 
 def read_tree(path: str, split: Split, config: TreeConfig) -> LabelTree:
