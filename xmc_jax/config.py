@@ -136,7 +136,7 @@ class RankerConfig:
     """Positives weighted by the relevance matrix: on all levels (summed up the tree) or on the last only."""
     relevance_norm: Literal["none", "l1", "l2", "max"] = "none"
     formulation: Formulation | tuple[Formulation, ...] = "auto"
-    tolerance: float = 3e-4
+    tolerance: float = 1e-4
     """Stops when an epoch (Newton step) gains less than this share of the objective."""
     max_epochs: int = 60
 

@@ -26,6 +26,7 @@ from xmc_jax.errors import InputError, suggest
 from xmc_jax.evaluate import report
 from xmc_jax.features import Vectorizer, as_features, check_width, load_matrix, load_vectorizer
 from xmc_jax.model import XRModel
+from xmc_jax.ops import keep_compiled
 from xmc_jax.predict import Predictions, predict_batches, restrict, score_candidates
 from xmc_jax.train import run as runs
 from xmc_jax.train.recursion import Training, train
@@ -54,6 +55,7 @@ class XRLinear:
     """
 
     def __init__(self, config: LinearConfig | None = None, **settings: Any) -> None:
+        keep_compiled()
         self.config = _apply(config or LinearConfig(), settings)
         self.model: XRModel | None = None
         self.vectorizer: Vectorizer | None = None

@@ -1,6 +1,7 @@
 """The kernels: padded sparse rows, gather-accumulate, look-up, top-k."""
 
 from xmc_jax.ops.accumulate import accumulate, scatter_rows
+from xmc_jax.ops.compile_cache import keep_compiled
 from xmc_jax.ops.lookup import RowTable, build_row_table, find_rows
 from xmc_jax.ops.padded_rows import choose_widths, concatenate_ranges, pack_rows, round_up
 from xmc_jax.ops.top_k import select_top
@@ -12,6 +13,7 @@ __all__ = [
     "choose_widths",
     "concatenate_ranges",
     "find_rows",
+    "keep_compiled",
     "pack_rows",
     "round_up",
     "scatter_rows",

@@ -60,7 +60,7 @@ class SolveSettings:
         seed: of the order in which the dual visits rows.
     """
 
-    tolerance: float = 3e-4
+    tolerance: float = 1e-4
     max_epochs: int = 60
     threshold: float = 0.1
     max_nonzeros: int = 0

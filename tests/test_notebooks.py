@@ -1,0 +1,32 @@
+"""Every notebook runs from top to bottom, on few documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "colab").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+def test_notebook_runs(path, tmp_path):
+    notebook = nbformat.read(path, as_version=4)
+    small = [c for c in notebook.cells if "DOCUMENTS = None" in c.source]
+    assert small, "a notebook says in one cell on how many documents it trains"
+    for cell in small:
+        cell.source = cell.source.replace("DOCUMENTS = None", "DOCUMENTS = 4000")
+    NotebookClient(notebook, timeout=240, kernel_name="python3").execute(cwd=str(tmp_path))
+    printed = "".join(
+        out.get("text", "") for c in notebook.cells if c.cell_type == "code" for out in c.outputs
+    )
+    assert "P@1" in printed
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook_is_stored_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert all(not c.outputs for c in notebook.cells if c.cell_type == "code")

@@ -1,0 +1,29 @@
+"""Compiled programs are kept on disk, so that the second run of anything starts at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+SWITCH = "XMC_JAX_CACHE"
+"""Environment variable: a folder for compiled programs, or `off`."""
+
+
+def keep_compiled() -> None:
+    """Turns JAX's compilation cache on, in the user's cache folder, unless the user has set one or said off.
+
+    The folder is trusted as code is: it should not be writable by others.
+    """
+    wanted = os.environ.get(SWITCH, "")
+    if wanted == "off" or jax.config.jax_compilation_cache_dir:
+        return
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(wanted or os.path.join(home, "xmc_jax", "compiled"))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError:
+        return  # a read-only home: compile every time
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
