@@ -15,7 +15,9 @@ def make_rows(rng, n_clusters, n_features, fill):
     return np.concatenate(features).astype(np.int32), np.append(0, np.cumsum(sizes))
 
 
-@pytest.mark.parametrize(("n_clusters", "n_features", "fill"), [(1, 5, 4), (40, 50, 50), (300, 3000, 400)])
+@pytest.mark.parametrize(
+    ("n_clusters", "n_features", "fill"), [(1, 5, 4), (40, 50, 50), (300, 3000, 400)]
+)
 def test_every_stored_row_is_found_and_nothing_else(n_clusters, n_features, fill):
     rng = np.random.default_rng(n_clusters)
     features, offsets = make_rows(rng, n_clusters, n_features, fill)
@@ -23,7 +25,9 @@ def test_every_stored_row_is_found_and_nothing_else(n_clusters, n_features, fill
     clusters = np.repeat(np.arange(n_clusters), np.diff(offsets)).astype(np.int32)
     found = np.asarray(find_rows(table, jnp.asarray(clusters), jnp.asarray(features)))
     np.testing.assert_array_equal(found, np.arange(len(features)))
-    stored = {pair: row for row, pair in enumerate(zip(clusters.tolist(), features.tolist(), strict=True))}
+    stored = {
+        pair: row for row, pair in enumerate(zip(clusters.tolist(), features.tolist(), strict=True))
+    }
     some_clusters = rng.integers(0, n_clusters, 500).astype(np.int32)
     some_features = rng.integers(-1, n_features, 500).astype(np.int32)
     found = np.asarray(find_rows(table, jnp.asarray(some_clusters), jnp.asarray(some_features)))

@@ -45,7 +45,12 @@ class Level:
 
     def pose(self, features: Features | None = None, relevance: sp.csr_matrix | None = None):
         return pose_level(
-            features or self.features, self.mask, self.labels, self.parent, self.child_offsets, relevance
+            features or self.features,
+            self.mask,
+            self.labels,
+            self.parent,
+            self.child_offsets,
+            relevance,
         )
 
     def rows_of(self, node: int) -> tuple[np.ndarray, np.ndarray]:
@@ -139,7 +144,9 @@ def test_objective_is_liblinears(level, loss, formulation):
 def test_dense_columns_are_solved_like_sparse_ones(level, formulation):
     dense = np.random.default_rng(0).standard_normal((level.features.n_rows, 6)).astype(np.float32)
     features = Features(level.features.sparse, 0.4 * dense)
-    settings = SolveSettings(tolerance=EXACT, max_epochs=500, threshold=0.0, formulation=formulation)
+    settings = SolveSettings(
+        tolerance=EXACT, max_epochs=500, threshold=0.0, formulation=formulation
+    )
     weights = solve_level(level.pose(features), Penalty("squared_hinge", 1.0, 1.0, 1.0), settings)
     found = ours(level, weights, "squared_hinge", 1.0, 1.0, features.dense)
     best = liblinear(level, "squared_hinge", 1.0, 1.0, features.dense)
@@ -183,7 +190,10 @@ def test_threshold_and_max_nonzeros_bound_the_weights(level):
     everything = solve_level(level.pose(), penalty, SolveSettings(threshold=0.0))
     kept = solve_level(level.pose(), penalty, SolveSettings(threshold=0.2, max_nonzeros=5))
     assert np.abs(kept.entry_value).min() >= 0.2
-    matrix, full = to_matrix(kept, level.features.n_sparse), to_matrix(everything, level.features.n_sparse)
+    matrix, full = (
+        to_matrix(kept, level.features.n_sparse),
+        to_matrix(everything, level.features.n_sparse),
+    )
     assert np.diff(matrix.indptr).max() <= 5
     node = int(np.argmax(np.diff(matrix.indptr)))
     strongest = np.sort(np.abs(full[:, [node]].data))[::-1][:5]
@@ -210,5 +220,6 @@ def test_a_cluster_of_very_many_children_is_split_without_changing_it(level, mon
     whole = solve_level(level.pose(), penalty, settings)
     monkeypatch.setattr("xmc_jax.ranker.problem.MAX_COLUMNS", 8)
     split = solve_level(level.pose(), penalty, settings)
-    a, b = to_matrix(whole, level.features.n_sparse), to_matrix(split, level.features.n_sparse)
-    assert abs(a - b).max() < 5e-3
+    a, b = (ours(level, w, "squared_hinge", 1.0, 1.0) for w in (whole, split))
+    np.testing.assert_allclose(a, b, rtol=1e-4)
+    np.testing.assert_allclose(split.bias, whole.bias, atol=2e-2)

@@ -38,7 +38,9 @@ def same_predictions(a, b):
 
 
 def test_learns_and_comes_back_from_disk(corpus, tmp_path):
-    model = xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels, workdir=tmp_path / "run")
+    model = xmc.XRLinear(**SMALL).fit(
+        corpus.train_texts, corpus.train_labels, workdir=tmp_path / "run"
+    )
     assert precision(model, corpus) > 60
     names = {p.name for p in (tmp_path / "run").iterdir()}
     assert {"config.json", "labels.txt", "vectorizer", "tree", "level_00", "metrics.jsonl"} <= names
@@ -54,7 +56,9 @@ def test_resume_from_any_stage_is_bit_identical(corpus, tmp_path, lost):
     """A stage that never came to an end leaves no folder, nor do those after it."""
     import shutil
 
-    whole = xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels, workdir=tmp_path / "a")
+    whole = xmc.XRLinear(**SMALL).fit(
+        corpus.train_texts, corpus.train_labels, workdir=tmp_path / "a"
+    )
     stages = ["vectorizer", "tree", "level_00", "level_01", "level_02"]
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     (tmp_path / "b" / "meta.json").unlink()
@@ -63,7 +67,9 @@ def test_resume_from_any_stage_is_bit_identical(corpus, tmp_path, lost):
     with pytest.raises(InputError, match="unfinished"):
         xmc.load(tmp_path / "b")
     kept = {s: (tmp_path / "b" / s).stat().st_mtime_ns for s in stages[: stages.index(lost)]}
-    again = xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels, workdir=tmp_path / "b")
+    again = xmc.XRLinear(**SMALL).fit(
+        corpus.train_texts, corpus.train_labels, workdir=tmp_path / "b"
+    )
     assert kept == {s: (tmp_path / "b" / s).stat().st_mtime_ns for s in kept}
     same_predictions(again.predict(corpus.test_texts), whole.predict(corpus.test_texts))
 
@@ -73,7 +79,9 @@ def test_another_run_is_refused_with_the_difference(corpus, tmp_path):
     with pytest.raises(InputError, match=r"search.beam: 10 -> 5"):
         xmc.XRLinear(**SMALL, beam=5).fit(corpus.train_texts, corpus.train_labels, workdir=tmp_path)
     with pytest.raises(InputError, match="other data"):
-        xmc.XRLinear(**SMALL).fit(corpus.train_texts[:-1], corpus.train_labels[:-1], workdir=tmp_path)
+        xmc.XRLinear(**SMALL).fit(
+            corpus.train_texts[:-1], corpus.train_labels[:-1], workdir=tmp_path
+        )
 
 
 @pytest.mark.parametrize("negatives", ["man", "tfn+man", ("tfn", "man", "tfn+man")])

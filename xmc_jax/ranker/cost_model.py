@@ -33,7 +33,7 @@ class Device:
 
 
 CPU = Device(gather_bytes=3e9, flops=3e10, step=3e-6, memory=2**30)
-GPU = Device(gather_bytes=1e12, flops=2e13, step=5e-5, memory=2**33)
+GPU = Device(gather_bytes=1e12, flops=2e13, step=2.5e-4, memory=2**33)
 
 
 def choose_formulation(

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from xmc_jax.config import Formulation
+from xmc_jax.ops import choose_widths
 from xmc_jax.ranker.blocks import (
     BlockShape,
     fill_blocks,
@@ -44,6 +45,7 @@ from xmc_jax.ranker.weights import LevelWeights, build_weights, keep_largest
 from xmc_jax.types import Features
 
 _CHUNK_BYTES = 256 * 2**20
+_N_TIERS = 3
 _MIN_CHUNKS = 2  # a machine has two cores at least
 
 
@@ -157,8 +159,8 @@ def _split_units(problem, units: Units, formulation: str) -> list[Units]:
         return [units[np.sort(order[c::n_chunks])] for c in range(n_chunks)]
     square = n_rows if formulation == "gram" else 0
     need = 4 * n_rows * (12 * k + 3 * square + problem.features.n_dense)
-    # A run is padded to its largest unit: it holds sizes within a factor of √2 and stays within the budget.
-    tier = np.floor(np.log2(np.maximum(n_rows, 1)) * 2).astype(np.int64)
+    # A run is padded to the largest unit of its tier; few tiers are few compilations.
+    tier = np.searchsorted(choose_widths(n_rows, _N_TIERS), n_rows)
     first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
     size = np.maximum(1, _CHUNK_BYTES // np.maximum(need[first], 1))
     place = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
@@ -194,7 +196,8 @@ def _run_dual(
 def _prepare_newton(problem, chunks, penalty, settings, formulation: str) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
     cut = [cut_chunk(sparse_only, c, penalty.bias) for c in chunks]
-    shapes = _share_shapes([measure_blocks(c) for c in cut])
+    largest = np.array([count_rows(problem, c).max() for c in chunks])
+    shapes = _share_shapes([measure_blocks(c) for c in cut], largest)
     solver = solve_gram if formulation == "gram" else solve_primal
     return partial(_run_newton, problem, cut, shapes, solver, penalty, settings)
 
@@ -213,11 +216,18 @@ def _run_newton(
     return _keep_weights(problem, chunk, weights, penalty, settings, dense)
 
 
-def _share_shapes(shapes: list[BlockShape]) -> list[BlockShape]:
-    """Gives calls with the same number of rows one shape, so that they share a compilation."""
-    sizes = {s.n_rows for s in shapes}
-    joined = {n: join_block_shapes([s for s in shapes if s.n_rows == n]) for n in sizes}
-    return [joined[s.n_rows] for s in shapes]
+def _share_shapes(shapes: list[BlockShape], largest: np.ndarray) -> list[BlockShape]:
+    """Gives runs of similar units one shape, so that they share a compilation.
+
+    Args:
+        largest: rows of the largest unit of each run.
+    """
+    tier = np.searchsorted(choose_widths(largest, _N_TIERS), largest).tolist()
+    joined = {
+        t: join_block_shapes([s for s, u in zip(shapes, tier, strict=True) if u == t])
+        for t in set(tier)
+    }
+    return [joined[t] for t in tier]
 
 
 def _without_dense(problem: LevelProblem) -> LevelProblem:

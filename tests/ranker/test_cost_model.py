@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xmc_jax.ranker.cost_model import CPU, FORMULATIONS, GPU, choose_formulation
+
+
+@pytest.mark.parametrize(
+    ("what", "n_rows", "slots", "n_columns", "n_dense", "device", "expected"),
+    [
+        ("short texts, many leaves", 600, 10, 80, 0, CPU, "dual"),
+        ("short texts, the root", 80_000, 10, 16, 0, CPU, "dual"),
+        ("embeddings, many leaves", 600, 10, 80, 384, CPU, "gram"),
+        ("long documents, many leaves", 500, 230, 60, 384, CPU, "gram"),
+        ("embeddings, the root", 80_000, 10, 16, 384, CPU, "primal"),
+        ("short texts, many leaves", 600, 10, 80, 0, GPU, "dual"),
+        ("short texts, the root", 500_000, 10, 16, 0, GPU, "primal"),
+    ],
+)
+def test_choice_by_size_and_device(what, n_rows, slots, n_columns, n_dense, device, expected):
+    n_units = 1 if "root" in what else 250
+    rows = np.full(n_units, n_rows)
+    choice = choose_formulation(rows, rows * slots, n_columns, n_dense, "squared_hinge", device)
+    assert {FORMULATIONS[c] for c in choice} == {expected}
+
+
+def test_hinge_has_no_newton_step_and_a_wish_is_granted():
+    rows = np.array([10, 1000])
+    assert choose_formulation(rows, rows, 8, 0, "hinge", GPU, "gram").tolist() == [0, 0]
+    chosen = choose_formulation(rows, rows, 8, 0, "logistic", CPU, "gram")
+    assert [FORMULATIONS[c] for c in chosen] == ["gram", "gram"]
+
+
+def test_a_gram_matrix_that_does_not_fit_is_never_chosen():
+    rows = np.array([200_000])
+    chosen = choose_formulation(rows, rows * 10, 100, 1024, "squared_hinge", CPU)
+    assert FORMULATIONS[chosen[0]] != "gram"

@@ -1,0 +1,94 @@
+"""The layouts hold every row once, and no lane shares a unit with another."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.ranker.blocks import fill_blocks, measure_blocks
+from xmc_jax.ranker.lanes import (
+    assign_lanes,
+    choose_lane_widths,
+    fill_lanes,
+    measure_lanes,
+)
+from xmc_jax.ranker.problem import cut_chunk, lay_signs, list_units, pose_level
+from xmc_jax.types import Features
+
+
+def make_problem(seed=0):
+    rng = np.random.default_rng(seed)
+    x = sp.random(200, 70, 0.1, format="csr", dtype=np.float32, random_state=seed)
+    offsets = np.array([0, 3, 9, 10])
+    parent = np.repeat(np.arange(3), np.diff(offsets))
+    labels = sp.csr_matrix((rng.random((200, 10)) < 0.08).astype(np.float32))
+    mask = sp.csr_matrix((rng.random((200, 3)) < 0.4).astype(np.float32))
+    features = Features(x, rng.standard_normal((200, 2)).astype(np.float32))
+    return pose_level(features, mask, labels, parent, offsets), mask, labels, parent
+
+
+def test_rows_are_the_mask_and_the_positives():
+    problem, mask, labels, parent = make_problem()
+    cluster = np.repeat(np.arange(3), np.diff(problem.row_offsets))
+    above = labels @ sp.csr_matrix((np.ones(10), (np.arange(10), parent)), (10, 3))
+    wanted = ((mask + above) > 0).toarray()
+    found = np.zeros_like(wanted)
+    found[problem.row_instance, cluster] = True
+    np.testing.assert_array_equal(found, wanted)
+    signs, weights = lay_signs(problem, cut_chunk(problem, list_units(problem), 1.0))
+    assert weights is None
+    for r in range(len(signs)):
+        i, c = problem.row_instance[r], cluster[r]
+        for k in range(6):
+            node = problem.child_offsets[c] + k
+            if node >= problem.child_offsets[c + 1]:
+                expected = 0
+            elif labels[i, node]:
+                expected = 1
+            else:
+                expected = -1 if mask[i, c] else 0
+            assert signs[r, k] == expected
+
+
+def test_lanes_hold_each_row_once_and_whole_units():
+    problem, *_ = make_problem()
+    chunk = cut_chunk(problem, list_units(problem), 0.5)
+    widths = choose_lane_widths(np.diff(chunk.slots.indptr))
+    shape = measure_lanes(chunk, widths)
+    lanes = fill_lanes(problem, chunk, shape, np.random.default_rng(0))
+    dense = chunk.slots.toarray()
+    stored, lane_of_feature = [], {}
+    for lane in lanes:
+        flat = np.zeros((*lane.ids.shape[:3], shape.n_features), np.float32)
+        np.put_along_axis(flat, lane.ids, lane.values, axis=-1)
+        used = (lane.signs != 0).any(axis=-1)
+        stored.append(flat[used][:, : dense.shape[1]])
+        for _, g, _, f in np.argwhere(flat != 0):
+            assert lane_of_feature.setdefault(int(f), int(g)) == g
+    stored = np.concatenate(stored)
+    assert stored.shape == dense.shape
+    order, wanted = np.lexsort(stored.T), np.lexsort(dense.T)
+    np.testing.assert_array_equal(stored[order], dense[wanted])
+
+
+def test_lanes_are_as_long_as_the_largest_unit_at_least():
+    sizes = np.array([1000, 30, 20, 500, 480, 10])
+    lanes = assign_lanes(sizes)
+    lengths = np.bincount(lanes, sizes)
+    assert lengths.max() < 1000 + 500 and lanes.max() <= 2
+    assert assign_lanes(np.full(1000, 5)).max() + 1 <= 64
+
+
+def test_blocks_hold_the_rows_and_their_transpose():
+    problem, *_ = make_problem()
+    chunk = cut_chunk(problem, list_units(problem), 1.0)
+    shape = measure_blocks(chunk)
+    blocks = fill_blocks(problem, chunk, problem.features.dense, shape)
+    rows, features = shape.n_units * shape.n_rows, shape.n_units * shape.n_features
+    a = np.zeros((rows, features), np.float32)
+    np.add.at(a, (np.arange(rows)[:, None], blocks.ids), blocks.values)
+    b = np.zeros((features + 1, rows), np.float32)
+    np.add.at(b, (blocks.segment_feature[:, None], blocks.segment_rows), blocks.segment_values)
+    np.testing.assert_array_equal(a, b[:-1].T)
+    used = (blocks.signs != 0).any(axis=-1).reshape(-1)
+    np.testing.assert_allclose(a[used].sum(), chunk.slots.sum(), rtol=1e-5)
