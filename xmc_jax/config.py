@@ -77,7 +77,12 @@ class FeaturesConfig:
 
     def __post_init__(self) -> None:
         _check_choices(self)
-        _check(1 <= self.ngram_min <= self.ngram_max <= 8, self, "ngram_min", "1 <= ngram_min <= ngram_max <= 8")
+        _check(
+            1 <= self.ngram_min <= self.ngram_max <= 8,
+            self,
+            "ngram_min",
+            "1 <= ngram_min <= ngram_max <= 8",
+        )
         _check(self.min_count >= 1, self, "min_count", "1 or more")
         _check(0.0 < self.max_share <= 1.0, self, "max_share", "a share in (0, 1]")
         _check(self.max_features >= 0, self, "max_features", "0 (all) or more")
@@ -115,7 +120,12 @@ class TreeConfig:
         _check(self.sketch >= -1, self, "sketch", "-1 (chosen), 0 (exact) or a number of columns")
         _check(self.iterations >= 1, self, "iterations", "1 or more")
         needs = self.embedding.startswith("pifa_lf")
-        _check(not needs or bool(self.label_features), self, "label_features", f"a file for embedding={self.embedding}")
+        _check(
+            not needs or bool(self.label_features),
+            self,
+            "label_features",
+            f"a file for embedding={self.embedding}",
+        )
 
 
 @dataclass(frozen=True)
@@ -143,8 +153,15 @@ class RankerConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         for name in ("cost_positive", "cost_negative"):
-            _check(all(c > 0 for c in _as_tuple(getattr(self, name))), self, name, "numbers above 0")
-        _check(all(c >= 0 for c in _as_tuple(self.threshold)), self, "threshold", "numbers of 0 or more")
+            _check(
+                all(c > 0 for c in _as_tuple(getattr(self, name))), self, name, "numbers above 0"
+            )
+        _check(
+            all(c >= 0 for c in _as_tuple(self.threshold)),
+            self,
+            "threshold",
+            "numbers of 0 or more",
+        )
         _check(self.bias >= 0, self, "bias", "0 (none) or more")
         _check(self.max_nonzeros >= 0, self, "max_nonzeros", "0 (all) or more")
         _check(0 < self.tolerance < 1, self, "tolerance", "a number in (0, 1)")
@@ -204,16 +221,20 @@ def replace_field(config: T, name: str, value: Any) -> T:
     current = getattr(config, head)
     if rest:
         if not is_dataclass(current):
-            raise InputError(f"setting '{name}': '{head}' holds one value and has no field '{rest}'")
+            raise InputError(
+                f"setting '{name}': '{head}' holds one value and has no field '{rest}'"
+            )
         return dataclasses.replace(config, **{head: replace_field(current, rest, value)})  # type: ignore[type-var]
-    if is_dataclass(current):
+    if is_dataclass(current) and not isinstance(current, type):
         if isinstance(value, dict):
             for key, inner in value.items():
                 current = replace_field(current, key, inner)
             return dataclasses.replace(config, **{head: current})  # type: ignore[type-var]
         if isinstance(value, type(current)):
             return dataclasses.replace(config, **{head: value})  # type: ignore[type-var]
-        raise InputError(f"setting '{name}' is a section; set a field of it{suggest('', [f.name for f in fields(current)])}")
+        raise InputError(
+            f"setting '{name}' is a section; set a field of it{suggest('', [f.name for f in fields(current)])}"
+        )
     return dataclasses.replace(config, **{head: _parse(value, known[head], name)})  # type: ignore[type-var]
 
 
@@ -270,9 +291,11 @@ def _check(ok: bool, config: Any, name: str, need: str) -> None:
 def _check_choices(config: Any) -> None:
     for f, t in _typed_fields(type(config)):
         value = getattr(config, f.name)
-        if is_dataclass(t):
+        if isinstance(t, type) and is_dataclass(t):
             if not isinstance(value, t):
-                raise InputError(f"section '{f.name}' given as {type(value).__name__}, {t.__name__} or dict needed")
+                raise InputError(
+                    f"section '{f.name}' given as {type(value).__name__}, {t.__name__} or dict needed"
+                )
         else:
             _parse(value, t, f.name)
 
@@ -294,11 +317,17 @@ def _parse(value: Any, kind: Any, name: str) -> Any:
     if origin is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)) or not len(parts):
-            raise InputError(f"{name}={value!r} given, a value for each level needed, separated by commas")
-        return tuple(_parse(p.strip() if isinstance(p, str) else p, get_args(kind)[0], name) for p in parts)
+            raise InputError(
+                f"{name}={value!r} given, a value for each level needed, separated by commas"
+            )
+        return tuple(
+            _parse(p.strip() if isinstance(p, str) else p, get_args(kind)[0], name) for p in parts
+        )
     if origin is Literal:
         if value not in get_args(kind):
-            raise InputError(f"{name}={value!r} is not a choice{suggest(str(value), get_args(kind))}")
+            raise InputError(
+                f"{name}={value!r} is not a choice{suggest(str(value), get_args(kind))}"
+            )
         return value
     if kind is bool:
         if isinstance(value, bool):
@@ -316,7 +345,9 @@ def _parse(value: Any, kind: Any, name: str) -> Any:
                     return number
             except (ValueError, OverflowError):
                 pass
-        raise InputError(f"{name}={value!r} given, {'a whole number' if kind is int else 'a number'} needed")
+        raise InputError(
+            f"{name}={value!r} given, {'a whole number' if kind is int else 'a number'} needed"
+        )
     if kind is str and isinstance(value, str):
         return value
     raise InputError(f"{name}={value!r} given, {getattr(kind, '__name__', kind)} needed")

@@ -270,6 +270,7 @@ class XRLinear:
 
     def _score_validation(self, x, truth: sp.csr_matrix) -> None:
         predictions = self.predict(x, top_k=100)
+        assert self.label_counts is not None
         counts, n = self.label_counts, self.n_train
         scores = report(predictions, truth, train_counts=counts, n_train=n)
         if self._workdir is not None:

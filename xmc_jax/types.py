@@ -21,10 +21,13 @@ Level 0 is the root's children; "resolution level" and "level" are the same thin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
+
+AnyArray = Any
+"""An array that is NumPy's on the host until it is placed on a device, and JAX's from then on."""
 
 PAD = -1
 """Id of an unused slot, in every padded integer array."""

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 
 import xmc_jax as xmc
 from xmc_jax.checkpoint import is_committed, level_folder
+from xmc_jax.data import labels_from_names, labels_to_csr
 from xmc_jax.data.synthetic import make_corpus
 from xmc_jax.errors import InputError
 from xmc_jax.tree import flat_tree, labels_at
@@ -29,7 +30,8 @@ def corpus():
 
 def precision(model, corpus):
     predictions = model.predict(corpus.test_texts, top_k=5)
-    return xmc.metrics.evaluate(predictions, corpus.test_labels, k=(1,))["P@1"]
+    truth, _ = labels_to_csr(corpus.test_labels, xmc_labels(corpus)[1])
+    return xmc.metrics.evaluate(predictions, truth, k=(1,))["P@1"]
 
 
 def same_predictions(a, b):
@@ -121,8 +123,6 @@ def test_relevance_modes(corpus):
 
 
 def xmc_labels(corpus):
-    from xmc_jax.data import labels_from_names
-
     return labels_from_names(corpus.train_labels)
 
 
@@ -183,6 +183,7 @@ def test_compilations_of_a_run_are_few_and_of_a_second_none(corpus):
 KILLED = """
 import sys
 import xmc_jax as xmc
+from xmc_jax.data import labels_from_names, labels_to_csr
 from xmc_jax.data.synthetic import make_corpus
 corpus = make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)
 settings = dict(tree=dict(branching=4, max_leaf_size=8), features=dict(min_count=1))

@@ -73,7 +73,13 @@ def train_run(
     check_negatives(config)
     # The stage is not finished by a line of its own: if the data are refused, one line says so.
     progress.start("data", 0)
-    split = open_dataset(data, config.data).load_split("train")
+    dataset = open_dataset(data, config.data)
+    split = dataset.load_split("train")
+    validation = None
+    if "valid" in dataset.splits:
+        held_out = dataset.load_split("valid", split.vocabulary)
+        inputs = held_out.texts if split.features is None else held_out.features
+        validation = inputs, held_out.labels
     tree = None if tree_file is None else read_tree(tree_file, split, config.tree)
     from xmc_jax.estimator import XRLinear
 
@@ -83,7 +89,13 @@ def train_run(
     refused = False
     try:
         return XRLinear(config).fit(
-            x, split.labels, label_names=names, tree=tree, workdir=folder, progress=progress
+            x,
+            split.labels,
+            label_names=names,
+            tree=tree,
+            validation=validation,
+            workdir=folder,
+            progress=progress,
         )
     except InputError:
         refused = True

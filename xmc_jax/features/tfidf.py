@@ -89,7 +89,7 @@ def choose_columns(
     Raises:
         InputError: none is left.
     """
-    rare = frequencies < config.min_count
+    rare = frequencies < bound_min_count(config, n_documents)
     common = frequencies > config.max_share * n_documents
     chosen = ~rare & ~common
     if not chosen.any():
@@ -100,6 +100,11 @@ def choose_columns(
         chosen = np.zeros_like(chosen)
         chosen[rows[order[: config.max_features]]] = True
     return chosen
+
+
+def bound_min_count(config: FeaturesConfig, n_documents: int) -> int:
+    """Returns the least number of documents for a feature: no more than there are documents."""
+    return min(config.min_count, n_documents)
 
 
 def _explain_none(

@@ -22,6 +22,7 @@ from xmc_jax.features.blocks import cut_blocks, map_threads
 from xmc_jax.features.hashing import fold_columns, hash_terms
 from xmc_jax.features.slices import concatenate, number_distinct
 from xmc_jax.features.tfidf import (
+    bound_min_count,
     choose_columns,
     compute_idf,
     count_terms,
@@ -172,7 +173,7 @@ def _fit_tfidf(texts: Iterable[str], config: FeaturesConfig) -> tuple[Vectorizer
     totals = np.bincount(numbers, np.concatenate(occurrences), len(first))
     # A term of fewer occurrences than `min_count` is in fewer documents too: no need to sort or
     # count it.
-    candidates = np.flatnonzero(totals >= config.min_count)
+    candidates = np.flatnonzero(totals >= bound_min_count(config, n_documents))
     strings = terms[first[candidates]].to_list()
     order = np.array(sorted(range(len(strings)), key=strings.__getitem__), np.int64)
     column_of = np.full(len(first), -1, np.int32)

@@ -17,7 +17,7 @@ def keep_compiled() -> None:
     The folder is trusted as code is: it should not be writable by others.
     """
     wanted = os.environ.get(SWITCH, "")
-    if wanted == "off" or jax.config.jax_compilation_cache_dir:
+    if wanted == "off" or getattr(jax.config, "jax_compilation_cache_dir", None):
         return
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = Path(wanted or os.path.join(home, "xmc_jax", "compiled"))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 
-from xmc_jax.types import PAD
+from xmc_jax.types import PAD, AnyArray
 
 _EMPTY = -2  # a feature id that no query holds (PAD is -1)
 _WAYS = 2  # slots of a bucket; a key has two buckets
@@ -26,11 +26,11 @@ class RowTable:
     so a cluster id need not be stored.
     """
 
-    feature: Array
+    feature: AnyArray
     """int32 [S], S a power of two: feature of the slot."""
-    row: Array
+    row: AnyArray
     """int32 [S]: stored row of the slot."""
-    offsets: Array
+    offsets: AnyArray
     """int32 [C + 1]: rows of cluster c are `offsets[c] : offsets[c + 1]`."""
 
 

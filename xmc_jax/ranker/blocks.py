@@ -14,6 +14,7 @@ import numpy as np
 from xmc_jax.ops import concatenate_ranges, round_up
 from xmc_jax.ranker.lanes import place_rows
 from xmc_jax.ranker.problem import Chunk, LevelProblem, lay_signs
+from xmc_jax.types import AnyArray
 
 SEGMENT = 16
 
@@ -34,14 +35,14 @@ class Blocks:
         segment_feature: int32 [M], ascending; unused pieces hold U·F.
     """
 
-    ids: np.ndarray
-    values: np.ndarray
-    dense: np.ndarray
-    signs: np.ndarray
-    weights: np.ndarray | None
-    segment_rows: np.ndarray
-    segment_values: np.ndarray
-    segment_feature: np.ndarray
+    ids: AnyArray
+    values: AnyArray
+    dense: AnyArray
+    signs: AnyArray
+    weights: AnyArray
+    segment_rows: AnyArray
+    segment_values: AnyArray
+    segment_feature: AnyArray
 
 
 @dataclass(frozen=True)
@@ -99,17 +100,18 @@ def fill_blocks(
     values = np.zeros(u * n * shape.width, np.float32)
     target = concatenate_ranges(at * shape.width, lengths)
     ids[target], values[target] = local, chunk.slots.data
-    labels = [
+    signs, weights = (
         None if x is None else place_rows(x, at, u * n).reshape(u, n, -1)
         for x in lay_signs(problem, chunk)
-    ]
+    )
     wide = place_rows(dense[problem.row_instance[chunk.row_level]], at, u * n)
     segments = _cut_segments(local, np.repeat(at, lengths), chunk.slots.data, shape)
     return Blocks(
         ids.reshape(u * n, shape.width),
         values.reshape(u * n, shape.width),
         wide.reshape(u, n, -1),
-        *labels,  # type: ignore[arg-type]
+        signs,
+        weights,
         *segments,
     )
 

@@ -129,7 +129,8 @@ def _block_grams(
 def _visit(carry, step, arrays, grams, costs, loss: Loss):
     """Visits one block of every lane: gathers margins, descends row by row, scatters the change."""
     weights, duals, gain = carry
-    ids, values, signs, relevance = (None if a is None else a[step] for a in arrays)
+    ids, values, signs = (a[step] for a in arrays[:3])
+    relevance = None if arrays[3] is None else arrays[3][step]
     gram, alpha = grams[step], duals[step]
     y = signs.astype(jnp.float32)
     cost = jnp.where(y > 0, costs[0] if relevance is None else costs[0] * relevance, costs[1])

@@ -25,7 +25,7 @@ from xmc_jax.model import XRModel
 from xmc_jax.predict import matched_clusters
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.level import train_level
-from xmc_jax.train.relevance import induce_relevance
+from xmc_jax.train.relevance import check_relevance, induce_relevance
 from xmc_jax.train.run import append_metrics, close_run, fingerprint, open_run, write_names
 from xmc_jax.tree import LabelTree, build_tree, labels_at
 from xmc_jax.types import Features, Progress
@@ -76,6 +76,7 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
     Raises:
         InputError: bad data, or the folder holds another run.
     """
+    _check_sources(training)
     folder = None if workdir is None else Path(workdir)
     if folder is not None:
         given = training.features
@@ -103,15 +104,13 @@ def _list_extras(training: Training) -> list[np.ndarray]:
     extras = []
     if training.tree is not None:
         extras += [*training.tree.parents, training.tree.edge_label, training.tree.edge_cluster]
-    for matrix in (
-        training.relevance,
-        training.label_features,
-        *(training.negatives or {}).values(),
-    ):
-        if matrix is not None:
-            dense = np.asarray(matrix) if not sp.issparse(matrix) else None
-            csr = sp.csr_matrix(matrix) if dense is None else None
-            extras += [dense] if csr is None else [csr.indptr, csr.indices, csr.data]
+    negatives = (training.negatives or {}).values()
+    for matrix in (training.relevance, training.label_features, *negatives):
+        if sp.issparse(matrix):
+            csr = sp.csr_matrix(matrix)
+            extras += [csr.indptr, csr.indices, csr.data]
+        elif matrix is not None:
+            extras.append(np.asarray(matrix))
     return extras
 
 
@@ -176,7 +175,6 @@ def _train_levels(
     user = None
     if training.negatives is not None:
         user = propagate_pairs(tree, training.negatives, labels.shape[0])
-    _check_user_negatives(config, n_levels, training.negatives is not None)
     post = tuple(at_level(config.search.post_processor, t) for t in range(n_levels))
     levels: list[LevelWeights] = []
     for t in range(n_levels):
@@ -212,14 +210,17 @@ def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_m
     return matched_clusters(model, features, config.search.beam)
 
 
-def _check_user_negatives(config: LinearConfig, n_levels: int, given: bool) -> None:
-    kinds = {at_level(config.ranker.negatives, t) for t in range(n_levels)}
-    uses = any("usn" in kind.split("+") for kind in kinds)
-    if uses and not given:
+def _check_sources(training: Training) -> None:
+    """Refuses before anything is written what would be refused later: negatives or relevance without a use."""
+    kinds = training.config.ranker.negatives
+    uses = any("usn" in kind.split("+") for kind in ([kinds] if isinstance(kinds, str) else kinds))
+    if uses and training.negatives is None:
         raise InputError(
             "ranker.negatives names usn, but fit was given no negatives={level: matrix}"
         )
-    if given and not uses:
+    if training.negatives is not None and not uses:
         raise InputError(
             "negatives given, but ranker.negatives names no usn; set usn, usn+tfn, ..."
         )
+    if training.relevance is not None:
+        check_relevance(training.relevance, training.labels, training.config.ranker.relevance)

@@ -28,13 +28,8 @@ def induce_relevance(
         relevance: [N, L], 0 or more, on the positives of `labels`; None: 1 for every positive.
         mode: `none`, `induce` (all levels, summed up the tree) or `last`.
         norm: `none`, `l1`, `l2` or `max`, of every instance's row on every level.
-
-    Raises:
-        InputError: shapes differ, a relevance is negative or not finite, or mode is `none` with a matrix given.
     """
     n_levels = tree.n_levels
-    if relevance is not None:
-        _check_relevance(relevance, labels, mode)
     if mode == "none":
         return [None] * n_levels
     leaf = labels if relevance is None else relevance
@@ -48,7 +43,12 @@ def induce_relevance(
     return levels
 
 
-def _check_relevance(relevance: sp.csr_matrix, labels: sp.csr_matrix, mode: str) -> None:
+def check_relevance(relevance: sp.csr_matrix, labels: sp.csr_matrix, mode: str) -> None:
+    """Refuses relevance that does not fit the labels.
+
+    Raises:
+        InputError: shapes differ, a relevance is negative or not finite or not on a positive, or mode is `none`.
+    """
     if mode == "none":
         raise InputError("relevance given but ranker.relevance=none; set it to induce or last")
     if relevance.shape != labels.shape:

@@ -21,6 +21,8 @@ from xmc_jax.types import Features
 FORMAT = 1
 """Version of the folder's layout."""
 
+_FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
+
 
 def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str, Any]) -> bool:
     """Begins a run in a folder or finds the one that is there.
@@ -59,7 +61,12 @@ def close_run(workdir: str | os.PathLike, facts: dict[str, Any]) -> None:
 def is_complete(workdir: str | os.PathLike) -> bool:
     """Tells whether every level is solved."""
     file = Path(workdir) / "meta.json"
-    return file.exists() and bool(read_json(file).get("complete"))
+    if not file.exists():
+        return False
+    facts = read_json(file)
+    if not isinstance(facts, dict):
+        raise InputError(f"{file}: damaged, not what this program writes; train again")
+    return bool(facts.get("complete"))
 
 
 def read_run(workdir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -84,7 +91,11 @@ def read_run(workdir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]
         )
     if not is_complete(folder):
         raise InputError(f"{folder}: unfinished run; run the training command again to finish it")
-    return header, read_json(folder / "meta.json")
+    facts = read_json(folder / "meta.json")
+    if not facts.keys() >= _FACTS:
+        missing = ", ".join(sorted(_FACTS - facts.keys()))
+        raise InputError(f"{folder}/meta.json: damaged, {missing} missing; train again")
+    return header, facts
 
 
 def list_levels(workdir: str | os.PathLike, n_levels: int) -> list[bool]:
