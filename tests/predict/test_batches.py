@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xmc_jax.predict import build_index
+from xmc_jax.predict.batches import (
+    Batch,
+    choose_size,
+    choose_width,
+    limit_rows,
+    pack_batch,
+    plan_batches,
+    run_parallel,
+)
+from xmc_jax.types import PAD
+
+
+@pytest.mark.parametrize(
+    ("length", "width"), [(0, 256), (256, 256), (257, 4096), (4096, 4096), (5000, 65536)]
+)
+def test_widths_are_few(length, width):
+    assert choose_width(length) == width
+
+
+@pytest.mark.parametrize(
+    ("width", "n_rows", "limit", "size"),
+    [
+        (256, 1, 999, 1),
+        (256, 2, 999, 16),
+        (256, 17, 999, 256),
+        (256, 9999, 100, 100),
+        (256, 9999, 999, 256),
+        (65536, 9999, 999, 16),
+        (2**24, 5, 999, 1),
+    ],
+)
+def test_sizes_are_few_and_bounded(width, n_rows, limit, size):
+    assert choose_size(width, n_rows, limit) == size
+
+
+def test_batches_cover_all_rows_once_and_fit():
+    lengths = np.concatenate([np.arange(600), [0, 5000, 70000, 256, 257]])
+    batches = plan_batches(lengths, 50)
+    rows = np.concatenate([b.rows for b in batches])
+    assert sorted(rows) == list(range(len(lengths)))
+    assert all(len(b.rows) <= b.size <= 50 for b in batches)
+    assert all(b.width // 16 < max(lengths[b.rows].max(), 17) <= b.width for b in batches)
+    assert len({(b.width, b.size) for b in batches}) == 4
+    assert plan_batches(np.zeros(0, int), 50) == []
+
+
+def test_rows_beyond_the_batch_are_empty(tools):
+    features = tools.features(5, dense=2)
+    ids, values, dense = pack_batch(features, Batch(np.array([3, 1]), 256, 4))
+    assert ids.shape == values.shape == (4, 256) and dense.shape == (4, 2)
+    assert ids[0, : features.sparse[3].nnz].tolist() == features.sparse[3].indices.tolist()
+    assert (ids[2:] == PAD).all() and not values[2:].any() and not dense[2:].any()
+
+
+def test_memory_bounds_the_rows(tools):
+    index = build_index(tools.model())
+    assert limit_rows(index, 10, 7) == 7
+    widest = max(min(10, level.n_clusters) * level.max_children for level in index.levels)
+    assert limit_rows(index, 10) == 2**24 // widest
+
+
+def test_an_error_in_a_batch_is_raised():
+    def fail(batch):
+        raise ValueError(f"row {batch.rows[0]}")
+
+    with pytest.raises(ValueError, match="row"):
+        run_parallel(fail, plan_batches(np.ones(900, int), 256))

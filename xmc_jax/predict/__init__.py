@@ -1,0 +1,12 @@
+"""Whole-tree search: sets of documents, single queries, given candidates."""
+
+from xmc_jax.predict.candidates import score_candidates as score_candidates
+from xmc_jax.predict.index import SearchIndex as SearchIndex
+from xmc_jax.predict.index import build_index as build_index
+from xmc_jax.predict.predictions import Predictions as Predictions
+from xmc_jax.predict.restrict import restrict as restrict
+from xmc_jax.predict.search import search as search
+from xmc_jax.predict.single import Endpoint as Endpoint
+from xmc_jax.predict.stream import FewResultsWarning as FewResultsWarning
+from xmc_jax.predict.stream import matched_clusters as matched_clusters
+from xmc_jax.predict.stream import predict_batches as predict_batches

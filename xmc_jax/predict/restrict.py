@@ -1,0 +1,44 @@
+"""A model that answers with some of its labels only."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Int
+
+from xmc_jax.errors import InputError
+from xmc_jax.model import XRModel
+from xmc_jax.ranker.weights import select_nodes
+
+
+def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
+    """Returns the model with all other labels silenced, and the clusters without any of these.
+
+    The beam then holds clusters that lead to an answer; weights and scores stay as they are.
+
+    Args:
+        model: of L labels.
+        labels: ids in [0, L); one may stand there twice.
+
+    Raises:
+        InputError: no label, or an id outside [0, L).
+    """
+    tree = model.tree
+    labels = np.asarray(labels)
+    if labels.size == 0:
+        raise InputError("no labels given to restrict the search to, one or more needed")
+    if labels.min() < 0 or labels.max() >= tree.n_labels:
+        raise InputError(
+            f"labels from {labels.min()} to {labels.max()} given to restrict the search to, "
+            f"0 to {tree.n_labels - 1} needed"
+        )
+    wanted = np.zeros(tree.n_labels, bool)
+    wanted[labels] = True
+    edges = wanted[tree.edge_label]
+    levels = []
+    for t, weights in enumerate(model.levels):
+        keep = np.zeros(weights.n_nodes, bool)
+        keep[tree.edge_ancestor(t)[edges]] = True
+        levels.append(select_nodes(weights, keep))
+    return dataclasses.replace(model, levels=tuple(levels))

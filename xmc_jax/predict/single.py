@@ -1,0 +1,84 @@
+"""One query at a time, compiled once for each width of a query."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+
+from xmc_jax.config import SearchConfig
+from xmc_jax.errors import InputError
+from xmc_jax.model import XRModel
+from xmc_jax.predict.batches import choose_width
+from xmc_jax.predict.index import SearchIndex, find_index
+from xmc_jax.predict.search import Merge, search
+from xmc_jax.predict.stream import check_complete, count_results
+from xmc_jax.types import PAD
+
+
+class Endpoint:
+    """Answers single queries; made once, then called from any thread.
+
+    Args:
+        model: finished.
+        config: `beam` and `top_k`.
+
+    Raises:
+        InputError: an unfinished model.
+
+    Warns:
+        FewResultsWarning: the beam cannot return `top_k` labels.
+    """
+
+    def __init__(
+        self, model: XRModel | SearchIndex, config: SearchConfig, *, merge: Merge = "mean"
+    ) -> None:
+        index = find_index(model)
+        check_complete(index)
+        top_k = min(config.top_k, count_results(index, config))
+        self.index = index
+        self._search = partial(search, index, beam=config.beam, top_k=top_k, merge=merge)
+        self._no_dense = np.zeros((1, 0), np.float32)
+
+    def warm_up(self, longest: int = 512) -> None:
+        """Compiles for queries of up to `longest` non-zeros, so that none of them waits for it."""
+        width = choose_width(0)
+        while True:
+            features = np.full((1, width), PAD, np.int32)
+            values = np.zeros((1, width), np.float32)
+            dense = np.zeros((1, self.index.n_dense), np.float32)
+            self._search(features, values, dense)[0].block_until_ready()
+            if width >= longest:
+                return
+            width = choose_width(width + 1)
+
+    def predict_one(
+        self, row: sp.csr_matrix, dense: Float[np.ndarray, "H"] | None = None
+    ) -> tuple[Int[np.ndarray, "R"], Float[np.ndarray, "R"]]:
+        """Returns the labels of one query, best first, and their scores; as many as were found.
+
+        Args:
+            row: CSR [1, D].
+            dense: the dense columns [H], where the model has any.
+
+        Raises:
+            InputError: another shape than the model's.
+        """
+        index = self.index
+        n_dense = 0 if dense is None else len(dense)
+        if row.shape != (1, index.n_sparse) or n_dense != index.n_dense:
+            raise InputError(
+                f"a query of shape {row.shape} with {n_dense} dense columns given, "
+                f"(1, {index.n_sparse}) with {index.n_dense} needed"
+            )
+        n = len(row.indices)
+        ids = np.full((1, choose_width(n)), PAD, np.int32)
+        values = np.zeros(ids.shape, np.float32)
+        ids[0, :n], values[0, :n] = row.indices, row.data
+        columns = self._no_dense if dense is None else np.asarray(dense, np.float32)[None]
+        labels, scores = self._search(ids, values, columns)
+        found, best = np.asarray(labels)[0], np.asarray(scores)[0]
+        used = int((found != PAD).sum())
+        return found[:used], best[:used]

@@ -1,0 +1,113 @@
+"""Predictions of a whole set, batch by batch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.config import SearchConfig
+from xmc_jax.errors import InputError
+from xmc_jax.model import XRModel
+from xmc_jax.predict.batches import limit_rows, plan_batches, run_batches
+from xmc_jax.predict.index import SearchIndex, find_index
+from xmc_jax.predict.predictions import Predictions
+from xmc_jax.predict.search import Merge, match, search
+from xmc_jax.types import PAD, Features, NoProgress, Progress
+
+
+class FewResultsWarning(UserWarning):
+    """More results were asked for than the beam can return."""
+
+
+def predict_batches(
+    model: XRModel | SearchIndex,
+    features: Features,
+    config: SearchConfig,
+    *,
+    label_names: Sequence[str] | None = None,
+    merge: Merge = "mean",
+    progress: Progress | None = None,
+) -> Predictions:
+    """Returns the best labels of every document, in the order given; a row depends on its document alone.
+
+    Args:
+        model: finished; it is laid out for search at its first use.
+        features: [N], as the model was trained on.
+        config: `beam`, `top_k` and `batch`; the model holds its own post-processors.
+        merge: of a label found under several clusters, the mean or the largest score.
+        progress: told about documents.
+
+    Raises:
+        InputError: another number of features than the model's, or an unfinished model.
+
+    Warns:
+        FewResultsWarning: the beam cannot return `top_k` labels; the rest of the rows is PAD.
+    """
+    index = find_index(model)
+    check_complete(index)
+    index.check(features)
+    n = min(config.top_k, count_results(index, config))
+    ids = np.full((len(features), config.top_k), PAD, np.int32)
+    scores = np.zeros(ids.shape, np.float32)
+    batches = plan_batches(_count_slots(features), limit_rows(index, config.beam, config.batch))
+    step = partial(search, beam=config.beam, top_k=n, merge=merge)
+    progress = progress or NoProgress()
+    progress.start("search", len(features))
+    run_batches(index, features, batches, step, (ids, scores), progress.advance)
+    progress.finish("")
+    return Predictions(ids, scores, label_names, index.n_labels)
+
+
+def matched_clusters(
+    model: XRModel | SearchIndex, features: Features, beam: int, *, batch: int = 0
+) -> sp.csr_matrix:
+    """Returns which nodes of the model's deepest level each document's beam holds, and their scores.
+
+    The levels may be a prefix of the tree's: the matcher of the next level.
+
+    Returns:
+        float32 CSR [N, nodes] with sorted indices; a score of 0 is stored.
+
+    Raises:
+        InputError: another number of features than the model's.
+    """
+    index = find_index(model)
+    index.check(features)
+    n_nodes = index.levels[-1].n_nodes
+    shape = (len(features), min(beam, n_nodes))
+    nodes, scores = np.full(shape, PAD, np.int32), np.zeros(shape, np.float32)
+    batches = plan_batches(_count_slots(features), limit_rows(index, beam, batch))
+    run_batches(index, features, batches, partial(match, beam=beam), (nodes, scores))
+    used = nodes != PAD
+    ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
+    return sp.csr_matrix((scores[used], nodes[used], ends), (len(features), n_nodes))
+
+
+def count_results(index: SearchIndex, config: SearchConfig) -> int:
+    """Returns how many labels a document can get; warns if the beam leaves fewer than wanted."""
+    most = index.count_results(config.beam)
+    if most < min(config.top_k, index.n_labels):
+        warnings.warn(
+            f"top_k={config.top_k} given, beam={config.beam} finds at most {most} labels a document; "
+            "a wider beam gives more",
+            FewResultsWarning,
+            stacklevel=3,
+        )
+    return most
+
+
+def check_complete(index: SearchIndex) -> None:
+    """Raises InputError for an index that ends above the labels."""
+    if not index.is_complete:
+        raise InputError(
+            f"a model with {len(index.levels)} of {index.n_levels} levels given, all needed to "
+            "predict labels; finish training"
+        )
+
+
+def _count_slots(features: Features) -> np.ndarray:
+    return np.diff(features.sparse.indptr)
