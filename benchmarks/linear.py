@@ -71,7 +71,9 @@ def compare(named: argparse.Namespace, data: Path) -> dict:
 def run_child(command: list[str]) -> dict:
     """Runs a program and returns the last JSON line that it prints, with its peak memory."""
     before = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    # No compiled programs from earlier runs: "cold" means cold.
+    env = os.environ | {"XMC_JAX_CACHE": "off"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
     assert process.stdout is not None
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

@@ -97,7 +97,7 @@ class TreeConfig:
 
     kind: Literal["kmeans", "flat"] = "kmeans"
     """`flat`: one level of all labels, no tree (one-vs-rest)."""
-    branching: int = 16
+    branching: int = 32
     max_leaf_size: int = 100
     min_clusters: int = 0
     """Nodes of level 0 at most; 0: `branching`."""
