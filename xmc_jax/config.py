@@ -43,6 +43,11 @@ class DataConfig:
     labels_column: str = "labels"
     label_separator: str = ""
     """Splits the labels column of CSV and TSV files; empty: a JSON list, else one of `;`, `|`, `,` found in it."""
+    vector_norm: Literal["l2", "none"] = "l2"
+    """Rows of feature vectors that are read from files are scaled to this norm; those given in Python never are."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from xmc_jax.config import DataConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.errors import InputError
+
+AS_THEY_ARE = DataConfig(vector_norm="none")
 
 X = sp.csr_matrix(np.array([[0.5, 0.0], [0.0, 2.0]]))
 Y = sp.csr_matrix(np.array([[0, 1, 0], [1, 1, 0]]))
@@ -18,7 +21,7 @@ def save(folder, x=X, y=Y, ending="trn"):
 
 def test_reads_matrices_of_any_kind(tmp_path):
     save(tmp_path, sp.csc_matrix(X), sp.coo_matrix(Y))
-    dataset = open_dataset(tmp_path)
+    dataset = open_dataset(tmp_path, AS_THEY_ARE)
     split = dataset.load_split("train")
     assert dataset.format == "pecos" and dataset.splits == ("train",)
     np.testing.assert_array_equal(split.features.toarray(), X.toarray())
@@ -30,10 +33,10 @@ def test_reads_matrices_of_any_kind(tmp_path):
 def test_reads_texts_beside_or_instead(tmp_path):
     save(tmp_path)
     (tmp_path / "X.trn.txt").write_text("one\n\n\n")
-    both = open_dataset(tmp_path).load_split("train")
+    both = open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
     assert list(both.texts) == ["one", ""] and both.features is not None
     (tmp_path / "X.trn.npz").unlink()
-    texts_only = open_dataset(tmp_path).load_split("train")
+    texts_only = open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
     assert list(texts_only.texts) == ["one", ""] and texts_only.features is None
 
 
@@ -41,7 +44,7 @@ def test_reads_features_of_the_published_sets(tmp_path):
     (tmp_path / "tfidf-attnxml").mkdir()
     sp.save_npz(tmp_path / "tfidf-attnxml" / "X.tst.npz", X)
     sp.save_npz(tmp_path / "Y.tst.npz", Y)
-    split = open_dataset(tmp_path).load_split("test")
+    split = open_dataset(tmp_path, AS_THEY_ARE).load_split("test")
     np.testing.assert_array_equal(split.features.toarray(), X.toarray())
 
 
@@ -56,13 +59,13 @@ def test_refuses_another_number_of_texts(tmp_path, lines, message):
     save(tmp_path)
     (tmp_path / "X.trn.txt").write_text(lines)
     with pytest.raises(InputError, match=message):
-        open_dataset(tmp_path).load_split("train")
+        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
 
 
 def test_refuses_different_numbers_of_rows(tmp_path):
     save(tmp_path, sp.vstack([X, X]))
     with pytest.raises(InputError, match=r"X\.trn\.npz: 4 rows, but .*Y\.trn\.npz has 2"):
-        open_dataset(tmp_path).load_split("train")
+        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
 
 
 @pytest.mark.parametrize(
@@ -71,20 +74,20 @@ def test_refuses_different_numbers_of_rows(tmp_path):
 def test_refuses_one_file_without_the_other(tmp_path, name, needed):
     sp.save_npz(tmp_path / name, X)
     with pytest.raises(InputError, match=f"stands alone; {needed}"):
-        open_dataset(tmp_path)
+        open_dataset(tmp_path, AS_THEY_ARE)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_refuses_values_that_are_not_finite(tmp_path, value):
     save(tmp_path, sp.csr_matrix(np.array([[1.0, 0.0], [0.0, value]])))
     with pytest.raises(InputError, match=r"X\.trn\.npz, row 2: the value of feature 1"):
-        open_dataset(tmp_path).load_split("train")
+        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
 
 
 def test_refuses_complex_values(tmp_path):
     save(tmp_path, X.astype(complex))
     with pytest.raises(InputError, match=r"X\.trn\.npz: .*complex128, real numbers needed"):
-        open_dataset(tmp_path).load_split("train")
+        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
 
 
 class _Bomb:
@@ -133,7 +136,7 @@ def test_refuses_files_that_hold_no_matrix(tmp_path, write, message):
     save(tmp_path)
     write(tmp_path / "Y.trn.npz")
     with pytest.raises(InputError, match=rf"Y\.trn\.npz: .*({message})"):
-        open_dataset(tmp_path).load_split("train")
+        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
 
 
 def test_truncated_file(tmp_path):
@@ -141,4 +144,4 @@ def test_truncated_file(tmp_path):
     path = tmp_path / "Y.trn.npz"
     path.write_bytes(path.read_bytes()[:-30])
     with pytest.raises(InputError, match="no sparse matrix"):
-        open_dataset(tmp_path).load_split("train")
+        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")

@@ -3,13 +3,16 @@ import gzip
 import numpy as np
 import pytest
 
+from xmc_jax.config import DataConfig
 from xmc_jax.data import open_dataset, xmc_repository
 from xmc_jax.errors import InputError
+
+AS_THEY_ARE = DataConfig(vector_norm="none")
 
 
 def read(folder, text):
     (folder / "train.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return open_dataset(folder).load_split("train")
+    return open_dataset(folder, AS_THEY_ARE).load_split("train")
 
 
 def test_reads_features_and_labels(tmp_path):
@@ -67,7 +70,7 @@ def test_names_from_label_file_and_compressed(tmp_path):
     (tmp_path / "train.txt.gz").write_bytes(gzip.compress(b"1 1 2\n1 0:1\n"))
     (tmp_path / "features.txt").write_text("word\n")
     (tmp_path / "labels.txt").write_text("first\nsecond\n")
-    dataset = open_dataset(tmp_path)
+    dataset = open_dataset(tmp_path, AS_THEY_ARE)
     assert dataset.format == "xmc_repository"
     assert dataset.load_split("train").vocabulary == ["first", "second"]
     moved = dataset.load_split("train", vocabulary=["second", "other"])
@@ -118,3 +121,11 @@ def test_names_the_faulty_line(tmp_path, text, place, message):
 def test_refuses_training_without_labels(tmp_path):
     with pytest.raises(InputError, match="no document has a label"):
         read(tmp_path, "1 1 1\n 0:1\n")
+
+
+def test_rows_are_scaled_unless_the_config_says_no(tmp_path):
+    (tmp_path / "train.txt").write_text("2 3 1\n0 0:3 1:4\n0 2:0.5\n")
+    rows = open_dataset(tmp_path).load_split("train").features.toarray()
+    np.testing.assert_allclose(rows, [[0.6, 0.8, 0.0], [0.0, 0.0, 1.0]], rtol=1e-6)
+    rows = open_dataset(tmp_path, AS_THEY_ARE).load_split("train").features.toarray()
+    np.testing.assert_array_equal(rows, [[3, 4, 0], [0, 0, 0.5]])

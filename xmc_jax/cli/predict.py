@@ -99,9 +99,10 @@ def read_batches(model: XRLinear, source: str, config: Any) -> Iterator[Any]:
         from xmc_jax.data import read_input
 
         return read_input(source, BATCH, config)
+    from xmc_jax.data import scale_rows
     from xmc_jax.features import load_matrix
 
-    matrix = load_matrix(source)
+    matrix = scale_rows(load_matrix(source), config.vector_norm)
     return (matrix[i : i + BATCH] for i in range(0, matrix.shape[0], BATCH))
 
 

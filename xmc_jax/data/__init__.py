@@ -9,7 +9,7 @@ from xmc_jax.data.labels import (
     read_labels,
     write_labels,
 )
-from xmc_jax.data.matrices import check_features, check_labels
+from xmc_jax.data.matrices import check_features, check_labels, scale_rows
 from xmc_jax.data.split import Split
 from xmc_jax.data.synthetic import Corpus, make_corpus, write_corpus
 from xmc_jax.data.texts import TextStore
@@ -27,6 +27,7 @@ __all__ = [
     "open_dataset",
     "read_input",
     "read_labels",
+    "scale_rows",
     "write_corpus",
     "write_documents",
     "write_labels",

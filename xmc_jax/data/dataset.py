@@ -12,6 +12,7 @@ from typing import Any
 from xmc_jax.config import DataConfig
 from xmc_jax.data import attentionxml, hub, jsonl, pecos, table, xmc_repository
 from xmc_jax.data.labels import map_columns, read_labels
+from xmc_jax.data.matrices import scale_rows
 from xmc_jax.data.split import Document, Split, collect_documents
 from xmc_jax.errors import InputError, suggest
 
@@ -102,6 +103,8 @@ class Dataset:
                 )
         vocabulary = names if vocabulary is None else list(vocabulary)
         labels, n_unknown = map_columns(labels, names, vocabulary)
+        if features is not None:
+            features = scale_rows(features, self._config.vector_norm)
         return Split(name, vocabulary, labels, texts, features, n_unknown)
 
     def _train_vocabulary(self) -> list[str]:
