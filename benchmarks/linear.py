@@ -32,10 +32,11 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for matrices and models")
     parser.add_argument("--out", type=Path, help="folder for results")
     parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--once", action="store_true", help="no second, warm training")
     parser.add_argument("--ours", choices=("matrices", "text"), help=argparse.SUPPRESS)
     named = parser.parse_args()
     if named.ours:
-        print(json.dumps(run_ours(named.data[0], named.work, named.ours)))
+        print(json.dumps(run_ours(named.data[0], named.work, named.ours, warm=not named.once)))
         return
     named.out.mkdir(parents=True, exist_ok=True)
     for data in named.data:
@@ -52,9 +53,9 @@ def compare(named: argparse.Namespace, data: Path) -> dict:
     rounds: list[tuple[dict, dict]] = []
     for _ in range(named.repeats):
         peer = run_child([named.peer, named.peer_script, str(data), "--work", str(work)])
-        ours = run_child(
-            [sys.executable, __file__, str(data), "--work", str(work), "--ours", "matrices"]
-        )
+        flags = ["--once"] if named.once else []
+        command = [sys.executable, __file__, str(data), "--work", str(work), *flags]
+        ours = run_child([*command, "--ours", "matrices"])
         rounds.append((peer, ours))
     text = run_child([sys.executable, __file__, str(data), "--work", str(work), "--ours", "text"])
     return {
@@ -103,7 +104,7 @@ def describe_device() -> str:
     return f"{os.cpu_count()} cores of {model}"
 
 
-def run_ours(data: Path, work: Path, kind: str) -> dict:
+def run_ours(data: Path, work: Path, kind: str, warm: bool) -> dict:
     """Trains and scores in this process; the caller measures its memory."""
     import numpy as np
     import scipy.sparse as sp
@@ -123,7 +124,7 @@ def run_ours(data: Path, work: Path, kind: str) -> dict:
     model = xmc.XRLinear().fit(x, y, progress=stages)
     out: dict = {"cold": stages.seconds}
     trained_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if kind == "matrices":
+    if kind == "matrices" and warm:
         stages = Stages()
         model = xmc.XRLinear().fit(x, y, progress=stages)
         out["warm"] = stages.seconds

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.errors import InputError
-from xmc_jax.tree import balanced_kmeans, cluster_labels, split_depth
+from xmc_jax.tree import balanced_kmeans, cluster_labels, exact_kmeans, split_depth
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +27,9 @@ def split_alone(Z: np.ndarray, draws: np.ndarray, spherical: bool, iterations: i
     Z = Z.astype(np.float64)
     r = int(draws[0]) % n
     direction = Z[r] - Z[(r + 1 + int(draws[1]) % (n - 1)) % n]
+    for _ in range(exact_kmeans.POWER_STEPS):
+        score = Z @ direction - (Z @ direction).mean()
+        direction = Z.T @ (score / np.sqrt((score**2).mean()))
     old = None
     for _ in range(iterations):
         score = (Z @ direction).astype(np.float32)
@@ -119,17 +122,21 @@ def test_seed_decides_and_repeats():
     assert (first != cluster_labels(Z, 4, seed=2)).any()
 
 
-def test_more_iterations_tighten_leaves():
-    Z = np.random.default_rng(4).standard_normal((400, 10)).astype(np.float32)
-    Z /= np.linalg.norm(Z, axis=1, keepdims=True)
+def test_principal_directions_and_iterations_tighten_leaves(monkeypatch):
+    rng = np.random.default_rng(4)
+    centres = rng.standard_normal((40, 30)) * np.linspace(2, 0.1, 30)
+    Z = centres[rng.integers(0, 40, 400)] + 0.4 * rng.standard_normal((400, 30))
+    Z = (Z / np.linalg.norm(Z, axis=1, keepdims=True)).astype(np.float32)
     sparse = sp.csr_matrix(Z)
 
-    def tightness(leaf: np.ndarray) -> float:
-        return float(sum(np.linalg.norm(Z[leaf == i].sum(0)) for i in range(16)))
+    def mean_tightness(**settings) -> float:
+        leaves = [cluster_labels(sparse, 4, seed=seed, **settings) for seed in range(6)]
+        return float(np.mean([np.linalg.norm(Z[f == i].sum(0)) for f in leaves for i in range(16)]))
 
-    assert tightness(cluster_labels(sparse, 4)) > 1.05 * tightness(
-        cluster_labels(sparse, 4, iterations=1)
-    )
+    default, one = mean_tightness(), mean_tightness(iterations=1)
+    monkeypatch.setattr(exact_kmeans, "POWER_STEPS", 0)
+    assert default > mean_tightness()  # without principal directions
+    assert default > one > 1.02 * mean_tightness(iterations=1)
 
 
 def test_whole_tree_compiles_once():

@@ -12,7 +12,9 @@ p_i / √(wᵀp) − (q_i − p_i) / √((1−w)ᵀ(q−p)). The dense path form
 one jitted call, `exact_kmeans` on the host for sparse rows.
 
 Algorithm: the balanced spherical 2-means of Prabhu et al. 2018 ("Parabel"), as Yu et al. 2022
-("PECOS") use it.
+("PECOS") use it, but a node's first direction is not the difference of two random members: from
+there a few power iterations lead to the principal direction of the node, as in the principal
+direction divisive partitioning of Boley 1998. Clusters come out tighter and depend less on the seed.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ import scipy.sparse as sp
 from jax import lax
 
 from xmc_jax.errors import InputError
-from xmc_jax.tree.exact_kmeans import order_labels
+from xmc_jax.tree.exact_kmeans import POWER_STEPS, order_labels
 
 _LAST_KEY = np.uint32(0xFFFFFFFF)
 
@@ -77,7 +79,7 @@ def cluster_labels(
         embeddings: finite numbers [L, D]; a dense array is clustered on the device, a SciPy sparse
             matrix exactly, by host products. All-zero rows are allowed.
         depth: number of halvings, 0 or more.
-        seed: chooses the two members whose difference is a node's first direction.
+        seed: chooses the two members of a node from which its principal direction is sought.
         spherical: compares directions of centroids instead of centroids.
         iterations: splits tried for a node at most; it stops earlier when nothing changes.
 
@@ -206,6 +208,16 @@ def _pick_pairs(draws: jax.Array, layout: _Layout, node: _Node) -> jax.Array:
     return jnp.where(layout.valid, pair, 0.0)
 
 
+def _centre(score: jax.Array, layout: _Layout, node: _Node, height: jax.Array) -> jax.Array:
+    """Returns scores [C, K] less their node's mean, scaled to its root mean square."""
+    score = jnp.where(layout.valid, score, 0.0)
+    size = jnp.maximum(node.size, 1).astype(jnp.float32)
+    mean = _sum_in_node(score.sum(1), height) / size
+    score = jnp.where(layout.valid, score - mean[:, None], 0.0)
+    square = _sum_in_node((score**2).sum(1), height) / size
+    return score * lax.rsqrt(jnp.maximum(square, 1e-30))[:, None]
+
+
 def _score(
     p: jax.Array, q: jax.Array, right: jax.Array, node: _Node, height: jax.Array, spherical: bool
 ) -> jax.Array:
@@ -256,13 +268,16 @@ def _order_labels(
 
         def resplit(state: tuple) -> tuple:
             right, _, i = state
-            p = apply_gram(jnp.where(i == 0, pair, right))  # first towards two random members
+            p = apply_gram(jnp.where(i == 0, first, right))  # first along the principal direction
             score = jnp.where(i == 0, p, _score(p, q, right, node, height, spherical))
             new = _cut_in_half(score, layout, node)
             return new, jnp.any(new != right), i + 1
 
         q = apply_gram(layout.valid.astype(jnp.float32))
         pair = _pick_pairs(draws[t], layout, node)
+        first = lax.fori_loop(
+            0, POWER_STEPS, lambda _, w: _centre(apply_gram(w), layout, node, height), pair
+        )
         nothing = (jnp.zeros(shape, bool), True, 0)
         state = lax.while_loop(lambda s: s[1] & (s[2] < iterations), resplit, nothing)
         return _reorder(order, state[0], layout, node)

@@ -13,6 +13,9 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
+POWER_STEPS = 8
+"""Power iterations towards a node's principal direction before its first cut."""
+
 _PARTS = 8
 """Column blocks of a product; fixed, so that sums do not depend on the number of threads."""
 
@@ -65,7 +68,11 @@ def _split_nodes(
 
     `width` holds the sizes of both halves [nodes, 2], `draws` random numbers uint32 [2, nodes].
     """
-    right = _cut_in_half(gram.apply(_pick_pairs(draws, used, width.sum(1))), used, width[:, 0])
+    size = np.maximum(width.sum(1), 1)[:, None].astype(np.float32)
+    score = gram.apply(_pick_pairs(draws, used, width.sum(1)))
+    for _ in range(POWER_STEPS):
+        score = gram.apply(_centre(score, used, size))
+    right = _cut_in_half(score, used, width[:, 0])
     q = gram.apply(used)
     moving = np.ones(len(used), bool)
     for _ in range(1, iterations):
@@ -85,6 +92,14 @@ def _split_nodes(
             break
         gram.keep(moving)
     return right
+
+
+def _centre(score: np.ndarray, used: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Returns scores [nodes, slots] less their node's mean, scaled to its root mean square."""
+    score = np.where(used, score, 0)
+    score = np.where(used, score - score.sum(1, keepdims=True) / size, 0)
+    square = (score**2).sum(1, keepdims=True) / size
+    return score / np.sqrt(np.maximum(square, 1e-30))
 
 
 def _pick_pairs(draws: np.ndarray, used: np.ndarray, size: np.ndarray) -> np.ndarray:
