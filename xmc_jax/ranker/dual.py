@@ -25,6 +25,8 @@ _ROUNDS = (
     16  # turns of an epoch in which every width is visited: rows sorted by length converge slowly
 )
 _LOGISTIC_STEPS = 8
+EXACT = jax.lax.Precision.HIGHEST
+"""No TF32 on a GPU: the dual compares margins with 1."""
 
 
 class Solution(NamedTuple):
@@ -118,7 +120,7 @@ def _block_grams(
         table, grams = carry
         table = scatter_rows(table, ids[s], values[s], identity)
         rows = table.at[ids[s]].get(mode="promise_in_bounds")
-        gram = jnp.einsum("gbj,gbjk->gbk", values[s], rows)
+        gram = jnp.einsum("gbj,gbjk->gbk", values[s], rows, precision=EXACT)
         table = table.at[ids[s]].set(0.0, mode="promise_in_bounds")
         return table, grams.at[s].set(gram)
 
@@ -134,7 +136,8 @@ def _visit(carry, step, arrays, grams, costs, loss: Loss):
     gram, alpha = grams[step], duals[step]
     y = signs.astype(jnp.float32)
     cost = jnp.where(y > 0, costs[0] if relevance is None else costs[0] * relevance, costs[1])
-    margins = jnp.einsum("gbj,gbjk->gbk", values, weights.at[ids].get(mode="promise_in_bounds"))
+    rows = weights.at[ids].get(mode="promise_in_bounds")
+    margins = jnp.einsum("gbj,gbjk->gbk", values, rows, precision=EXACT)
 
     def descend(i, state):
         margins, alpha, change, gain = state

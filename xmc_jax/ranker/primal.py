@@ -13,6 +13,9 @@ from xmc_jax.ranker.blocks import Blocks, BlockShape
 from xmc_jax.ranker.newton import NewtonResult, Space, minimise
 
 
+EXACT = jax.lax.Precision.HIGHEST
+
+
 @partial(jax.jit, static_argnames=("shape", "loss", "max_steps"))
 def solve_primal(
     blocks: Blocks, shape: BlockShape, costs, loss: Loss, tolerance, max_steps: int
@@ -27,7 +30,9 @@ def solve_primal(
 
     def image(v):
         sparse = accumulate(blocks.ids, blocks.values, v["sparse"].reshape(u * f, -1))
-        return sparse.reshape(u, n, -1) + jnp.einsum("unh,uhk->unk", blocks.dense, v["dense"])
+        return sparse.reshape(u, n, -1) + jnp.einsum(
+            "unh,uhk->unk", blocks.dense, v["dense"], precision=EXACT
+        )
 
     def pull(r):
         return pull_rows(blocks, shape, r)
@@ -49,7 +54,7 @@ def pull_rows(blocks: Blocks, shape: BlockShape, r) -> dict[str, jax.Array]:
     )
     return {
         "sparse": sparse.reshape(u, f, -1),
-        "dense": jnp.einsum("unh,unk->uhk", blocks.dense, r),
+        "dense": jnp.einsum("unh,unk->uhk", blocks.dense, r, precision=EXACT),
     }
 
 
