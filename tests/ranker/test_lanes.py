@@ -50,6 +50,21 @@ def test_rows_are_the_mask_and_the_positives():
             assert signs[r, k] == expected
 
 
+def test_a_positive_of_relevance_0_is_neither_positive_nor_negative():
+    plain, mask, labels, parent = make_problem()
+    relevance = labels.copy()
+    relevance.data[::3] = 0.0
+    relevance.eliminate_zeros()
+    problem = pose_level(plain.features, mask, labels, parent, plain.child_offsets, relevance)
+    units = list_units(problem)
+    before, _ = lay_signs(plain, cut_chunk(plain, units, 1.0))
+    signs, weights = lay_signs(problem, cut_chunk(problem, units, 1.0))
+    np.testing.assert_array_equal(signs == -1, before == -1)
+    assert (signs == 1).sum() == relevance.nnz
+    assert ((signs == 0) & (before == 1)).sum() == labels.nnz - relevance.nnz
+    assert (weights[signs != 0] == 1).all()
+
+
 def test_lanes_hold_each_row_once_and_whole_units():
     problem, *_ = make_problem()
     chunk = cut_chunk(problem, list_units(problem), 0.5)

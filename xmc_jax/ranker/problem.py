@@ -41,7 +41,7 @@ class LevelProblem:
         row_masked: bool [R]; False for an instance outside the mask that is there as a positive only.
         positive_row: int64 [Z], ascending.
         positive_node: int32 [Z], the child (numbered over the level).
-        positive_weight: float32 [Z] relevance, or None for 1.
+        positive_weight: float32 [Z] relevance, or None for 1; a pair of weight 0 is in no problem.
     """
 
     features: Features
@@ -117,7 +117,8 @@ def pose_level(
         labels: [N, nodes] with sorted indices, its pattern is the positives.
         parent: int32 [nodes].
         child_offsets: int32 [C + 1].
-        relevance: [N, nodes] weights of positives; a positive it does not hold has weight 0 and is left out.
+        relevance: [N, nodes] weights of positives; a positive it does not hold has weight 0 and is left out
+            (it is no negative either).
     """
     n = features.n_rows
     by_node = labels.tocsc()
@@ -126,8 +127,6 @@ def pose_level(
     weight = None
     if relevance is not None:
         weight = np.asarray(relevance.tocsr()[instance, node], np.float32).reshape(-1)
-        keep = weight > 0
-        node, instance, weight = node[keep], instance[keep], weight[keep]
     rows = sp.csr_matrix(mask, copy=True)
     rows.data = np.full(rows.nnz, 2, np.int8)  # 2: in the mask; 1: only as a positive
     pattern = sp.csr_matrix((np.ones(len(node), np.int8), (instance, parent[node])), mask.shape)
@@ -265,5 +264,7 @@ def lay_signs(problem: LevelProblem, chunk: Chunk) -> tuple[np.ndarray, np.ndarr
     if problem.positive_weight is None:
         return signs, None
     weights = np.ones(signs.shape, np.float32)
-    weights[row[own], child[own]] = problem.positive_weight[which][own]
+    weight = problem.positive_weight[which][own]
+    weights[row[own], child[own]] = weight
+    signs[row[own], child[own]] = weight > 0
     return signs, weights
