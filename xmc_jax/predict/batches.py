@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from xmc_jax.features.blocks import count_cores
 from xmc_jax.ops import pack_rows
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD, Features
@@ -115,7 +115,7 @@ def run_parallel(
     """Calls `run` on every batch; the first error ends it."""
     # A compiled call lets go of the interpreter: on a CPU every core takes batches; elsewhere the host
     # packs one batch while the device works on another.
-    cores = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 2
+    cores = count_cores() if jax.default_backend() == "cpu" else 2
     with ThreadPoolExecutor(min(cores, max(1, len(batches)))) as pool:
         try:
             for batch, _ in zip(batches, pool.map(run, batches), strict=True):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ import jax
 import numpy as np
 
 from xmc_jax.config import Formulation
+from xmc_jax.features.blocks import count_cores
 from xmc_jax.ops import choose_widths
 from xmc_jax.ranker.blocks import (
     BlockShape,
@@ -54,10 +54,11 @@ class SolveSettings:
     """How exactly a level is solved and what is kept of it.
 
     Attributes:
-        tolerance: a label's problem is done when an epoch (a Newton step) gains less than this share.
+        tolerance: the dual ends when an epoch adds less than this share to the objective of a whole chunk (for the
+            hinge, 1e-4 of this share), Newton when no label of a chunk gained more than this share of its own.
         max_epochs: bound on epochs and on Newton steps.
         threshold: smaller weights are dropped.
-        max_nonzeros: weights kept for a label (the constant feature aside); 0: all.
+        max_nonzeros: sparse weights kept for a label (bias and dense columns aside); 0: all.
         formulation: "auto" lets the cost model choose.
         seed: of the order in which the dual visits rows.
     """
@@ -134,15 +135,14 @@ def _solve_units(problem, units: Units, formulation: str, penalty, settings, adv
     else:
         solve = _prepare_newton(problem, chunks, penalty, settings, formulation)
 
-    def run(k: int) -> Part:
-        part = solve(k)
-        advance(int(chunks[k].n_children.sum()))
-        return part
-
+    parts = []
     # XLA runs a chunk's many small operations on one thread: chunks are what keeps the cores busy on a CPU.
-    n_workers = min(len(chunks), os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    n_workers = min(len(chunks), count_cores()) if jax.default_backend() == "cpu" else 1
     with ThreadPoolExecutor(n_workers) as pool:
-        return list(pool.map(run, range(len(chunks))))
+        for done, part in zip(chunks, pool.map(solve, range(len(chunks))), strict=True):
+            parts.append(part)
+            advance(int(done.n_children.sum()))  # here, so that listeners hear one thread only
+    return parts
 
 
 def _split_units(problem, units: Units, formulation: str) -> list[Units]:
@@ -206,6 +206,7 @@ def _run_newton(
     problem, chunks, shapes: list[BlockShape], solver, penalty, settings, k: int
 ) -> Part:
     chunk, shape = chunks[k], shapes[k]
+    chunks[k] = None  # so that its rows are free as soon as it is solved
     blocks = fill_blocks(problem, chunk, problem.features.dense, shape)
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
     tolerance = np.float32(settings.tolerance)
@@ -232,9 +233,7 @@ def _share_shapes(shapes: list[BlockShape], largest: np.ndarray) -> list[BlockSh
 
 def _without_dense(problem: LevelProblem) -> LevelProblem:
     empty = np.zeros((problem.features.n_rows, 0), np.float32)
-    names = LevelProblem.__dataclass_fields__
-    values = {name: getattr(problem, name) for name in names}
-    return LevelProblem(**values | {"features": Features(problem.features.sparse, empty)})
+    return replace(problem, features=Features(problem.features.sparse, empty))
 
 
 def _keep_weights(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import jax
 import numpy as np
@@ -129,10 +129,7 @@ def select_nodes(weights: LevelWeights, keep: np.ndarray) -> LevelWeights:
     """
     if keep.shape != (weights.n_nodes,):
         raise InputError(f"{keep.shape[0]} flags given for {weights.n_nodes} nodes")
-    values = {f.name: getattr(weights, f.name) for f in fields(weights)}
-    return LevelWeights(
-        **values | {"bias": np.where(keep, weights.bias, -np.inf).astype(np.float32)}
-    )
+    return replace(weights, bias=np.where(keep, weights.bias, -np.inf).astype(np.float32))
 
 
 def slice_clusters(weights: LevelWeights, clusters: np.ndarray) -> LevelWeights:
