@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,29 @@ import scipy.sparse as sp
 
 from xmc_jax import checkpoint
 from xmc_jax.config import LinearConfig, at_level, find_section, from_dict, replace_field, to_dict
-from xmc_jax.data import (
-    TextStore,
-    check_features,
-    check_labels,
-    labels_from_names,
-    labels_to_csr,
-    read_labels,
-)
+from xmc_jax.data import check_features, read_labels
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.evaluate import report
-from xmc_jax.features import Vectorizer, as_features, check_width, load_matrix, load_vectorizer
+from xmc_jax.features import Vectorizer, as_features, check_width, load_vectorizer
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
-from xmc_jax.predict import Predictions, predict_batches, restrict, score_candidates
+from xmc_jax.predict import (
+    FewResultsWarning,
+    Predictions,
+    predict_batches,
+    restrict,
+    score_candidates,
+)
 from xmc_jax.train import run as runs
 from xmc_jax.train.recursion import Training, train
-from xmc_jax.tree import LabelTree, tree_from_parents
+from xmc_jax.train.sources import (
+    read_documents,
+    read_label_features,
+    read_label_matrix,
+    read_label_tree,
+    read_validation,
+)
+from xmc_jax.tree import LabelTree
 from xmc_jax.types import Features, NoProgress, Progress
 
 
@@ -98,11 +105,11 @@ class XRLinear:
         Raises:
             InputError: bad data, or `workdir` holds another run (with the differences).
         """
-        matrix, names = _read_labels(labels, label_names)
-        texts, features = _read_input(x, matrix.shape[0])
+        matrix, names = read_label_matrix(labels, label_names)
+        texts, features = read_documents(x, matrix.shape[0])
         held_out = None
         if validation is not None:
-            held_out = self._read_validation(validation, names, matrix.shape[1])
+            held_out = read_validation(validation, names, matrix.shape[1], features)
         outcome = train(
             Training(
                 config=self.config,
@@ -110,10 +117,10 @@ class XRLinear:
                 features=features,
                 labels=matrix,
                 label_names=names,
-                tree=_read_tree(tree, names, matrix.shape[1]),
-                relevance=None if relevance is None else check_labels(relevance, "relevance"),
+                tree=read_label_tree(tree, names, matrix.shape[1]),
+                relevance=None if relevance is None else check_features(relevance, "relevance"),
                 negatives=negatives,
-                label_features=_read_label_features(self.config, label_features),
+                label_features=read_label_features(self.config, label_features),
             ),
             workdir,
             progress or NoProgress(),
@@ -143,7 +150,8 @@ class XRLinear:
             top_k: results R of a document; `search.top_k` if None.
             beam: clusters kept on each level; `search.beam` if None.
             restrict_to: names or ids of the only labels to return.
-            candidates: [N, L]; these labels are scored and returned as a matrix of scores, nothing is ranked.
+            candidates: [N, L]; the labels stored, whatever their values, are scored and returned as a matrix of
+                scores, nothing is ranked.
             progress: told about the work.
 
         Returns:
@@ -162,7 +170,7 @@ class XRLinear:
         if restrict_to is not None:
             model = restrict(model, self._label_ids(restrict_to))
         if candidates is not None:
-            return score_candidates(model, features, check_labels(candidates, "candidates"))
+            return score_candidates(model, features, check_features(candidates, "candidates"))
         return predict_batches(
             model, features, search, label_names=self.label_names, progress=progress or NoProgress()
         )
@@ -170,7 +178,7 @@ class XRLinear:
     def featurize(self, x: Any) -> Features:
         """Returns the features that the levels score: texts are vectorised, the user's own vectors checked."""
         model = self._need_model()
-        texts, features = _read_input(x, None)
+        texts, features = read_documents(x, None)
         if texts is not None:
             if self.vectorizer is None:
                 raise InputError(
@@ -217,14 +225,13 @@ class XRLinear:
         checkpoint.save_tree(folder, model.tree, self.label_counts, {})
         for t, weights in enumerate(model.levels):
             checkpoint.save_level(folder, t, weights, {"stage": "level", "level": t})
-        facts = {
-            "n_sparse": model.n_sparse,
-            "n_dense": model.n_dense,
-            "n_train": self.n_train,
-            "from_text": self.vectorizer is not None,
-            "named_labels": self.label_names is not None,
-        }
-        runs.close_run(folder, facts)
+        runs.close_run(
+            folder,
+            model,
+            n_train=self.n_train,
+            from_text=self.vectorizer is not None,
+            named_labels=self.label_names is not None,
+        )
 
     def _need_model(self) -> XRModel:
         if self.model is None:
@@ -250,26 +257,11 @@ class XRLinear:
             raise InputError(f"label ids from 0 to {n_labels - 1} needed, at least one")
         return ids
 
-    def _read_validation(self, validation, names, n_labels: int):
-        if not isinstance(validation, tuple) or len(validation) != 2:
-            raise InputError("validation needs a pair (x, labels)")
-        x, labels = validation
-        if sp.issparse(labels) or isinstance(labels, np.ndarray):
-            truth = check_labels(labels, "validation labels")
-        elif names is None:
-            raise InputError(
-                "validation labels given as names, but the training labels are a matrix; give a matrix"
-            )
-        else:
-            truth, _ = labels_to_csr(labels, names)
-        if truth.shape[1] != n_labels:
-            raise InputError(
-                f"validation labels have {truth.shape[1]} columns, training labels {n_labels}"
-            )
-        return x, truth
-
     def _score_validation(self, x, truth: sp.csr_matrix) -> None:
-        predictions = self.predict(x, top_k=100)
+        with warnings.catch_warnings():
+            # The user did not ask for 100 results.
+            warnings.simplefilter("ignore", FewResultsWarning)
+            predictions = self.predict(x, top_k=100)
         assert self.label_counts is not None
         counts, n = self.label_counts, self.n_train
         scores = report(predictions, truth, train_counts=counts, n_train=n)
@@ -322,72 +314,3 @@ def _apply(config: LinearConfig, settings: Mapping[str, Any]) -> LinearConfig:
         dotted = name if "." in name else find_section(type(config), name)
         config = replace_field(config, dotted or name, value)
     return config
-
-
-def _read_labels(
-    labels: Any, names: Sequence[str] | None
-) -> tuple[sp.csr_matrix, list[str] | None]:
-    """Returns the label matrix [N, L] and the names of its columns, if they have any."""
-    if sp.issparse(labels) or isinstance(labels, np.ndarray):
-        matrix = check_labels(labels, "labels")
-        if names is not None and len(names) != matrix.shape[1]:
-            raise InputError(
-                f"{len(names)} label_names given for {matrix.shape[1]} columns of labels"
-            )
-        found = None if names is None else list(names)
-    else:
-        matrix, found = labels_from_names(labels)
-    if matrix.shape[0] == 0:
-        raise InputError("no documents given; training needs at least one")
-    if matrix.nnz == 0:
-        raise InputError("no document has a label; training needs at least one positive")
-    return matrix, found
-
-
-def _read_input(x: Any, n_rows: int | None) -> tuple[TextStore | None, Features | None]:
-    """Returns texts or features, whichever was given.
-
-    Raises:
-        InputError: neither, or their number is not `n_rows`.
-    """
-    texts, features = None, None
-    if isinstance(x, TextStore):
-        texts = x
-    elif isinstance(x, str):
-        raise InputError("one string given; a list of texts is needed")
-    elif sp.issparse(x):
-        features = as_features(check_features(x, "features"))
-    elif isinstance(x, np.ndarray) and x.dtype.kind not in "OUST":
-        features = as_features(x)
-    elif isinstance(x, Features):
-        features = x
-    else:
-        texts = TextStore.from_texts(x)
-    n = len(texts) if texts is not None else len(features)  # type: ignore[arg-type]
-    if n_rows is not None and n != n_rows:
-        raise InputError(f"{n} documents given for {n_rows} rows of labels")
-    return texts, features
-
-
-def _read_tree(
-    tree: LabelTree | Mapping[str, Any] | None, names: list[str] | None, n_labels: int
-) -> LabelTree | None:
-    if isinstance(tree, Mapping):
-        return tree_from_parents(dict(tree), names or [str(i) for i in range(n_labels)])
-    if tree is not None and not isinstance(tree, LabelTree):
-        raise InputError(
-            f"tree given as {type(tree).__name__}; a LabelTree or a parent map is needed"
-        )
-    if tree is not None and tree.n_labels != n_labels:
-        raise InputError(f"a tree of {tree.n_labels} labels given for {n_labels} labels")
-    return tree
-
-
-def _read_label_features(config: LinearConfig, given: Any) -> Any:
-    if not config.tree.embedding.startswith("pifa_lf"):
-        if given is not None:
-            raise InputError(
-                f"label_features given but tree.embedding={config.tree.embedding}; set pifa_lf_concat or pifa_lf_convex"
-            )
-        return None
-    return load_matrix(config.tree.label_features) if given is None else given

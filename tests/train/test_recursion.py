@@ -122,6 +122,33 @@ def test_relevance_modes(corpus):
         xmc.XRLinear(**SMALL).fit(corpus.train_texts, labels, relevance=ones)
 
 
+def test_relevance_counts_by_its_values(corpus):
+    labels, _ = xmc_labels(corpus)
+    half = xmc.XRLinear(**SMALL, relevance="induce")
+    half.fit(corpus.train_texts, labels, relevance=labels * 0.5)
+    direct = xmc.XRLinear(**SMALL, relevance="last", cost_positive=0.5)
+    direct.fit(corpus.train_texts, labels, tree=half.model.tree)
+    np.testing.assert_allclose(
+        half.model.levels[-1].bias, direct.model.levels[-1].bias, rtol=1e-4, atol=1e-5
+    )
+
+
+def test_candidates_are_what_is_stored_whatever_its_value(corpus):
+    labels, _ = xmc_labels(corpus)
+    model = xmc.XRLinear(**SMALL).fit(corpus.train_texts, labels)
+    stored = sp.csr_matrix((np.array([-2.0, 0.0]), np.array([3, 5]), np.array([0, 2])), (1, 64))
+    scores = model.predict(corpus.test_texts[:1], candidates=stored)
+    np.testing.assert_array_equal(scores.indices, [3, 5])
+
+
+def test_a_label_renamed_between_two_fits_is_noticed(corpus, tmp_path):
+    labels, names = xmc_labels(corpus)
+    fit = dict(labels=labels, workdir=tmp_path)
+    xmc.XRLinear(**SMALL).fit(corpus.train_texts, label_names=names, **fit)
+    with pytest.raises(InputError, match="other names"):
+        xmc.XRLinear(**SMALL).fit(corpus.train_texts, label_names=["new", *names[1:]], **fit)
+
+
 def xmc_labels(corpus):
     return labels_from_names(corpus.train_labels)
 

@@ -88,14 +88,13 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
     tree = _make_tree(training, features, folder, progress)
     model = _train_levels(training, tree, features, folder, progress)
     if folder is not None:
-        facts = {
-            "n_sparse": model.n_sparse,
-            "n_dense": model.n_dense,
-            "n_train": training.labels.shape[0],
-            "from_text": vectorizer is not None,
-            "named_labels": training.label_names is not None,
-        }
-        close_run(folder, facts)
+        close_run(
+            folder,
+            model,
+            n_train=training.labels.shape[0],
+            from_text=vectorizer is not None,
+            named_labels=training.label_names is not None,
+        )
     return Outcome(model, vectorizer)
 
 

@@ -14,8 +14,9 @@ import scipy.sparse as sp
 
 from xmc_jax.checkpoint import is_committed, level_folder, read_json, write_json
 from xmc_jax.config import diff
-from xmc_jax.data import write_labels
+from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
+from xmc_jax.model import XRModel
 from xmc_jax.types import Features
 
 FORMAT = 1
@@ -53,9 +54,19 @@ def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str,
     return False
 
 
-def close_run(workdir: str | os.PathLike, facts: dict[str, Any]) -> None:
+def close_run(
+    workdir: str | os.PathLike, model: XRModel, *, n_train: int, from_text: bool, named_labels: bool
+) -> None:
     """Marks the run complete; a folder without this mark is resumed, not used."""
-    write_json(Path(workdir) / "meta.json", facts | {"complete": True})
+    facts = {
+        "n_sparse": model.n_sparse,
+        "n_dense": model.n_dense,
+        "n_train": n_train,
+        "from_text": from_text,
+        "named_labels": named_labels,
+        "complete": True,
+    }
+    write_json(Path(workdir) / "meta.json", facts)
 
 
 def is_complete(workdir: str | os.PathLike) -> bool:
@@ -122,7 +133,8 @@ def fingerprint(
             features.sparse.data,
             features.dense,
         ):
-            digest.update(np.ascontiguousarray(a).astype(a.dtype.newbyteorder("<")).tobytes())
+            little = np.ascontiguousarray(a, a.dtype.newbyteorder("<"))
+            digest.update(little.reshape(-1).view(np.uint8).data)  # not copied: it may be gigabytes
     for a in (labels.indptr.astype("<i8"), labels.indices.astype("<i8"), labels.data.astype("<f4")):
         digest.update(a.tobytes())
     for a in extras:
@@ -136,22 +148,41 @@ def fingerprint(
 
 
 def append_metrics(workdir: str | os.PathLike, facts: dict[str, Any]) -> None:
-    """Appends a line to `metrics.jsonl`."""
-    with open(Path(workdir) / "metrics.jsonl", "a", encoding="utf-8") as f:
-        f.write(json.dumps(facts, ensure_ascii=False) + "\n")
+    """Appends a line to `metrics.jsonl`; one that is there (of a run that was complete before) is not repeated."""
+    file = Path(workdir) / "metrics.jsonl"
+    line = json.dumps(facts, ensure_ascii=False)
+    before = file.read_text(encoding="utf-8") if file.exists() else ""
+    if line in before.split("\n"):
+        return
+    # A process killed while it wrote leaves half a line.
+    border = "\n" if before and not before.endswith("\n") else ""
+    with open(file, "a", encoding="utf-8") as f:
+        f.write(f"{border}{line}\n")
 
 
 def write_names(workdir: str | os.PathLike, names: list[str]) -> None:
-    """Writes `labels.txt` if it is not there yet."""
+    """Writes `labels.txt` if it is not there yet.
+
+    Raises:
+        InputError: the file that is there holds other names.
+    """
     file = Path(workdir) / "labels.txt"
     if not file.exists():
         write_labels(file, names)
+    elif read_labels(file) != list(names):
+        raise InputError(
+            f"{file}: holds other names than the labels of this run; give another folder or the same names"
+        )
 
 
 def _check_same(file: Path, config: dict[str, Any], data: dict[str, Any]) -> None:
     """Raises InputError with the differences if the folder's run is not this one."""
     header = read_json(file)
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
+    if (
+        not isinstance(header, dict)
+        or header.get("format") != FORMAT
+        or not {"config", "data"} <= header.keys()
+    ):
         raise InputError(f"{file}: not a run of this version; give another folder")
     changed = diff(header["config"], config)
     if changed:
