@@ -124,13 +124,6 @@ class TreeConfig:
         _check(0.0 <= self.mix <= 1.0, self, "mix", "a share in [0, 1]")
         _check(self.sketch >= -1, self, "sketch", "-1 (chosen), 0 (exact) or a number of columns")
         _check(self.iterations >= 1, self, "iterations", "1 or more")
-        needs = self.embedding.startswith("pifa_lf")
-        _check(
-            not needs or bool(self.label_features),
-            self,
-            "label_features",
-            f"a file for embedding={self.embedding}",
-        )
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ def test_data_named_wrongly(data, message, tmp_path, xmc):
         (["--embedding", "pifa_lf_concat"], "label_features"),
         (
             ["--embedding", "pifa_lf_concat", "--label_features", "no.npz"],
-            "option '--embedding pifa_lf_concat'",
+            "no.npz: no such file",
         ),
         (
             ["--label_features", "no.npz", "--embedding", "pifa_lf_concat"],

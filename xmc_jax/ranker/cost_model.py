@@ -72,6 +72,7 @@ def choose_formulation(
     gram = gram_work + slots * 4 * n / device.gather_bytes
     gram = np.where(3 * 4 * n * n > device.memory, np.inf, gram)
     costs = np.stack([dual, primal, gram])
+    costs[1:, n == 0] = np.inf  # nobody trains it: no reason to compile another formulation
     # Each formulation used is compiled, the Newton ones for several sizes: a mixture has to earn that.
     options = [np.argmin(costs, axis=0), *(np.full(len(n), k) for k in range(3))]
     totals = [

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int
 
@@ -21,12 +22,10 @@ from xmc_jax.ops import scatter_rows
 from xmc_jax.ranker.lanes import BLOCK, Lanes
 from xmc_jax.ranker.problem import Penalty
 
-_ROUNDS = (
-    16  # turns of an epoch in which every width is visited: rows sorted by length converge slowly
-)
+_ROUNDS = 16
+"""Turns of an epoch, every width visited in each: rows sorted by length converge slowly."""
+
 _LOGISTIC_STEPS = 8
-EXACT = jax.lax.Precision.HIGHEST
-"""No TF32 on a GPU: the dual compares margins with 1."""
 
 
 class Solution(NamedTuple):
@@ -92,10 +91,10 @@ def _solve(arrays, orders, costs, tolerance, n_features: int, loss: Loss) -> Sol
 
                 n = order.shape[1]
                 span = (r * n // _ROUNDS, (r + 1) * n // _ROUNDS)
-                weights, duals[k], gain = jax.lax.fori_loop(*span, visit, (weights, duals[k], gain))
+                weights, duals[k], gain = lax.fori_loop(*span, visit, (weights, duals[k], gain))
             return weights, tuple(duals), gain
 
-        weights, duals, gain = jax.lax.fori_loop(0, _ROUNDS, run_round, (weights, duals, gain))
+        weights, duals, gain = lax.fori_loop(0, _ROUNDS, run_round, (weights, duals, gain))
         added = gain.sum()
         return epoch + 1, weights, duals, total + added, added
 
@@ -106,7 +105,7 @@ def _solve(arrays, orders, costs, tolerance, n_features: int, loss: Loss) -> Sol
     weights = jnp.zeros((n_features, n_columns))
     duals = tuple(jnp.zeros(signs.shape) for _, _, signs, _ in arrays)
     start = (jnp.int32(0), weights, duals, jnp.float32(0), jnp.float32(0))
-    epoch, weights, _, total, added = jax.lax.while_loop(goes_on, run_epoch, start)
+    epoch, weights, _, total, added = lax.while_loop(goes_on, run_epoch, start)
     return Solution(weights, total, added, epoch)
 
 
@@ -120,12 +119,12 @@ def _block_grams(
         table, grams = carry
         table = scatter_rows(table, ids[s], values[s], identity)
         rows = table.at[ids[s]].get(mode="promise_in_bounds")
-        gram = jnp.einsum("gbj,gbjk->gbk", values[s], rows, precision=EXACT)
+        gram = jnp.einsum("gbj,gbjk->gbk", values[s], rows, precision=lax.Precision.HIGHEST)
         table = table.at[ids[s]].set(0.0, mode="promise_in_bounds")
         return table, grams.at[s].set(gram)
 
     start = jnp.zeros((n_features, BLOCK)), jnp.zeros((*ids.shape[:3], BLOCK))
-    return jax.lax.fori_loop(0, ids.shape[0], visit, start)[1]
+    return lax.fori_loop(0, ids.shape[0], visit, start)[1]
 
 
 def _visit(carry, step, arrays, grams, costs, loss: Loss):
@@ -137,7 +136,7 @@ def _visit(carry, step, arrays, grams, costs, loss: Loss):
     y = signs.astype(jnp.float32)
     cost = jnp.where(y > 0, costs[0] if relevance is None else costs[0] * relevance, costs[1])
     rows = weights.at[ids].get(mode="promise_in_bounds")
-    margins = jnp.einsum("gbj,gbjk->gbk", values, rows, precision=EXACT)
+    margins = jnp.einsum("gbj,gbjk->gbk", values, rows, precision=lax.Precision.HIGHEST)
 
     def descend(i, state):
         margins, alpha, change, gain = state
@@ -151,7 +150,7 @@ def _visit(carry, step, arrays, grams, costs, loss: Loss):
         return margins, alpha, change.at[:, i].set(moved), gain + jnp.where(active, added, 0.0)
 
     start = (margins, alpha, jnp.zeros_like(alpha), gain)
-    _, alpha, change, gain = jax.lax.fori_loop(0, BLOCK, descend, start)
+    _, alpha, change, gain = lax.fori_loop(0, BLOCK, descend, start)
     return scatter_rows(weights, ids, values, change), duals.at[step].set(alpha), gain
 
 
@@ -192,7 +191,7 @@ def _step_logistic(margin, alpha, q, cost):
         inside = (step >= low) & (step <= high)
         return jnp.where(inside, step, 0.5 * (low + high)), low, high
 
-    z = jax.lax.fori_loop(0, _LOGISTIC_STEPS, newton, (0.5 * (low + high), low, high))[0]
+    z = lax.fori_loop(0, _LOGISTIC_STEPS, newton, (0.5 * (low + high), low, high))[0]
     new = cost * jax.nn.sigmoid(z)
     delta = new - alpha
     entropy = _binary_entropy(new, cost) - _binary_entropy(alpha, cost)

@@ -126,10 +126,11 @@ def _fill_width(
     ids[target], values[target] = chunk.slots.indices[source], chunk.slots.data[source]
     block = (n_steps, g, BLOCK)
     # Unused rows have sign 0, which takes them out of every problem.
-    placed = [
+    signs, weights = (
         None if x is None else place_rows(x[rows], at, total).reshape(*block, -1) for x in labels
-    ]
-    return Lanes(ids.reshape(*block, width), values.reshape(*block, width), *placed)  # type: ignore[arg-type]
+    )
+    assert signs is not None
+    return Lanes(ids.reshape(*block, width), values.reshape(*block, width), signs, weights)
 
 
 def place_rows(rows: np.ndarray, at: np.ndarray, total: int) -> np.ndarray:

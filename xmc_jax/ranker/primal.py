@@ -13,9 +13,6 @@ from xmc_jax.ranker.blocks import Blocks, BlockShape
 from xmc_jax.ranker.newton import NewtonResult, Space, minimise
 
 
-EXACT = jax.lax.Precision.HIGHEST
-
-
 @partial(jax.jit, static_argnames=("shape", "loss", "max_steps"))
 def solve_primal(
     blocks: Blocks, shape: BlockShape, costs, loss: Loss, tolerance, max_steps: int
@@ -31,7 +28,7 @@ def solve_primal(
     def image(v):
         sparse = accumulate(blocks.ids, blocks.values, v["sparse"].reshape(u * f, -1))
         return sparse.reshape(u, n, -1) + jnp.einsum(
-            "unh,uhk->unk", blocks.dense, v["dense"], precision=EXACT
+            "unh,uhk->unk", blocks.dense, v["dense"], precision=jax.lax.Precision.HIGHEST
         )
 
     def pull(r):
@@ -54,7 +51,7 @@ def pull_rows(blocks: Blocks, shape: BlockShape, r) -> dict[str, jax.Array]:
     )
     return {
         "sparse": sparse.reshape(u, f, -1),
-        "dense": jnp.einsum("unh,unk->uhk", blocks.dense, r, precision=EXACT),
+        "dense": jnp.einsum("unh,unk->uhk", blocks.dense, r, precision=jax.lax.Precision.HIGHEST),
     }
 
 

@@ -1,0 +1,76 @@
+"""Writes the README's table from the files in `benchmarks/results/`.
+
+python benchmarks/report.py          # rewrites the part of README.md between the two markers
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- results: linear -->", "<!-- end of results -->"
+
+
+def main() -> None:
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2]
+    parts = [make_part(folder) for folder in sorted((ROOT / "benchmarks/results").iterdir())]
+    readme.write_text(before + BEGIN + "\n" + "\n".join(parts) + END + after, encoding="utf-8")
+
+
+def make_part(folder: Path) -> str:
+    """Returns the tables of one device."""
+    rows = read_rows(folder / "linear.jsonl")
+    device = rows[0]["device"]
+    lines = [
+        f"Beside libpecos 1.2.8 on the same matrices ({device}; "
+        f"`benchmarks/results/{folder.name}/linear.jsonl`):",
+        "",
+        "| set | labels | P@1/3/5 libpecos | P@1/3/5 ours | ours, from text | R@10 | PSP@5 | "
+        "model, MB | batch search, ms a query |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        peer, ours, text = row["libpecos"], row["ours"], row["ours_from_text"]
+        pairs = [
+            f"{peer[name]:.{digits}f} → {ours[name]:.{digits}f}"
+            for name, digits in (
+                ("R@10", 1),
+                ("PSP@5", 1),
+                ("model_MB", 1),
+                ("predict_ms_per_query", 3),
+            )
+        ]
+        scores = [" / ".join(f"{r[f'P@{k}']:.2f}" for k in (1, 3, 5)) for r in (peer, ours, text)]
+        cells = [row["data"], f"{peer['L']:,}", *scores, *pairs]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", "libpecos → ours in the last four columns.", ""]
+    flat = folder / "one_vs_rest.jsonl"
+    if flat.exists():
+        lines += [
+            "Without a tree, beside scikit-learn's LinearSVC label by label "
+            f"(`benchmarks/results/{folder.name}/one_vs_rest.jsonl`):",
+            "",
+            "| set | P@1/3/5 LinearSVC | P@1/3/5 ours |",
+            "| --- | --- | --- |",
+        ]
+        for row in read_rows(flat):
+            scores = [
+                " / ".join(f"{row[who][f'P@{k}']:.2f}" for k in (1, 3, 5))
+                for who in ("LinearSVC", "ours")
+            ]
+            lines.append("| " + " | ".join([row["data"], *scores]) + " |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def read_rows(path: Path) -> list[dict]:
+    with open(path, encoding="utf-8") as f:
+        return [json.loads(line) for line in f]
+
+
+if __name__ == "__main__":
+    main()
