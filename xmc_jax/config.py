@@ -13,6 +13,8 @@ import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
+import numpy as np
+
 from xmc_jax.errors import InputError, suggest
 
 T = TypeVar("T")
@@ -247,6 +249,18 @@ def find_section(config_type: type, name: str) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
+def list_settings(config_type: type) -> list[str]:
+    """Returns what a keyword may be called: sections and fields by their own name where it is unique, else dotted."""
+    names = []
+    for f, t in _typed_fields(config_type):
+        names.append(f.name)
+        if is_dataclass(t):
+            for g in fields(t):
+                unique = find_section(config_type, g.name) == f"{f.name}.{g.name}"
+                names.append(g.name if unique else f"{f.name}.{g.name}")
+    return names
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Returns the config as JSON-ready nested dicts (tuples become lists)."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
@@ -300,6 +314,8 @@ def _check_choices(config: Any) -> None:
 
 def _parse(value: Any, kind: Any, name: str) -> Any:
     """Returns `value` as `kind`; text from the command line is read as that kind."""
+    if isinstance(value, np.generic):
+        value = value.item()
     origin = get_origin(kind)
     if origin in (types.UnionType, typing.Union):
         error: InputError | None = None

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,15 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax import checkpoint
-from xmc_jax.config import LinearConfig, at_level, find_section, from_dict, replace_field, to_dict
+from xmc_jax.config import (
+    LinearConfig,
+    at_level,
+    find_section,
+    from_dict,
+    list_settings,
+    replace_field,
+    to_dict,
+)
 from xmc_jax.data import check_features, read_labels
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.evaluate import report
@@ -63,6 +71,11 @@ class XRLinear:
 
     def __init__(self, config: LinearConfig | None = None, **settings: Any) -> None:
         keep_compiled()
+        if config is not None and not isinstance(config, LinearConfig):
+            raise InputError(
+                f"config given as {type(config).__name__}, a LinearConfig needed; write settings as "
+                "keywords: XRLinear(beam=10, seed=0)"
+            )
         self.config = _apply(config or LinearConfig(), settings)
         self.model: XRModel | None = None
         self.vectorizer: Vectorizer | None = None
@@ -240,19 +253,25 @@ class XRLinear:
 
     def _label_ids(self, labels: Sequence[str] | Sequence[int]) -> np.ndarray:
         n_labels = self._need_model().tree.n_labels
-        if len(labels) and isinstance(labels[0], str):
+        if isinstance(labels, str) or not isinstance(labels, Iterable):
+            raise InputError(f"restrict_to={labels!r:.60} given, a list of names or of ids needed")
+        wanted: list[Any] = list(labels)
+        if any(isinstance(label, str) for label in wanted):
             if self.label_names is None:
                 raise InputError(
                     "label names given, but the model was trained on a label matrix: ids needed"
                 )
             known = {name: i for i, name in enumerate(self.label_names)}
-            missing = [name for name in labels if name not in known]
+            missing = [name for name in wanted if name not in known]
             if missing:
                 raise InputError(
                     f"unknown label {missing[0]!r}{suggest(str(missing[0]), list(known)[:100000])[:200]}"
                 )
-            return np.array([known[str(name)] for name in labels], np.int64)
-        ids = np.asarray(labels, np.int64).reshape(-1)
+            return np.array([known[str(name)] for name in wanted], np.int64)
+        for label in wanted:
+            if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+                raise InputError(f"restrict_to holds {label!r:.60}, names or ids needed")
+        ids = np.array(wanted, np.int64)
         if len(ids) == 0 or ids.min() < 0 or ids.max() >= n_labels:
             raise InputError(f"label ids from 0 to {n_labels - 1} needed, at least one")
         return ids
@@ -312,5 +331,9 @@ def _apply(config: LinearConfig, settings: Mapping[str, Any]) -> LinearConfig:
         if isinstance(value, list):
             value = tuple(value)
         dotted = name if "." in name else find_section(type(config), name)
-        config = replace_field(config, dotted or name, value)
+        if dotted is None:
+            raise InputError(
+                f"unknown setting '{name}'{suggest(name, list_settings(type(config)))}"
+            )
+        config = replace_field(config, dotted, value)
     return config

@@ -4,6 +4,7 @@ from xmc_jax.data.dataset import Dataset, open_dataset
 from xmc_jax.data.input import read_input
 from xmc_jax.data.jsonl import write_documents
 from xmc_jax.data.labels import (
+    check_name,
     labels_from_names,
     labels_to_csr,
     read_labels,
@@ -21,6 +22,7 @@ __all__ = [
     "TextStore",
     "check_features",
     "check_labels",
+    "check_name",
     "labels_from_names",
     "labels_to_csr",
     "make_corpus",

@@ -217,6 +217,10 @@ def _check_sources(training: Training) -> None:
         raise InputError(
             "ranker.negatives names usn, but fit was given no negatives={level: matrix}"
         )
+    if training.negatives is not None and not isinstance(training.negatives, Mapping):
+        raise InputError(
+            f"negatives given as {type(training.negatives).__name__}, {{level: matrix}} needed"
+        )
     if training.negatives is not None and not uses:
         raise InputError(
             "negatives given, but ranker.negatives names no usn; set usn, usn+tfn, ..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,9 +10,16 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig
-from xmc_jax.data import TextStore, check_features, check_labels, labels_from_names, labels_to_csr
+from xmc_jax.data import (
+    TextStore,
+    check_features,
+    check_labels,
+    check_name,
+    labels_from_names,
+    labels_to_csr,
+)
 from xmc_jax.errors import InputError
-from xmc_jax.features import as_features, check_width, load_matrix
+from xmc_jax.features import as_features, check_width, concatenate, load_matrix
 from xmc_jax.tree import LabelTree, tree_from_parents
 from xmc_jax.types import Features
 
@@ -26,14 +34,32 @@ def read_label_matrix(
             raise InputError(
                 f"{len(names)} label_names given for {matrix.shape[1]} columns of labels"
             )
-        found = None if names is None else list(names)
+        found = None if names is None else _check_names(names)
     else:
+        if names is not None:
+            raise InputError(
+                "label_names given, but the labels are names already; leave label_names out, or give "
+                "the labels as a matrix"
+            )
         matrix, found = labels_from_names(labels)
     if matrix.shape[0] == 0:
         raise InputError("no documents given; training needs at least one")
     if matrix.nnz == 0:
         raise InputError("no document has a label; training needs at least one positive")
     return matrix, found
+
+
+def _check_names(names: Sequence[str]) -> list[str]:
+    """Returns the names of columns, each of which a line of `labels.txt` can hold."""
+    for i, name in enumerate(names):
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise InputError(f"label_names[{i}]: {error}") from None
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise InputError(f"label_names holds {twice!r:.60} twice; names must differ")
+    return list(names)
 
 
 def read_documents(x: Any, n_rows: int | None) -> tuple[TextStore | None, Features | None]:
@@ -48,11 +74,12 @@ def read_documents(x: Any, n_rows: int | None) -> tuple[TextStore | None, Featur
     elif isinstance(x, str):
         raise InputError("one string given; a list of texts is needed")
     elif sp.issparse(x):
-        features = as_features(check_features(x, "features"))
+        # No rows are nothing to train on, but may be asked about.
+        features = as_features(check_features(x, "features") if x.shape[0] or n_rows else x)
     elif isinstance(x, np.ndarray) and x.dtype.kind not in "OUST":
         features = as_features(x)
     elif isinstance(x, Features):
-        features = x
+        features = concatenate(x.sparse, x.dense)
     else:
         texts = TextStore.from_texts(x)
     n = len(texts or ()) + len(features or ())

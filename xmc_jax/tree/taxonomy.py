@@ -43,6 +43,9 @@ def tree_from_parents(
             names.
     """
     number = _number_labels(label_names)
+    for name in parent_map:
+        if not isinstance(name, str):
+            raise InputError(f"parent map: the key {name!r} is no name; write it as a string")
     parents = {name: _read_parents(name, value) for name, value in parent_map.items()}
     clusters = list(dict.fromkeys(chain.from_iterable(parents.values())))
     _check_names(parents, clusters, number, allow_extra)
