@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 import xmc_jax as xmc
+from xmc_jax.errors import InputError
 from xmc_jax.types import Features
 
 TEXTS = ["red apple", "green pear", "red pear", "green apple"] * 3
@@ -105,3 +106,23 @@ def test_negatives_are_given_by_level():
 def test_names_of_a_parent_map_are_strings():
     with pytest.raises(xmc.InputError, match="write it as a string"):
         xmc.XRLinear().fit(TEXTS, MATRIX, tree={0: "a", 1: "a", 2: "b"})
+
+
+def test_a_complete_run_is_read_and_keeps_its_names(tmp_path):
+    texts, labels = ["red apple", "green pear", "red pear"] * 4, [["a"], ["b"], ["a", "b"]] * 4
+    first = xmc.XRLinear(min_count=1).fit(texts, labels, workdir=tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    again = xmc.XRLinear(min_count=1).fit(texts, labels, workdir=tmp_path)
+    assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+    np.testing.assert_array_equal(again.predict(texts).ids, first.predict(texts).ids)
+    matrix = sp.csr_matrix(np.array([[1, 0], [0, 1], [1, 1]] * 4, np.float32))
+    with pytest.raises(InputError, match=r"labels\.txt"):
+        xmc.XRLinear(min_count=1).fit(texts, matrix, workdir=tmp_path)
+    assert xmc.load(tmp_path).label_names == ["a", "b"]
+
+
+def test_a_saved_model_is_no_run_to_go_on_with(tmp_path):
+    texts, labels = ["red apple", "green pear"], [["a"], ["b"]]
+    xmc.XRLinear(min_count=1).fit(texts, labels).save(tmp_path / "m")
+    with pytest.raises(InputError, match="saved model"):
+        xmc.XRLinear(min_count=1).fit(texts, labels, workdir=tmp_path / "m")

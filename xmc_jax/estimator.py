@@ -16,17 +16,15 @@ import scipy.sparse as sp
 from xmc_jax import checkpoint
 from xmc_jax.config import (
     LinearConfig,
-    at_level,
     find_section,
-    from_dict,
     list_settings,
     replace_field,
     to_dict,
 )
-from xmc_jax.data import check_features, read_labels
+from xmc_jax.data import check_features
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.evaluate import report
-from xmc_jax.features import Vectorizer, as_features, check_width, load_vectorizer
+from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
 from xmc_jax.predict import (
@@ -38,6 +36,7 @@ from xmc_jax.predict import (
 )
 from xmc_jax.train import run as runs
 from xmc_jax.train.recursion import Training, train
+from xmc_jax.train.restore import restore
 from xmc_jax.train.sources import (
     read_documents,
     read_label_features,
@@ -294,35 +293,11 @@ def load(path: str | os.PathLike) -> XRLinear:
     Raises:
         InputError: no run there, an unfinished or a damaged one.
     """
-    header, facts = runs.read_run(path)
-    folder = Path(path)
-    estimator = XRLinear(from_dict(LinearConfig, header["config"]))
-    tree, counts, _ = checkpoint.load_tree(folder)
-    levels = [checkpoint.load_level(folder, t)[0] for t in range(tree.n_levels)]
-    for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
-        if weights.n_nodes != size:
-            raise InputError(
-                f"{folder}: level {t} has {weights.n_nodes} nodes, the tree {size}: parts of two runs; train again"
-            )
-    post = estimator.config.search.post_processor
-    estimator.model = XRModel(
-        tree,
-        tuple(levels),
-        tuple(at_level(post, t) for t in range(tree.n_levels)),
-        facts["n_sparse"],
-        facts["n_dense"],
-    )
-    if facts["from_text"]:
-        estimator.vectorizer = load_vectorizer(folder / "vectorizer")
-    if facts["named_labels"]:
-        estimator.label_names = read_labels(folder / "labels.txt")
-        if len(estimator.label_names) != tree.n_labels:
-            raise InputError(
-                f"{folder}/labels.txt: {len(estimator.label_names)} names, the tree has {tree.n_labels} labels; "
-                "the file was changed: restore it or train again"
-            )
-    estimator.label_counts, estimator.n_train = counts, facts["n_train"]
-    estimator._workdir = folder
+    held = restore(path)
+    estimator = XRLinear(held.config)
+    estimator.model, estimator.vectorizer = held.model, held.vectorizer
+    estimator.label_names, estimator.label_counts = held.label_names, held.label_counts
+    estimator.n_train, estimator._workdir = held.n_train, Path(path)
     return estimator
 
 

@@ -113,7 +113,8 @@ def _explain_none(
     if not n_terms:
         return InputError(
             f"no term in the {n_documents} documents given (analyzer={config.analyzer}, "
-            f"token_pattern={config.token_pattern}); give documents with text in them"
+            f"token_pattern={config.token_pattern}); give documents with words in them "
+            "(unicode wants two letters or more, whitespace does not)"
         )
     if all_rare:
         return InputError(

@@ -26,7 +26,15 @@ from xmc_jax.predict import matched_clusters
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.level import train_level
 from xmc_jax.train.relevance import check_relevance, induce_relevance
-from xmc_jax.train.run import append_metrics, close_run, fingerprint, open_run, write_names
+from xmc_jax.train.restore import restore
+from xmc_jax.train.run import (
+    append_metrics,
+    close_run,
+    fingerprint,
+    list_levels,
+    open_run,
+    write_names,
+)
 from xmc_jax.tree import LabelTree, build_tree, labels_at
 from xmc_jax.types import Features, Progress
 
@@ -81,9 +89,14 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
     if folder is not None:
         given = training.features
         data = fingerprint(training.texts, given, training.labels, _list_extras(training))
-        open_run(folder, to_dict(training.config), data)
-        if training.label_names is not None:
-            write_names(folder, training.label_names)
+        complete = open_run(folder, to_dict(training.config), data)
+        write_names(folder, training.label_names)
+        if complete:
+            progress.start("run", 0)
+            held = restore(folder)
+            progress.finish("complete already, nothing to do")
+            return Outcome(held.model, held.vectorizer)
+        _tell_resumed(folder, progress)
     features, vectorizer = _make_features(training, folder, progress)
     tree = _make_tree(training, features, folder, progress)
     model = _train_levels(training, tree, features, folder, progress)
@@ -96,6 +109,14 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
             named_labels=training.label_names is not None,
         )
     return Outcome(model, vectorizer)
+
+
+def _tell_resumed(folder: Path, progress: Progress) -> None:
+    """Says what an unfinished run has done; nothing for a new one."""
+    if checkpoint.is_committed(folder / "tree"):
+        n_levels = checkpoint.load_tree(folder)[0].n_levels
+        progress.start("resumed", n_levels)
+        progress.finish(f"{sum(list_levels(folder, n_levels))} of {n_levels} levels are complete")
 
 
 def _list_extras(training: Training) -> list[np.ndarray]:

@@ -88,7 +88,8 @@ def read_run(workdir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]
     """
     folder = Path(workdir)
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; the folder of a run is needed")
+        what = "a file" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}; the folder of a run is needed")
     if not (folder / "config.json").exists():
         raise InputError(f"{folder}: no config.json, so not a run's folder")
     header = read_json(folder / "config.json")
@@ -160,16 +161,17 @@ def append_metrics(workdir: str | os.PathLike, facts: dict[str, Any]) -> None:
         f.write(f"{border}{line}\n")
 
 
-def write_names(workdir: str | os.PathLike, names: list[str]) -> None:
-    """Writes `labels.txt` if it is not there yet.
+def write_names(workdir: str | os.PathLike, names: list[str] | None) -> None:
+    """Writes `labels.txt` if it is not there yet and the labels have names.
 
     Raises:
-        InputError: the file that is there holds other names.
+        InputError: the file that is there holds other names, or names for labels that have none.
     """
     file = Path(workdir) / "labels.txt"
     if not file.exists():
-        write_labels(file, names)
-    elif read_labels(file) != list(names):
+        if names is not None:
+            write_labels(file, names)
+    elif names is None or read_labels(file) != list(names):
         raise InputError(
             f"{file}: holds other names than the labels of this run; give another folder or the same names"
         )
@@ -189,6 +191,10 @@ def _check_same(file: Path, config: dict[str, Any], data: dict[str, Any]) -> Non
         raise InputError(
             f"{file.parent}: holds a run with other settings ({'; '.join(changed)}); "
             "give another folder or the same settings"
+        )
+    if "digest" not in header["data"]:
+        raise InputError(
+            f"{file.parent}: holds a saved model, not a run; load it, or give another folder"
         )
     other = [
         k for k in ("documents", "labels", "positives") if header["data"].get(k) != data.get(k)

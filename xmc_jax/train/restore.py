@@ -1,0 +1,67 @@
+"""A complete run read back from its folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xmc_jax import checkpoint
+from xmc_jax.config import LinearConfig, at_level, from_dict
+from xmc_jax.data import read_labels
+from xmc_jax.errors import InputError
+from xmc_jax.features import Vectorizer, load_vectorizer
+from xmc_jax.model import XRModel
+from xmc_jax.train.run import read_run
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What a run's folder holds.
+
+    Attributes:
+        config: its settings.
+        model: tree and levels.
+        vectorizer: None if it was trained on features.
+        label_names: None if it was trained on a label matrix without names.
+        label_counts: int32 [L], training positives.
+        n_train: training documents.
+    """
+
+    config: LinearConfig
+    model: XRModel
+    vectorizer: Vectorizer | None
+    label_names: list[str] | None
+    label_counts: np.ndarray
+    n_train: int
+
+
+def restore(workdir: str | os.PathLike) -> Restored:
+    """Reads a complete run.
+
+    Raises:
+        InputError: no run there, an unfinished or a damaged one.
+    """
+    header, facts = read_run(workdir)
+    folder = Path(workdir)
+    config = from_dict(LinearConfig, header["config"])
+    tree, counts, _ = checkpoint.load_tree(folder)
+    levels = [checkpoint.load_level(folder, t)[0] for t in range(tree.n_levels)]
+    for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
+        if weights.n_nodes != size:
+            raise InputError(
+                f"{folder}: level {t} has {weights.n_nodes} nodes, the tree {size}: "
+                "parts of two runs; train again"
+            )
+    post = tuple(at_level(config.search.post_processor, t) for t in range(tree.n_levels))
+    model = XRModel(tree, tuple(levels), post, facts["n_sparse"], facts["n_dense"])
+    vectorizer = load_vectorizer(folder / "vectorizer") if facts["from_text"] else None
+    names = read_labels(folder / "labels.txt") if facts["named_labels"] else None
+    if names is not None and len(names) != tree.n_labels:
+        raise InputError(
+            f"{folder}/labels.txt: {len(names)} names, the tree has {tree.n_labels} labels; "
+            "the file was changed: restore it or train again"
+        )
+    return Restored(config, model, vectorizer, names, counts, facts["n_train"])
