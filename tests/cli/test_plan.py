@@ -28,9 +28,10 @@ def test_the_shape_is_that_of_the_tree_built(n_labels, config):
 
 
 def test_published_shapes():
-    assert shape_tree(19_664, TreeConfig()) == (16, 256, 19_664)
-    assert shape_tree(36_957, TreeConfig()) == (2, 32, 512, 36_957)
-    assert shape_tree(234_767, TreeConfig()) == (16, 256, 4096, 234_767)
+    sixteen = TreeConfig(branching=16)
+    assert shape_tree(19_664, sixteen) == (16, 256, 19_664)
+    assert shape_tree(36_957, sixteen) == (2, 32, 512, 36_957)
+    assert shape_tree(234_767, sixteen) == (16, 256, 4096, 234_767)
 
 
 def test_formulas():
