@@ -114,7 +114,7 @@ class TreeConfig:
     mix: float = 0.5
     """`pifa_lf_convex`: weight of PIFA."""
     sketch: int = -1
-    """Columns of the Johnson-Lindenstrauss sketch of the features; 0: exact; -1: 512 where exact would be slower."""
+    """Columns of the Johnson-Lindenstrauss sketch of the features; 0: exact; -1: exact unless it would be huge."""
     spherical: bool = True
     iterations: int = 20
 

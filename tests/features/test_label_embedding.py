@@ -146,9 +146,10 @@ def test_labels_without_instances_are_zero_rows():
 
 def test_small_problems_are_exact_and_large_ones_sketched():
     assert choose_sketch(3_000_000, 1000, 100_000) == 0
-    assert choose_sketch(10**9, 100_000, 500) == 0
-    assert choose_sketch(10**9, 100_000, 1_000_000) == label_embedding.SKETCH
-    assert choose_sketch(10_000_000, 238_660, 43_156) == 0
+    assert choose_sketch(10**10, 100_000, 500) == 0
+    assert choose_sketch(10**10, 100_000, 1_000_000) == label_embedding.SKETCH
+    assert choose_sketch(10**10, 1_000, 100_000) == 0  # the product itself is small
+    assert choose_sketch(14_000_000, 24_831, 86_454) == 0
     x, y = _random()
     assert sp.issparse(_embed(as_features(x), y, sketch=-1))
 
