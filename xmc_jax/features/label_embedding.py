@@ -28,6 +28,8 @@ SKETCH = 512
 
 _MUCH_WORK = 1_000_000_000
 """Multiplications of an exact embedding beyond which it is sketched."""
+_BLOCK_WORK = 8_000_000
+"""Multiplications of a block of labels, which bound the memory of the products under way."""
 
 
 def embed_labels(
