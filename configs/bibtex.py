@@ -10,8 +10,8 @@ Hardware:  2 cores of AMD EPYC, shared with other work
 Time:      2 s of training, compilation included
 Expected:  P@1/3/5 63.86 / 38.81 / 27.98
            (benchmarks/results/cpu-2-cores/one_vs_rest.jsonl). scikit-learn's one-vs-rest
-           LinearSVC (C=1, rows of unit length) on this split: P@1/3/5 63.78 / 38.74 / 27.98. Published numbers average ten splits: they may
-           differ by a point.
+           LinearSVC (C=1, rows of unit length) on this split: P@1/3/5 63.78 / 38.74 / 27.98.
+           Published numbers average ten splits: they may differ by a point.
 
 So few labels need no tree: `flat` is one level of all labels, which is one-vs-rest.
 """

@@ -10,8 +10,8 @@ Hardware:  2 cores of AMD EPYC, shared with other work
 Time:      8 s of training, compilation included
 Expected:  P@1/3/5 66.97 / 60.67 / 55.73
            (benchmarks/results/cpu-2-cores/one_vs_rest.jsonl). scikit-learn's one-vs-rest
-           LinearSVC (C=1, rows of unit length) on this split: P@1/3/5 67.19 / 60.64 / 55.95. Published numbers average ten splits: they may
-           differ by a point.
+           LinearSVC (C=1, rows of unit length) on this split: P@1/3/5 67.19 / 60.64 / 55.95.
+           Published numbers average ten splits: they may differ by a point.
 
 So few labels need no tree: `flat` is one level of all labels, which is one-vs-rest.
 """
