@@ -13,8 +13,6 @@ import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
-import numpy as np
-
 from xmc_jax.errors import InputError, suggest
 
 T = TypeVar("T")
@@ -314,7 +312,8 @@ def _check_choices(config: Any) -> None:
 
 def _parse(value: Any, kind: Any, name: str) -> Any:
     """Returns `value` as `kind`; text from the command line is read as that kind."""
-    if isinstance(value, np.generic):
+    # A NumPy scalar, told without importing NumPy: `xmc --help` should not wait for it.
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         value = value.item()
     origin = get_origin(kind)
     if origin in (types.UnionType, typing.Union):
