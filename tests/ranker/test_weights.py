@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xmc_jax.errors import InputError
-from xmc_jax.ranker import build_weights, keep_largest, select_nodes, slice_clusters, to_matrix
+from xmc_jax.ranker import build_weights, keep_largest, select_nodes, to_matrix
 
 
 def test_entries_in_any_order_make_the_same_level():
@@ -22,22 +22,6 @@ def test_entries_in_any_order_make_the_same_level():
         assert weights.row_feature.tolist() == [3, 7, 1, 7]
         assert weights.row_offsets.tolist() == [0, 2, 2, 4]
         assert weights.entry_child.tolist() == [0, 1, 1, 0, 2]
-
-
-def test_slice_of_clusters_keeps_their_columns():
-    rng = np.random.default_rng(1)
-    offsets = np.array([0, 3, 5, 9])
-    dense = rng.standard_normal((9, 20)) * (rng.random((9, 20)) < 0.3)
-    node, feature = dense.nonzero()
-    cluster = np.searchsorted(offsets, node, side="right") - 1
-    child = node - offsets[cluster]
-    weights = build_weights(
-        offsets, cluster, feature, child, dense[node, feature], np.arange(9), np.ones((9, 1))
-    )
-    some = slice_clusters(weights, np.array([2, 0]))
-    columns = [5, 6, 7, 8, 0, 1, 2]
-    np.testing.assert_allclose(to_matrix(some, 20).toarray().T, dense[columns], rtol=1e-6)
-    assert some.bias.tolist() == columns
 
 
 def test_silenced_nodes_have_no_finite_bias():

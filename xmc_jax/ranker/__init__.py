@@ -7,7 +7,6 @@ from xmc_jax.ranker.weights import (
     build_weights,
     keep_largest,
     select_nodes,
-    slice_clusters,
     to_matrix,
 )
 
@@ -20,7 +19,6 @@ __all__ = [
     "keep_largest",
     "pose_level",
     "select_nodes",
-    "slice_clusters",
     "solve_level",
     "to_matrix",
 ]

@@ -9,7 +9,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.errors import InputError
-from xmc_jax.ops import concatenate_ranges
 
 
 @jax.tree_util.register_dataclass
@@ -130,23 +129,3 @@ def select_nodes(weights: LevelWeights, keep: np.ndarray) -> LevelWeights:
     if keep.shape != (weights.n_nodes,):
         raise InputError(f"{keep.shape[0]} flags given for {weights.n_nodes} nodes")
     return replace(weights, bias=np.where(keep, weights.bias, -np.inf).astype(np.float32))
-
-
-def slice_clusters(weights: LevelWeights, clusters: np.ndarray) -> LevelWeights:
-    """Returns the level restricted to some clusters, renumbered in the order given."""
-    n_nodes = np.diff(weights.child_offsets)[clusters]
-    n_rows = np.diff(weights.row_offsets)[clusters]
-    nodes = concatenate_ranges(weights.child_offsets[:-1][clusters], n_nodes)
-    rows = concatenate_ranges(weights.row_offsets[:-1][clusters], n_rows)
-    n_entries = np.diff(weights.entry_offsets)[rows]
-    entries = concatenate_ranges(weights.entry_offsets[:-1][rows], n_entries)
-    return LevelWeights(
-        child_offsets=np.append(0, np.cumsum(n_nodes)).astype(np.int32),
-        row_offsets=np.append(0, np.cumsum(n_rows)).astype(np.int32),
-        row_feature=weights.row_feature[rows],
-        entry_offsets=np.append(0, np.cumsum(n_entries)).astype(np.int64),
-        entry_child=weights.entry_child[entries],
-        entry_value=weights.entry_value[entries],
-        bias=weights.bias[nodes],
-        dense=weights.dense[nodes],
-    )
