@@ -18,6 +18,11 @@ from typing import Any
 import numpy as np
 import orbax.checkpoint as ocp
 
+from xmc_jax.config import EncoderConfig, from_dict, to_dict
+from xmc_jax.encoder.architecture import from_values, to_values
+from xmc_jax.encoder.encoder import Encoder, build_encoder
+from xmc_jax.encoder.families import fill_params, flatten_params, shape_params
+from xmc_jax.encoder.tokenizer import TextTokenizer
 from xmc_jax.errors import InputError, RunError
 from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.tree import LabelTree, make_tree
@@ -118,6 +123,62 @@ def load_tree(workdir: str | os.PathLike) -> tuple[LabelTree, np.ndarray, dict]:
         raise InputError(
             f"{folder}: damaged, {e} is missing; delete the folder and train again"
         ) from e
+
+
+def save_encoder(workdir: str | os.PathLike, encoder: Encoder) -> None:
+    """Commits an encoder as `encoder/` of the run: parameters, what computes them, the tokenizer.
+
+    A folder that holds a whole encoder is left as it is. Of an encoder of one's own the function is not kept:
+    `load_encoder` asks for it again.
+    """
+    a, c, t = encoder.architecture, encoder.config, encoder.tokenizer
+    values = {
+        "architecture": None if a is None else to_values(a),
+        "config": None if c is None else to_dict(c),
+        "tokenizer": None if t is None else json.loads(t.text),
+        "hidden": encoder.hidden,
+        "max_length": encoder.max_length,
+    }
+    folder = Path(workdir) / "encoder"
+    if not is_committed(folder / "params"):
+        # The parameters come last: where they are committed, the rest is there.
+        for name in ("tokenizer", "architecture"):
+            if values[name] is not None:
+                write_json(folder / f"{name}.json", values[name])
+        rest = {n: v for n, v in values.items() if n not in ("tokenizer", "architecture")}
+        write_json(folder / "encoder.json", rest)
+        save_arrays(folder / "params", flatten_params(encoder.params), {})
+
+
+def load_encoder(workdir: str | os.PathLike, own: Encoder | None = None) -> Encoder:
+    """Restores the encoder of a run, from its folder alone.
+
+    Args:
+        workdir: the run's folder.
+        own: an encoder made by `wrap_function` or `wrap_vectors`, which takes the saved parameters; needed where
+            such an encoder was saved.
+
+    Raises:
+        InputError: it is missing or damaged, or `own` does not fit it.
+    """
+    folder = Path(workdir) / "encoder"
+    arrays, _ = load_arrays(folder / "params")
+    values = read_json(folder / "encoder.json")
+    if values.get("config") is None or own is not None:
+        if own is None or own.hidden != values.get("hidden"):
+            given = "none" if own is None else f"one of {own.hidden} columns"
+            raise InputError(
+                f"{folder}: holds the parameters of an encoder of your own with {values.get('hidden')} columns, "
+                f"{given} given; pass that encoder"
+            )
+        return own.replace(fill_params(own.params, arrays, str(folder)))
+    path = folder / "architecture.json"
+    architecture = from_values(read_json(path), str(path))
+    tokenizer = TextTokenizer(json.dumps(read_json(folder / "tokenizer.json")))
+    params = fill_params(shape_params(architecture), arrays, str(folder))
+    return build_encoder(
+        architecture, from_dict(EncoderConfig, values["config"]), tokenizer, params
+    )
 
 
 def is_committed(folder: str | os.PathLike) -> bool:

@@ -185,6 +185,41 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class EncoderConfig:
+    """The pretrained encoder whose vectors stand beside the sparse features."""
+
+    name: str = "bert-base-uncased"
+    """A folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a name on the Hugging Face hub."""
+    revision: str = ""
+    """Branch, tag or commit on the hub; empty: its main branch."""
+    pooling: Literal["auto", "pooler", "cls", "mean", "summary"] = "auto"
+    """`auto`: what the folder of a sentence encoder asks for, else as the family was trained."""
+    max_length: int = 128
+    """Tokens of a document that are read, special ones counted."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the products; parameters, norms and the vectors are float32."""
+    remat: bool = False
+    """Computes each layer again in the backward pass: less memory, a third more work."""
+    dropout: float = -1.0
+    """Rate for embeddings, layers and the vector; -1: as the encoder's `config.json` says."""
+    attention_dropout: float = -1.0
+    """Rate for attention weights; -1: as `config.json` says; 0 trains fastest."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check(self.name != "", self, "name", "a folder or a name on the hub")
+        _check(self.max_length >= 1, self, "max_length", "1 or more")
+        for name in ("dropout", "attention_dropout"):
+            value = getattr(self, name)
+            _check(
+                value == -1 or 0 <= value < 1,
+                self,
+                name,
+                "-1 (as config.json) or a share in [0, 1)",
+            )
+
+
+@dataclass(frozen=True)
 class LinearConfig:
     """XR-Linear (Yu et al. 2022, "PECOS"): tree, one linear level for each resolution, beam search."""
 
