@@ -13,19 +13,18 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orbax.checkpoint as ocp
 
 from xmc_jax.config import EncoderConfig, from_dict, to_dict
-from xmc_jax.encoder.architecture import from_values, to_values
-from xmc_jax.encoder.encoder import Encoder, build_encoder
-from xmc_jax.encoder.families import fill_params, flatten_params, shape_params
-from xmc_jax.encoder.tokenizer import TextTokenizer
 from xmc_jax.errors import InputError, RunError
 from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.tree import LabelTree, make_tree
+
+if TYPE_CHECKING:
+    from xmc_jax.encoder import Encoder
 
 _STEP = 0  # a level is saved once
 
@@ -131,6 +130,10 @@ def save_encoder(workdir: str | os.PathLike, encoder: Encoder) -> None:
     A folder that holds a whole encoder is left as it is. Of an encoder of one's own the function is not kept:
     `load_encoder` asks for it again.
     """
+    # Only a run with an encoder waits for flax.
+    from xmc_jax.encoder.architecture import to_values
+    from xmc_jax.encoder.families import flatten_params
+
     a, c, t = encoder.architecture, encoder.config, encoder.tokenizer
     values = {
         "architecture": None if a is None else to_values(a),
@@ -161,6 +164,11 @@ def load_encoder(workdir: str | os.PathLike, own: Encoder | None = None) -> Enco
     Raises:
         InputError: it is missing or damaged, or `own` does not fit it.
     """
+    from xmc_jax.encoder.architecture import from_values
+    from xmc_jax.encoder.encoder import build_encoder
+    from xmc_jax.encoder.families import fill_params, shape_params
+    from xmc_jax.encoder.tokenizer import TextTokenizer
+
     folder = Path(workdir) / "encoder"
     arrays, _ = load_arrays(folder / "params")
     values = read_json(folder / "encoder.json")

@@ -35,7 +35,7 @@ def embed_texts(
     progress = progress or NoProgress()
     tokens = texts if isinstance(texts, Tokens) else encoder.tokenize(texts, max_length)
     out = np.empty((len(tokens), encoder.hidden), np.float32)
-    apply = jax.jit(encoder.apply, static_argnames="train")
+    apply = jax.jit(encoder.apply)
     params = jax.device_put(encoder.params)
     widest = max((a.shape[1] for a in tokens.ids), default=1)
     waiting: tuple[np.ndarray, jax.Array] | None = None

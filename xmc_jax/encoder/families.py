@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +155,12 @@ def encode(
             each layer.
 
     Raises:
-        InputError: more tokens than the encoder has positions.
+        InputError: more tokens than the encoder has positions, or training without a key.
     """
     check_length(architecture, ids.shape[1])
+    a = architecture
+    if train and key is None and max(a.dropout, a.attention_dropout, a.pooled_dropout) > 0:
+        raise InputError("train=True given without a key, one needed for dropout; give key=…")
     module = TextEncoder(architecture, dtype, train, remat, states)
     rngs = {} if key is None else {"dropout": key}
     pooled, collected = module.apply({"params": params}, ids, mask.astype(bool), rngs=rngs)
@@ -173,6 +176,7 @@ def check_length(architecture: Architecture, length: int) -> None:
         )
 
 
+@partial(jax.jit, static_argnums=0)
 def init_params(architecture: Architecture, key: jax.Array) -> Any:
     """Returns new random parameters, float32: for an encoder trained from nothing, and for its shapes."""
     ids = jnp.zeros((1, 2), jnp.int32)
@@ -199,6 +203,10 @@ def fill_params(template: Any, arrays: Mapping[str, np.ndarray], source: str) ->
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     wanted = {_name_leaf(path): tuple(leaf.shape) for path, leaf in leaves}
+    # Stored arrays have an axis at least.
+    arrays = {
+        n: a.reshape(()) if wanted.get(n) == () and a.size == 1 else a for n, a in arrays.items()
+    }
     given = {name: tuple(a.shape) for name, a in arrays.items()}
     for name in sorted(wanted.keys() | given.keys()):
         if wanted.get(name) != given.get(name):

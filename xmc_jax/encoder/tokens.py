@@ -56,7 +56,11 @@ class Tokens:
     @property
     def widths(self) -> Int[np.ndarray, "N"]:
         """Width of the array that holds each text."""
-        return np.asarray([a.shape[1] for a in self.ids] or [0], np.int32)[self.bucket]
+        return self._array_widths[self.bucket]
+
+    @property
+    def _array_widths(self) -> Int[np.ndarray, "buckets"]:
+        return np.asarray([a.shape[1] for a in self.ids], np.int32)
 
     def take(
         self, rows: Int[np.ndarray, "B"], width: int = 0
@@ -64,7 +68,7 @@ class Tokens:
         """Returns (ids [B, T], mask [B, T]) of some texts; T is the widest of their arrays, or `width` if larger."""
         rows = np.asarray(rows)
         bucket, slot = self.bucket[rows], self.slot[rows]
-        wide = max(int(self.widths[rows].max(initial=0)), width)
+        wide = max(int(self._array_widths[bucket].max(initial=0)), width)
         if len(self.ids) == 1 and wide == self.ids[0].shape[1]:
             out = self.ids[0][slot]
         else:
