@@ -174,6 +174,9 @@ def resolve_architecture(
     BERT, RoBERTa and MPNet where its weights are there, else the state of the summary token.
     """
     family = FAMILIES[architecture.family]
+    files.find_prefix(
+        family
+    )  # weights of another family are told before anything else that would not fit
     pooling: str = config.pooling
     if pooling == "auto":
         pooling = _read_pooling(folder / "1_Pooling" / "config.json") or architecture.pooling

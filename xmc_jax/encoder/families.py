@@ -202,7 +202,7 @@ def fill_params(template: Any, arrays: Mapping[str, np.ndarray], source: str) ->
         InputError: an array is missing, too many or of another shape.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
-    wanted = {_name_leaf(path): tuple(leaf.shape) for path, leaf in leaves}
+    wanted = {_name_leaf(path): tuple(np.shape(leaf)) for path, leaf in leaves}
     # Stored arrays have an axis at least.
     arrays = {
         n: a.reshape(()) if wanted.get(n) == () and a.size == 1 else a for n, a in arrays.items()
