@@ -122,7 +122,7 @@ def test_an_encoder_of_ones_own_is_filled_with_its_parameters(tmp_path):
     params = {"scale": np.float32(3), "maps": [np.ones((2, 4), np.float32), np.zeros(4)]}
 
     def function(params, batch):
-        return params["scale"] * batch @ params["maps"][0] + params["maps"][1]
+        return params["scale"] * batch @ params["maps"][0] + params["maps"][1][None]
 
     checkpoint.save_encoder(tmp_path / "a", wrap_function(function, params, 4))
     other = wrap_function(function, {"scale": 0.0, "maps": [np.zeros((2, 4)), np.ones(4)]}, 4)
