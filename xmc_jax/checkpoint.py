@@ -214,13 +214,10 @@ def save_arrays(folder: str | os.PathLike, arrays: Mapping[str, np.ndarray], not
         folder.mkdir(parents=True, exist_ok=True)
         with _quiet(), ocp.CheckpointManager(folder, options=options) as manager:
             if manager.latest_step() is None:
-                manager.save(
-                    _STEP,
-                    args=ocp.args.Composite(
-                        arrays=ocp.args.StandardSave(full),
-                        meta=ocp.args.JsonSave({"index": index, "note": note}),
-                    ),
-                )
+                items = {"meta": ocp.args.JsonSave({"index": index, "note": note})}
+                if full:
+                    items["arrays"] = ocp.args.StandardSave(full)
+                manager.save(_STEP, args=ocp.args.Composite(**items))
     except OSError as e:
         raise RunError(
             f"{folder}: cannot be written ({e.strerror or e}); free space or rights are needed"
@@ -244,9 +241,10 @@ def load_arrays(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]
             index, note = restored["meta"]["index"], restored["meta"]["note"]
             empty = {n: np.zeros(shape, dtype) for n, (shape, dtype) in index.items()}
             target = {n: a for n, a in empty.items() if a.size}
-            arrays = manager.restore(
-                _STEP, args=ocp.args.Composite(arrays=ocp.args.StandardRestore(target))
-            )["arrays"]
+            arrays = {}
+            if target:
+                arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(target))
+                arrays = manager.restore(_STEP, args=arguments)["arrays"]
     except Exception as e:  # orbax raises many kinds for one cause: the files are not what it wrote
         reason = str(e).split("\n")[0][:120]
         raise InputError(

@@ -54,6 +54,11 @@ def run(encoder, ids, mask):
     return np.asarray(jax.jit(encoder.apply)(encoder.params, ids, mask))
 
 
+def change_config(folder, **values):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
 @pytest.fixture
 def bert(make_folder):
     return load_encoder(EncoderConfig(str(make_folder("bert"))))
@@ -122,13 +127,18 @@ def test_dropout_follows_its_key(bert, rules):
         a = dataclasses.replace(bert.architecture, **rates)
         return np.asarray(encode(bert.params, ids, mask, architecture=a, train=True, key=key))
 
-    none = {"dropout": 0.0, "attention_dropout": 0.0, "pooled_dropout": 0.0}
+    none = {
+        "embedding_dropout": 0.0,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "pooled_dropout": 0.0,
+    }
     still = run(bert, ids, mask)
     one, two = jax.random.key(1), jax.random.key(2)
     np.testing.assert_array_equal(drop(one), drop(one))
     assert np.abs(drop(one) - drop(two)).max() > 1e-3
     np.testing.assert_allclose(drop(None, **none), still, atol=1e-6)
-    for rate in none:  # each of the three does something
+    for rate in none:  # each of the four does something
         assert np.abs(drop(one, **(none | {rate: 0.5})) - still).max() > 1e-3
     with pytest.raises(InputError, match="without a key"):
         drop(None)
@@ -192,4 +202,32 @@ def test_names_of_modernbert_settings_old_and_new(make_folder):
     values["rope_parameters"]["full_attention"]["rope_type"] = "yarn"
     (folder / "config.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match="'yarn' is not supported"):
+        read_architecture(folder)
+
+
+@pytest.mark.parametrize("kind", ["xlm-roberta", "camembert"])
+def test_families_of_the_same_architecture(kind, make_folder):
+    folder = make_folder("roberta")
+    roberta = read_architecture(folder)
+    change_config(folder, model_type=kind)
+    assert read_architecture(folder) == roberta
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "said"),
+    [
+        ("bert", {"hidden_act": "gelu_knew"}, "did you mean 'gelu_new'"),
+        ("bert", {"hidden_dropout_prob": 1.5}, r"a share in \[0, 1\)"),
+        ("bert", {"num_hidden_layers": 0}, "1 or more"),
+        ("roberta", {"max_position_embeddings": 2}, "3 or more"),
+        ("mpnet", {"relative_attention_num_buckets": 64}, "32 needed"),
+        ("modernbert", {"classifier_pooling": "max"}, "not a choice"),
+        ("modernbert", {"norm_bias": 1}, "true or false"),
+        ("modernbert", {"layer_types": ["full_attention"]}, "4 of full_attention or"),
+    ],
+)
+def test_values_that_cannot_be_used(name, change, said, make_folder):
+    folder = make_folder(name)
+    change_config(folder, **change)
+    with pytest.raises(InputError, match=said):
         read_architecture(folder)

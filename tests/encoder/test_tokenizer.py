@@ -77,6 +77,11 @@ def test_order_is_kept_over_buckets_and_chunks(make_folder, monkeypatch):
         assert every[39 - i][mask[39 - i]].tolist() == ids_of(tokens, i)
 
 
+def test_texts_that_come_one_by_one(make_folder):
+    tokens = load(make_folder("bert")).tokenize((t for t in ("w8", "w9")), 20)
+    assert ids_of(tokens, 1) == [3, 9, 4]
+
+
 def test_no_texts_at_all(make_folder):
     tokens = load(make_folder("bert")).tokenize([], 20)
     assert len(tokens) == 0 and not list(tokens.iterate_buckets())
@@ -85,7 +90,11 @@ def test_no_texts_at_all(make_folder):
 
 @pytest.mark.parametrize(
     ("texts", "said"),
-    [("one text", r"write \[text\]"), (["a", None], "text 1 given as NoneType")],
+    [
+        ("one text", r"write \[text\]"),
+        (["a", None], "text 1 given as NoneType"),
+        (7, "texts given as int"),
+    ],
 )
 def test_what_is_no_list_of_texts(texts, said, make_folder):
     with pytest.raises(InputError, match=said):

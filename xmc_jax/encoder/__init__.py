@@ -10,7 +10,14 @@ from xmc_jax.encoder.encoder import (
     wrap_function,
     wrap_vectors,
 )
-from xmc_jax.encoder.families import encode, init_params, read_architecture
+from xmc_jax.encoder.families import (
+    encode,
+    fill_params,
+    flatten_params,
+    init_params,
+    read_architecture,
+    shape_params,
+)
 from xmc_jax.encoder.source import find_folder
 from xmc_jax.encoder.tokenizer import TextTokenizer, load_tokenizer
 from xmc_jax.encoder.tokens import Tokens
@@ -25,11 +32,14 @@ __all__ = [
     "count_parameters",
     "embed_texts",
     "encode",
+    "fill_params",
     "find_folder",
+    "flatten_params",
     "init_params",
     "load_encoder",
     "load_tokenizer",
     "read_architecture",
+    "shape_params",
     "wrap_function",
     "wrap_vectors",
 ]

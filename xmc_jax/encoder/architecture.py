@@ -41,11 +41,12 @@ class Architecture:
     positions: int
     """Longest text in tokens, special ones counted; 0: any."""
     norm_eps: float
-    pad_id: int
     pooling: str
     """`pooler`, `cls`, `mean` or `summary`."""
+    embedding_dropout: float
+    """Rate for the embeddings."""
     dropout: float
-    """Rate for embeddings and the two branches of a layer."""
+    """Rate for the two branches of a layer."""
     attention_dropout: float
     """Rate for attention weights."""
     pooled_dropout: float
@@ -116,6 +117,15 @@ class Settings:
             )
         return ACTIVATIONS[value]
 
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """Returns one of some words; the first where nothing is said."""
+        value = self._get(name, allowed[0])
+        if value not in allowed:
+            raise InputError(
+                f"{self.path}: {name}={value!r} is not a choice{suggest(str(value), allowed)}"
+            )
+        return value
+
     def require(self, name: str, allowed: Any, default: Any = None) -> None:
         """Refuses a variant of the architecture that is not computed here."""
         value = self.values.get(name, default)
@@ -147,7 +157,7 @@ def replace_rates(
     """Returns the architecture with other rates of dropout; a negative one leaves what `config.json` says."""
     new: dict[str, Any] = {}
     if dropout >= 0:
-        new |= {"dropout": dropout, "pooled_dropout": dropout}
+        new |= dict.fromkeys(("embedding_dropout", "dropout", "pooled_dropout"), dropout)
     if attention_dropout >= 0:
         new |= {"attention_dropout": attention_dropout}
     return dataclasses.replace(architecture, **new)

@@ -159,7 +159,11 @@ def encode(
     """
     check_length(architecture, ids.shape[1])
     a = architecture
-    if train and key is None and max(a.dropout, a.attention_dropout, a.pooled_dropout) > 0:
+    if (
+        train
+        and key is None
+        and max(a.embedding_dropout, a.dropout, a.attention_dropout, a.pooled_dropout) > 0
+    ):
         raise InputError("train=True given without a key, one needed for dropout; give key=…")
     module = TextEncoder(architecture, dtype, train, remat, states)
     rngs = {} if key is None else {"dropout": key}

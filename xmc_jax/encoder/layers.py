@@ -19,6 +19,9 @@ ACTIVATE: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
 }
 
+SMALL = nn.initializers.normal(0.02)
+"""Of new weights, where none are read."""
+
 
 class Part(nn.Module):
     """A part of an encoder: its description, the dtype it computes in, and whether it drops units."""
@@ -29,7 +32,9 @@ class Part(nn.Module):
 
     def dense(self, features: int, name: str, bias: bool = True) -> nn.Dense:
         """A dense map with float32 parameters."""
-        return nn.Dense(features, use_bias=bias, dtype=jnp.dtype(self.dtype), name=name)
+        return nn.Dense(
+            features, use_bias=bias, dtype=jnp.dtype(self.dtype), kernel_init=SMALL, name=name
+        )
 
     def norm(self, name: str) -> nn.LayerNorm:
         """A layer norm, whose moments are float32 whatever the dtype."""
@@ -44,7 +49,13 @@ class Part(nn.Module):
 
     def embed(self, rows: int, name: str) -> nn.Embed:
         """A table of rows of H."""
-        return nn.Embed(rows, self.architecture.hidden, dtype=jnp.dtype(self.dtype), name=name)
+        return nn.Embed(
+            rows,
+            self.architecture.hidden,
+            dtype=jnp.dtype(self.dtype),
+            embedding_init=SMALL,
+            name=name,
+        )
 
     def drop(self, x: jax.Array, rate: float) -> jax.Array:
         """Dropout, in training only."""

@@ -77,7 +77,9 @@ class ModernBertBody(Part):
         self, ids: Int[Array, "B T"], mask: Bool[Array, "B T"]
     ) -> tuple[Float[Array, "B T H"], Float[Array, "layers+1 B T H"] | None]:
         a = self.architecture
-        start = self.drop(self.norm("norm")(self.embed(a.vocabulary, "words")(ids)), a.dropout)
+        start = self.drop(
+            self.norm("norm")(self.embed(a.vocabulary, "words")(ids)), a.embedding_dropout
+        )
         place = np.arange(ids.shape[1])
         nearby = jnp.asarray(np.abs(place[:, None] - place[None, :]) <= a.window)
         masks = (mask[:, None, None, :], nearby[None, None])
@@ -123,8 +125,8 @@ def read_modernbert(settings: Settings) -> Architecture:
         activation=settings.activation("hidden_activation"),
         positions=settings.count("max_position_embeddings", 8192),
         norm_eps=settings.number("norm_eps", 1e-5),
-        pad_id=settings.count("pad_token_id", 50283, least=0),
-        pooling=settings.values.get("classifier_pooling") or "cls",
+        pooling=settings.choice("classifier_pooling", ("cls", "mean")),
+        embedding_dropout=settings.rate("embedding_dropout", 0.0),
         dropout=settings.rate("mlp_dropout", 0.0),
         attention_dropout=settings.rate("attention_dropout", 0.0),
         pooled_dropout=settings.rate("classifier_dropout", 0.0),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from xmc_jax.encoder.layers import ACTIVATE, Part, find_positions, stack_layers
+from xmc_jax.encoder.layers import ACTIVATE, SMALL, Part, find_positions, stack_layers
 
 _FAR = 128  # MPNet: distances from here on share a bucket
 
@@ -53,10 +53,10 @@ class PostNormBody(Part):
         x = x + self.embed(a.positions + a.position_offset, "positions")(positions)
         if a.types:
             x = x + self.embed(a.types, "types")(jnp.zeros_like(ids))
-        x = self.drop(self.norm("norm")(x), a.dropout)
+        x = self.drop(self.norm("norm")(x), a.embedding_dropout)
         bias = None
         if a.relative_buckets:
-            table = nn.Embed(a.relative_buckets, a.heads, name="relative")
+            table = nn.Embed(a.relative_buckets, a.heads, embedding_init=SMALL, name="relative")
             near = jnp.asarray(bucket_distances(ids.shape[1], a.relative_buckets))
             bias = table(near).transpose(2, 0, 1)[None]
         layers = stack_layers(PostNormLayer, a.layers, self.remat)

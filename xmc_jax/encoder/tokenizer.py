@@ -37,6 +37,13 @@ class TextTokenizer:
         """
         if isinstance(texts, str):
             raise InputError("one text given, a list of texts needed; write [text]")
+        if not hasattr(texts, "__getitem__") or not hasattr(texts, "__len__"):
+            try:
+                texts = list(texts)
+            except TypeError:
+                raise InputError(
+                    f"texts given as {type(texts).__name__}, a list of strings needed"
+                ) from None
         tool = _build(self.text, max_length)
         parts = []
         for start in range(0, len(texts), _CHUNK):

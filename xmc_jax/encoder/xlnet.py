@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.encoder.architecture import Architecture, Settings
-from xmc_jax.encoder.layers import ACTIVATE, Part, stack_layers
+from xmc_jax.encoder.layers import ACTIVATE, SMALL, Part, stack_layers
 
 PREFIXES = ("", "transformer.")
 
@@ -83,7 +83,7 @@ class XLNetLayer(Part):
         return self._parameter(name, (a.hidden, a.heads, a.head_size))
 
     def _parameter(self, name: str, shape: tuple[int, ...]) -> jax.Array:
-        return self.param(name, nn.initializers.normal(0.02), shape).astype(self.dtype)
+        return self.param(name, SMALL, shape).astype(self.dtype)
 
 
 class XLNetBody(Part):
@@ -98,7 +98,7 @@ class XLNetBody(Part):
     ) -> tuple[Float[Array, "B T H"], Float[Array, "layers+1 B T H"] | None]:
         a = self.architecture
         length = ids.shape[1]
-        x = self.drop(self.embed(a.vocabulary, "words")(ids), a.dropout)
+        x = self.drop(self.embed(a.vocabulary, "words")(ids), a.embedding_dropout)
         # The last token, <cls>, is a segment of its own.
         last = (jnp.cumsum(mask, axis=1) == mask.sum(axis=1, keepdims=True)) & mask
         other = last[:, :, None] != last[:, None, :]
@@ -148,8 +148,8 @@ def read_xlnet(settings: Settings) -> Architecture:
         activation=settings.activation("ff_activation"),
         positions=0,
         norm_eps=settings.number("layer_norm_eps", 1e-12),
-        pad_id=settings.count("pad_token_id", 5, least=0),
         pooling="summary",
+        embedding_dropout=dropout,
         dropout=dropout,
         attention_dropout=dropout,
         pooled_dropout=settings.rate("summary_last_dropout", 0.1),
