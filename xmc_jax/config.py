@@ -209,14 +209,9 @@ class EncoderConfig:
         _check_choices(self)
         _check(self.name != "", self, "name", "a folder or a name on the hub")
         _check(self.max_length >= 1, self, "max_length", "1 or more")
+        need = "-1 (as config.json) or a share in [0, 1)"
         for name in ("dropout", "attention_dropout"):
-            value = getattr(self, name)
-            _check(
-                value == -1 or 0 <= value < 1,
-                self,
-                name,
-                "-1 (as config.json) or a share in [0, 1)",
-            )
+            _check(getattr(self, name) == -1 or 0 <= getattr(self, name) < 1, self, name, need)
 
 
 @dataclass(frozen=True)
