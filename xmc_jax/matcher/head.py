@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from xmc_jax.types import PAD
+from xmc_jax.types import PAD, AnyArray
 
 _DENSE = 32
 """Scoring all nodes in one product is faster up to so many nodes for each candidate; rows are gathered beyond."""
@@ -21,9 +21,9 @@ _DEVIATION = 0.02
 class Head:
     """f(e, node) = e · weights[node] + bias[node]."""
 
-    weights: Array
+    weights: AnyArray
     """float32 [nodes, H]."""
-    bias: Array
+    bias: AnyArray
     """float32 [nodes]."""
 
     @property

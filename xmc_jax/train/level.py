@@ -7,10 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig, at_level
+from xmc_jax.config import LinearConfig, RankerConfig, at_level
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.model import XRModel
 from xmc_jax.ranker import LevelWeights, Penalty, SolveSettings, pose_level, solve_level
+from xmc_jax.tree import LabelTree
 from xmc_jax.types import Features
 
 
@@ -42,12 +43,41 @@ def train_level(
     mask = choose_pairs(
         kind, level, features.n_rows, positives=positives, matched=matched, user=user
     )
+    return solve_nodes(
+        model.tree, level, features, labels, mask, ranker, config.seed, relevance, advance=advance
+    )
+
+
+def solve_nodes(
+    tree: LabelTree,
+    level: int,
+    features: Features,
+    labels: sp.csr_matrix,
+    mask: sp.csr_matrix,
+    ranker: RankerConfig,
+    seed: int,
+    relevance: sp.csr_matrix | None = None,
+    *,
+    advance: Callable[[int], None] = lambda n: None,
+) -> LevelWeights:
+    """Solves the problems of a level's nodes.
+
+    Args:
+        tree, level: whose nodes.
+        features: of N instances.
+        labels: [N, nodes], the positives.
+        mask: [N, C], which instances train the children of which clusters.
+        ranker: its settings, which may differ by level.
+        seed: of the run.
+        relevance: [N, nodes] or None.
+        advance: called with the number of nodes that are done.
+    """
     problem = pose_level(
         features,
         mask,
         labels,
-        np.asarray(model.tree.parent(level)),
-        model.tree.children_offsets(level),
+        np.asarray(tree.parent(level)),
+        tree.children_offsets(level),
         relevance,
     )
     penalty = Penalty(
@@ -62,6 +92,6 @@ def train_level(
         threshold=at_level(ranker.threshold, level),
         max_nonzeros=ranker.max_nonzeros,
         formulation=at_level(ranker.formulation, level),
-        seed=config.seed + level,
+        seed=seed + level,
     )
     return solve_level(problem, penalty, settings, advance=advance)

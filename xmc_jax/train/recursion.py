@@ -84,11 +84,11 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
     Raises:
         InputError: bad data, or the folder holds another run.
     """
-    _check_sources(training)
+    check_sources(training)
     folder = None if workdir is None else Path(workdir)
     if folder is not None:
         given = training.features
-        data = fingerprint(training.texts, given, training.labels, _list_extras(training))
+        data = fingerprint(training.texts, given, training.labels, list_extras(training))
         complete = open_run(folder, to_dict(training.config), data)
         write_names(folder, training.label_names)
         if complete:
@@ -96,10 +96,9 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
             held = restore(folder)
             progress.finish("complete already, nothing to do")
             return Outcome(held.model, held.vectorizer)
-        _tell_resumed(folder, progress)
-    features, vectorizer = _make_features(training, folder, progress)
-    tree = _make_tree(training, features, folder, progress)
-    model = _train_levels(training, tree, features, folder, progress)
+        tell_resumed(folder, progress)
+    features, vectorizer = make_features(training, folder, progress)
+    model = train_ranker(training, features, folder, progress)
     if folder is not None:
         close_run(
             folder,
@@ -111,7 +110,19 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
     return Outcome(model, vectorizer)
 
 
-def _tell_resumed(folder: Path, progress: Progress) -> None:
+def train_ranker(
+    training: Training,
+    features: Features,
+    folder: Path | None,
+    progress: Progress,
+    kept: tuple[LevelWeights, ...] = (),
+) -> XRModel:
+    """Returns tree and levels on these features; `kept` are levels from the top that were made elsewhere."""
+    tree = make_tree(training, features, folder, progress)
+    return _train_levels(training, tree, features, folder, progress, kept)
+
+
+def tell_resumed(folder: Path, progress: Progress) -> None:
     """Says what an unfinished run has done; nothing for a new one."""
     if checkpoint.is_committed(folder / "tree"):
         n_levels = checkpoint.load_tree(folder)[0].n_levels
@@ -119,7 +130,7 @@ def _tell_resumed(folder: Path, progress: Progress) -> None:
         progress.finish(f"{sum(list_levels(folder, n_levels))} of {n_levels} levels are complete")
 
 
-def _list_extras(training: Training) -> list[np.ndarray]:
+def list_extras(training: Training) -> list[np.ndarray]:
     """Returns the arrays beside features and labels that change the outcome."""
     extras = []
     if training.tree is not None:
@@ -134,7 +145,7 @@ def _list_extras(training: Training) -> list[np.ndarray]:
     return extras
 
 
-def _make_features(
+def make_features(
     training: Training, folder: Path | None, progress: Progress
 ) -> tuple[Features, Vectorizer | None]:
     """Returns the features of the training set; a vectoriser that is on disk is used as it is."""
@@ -154,7 +165,7 @@ def _make_features(
     return as_features(matrix), vectorizer
 
 
-def _make_tree(
+def make_tree(
     training: Training, features: Features, folder: Path | None, progress: Progress
 ) -> LabelTree:
     """Returns the tree on disk, the user's, or a new one."""
@@ -183,7 +194,12 @@ def _make_tree(
 
 
 def _train_levels(
-    training: Training, tree: LabelTree, features: Features, folder: Path | None, progress: Progress
+    training: Training,
+    tree: LabelTree,
+    features: Features,
+    folder: Path | None,
+    progress: Progress,
+    kept: tuple[LevelWeights, ...] = (),
 ) -> XRModel:
     """Trains level after level; each needs those above for its matcher-aware negatives."""
     config, labels = training.config, training.labels
@@ -196,8 +212,8 @@ def _train_levels(
     if training.negatives is not None:
         user = propagate_pairs(tree, training.negatives, labels.shape[0])
     post = tuple(at_level(config.search.post_processor, t) for t in range(n_levels))
-    levels: list[LevelWeights] = []
-    for t in range(n_levels):
+    levels = list(kept)
+    for t in range(len(kept), n_levels):
         at = None if folder is None else checkpoint.level_folder(folder, t)
         if folder is not None and at is not None and checkpoint.is_committed(at):
             levels.append(checkpoint.load_level(folder, t)[0])
@@ -230,7 +246,7 @@ def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_m
     return matched_clusters(model, features, config.search.beam)
 
 
-def _check_sources(training: Training) -> None:
+def check_sources(training: Training) -> None:
     """Refuses before anything is written what would be refused later: negatives or relevance without a use."""
     kinds = training.config.ranker.negatives
     uses = any("usn" in kind.split("+") for kind in ([kinds] if isinstance(kinds, str) else kinds))

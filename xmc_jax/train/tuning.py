@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 from xmc_jax import losses
 from xmc_jax.config import TuningConfig, at_level
 from xmc_jax.matcher import Head, find_touched, score_nodes
-from xmc_jax.types import PAD
+from xmc_jax.types import PAD, AnyArray
 
 _LOSSES = {
     ("squared_hinge", False): losses.squared_hinge,
@@ -37,9 +37,9 @@ class TuningState:
     head: Head
     params_moments: Any
     head_moments: Any
-    step: Array
+    step: AnyArray
     """int32 []: updates made; the data position follows from it."""
-    key: Array
+    key: AnyArray
     """uint32 [2]: data of the random key of the level."""
 
 
@@ -48,13 +48,13 @@ class TuningState:
 class TuningBatch:
     """B texts with their candidates."""
 
-    ids: Array
+    ids: AnyArray
     """int32 [B, T]."""
-    mask: Array
+    mask: AnyArray
     """bool [B, T]."""
-    nodes: Array | None
+    nodes: AnyArray | None
     """int32 [B, M], PAD in unused slots; None: all nodes of the level are candidates."""
-    values: Array
+    values: AnyArray
     """float32 [B, M] (or [B, nodes]): count of a positive, 0 of a negative."""
 
 
@@ -101,7 +101,8 @@ def configure_step(
 def start_state(params: Any, head: Head, key: Array) -> TuningState:
     """Returns the state before the first update, with fresh moments."""
     adam = optax.scale_by_adam()
-    params, head = jax.tree.map(jnp.asarray, (params, head))
+    # Copied: the first step gives its buffers away.
+    params, head = jax.tree.map(jnp.array, (params, head))
     return TuningState(
         params, head, adam.init(params), adam.init(head), jnp.zeros((), jnp.int32), key
     )
