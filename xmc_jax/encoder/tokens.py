@@ -79,6 +79,10 @@ class Tokens:
                 out[here, : array.shape[1]] = array[slot[here]]
         return out, np.arange(wide)[None, :] < self.lengths[rows][:, None]
 
+    def select(self, rows: Int[np.ndarray, "n"]) -> Tokens:
+        """Returns some of the texts; the arrays are shared."""
+        return Tokens(self.ids, self.lengths[rows], self.bucket[rows], self.slot[rows])
+
     def iterate_buckets(self) -> Iterator[tuple[int, Int[np.ndarray, "n"]]]:
         """Yields each array's width and the texts in it, narrow to wide."""
         for b, array in enumerate(self.ids):

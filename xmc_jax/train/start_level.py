@@ -19,6 +19,8 @@ from xmc_jax.tree import LabelTree, labels_at
 
 _TOLERANCE = 1e-3
 """Of the linear models between the levels: a head is only begun with them."""
+_LEAST, _EACH = 2048, 128
+"""Documents that level 0 begins with: so many, or so many for each node if that is more."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,18 @@ def start_first_level(
     labels: sp.csr_matrix,
     config: TransformerConfig,
     hidden: int,
-    embed: Callable[[], np.ndarray],
+    embed: Callable[[np.ndarray], np.ndarray],
 ) -> LevelStart:
-    """Returns what level 0 starts from; `embed` gives the pretrained vectors, if they are needed."""
+    """Returns what level 0 starts from; `embed` gives the pretrained vectors of some documents, if they are needed.
+
+    A level of few nodes needs no more than some documents of each.
+    """
     tuning = config.tuning
     if tuning.bootstrap_first and tuning.bootstrap in ("linear", "weighted-linear"):
-        head = _solve_head(tree, 0, embed(), labels_at(tree, 0, labels), None, config)
+        n, size = labels.shape[0], tree.level_sizes[0]
+        rows = np.random.default_rng((config.seed, 0)).permutation(n)
+        rows = np.sort(rows[: max(_LEAST, _EACH * size)])
+        head = _solve_head(tree, 0, embed(rows), labels_at(tree, 0, labels[rows]), None, config)
     else:
         head = init_head(tree.level_sizes[0], hidden, (config.seed, 0))
     return LevelStart(head)

@@ -19,7 +19,7 @@ from xmc_jax.errors import RunError
 from xmc_jax.matcher import Head
 from xmc_jax.train.batches import LevelTask, stream_batches
 from xmc_jax.train.run import append_metrics
-from xmc_jax.train.tuning import TuningState, configure_step, start_state, tuning_step
+from xmc_jax.train.tuning import TuningState, choose_step, configure_step, start_state
 from xmc_jax.types import Progress
 
 Evaluate = Callable[[Any, Head], float]
@@ -79,7 +79,7 @@ def tune_level(
     key = jax.random.key_data(jax.random.fold_in(jax.random.key(task.seed), task.level))
     state = start_state(encoder.params, head, key)
     state, best = _resume(state, store, steps)
-    done = int(state.step)
+    done, step = int(state.step), choose_step()
     progress = reporter.progress
     progress.start(f"tuning level {task.level}", steps * task.batch_size)
     progress.advance(done * task.batch_size)
@@ -88,7 +88,7 @@ def tune_level(
         for batch in stream_batches(task, done, steps):
             if _is_stale(best, config):
                 break
-            state, metrics = tuning_step(state, batch, config=step_config)
+            state, metrics = step(state, batch, config=step_config)
             done += 1
             meter.add(done, metrics)
             if done % config.save_every == 0 or done == steps:

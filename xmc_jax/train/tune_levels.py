@@ -160,7 +160,7 @@ class _Level:
                 corpus.labels,
                 config,
                 encoder.hidden,
-                lambda: self._embed(encoder, corpus.tokens),
+                lambda rows: self._embed(encoder, corpus.tokens.select(rows)),
             )
         held = None
         if self.held_out is not None:
@@ -188,6 +188,7 @@ class _Level:
             tree.children_offsets(level),
             at_level(tuning.max_candidates, level),
             tuning.batch_size,
+            tuning.accumulate,
             self.config.seed,
         )
 

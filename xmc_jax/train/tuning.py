@@ -45,8 +45,8 @@ class TuningState:
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class TuningBatch:
-    """B texts with their candidates."""
+class BatchPart:
+    """Some texts of a batch, padded to one width, with their candidates."""
 
     ids: AnyArray
     """int32 [B, T]."""
@@ -56,6 +56,10 @@ class TuningBatch:
     """int32 [B, M], PAD in unused slots; None: all nodes of the level are candidates."""
     values: AnyArray
     """float32 [B, M] (or [B, nodes]): count of a positive, 0 of a negative."""
+
+
+TuningBatch = tuple[BatchPart, ...]
+"""The texts of an update; short ones apart from long ones, so that they are not padded alike."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +112,10 @@ def start_state(params: Any, head: Head, key: Array) -> TuningState:
     )
 
 
-@partial(jax.jit, static_argnames="config", donate_argnums=0)
 def tuning_step(
     state: TuningState, batch: TuningBatch, *, config: StepConfig
 ) -> tuple[TuningState, dict[str, Array]]:
-    """Returns the state after one update, and its metrics.
+    """Returns the state after one update, and its metrics; the state that is given is used up.
 
     AdamW (Loshchilov & Hutter 2019) on the encoder, no decay of biases and norms; Adam on the head, of which only
     the rows of candidates move (as a sparse Adam). The gradients of both are clipped apart.
@@ -120,8 +123,45 @@ def tuning_step(
     Metrics: `loss`, mean over texts of the mean over their candidates; `rate`; `norm` and `head_norm` of the
     gradients before clipping.
     """
-    key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-    loss, (grads, head_grads) = _average_gradients(state, batch, key, config)
+    key = _fold_key(state.key, state.step)
+    loss, grads, head_grads = _average_gradients(state, batch, key, config)
+    touched = None
+    if batch[0].nodes is not None:
+        touched = _find_all_touched([part.nodes for part in batch], state.head.n_nodes)
+    return _update(state, loss, grads, head_grads, touched, config=config)
+
+
+def choose_step() -> Callable[..., tuple[TuningState, dict[str, Array]]]:
+    """Returns the step as it is best compiled.
+
+    On a CPU in its parts: the encoder is compiled once for all levels, only head and update anew for each of them.
+    Elsewhere as one program, which keeps less in memory.
+    """
+    if jax.default_backend() == "cpu":
+        return tuning_step
+    return _compiled_step
+
+
+@jax.jit
+def _fold_key(key: Array, step: Array) -> Array:
+    return jax.random.fold_in(jax.random.wrap_key_data(key), step)
+
+
+@partial(jax.jit, static_argnames="n_nodes")
+def _find_all_touched(nodes: list[Array], n_nodes: int) -> Array:
+    return find_touched(jnp.concatenate(nodes), n_nodes)
+
+
+@partial(jax.jit, static_argnames="config", donate_argnums=0)
+def _update(
+    state: TuningState,
+    loss: Array,
+    grads: Any,
+    head_grads: Head,
+    touched: Array | None,
+    *,
+    config: StepConfig,
+) -> tuple[TuningState, dict[str, Array]]:
     rate, head_rate = (
         find_rate(state.step, peak, config) for peak in (config.rate, config.head_rate)
     )
@@ -132,8 +172,7 @@ def tuning_step(
     if config.weight_decay:
         updates = _add_decay(updates, state.params, config.weight_decay)
     head_updates, head_moments = adam.update(head_grads, state.head_moments)
-    if batch.nodes is not None:
-        touched = find_touched(batch.nodes, state.head.n_nodes)
+    if touched is not None:
         head_updates = _keep_rows(touched, head_updates, jax.tree.map(jnp.zeros_like, state.head))
         old = state.head_moments
         head_moments = head_moments._replace(
@@ -168,31 +207,64 @@ def find_rate(step: Int[Array, ""], peak: float, config: StepConfig) -> Float[Ar
 
 def _average_gradients(
     state: TuningState, batch: TuningBatch, key: Array, config: StepConfig
-) -> tuple[Array, Any]:
-    """Returns the loss of the batch and the gradients of (params, head), computed part by part."""
-    value_and_grad = jax.value_and_grad(partial(_compute_loss, config=config))
-    both = (state.params, state.head)
+) -> tuple[Array, Any, Head]:
+    """Returns the loss of the batch and the gradients of encoder and head, computed in `accumulate` parts."""
     if config.accumulate == 1:
-        return value_and_grad(both, batch, key)
+        return _find_gradients(state, batch, key, config)
     parts = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), batch)
 
     def add(total, part):
-        one = value_and_grad(both, part[0], jax.random.fold_in(key, part[1]))
+        one = _find_gradients(state, part[0], jax.random.fold_in(key, part[1]), config)
         return jax.tree.map(jnp.add, total, one), None
 
-    zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, both))
+    zero = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (state.params, state.head)))
     total, _ = jax.lax.scan(add, zero, (parts, jnp.arange(config.accumulate)))
     return jax.tree.map(lambda a: a / config.accumulate, total)
 
 
-def _compute_loss(both: Any, batch: TuningBatch, key: Array, *, config: StepConfig) -> Array:
-    params, head = both
-    vectors = config.apply(params, batch.ids, batch.mask, key=key, train=True)
-    logits = score_nodes(head, vectors, batch.nodes)
-    where = None if batch.nodes is None else batch.nodes != PAD
-    loss = _LOSSES[config.loss, config.weighted]
-    rows = loss(logits, batch.values, where=where, reduce_fn=partial(jnp.mean, axis=-1))
-    return rows.mean()
+def _find_gradients(
+    state: TuningState, batch: TuningBatch, key: Array, config: StepConfig
+) -> tuple[Array, Any, Head]:
+    texts = [(part.ids, part.mask) for part in batch]
+    vectors, pull = _encode(state.params, texts, key, apply=config.apply)
+    targets = [(part.nodes, part.values) for part in batch]
+    loss, (head_grads, back) = _score(state.head, vectors, targets, config=config)
+    return loss, _pull(pull, back), head_grads
+
+
+@partial(jax.jit, static_argnames="apply")
+def _encode(params: Any, texts: Any, key: Array, *, apply: Callable[..., Array]) -> Any:
+    """Returns the vectors of the parts [B, H], and the function that carries their gradient back to the encoder."""
+
+    def encode(params):
+        keys = jax.random.split(key, len(texts))
+        return jnp.concatenate(
+            [apply(params, *text, key=k, train=True) for text, k in zip(texts, keys, strict=True)]
+        )
+
+    return jax.vjp(encode, params)
+
+
+@jax.jit
+def _pull(pull: Callable[[Array], Any], back: Array) -> Any:
+    return pull(back)[0]
+
+
+@partial(jax.jit, static_argnames="config")
+def _score(head: Head, vectors: Array, targets: Any, *, config: StepConfig) -> Any:
+    """Returns the loss, and its gradients of head and vectors."""
+    values = jnp.concatenate([values for _, values in targets])
+    nodes = None
+    if targets[0][0] is not None:
+        nodes = jnp.concatenate([nodes for nodes, _ in targets])
+
+    def compute(head, vectors):
+        where = None if nodes is None else nodes != PAD
+        loss = _LOSSES[config.loss, config.weighted]
+        logits = score_nodes(head, vectors, nodes)
+        return loss(logits, values, where=where, reduce_fn=partial(jnp.mean, axis=-1)).mean()
+
+    return jax.value_and_grad(compute, argnums=(0, 1))(head, vectors)
 
 
 def _clip(grads: Any, limit: float) -> tuple[Array, Any]:
@@ -220,3 +292,6 @@ def _keep_rows(touched: Array, new: Head, old: Head) -> Head:
         jnp.where(touched[:, None], new.weights, old.weights),
         jnp.where(touched, new.bias, old.bias),
     )
+
+
+_compiled_step = jax.jit(tuning_step, static_argnames="config", donate_argnums=0)
