@@ -106,7 +106,7 @@ def start_state(params: Any, head: Head, key: Array) -> TuningState:
     """Returns the state before the first update, with fresh moments."""
     adam = optax.scale_by_adam()
     # Copied: the first step gives its buffers away.
-    params, head = jax.tree.map(jnp.array, (params, head))
+    params, head, key = jax.tree.map(jnp.array, (params, head, key))
     return TuningState(
         params, head, adam.init(params), adam.init(head), jnp.zeros((), jnp.int32), key
     )
