@@ -28,7 +28,7 @@ from xmc_jax.types import NoProgress
 N = 240
 TREE = dict(branching=4, max_leaf_size=16)
 TUNING = dict(
-    steps=6, batch_size=16, learning_rate=2e-3, warmup=1, save_every=2, log_every=2, beam=3
+    steps=6, batch_size=16, learning_rate=2e-3, warmup=1, save_every=2, log_every=2, match_beam=3
 )
 
 

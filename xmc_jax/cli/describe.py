@@ -49,6 +49,7 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     """
     from xmc_jax.checkpoint import is_committed, level_folder, load_level, load_tree, read_json
     from xmc_jax.errors import InputError
+    from xmc_jax.train.restore import find_final
     from xmc_jax.train.run import is_complete, list_levels
     from xmc_jax.tree import describe_levels
 
@@ -61,20 +62,50 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     facts["levels"] = []
     if not is_committed(workdir / "tree"):
         return facts
-    tree, _, _ = load_tree(workdir)
+    model = header["config"].get("model", "linear")
+    if model != "linear":
+        facts["tuning"] = describe_tuning(workdir)
+    final = find_final(workdir, model)
+    if not is_committed(final / "tree"):
+        return facts
+    tree, _, _ = load_tree(final)
     facts["levels"] = describe_levels(tree)
-    for row, is_there in zip(facts["levels"], list_levels(workdir, tree.n_levels), strict=True):
+    for row, is_there in zip(facts["levels"], list_levels(final, tree.n_levels), strict=True):
         row["state"] = "complete" if is_there else "missing"
         if not is_there:
             continue
-        weights, _ = load_level(workdir, row["level"])
+        weights, _ = load_level(final, row["level"])
         row["weights"] = weights.n_entries
         row["weights_per_node"] = weights.n_entries / weights.n_nodes
         if meta.get("n_sparse"):
             row["density"] = weights.n_entries / (weights.n_nodes * meta["n_sparse"])
-        folder = level_folder(workdir, row["level"])
+        folder = level_folder(final, row["level"])
         row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return facts
+
+
+def describe_tuning(workdir: Path) -> list[dict[str, Any]]:
+    """Returns a row for each level of the first tree: its size and how far its fine-tuning is.
+
+    `step` is that of the newest checkpoint; `state` "complete", "begun" or "missing" (or not to be fine-tuned).
+    """
+    from xmc_jax.checkpoint import TuningStore, level_folder, load_tree, read_json
+    from xmc_jax.config import at_level
+
+    steps = read_json(workdir / "config.json")["config"]["tuning"]["steps"]
+    steps = tuple(steps) if isinstance(steps, list) else steps
+    rows = []
+    for level, size in enumerate(load_tree(workdir)[0].level_sizes):
+        row: dict[str, Any] = {"level": level, "size": size, "steps": at_level(steps, level)}
+        row["state"] = "missing"
+        if level_folder(workdir, level).is_dir():
+            with TuningStore(level_folder(workdir, level)) as store:
+                last = store.last_step
+            if last is not None:
+                row["step"] = min(last, row["steps"])
+                row["state"] = "complete" if last > row["steps"] else "begun"
+        rows.append(row)
+    return rows
 
 
 def format_run(facts: dict[str, Any]) -> str:
@@ -90,6 +121,9 @@ def format_run(facts: dict[str, Any]) -> str:
         f"run     {facts['workdir']}: {facts['config'].get('model')}, {state}",
         f"data    {counts}{source}",
     ]
+    for row in facts.get("tuning", []):
+        done = f", step {row['step']} of {row['steps']}" if "step" in row else ""
+        lines.append(f"tuning  level {row['level']}, {row['size']:,} nodes: {row['state']}{done}")
     if not levels:
         return "\n".join([*lines, "tree    not built yet"])
     cells = [list(COLUMNS)] + [

@@ -58,7 +58,7 @@ class TuningConfig:
     """C of the linear model that a head begins with."""
     match: Literal["concat", "encoder"] = "concat"
     """What says which clusters come near: a linear level on [features, vector], or the head."""
-    beam: int = 20
+    match_beam: int = 20
     """Clusters of a level that come near a document."""
     threshold: float = 0.001
     """Smaller weights of the linear levels between the resolutions are dropped."""
@@ -82,7 +82,7 @@ class TuningConfig:
             "max_candidates": 0,
             "batch_size": 1,
             "accumulate": 1,
-            "beam": 1,
+            "match_beam": 1,
             "max_clusters": 1,
             "save_every": 1,
             "patience": 0,
@@ -151,7 +151,7 @@ class XTransformerConfig:
     tree: TreeConfig = field(default_factory=TreeConfig)
     """Of the clusters `max_leaf_size` counts; there is one level of them, whatever `branching` is."""
     tuning: TuningConfig = field(
-        default_factory=lambda: TuningConfig(weighted=False, bootstrap="none", beam=10)
+        default_factory=lambda: TuningConfig(weighted=False, bootstrap="none")
     )
     ranker: RankerConfig = field(
         default_factory=lambda: RankerConfig(threshold=0.01, negatives="tfn+man")

@@ -98,10 +98,10 @@ def start_level(
     tuning = config.tuning
     weights, join = _train_matcher(tree, level - 1, above, head, documents, config)
     kind = at_level(config.search.post_processor, level - 1)
-    matched = extend_matches(weights, kind, join(documents), above.matched, tuning.beam)
+    matched = extend_matches(weights, kind, join(documents), above.matched, tuning.match_beam)
     held = None
     if held_out is not None:
-        held = extend_matches(weights, kind, join(held_out), above.held_out, tuning.beam)
+        held = extend_matches(weights, kind, join(held_out), above.held_out, tuning.match_beam)
     labels = labels_at(tree, level, documents.labels)
     mask = choose_mask(tree, level, documents.labels, matched, config)
     if tuning.bootstrap in ("linear", "weighted-linear"):
