@@ -123,7 +123,9 @@ def run_ours(work: Path, encoder: Path, settings: list[str]) -> dict:
     model = xmc.XRTransformer(
         encoder=dict(name=str(encoder), max_length=32),
         preliminary=dict(branching=16, max_leaf_size=100),
-        tuning=dict(steps=40, batch_size=64, learning_rate=2e-4, warmup=5, log_every=10),
+        tuning=dict(
+            steps=40, batch_size=64, learning_rate=2e-4, warmup=5, log_every=10, match_beam=5
+        ),
     )
     for setting in settings:
         name, _, value = setting.partition("=")

@@ -58,7 +58,7 @@ class TuningConfig:
     """C of the linear model that a head begins with."""
     match: Literal["concat", "encoder"] = "concat"
     """What says which clusters come near: a linear level on [features, vector], or the head."""
-    match_beam: int = 20
+    match_beam: int = 10
     """Clusters of a level that come near a document."""
     threshold: float = 0.001
     """Smaller weights of the linear levels between the resolutions are dropped."""

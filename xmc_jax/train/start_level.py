@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,8 +18,9 @@ from xmc_jax.train.hybrid import hold_vectors, join_features, to_head, to_level
 from xmc_jax.train.level import solve_nodes
 from xmc_jax.tree import LabelTree, labels_at
 
-_TOLERANCE = 1e-3
-"""Of the linear models between the levels: a head is only begun with them."""
+_HEAD: dict[str, Any] = {"tolerance": 1e-2, "max_epochs": 10}
+"""How exactly a head is begun: fine-tuning goes on from there."""
+_MATCHER: dict[str, Any] = {"tolerance": 1e-3, "max_epochs": 30}
 _LEAST, _EACH = 2048, 128
 """Documents that level 0 begins with: so many, or so many for each node if that is more."""
 
@@ -145,7 +147,7 @@ def _train_matcher(
     labels = labels_at(tree, level, documents.labels)
     mask = choose_mask(tree, level, documents.labels, start.matched, config)
     relevance = normalize(labels, "l1") if tuning.cost_sensitive else None
-    ranker = RankerConfig(threshold=tuning.threshold, tolerance=_TOLERANCE)
+    ranker = RankerConfig(threshold=tuning.threshold, **_MATCHER)
     weights = solve_nodes(
         tree, level, join(documents), labels, mask, ranker, config.seed, relevance
     )
@@ -165,9 +167,7 @@ def _solve_head(
     if mask is None:
         mask = choose_pairs("tfn", 0, labels.shape[0])
     cost = tuning.bootstrap_cost
-    ranker = RankerConfig(
-        cost_positive=cost, cost_negative=cost, threshold=0.0, tolerance=_TOLERANCE
-    )
+    ranker = RankerConfig(cost_positive=cost, cost_negative=cost, threshold=0.0, **_HEAD)
     relevance = labels if tuning.bootstrap == "weighted-linear" else None
     features = hold_vectors(vectors)
     return to_head(solve_nodes(tree, level, features, labels, mask, ranker, config.seed, relevance))
