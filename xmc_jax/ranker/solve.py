@@ -27,6 +27,7 @@ from xmc_jax.ranker.gram import solve_gram
 from xmc_jax.ranker.lanes import (
     LaneShape,
     choose_lane_widths,
+    choose_lanes,
     fill_lanes,
     join_shapes,
     measure_lanes,
@@ -178,11 +179,13 @@ def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[
     widths = choose_lane_widths(lengths + problem.features.n_dense + (penalty.bias > 0))
     # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
     keeps = int(lengths.sum()) * _SLOT_BYTES <= _CHUNK_BYTES
+    n_columns = max(int(units.n_children.max()) for units in chunks)
+    n_lanes = choose_lanes([count_rows(problem, units) for units in chunks], n_columns)
     shapes: list[LaneShape] = []
     cut: list[Chunk | None] = []
     for units in chunks:
         chunk = cut_chunk(problem, units, penalty.bias)
-        shapes.append(measure_lanes(chunk, widths))
+        shapes.append(measure_lanes(chunk, widths, n_lanes))
         cut.append(chunk if keeps else None)
     return partial(_run_dual, problem, chunks, cut, join_shapes(shapes), penalty, settings)
 
