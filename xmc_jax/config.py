@@ -33,6 +33,7 @@ PostProcessor = Literal[
 Loss = Literal["squared_hinge", "hinge", "logistic"]
 Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+tfn+man"]
 Formulation = Literal["auto", "dual", "primal", "gram"]
+Merge = Literal["mean", "max", "noisy-or"]
 
 
 @dataclass(frozen=True)
@@ -185,6 +186,35 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class DisentangleConfig:
+    """Labels under several clusters, chosen by where their documents are routed (Liu et al. 2021)."""
+
+    copies: int = 1
+    """Clusters of a label at most; 1: none of this."""
+    rounds: int = 1
+    """Times that labels are assigned and weights trained again; 0: none of this."""
+    capacity: float = 1.5
+    """Labels of a cluster at most, relative to the mean; 0: no limit."""
+    positives: Literal["routed", "all"] = "routed"
+    """A document is a positive of those copies of its label that its beam reaches, or of all."""
+    retrain: Literal["last", "all"] = "last"
+    """The levels that a round trains again."""
+    merge: Merge = "mean"
+    """The score of a label that was found under several clusters."""
+    tolerance: float = 0.01
+    """Rounds end when one would gain less than this share of the objective."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check(1 <= self.copies <= 6, self, "copies", "1 to 6")
+        _check(self.rounds >= 0, self, "rounds", "0 (none) or more")
+        _check(
+            self.capacity == 0 or self.capacity >= 1, self, "capacity", "0 (no limit), 1 or more"
+        )
+        _check(0 <= self.tolerance < 1, self, "tolerance", "a number in [0, 1)")
+
+
+@dataclass(frozen=True)
 class LinearConfig:
     """XR-Linear (Yu et al. 2022, "PECOS"): tree, one linear level for each resolution, beam search."""
 
@@ -195,6 +225,7 @@ class LinearConfig:
     tree: TreeConfig = field(default_factory=TreeConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
 
     def __post_init__(self) -> None:
         _check_choices(self)

@@ -182,9 +182,15 @@ class XRLinear:
         if restrict_to is not None:
             model = restrict(model, self._label_ids(restrict_to))
         if candidates is not None:
-            return score_candidates(model, features, check_features(candidates, "candidates"))
+            asked = check_features(candidates, "candidates")
+            return score_candidates(model, features, asked, merge=self.config.disentangle.merge)
         return predict_batches(
-            model, features, search, label_names=self.label_names, progress=progress or NoProgress()
+            model,
+            features,
+            search,
+            label_names=self.label_names,
+            merge=self.config.disentangle.merge,
+            progress=progress or NoProgress(),
         )
 
     def featurize(self, x: Any) -> Features:

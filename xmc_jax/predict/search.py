@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from xmc_jax.config import Merge
 from xmc_jax.matcher import Beam, score_beam, select_beam, select_nodes, start_beam
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD
-
-Merge = Literal["mean", "max"]
 
 
 @partial(jax.jit, static_argnames=("beam", "top_k", "merge"))
@@ -40,7 +38,7 @@ def search(
         dense: the dense columns.
         beam: nodes kept on a level above the last.
         top_k: R; where there are fewer candidates the rest is PAD.
-        merge: of a label that was found under several clusters, the mean or the largest score.
+        merge: of a label that was found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
     """
     above = _descend(index, ids, values, dense, beam, len(index.levels) - 1)
     scores = _score(index, len(index.levels) - 1, ids, values, dense, above)
@@ -101,7 +99,7 @@ def _score(
 def _merge_copies(
     index: SearchIndex, beam: Beam, scores: Float[Array, "B W K"], merge: Merge
 ) -> Float[Array, "B W K"]:
-    """Gives the first candidate of a label the mean (maximum) over all its candidates, the others -inf.
+    """Gives the first candidate of a label the mean (or another merge) over all its candidates, the others -inf.
 
     For every candidate the other edges of its label are visited: an edge is a candidate if its cluster
     is in the beam. Exact, and cheaper than sorting the candidates by label.
@@ -130,6 +128,8 @@ def _merge_copies(
         is_first = is_first & ~(found & (other < edge))
         if merge == "max":
             merged = jnp.where(found, jnp.maximum(merged, score), merged)
+        elif merge == "noisy-or":
+            merged = jnp.where(found, merged + score * (1.0 - merged), merged)
         else:
             # A running mean: a sum of scores as large as floats get would overflow.
             share = 1.0 / (count + 1)

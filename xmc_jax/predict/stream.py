@@ -9,13 +9,13 @@ from functools import partial
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import SearchConfig
+from xmc_jax.config import Merge, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
 from xmc_jax.predict.batches import limit_rows, plan_batches, run_batches
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.predictions import Predictions
-from xmc_jax.predict.search import Merge, match, search
+from xmc_jax.predict.search import match, search
 from xmc_jax.types import PAD, Features, NoProgress, Progress
 
 
@@ -38,7 +38,7 @@ def predict_batches(
         model: finished; it is laid out for search at its first use.
         features: [N], as the model was trained on.
         config: `beam`, `top_k` and `batch`; the model holds its own post-processors.
-        merge: of a label found under several clusters, the mean or the largest score.
+        merge: of a label found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
         progress: told about documents.
 
     Raises:

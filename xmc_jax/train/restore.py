@@ -47,8 +47,9 @@ def restore(workdir: str | os.PathLike) -> Restored:
     header, facts = read_run(workdir)
     folder = Path(workdir)
     config = from_dict(LinearConfig, header["config"])
-    tree, counts, _ = checkpoint.load_tree(folder)
-    levels = [checkpoint.load_level(folder, t)[0] for t in range(tree.n_levels)]
+    parts = checkpoint.find_parts(folder)
+    tree, counts, _ = checkpoint.load_tree(parts.find_tree())
+    levels = [checkpoint.load_level(parts.find_level(t), t)[0] for t in range(tree.n_levels)]
     for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
         if weights.n_nodes != size:
             raise InputError(
