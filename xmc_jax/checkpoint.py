@@ -155,18 +155,23 @@ class Parts(NamedTuple):
 def find_parts(workdir: str | os.PathLike) -> Parts:
     """Finds the newest tree of a run and the levels that go with it.
 
-    A round whose note says `stop` changed nothing; one without a committed tree has not begun.
+    Raises:
+        InputError: a round's tree is damaged.
+    """
+    firsts = [note["first_level"] for note in list_rounds(workdir) if not note["stop"]]
+    return Parts(Path(workdir), (0, *firsts))
+
+
+def list_rounds(workdir: str | os.PathLike) -> list[dict]:
+    """Returns the notes of the rounds whose tree is committed; one with `stop` is the last and changed nothing.
 
     Raises:
         InputError: a round's tree is damaged.
     """
-    firsts = [0]
-    while is_committed(round_folder(workdir, len(firsts)) / "tree"):
-        _, note = load_arrays(round_folder(workdir, len(firsts)) / "tree")
-        if note["stop"]:
-            break
-        firsts.append(note["first_level"])
-    return Parts(Path(workdir), tuple(firsts))
+    notes: list[dict] = []
+    while is_committed(round_folder(workdir, len(notes) + 1) / "tree"):
+        notes.append(load_arrays(round_folder(workdir, len(notes) + 1) / "tree")[1])
+    return notes
 
 
 def is_committed(folder: str | os.PathLike) -> bool:

@@ -10,12 +10,15 @@ With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parent
     weights            8·S·min(D, nnz(x)·rows/C) bytes at most; with a threshold about
                        8·Σ nnz(x)·(children a document is positive for): what survives it are
                        mostly the features of a child's own documents
+
+A round of disentangling with P copies counts nnz(Y)·beam products, 40 bytes each at most, and then
+trains levels as above, with P times the labels and P times as many of them a document.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from xmc_jax.cli.options import Arguments, Parser
@@ -136,13 +139,36 @@ def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
 def make_plan(counts: Counts, config: LinearConfig) -> Plan:
     """Returns tree shape, memory and work; the formulas stand at the top of this file."""
     sizes = shape_tree(counts.n_labels, config.tree)
-    n, a_row = counts.n_documents, counts.nnz_features / counts.n_documents
+    n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
     held = counts.text_bytes + matrices
     stages = [Stage("features", held + counts.nnz_features * ENTRY, counts.nnz_features)]
     if len(sizes) > 1:
         stages += _plan_tree(counts, config, sizes, held)
-    model, labels = 0, max(1.0, counts.nnz_labels / n)
+    levels, model = _plan_levels(counts, config, sizes, held)
+    stages += levels
+    overlap = config.disentangle
+    if overlap.copies == 1 or overlap.rounds == 0 or len(sizes) == 1:
+        return Plan(sizes, tuple(stages), model)
+    pairs, before = n * min(sizes[-2], config.search.beam), model
+    products = counts.nnz_labels * min(sizes[-2], config.search.beam)
+    first = 0 if overlap.retrain == "all" else len(sizes) - 1
+    wide = (*sizes[:-1], sizes[-1] * min(overlap.copies, sizes[-2]))
+    again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
+    for number in range(1, overlap.rounds + 1):
+        memory = held + before + pairs * ENTRY + products * ENTRY * 5
+        stages.append(Stage(f"round {number}, assignment", memory, products))
+        stages += [replace(s, name=f"round {number}, {s.name}") for s in again[first:]]
+    return Plan(wide, tuple(stages), model)
+
+
+def _plan_levels(
+    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, copies: int = 1
+) -> tuple[list[Stage], int]:
+    """Returns a stage for each level and the bytes of their weights."""
+    n, a_row = counts.n_documents, counts.nnz_features / counts.n_documents
+    stages: list[Stage] = []
+    model, labels = 0, max(1.0, copies * counts.nnz_labels / n)
     for level, size in enumerate(sizes):
         parents = sizes[level - 1] if level else 1
         rows = n * min(parents, labels)
@@ -157,7 +183,7 @@ def make_plan(counts: Counts, config: LinearConfig) -> Plan:
         memory = held + rows * (a_row * ENTRY + 16) + model + weights * ENTRY
         stages.append(Stage(f"level {level}", round(memory), round(work)))
         model += round(weights * ENTRY)
-    return Plan(sizes, tuple(stages), model)
+    return stages, model
 
 
 def _plan_tree(
@@ -193,12 +219,12 @@ def format_plan(counts: Counts, plan: Plan) -> str:
         f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes)}",
         f"model   about {format_bytes(plan.model_bytes)}",
         "",
-        f"{'stage':<16}{'memory, about':>16}{'multiply-adds':>16}",
+        f"{'stage':<20}{'memory, about':>16}{'multiply-adds':>16}",
     ]
     for stage in plan.stages:
-        once = " a pass" if stage.name.startswith("level") else ""
+        once = " a pass" if "level" in stage.name else ""
         lines.append(
-            f"{stage.name:<16}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
+            f"{stage.name:<20}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
         )
     lines.append(f"\npeak    about {format_bytes(plan.peak.memory)}, in {plan.peak.name}")
     return "\n".join(lines)
