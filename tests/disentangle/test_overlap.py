@@ -99,7 +99,7 @@ def test_reached_share_and_counts_by_hand():
     tree = make_tree([np.array([0, 0])], np.array([0, 1, 1, 2]), np.array([0, 0, 1, 1]), 3)
     labels = sp.csr_matrix(np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1]], np.float32))
     beams = sp.csr_matrix(np.array([[1, 0], [1, 1], [1, 0]], np.float32))
-    counts = count_matches(labels, beams)
+    counts = count_matches(labels, beams).counts
     assert counts.toarray().tolist() == [[1, 0], [2, 1], [1, 0]]
     agreement = measure_agreement(counts, labels, beams, tree, copies=2)
     assert agreement.objective == 1 + 2 + 1 and agreement.gap == pytest.approx(1 - 4 / 5)
@@ -124,7 +124,18 @@ def test_a_beam_over_all_clusters_routes_to_all_copies(tree, data):
 def test_a_stored_zero_is_no_label_but_in_the_beam():
     labels = sp.csr_matrix((np.array([1.0, 0.0]), np.array([0, 1]), np.array([0, 2])), (1, 2))
     beams = sp.csr_matrix((np.array([0.0]), np.array([1]), np.array([0, 1])), (1, 2))
-    assert count_matches(labels, beams).toarray().tolist() == [[0, 1], [0, 0]]
+    assert count_matches(labels, beams).counts.toarray().tolist() == [[0, 1], [0, 0]]
+
+
+def test_equal_counts_go_by_the_places_in_the_beams():
+    """One document a label: of the clusters in its beam the two with the highest scores are taken, below zero too."""
+    tree = make_tree([np.arange(4) * 0], np.arange(4), np.arange(4), 4)
+    labels = sp.csr_matrix(np.eye(4, dtype=np.float32))
+    scores = np.array([[-4, -1, -2, -3], [-1, -4, -3, -2], [-1, -2, -3, -4], [-3, -4, -1, -2]])
+    new = disentangle(labels, sp.csr_matrix(scores), tree, copies=2, capacity=0).tree
+    assert members(new).tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]]
+    order = count_matches(labels + labels[[1, 1, 1, 1]], sp.csr_matrix(scores)).order
+    assert (order.toarray()[1] > order.toarray()[[0, 2, 3]].max(axis=0)).all(), "counts go first"
 
 
 @pytest.mark.parametrize(

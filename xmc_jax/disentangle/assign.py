@@ -1,6 +1,6 @@
 """Labels to clusters under two limits: clusters of a label, and labels of a cluster.
 
-The greedy order takes the entries of the counts in descending order and accepts one if its label and its cluster
+The greedy order takes the entries of YᵀM in descending order and accepts one if its label and its cluster
 have room. It is computed in rounds instead: an entry that is, among those still open, within the room of its label
 *and* within the room of its cluster is accepted by the greedy order too, whatever comes between. All such entries
 are accepted at once; the limits shrink, the entries of full labels and clusters close, and the next round begins.
@@ -24,7 +24,7 @@ _SMALLEST = 1024
 
 
 class Entries(NamedTuple):
-    """Non-zero counts [Z] by label, within a label by rank; and how they lie by cluster.
+    """Non-zero entries [Z] by label, within a label by rank; and how they lie by cluster.
 
     Attributes:
         label, cluster: int32 [Z]; entries that only fill up the array belong to label L and cluster C.
@@ -43,24 +43,24 @@ class Entries(NamedTuple):
 
 
 def assign_clusters(
-    counts: sp.csr_matrix, label_room: np.ndarray, cluster_room: np.ndarray
+    matches: sp.csr_matrix, label_room: np.ndarray, cluster_room: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the pairs (label, cluster) that the greedy order accepts.
 
-    Of equal counts the one of the smaller label comes first, then of the smaller cluster.
+    Of equal entries the one of the smaller label comes first, then of the smaller cluster.
 
     Args:
-        counts: [L, C], above 0 where stored; larger is better.
+        matches: integers [L, C], above 0 where stored; larger is better.
         label_room: int [L], clusters that each label takes at most.
         cluster_room: int [C], labels that each cluster takes at most.
 
     Returns:
         label and cluster int32 [E], sorted by (label, cluster).
     """
-    n_labels, n_clusters = counts.shape
-    if counts.nnz == 0:
+    n_labels, n_clusters = matches.shape
+    if matches.nnz == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    entries = _order_entries(counts)
+    entries = _order_entries(matches)
     # The last place of both is for the entries that fill up the arrays.
     label_rooms = np.append(np.clip(label_room, 0, n_clusters), 0).astype(np.int32)
     cluster_rooms = np.append(np.clip(cluster_room, 0, n_labels), 0).astype(np.int32)
@@ -70,19 +70,19 @@ def assign_clusters(
     return label[order], cluster[order]
 
 
-def _order_entries(counts: sp.csr_matrix) -> Entries:
-    """Ranks the entries by (count descending, label, cluster) and groups them both ways (host side)."""
-    n_labels, n_clusters = counts.shape
-    label = np.repeat(np.arange(n_labels), np.diff(counts.indptr))
-    cluster = counts.indices
-    rank = np.lexsort((cluster, label, -counts.data))
+def _order_entries(matches: sp.csr_matrix) -> Entries:
+    """Ranks the entries by (entry descending, label, cluster) and groups them both ways (host side)."""
+    n_labels, n_clusters = matches.shape
+    label = np.repeat(np.arange(n_labels), np.diff(matches.indptr))
+    cluster = matches.indices
+    rank = np.lexsort((cluster, label, -matches.data))
     by_label = rank[np.argsort(label[rank], kind="stable")]
-    size = max(_SMALLEST, 1 << (counts.nnz - 1).bit_length())  # few sizes, few compilations
-    padding = size - counts.nnz
+    size = max(_SMALLEST, 1 << (matches.nnz - 1).bit_length())  # few sizes, few compilations
+    padding = size - matches.nnz
     place_in_rank = np.empty(size, np.int64)
-    place_in_rank[rank] = np.arange(counts.nnz)
-    place_in_rank[counts.nnz :] = np.arange(counts.nnz, size)
-    by_label = np.append(by_label, np.arange(counts.nnz, size))
+    place_in_rank[rank] = np.arange(matches.nnz)
+    place_in_rank[matches.nnz :] = np.arange(matches.nnz, size)
+    by_label = np.append(by_label, np.arange(matches.nnz, size))
     label = np.append(label, np.full(padding, n_labels))[by_label]
     cluster = np.append(cluster, np.full(padding, n_clusters))[by_label]
     by_cluster = np.lexsort((place_in_rank[by_label], cluster))

@@ -57,31 +57,31 @@ def disentangle(
         raise InputError(
             f"a tree with labels under {most} clusters and copies={copies} given; {most} or more needed"
         )
-    counts = count_matches(labels, matched)
+    counts, order = count_matches(labels, matched)
     n_labels, n_clusters = counts.shape
     limit = math.ceil(capacity * copies * n_labels / n_clusters) if capacity else n_labels
-    new = _assign(tree, counts, copies, limit)
+    new = _assign(tree, order, copies, limit)
     before = measure_agreement(counts, labels, matched, tree, copies)
     return Disentangled(new, before, measure_agreement(counts, labels, matched, new, copies))
 
 
-def _assign(tree: LabelTree, counts: sp.csr_matrix, copies: int, limit: int) -> LabelTree:
+def _assign(tree: LabelTree, matches: sp.csr_matrix, copies: int, limit: int) -> LabelTree:
     """Returns the tree with the greedy assignment; a cluster that it would leave empty keeps its best label."""
-    n_labels, n_clusters = counts.shape
-    at_home = np.asarray(counts[tree.edge_label, tree.edge_cluster]).reshape(-1)
+    n_labels, n_clusters = matches.shape
+    at_home = np.asarray(matches[tree.edge_label, tree.edge_cluster]).reshape(-1)
     best_first = np.lexsort((tree.edge_label, -at_home, tree.edge_cluster))
     anchor = tree.edge_label[best_first][tree.children_offsets(-1)[:-1]]
-    stays = np.diff(counts.indptr)[tree.edge_label] == 0
+    stays = np.diff(matches.indptr)[tree.edge_label] == 0
     label, cluster = tree.edge_label[stays], tree.edge_cluster[stays]
     empty = np.zeros(0, np.int64)
     while True:
         label, cluster = np.append(label, anchor[empty]), np.append(cluster, empty)
         label_room = np.maximum(copies - np.bincount(label, minlength=n_labels), 0)
         room = np.maximum(limit - np.bincount(cluster, minlength=n_clusters), 0)
-        fixed = sp.csr_matrix((np.ones(len(label), bool), (label, cluster)), counts.shape)
-        open_counts = (counts - counts.multiply(fixed)).tocsr()
-        open_counts.eliminate_zeros()
-        new_label, new_cluster = assign_clusters(open_counts, label_room, room)
+        fixed = sp.csr_matrix((np.ones(len(label), bool), (label, cluster)), matches.shape)
+        open_matches = (matches - matches.multiply(fixed)).tocsr()
+        open_matches.eliminate_zeros()
+        new_label, new_cluster = assign_clusters(open_matches, label_room, room)
         labels, clusters = _place_rest(
             tree, np.append(label, new_label), np.append(cluster, new_cluster), limit
         )
