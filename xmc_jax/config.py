@@ -35,6 +35,9 @@ Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+t
 Formulation = Literal["auto", "dual", "primal", "gram"]
 Merge = Literal["mean", "max", "noisy-or"]
 
+PROBABILITIES = ("sigmoid", "l1-hinge", "l2-hinge", "l3-hinge", "l4-hinge")
+"""Post-processors whose scores lie in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -195,12 +198,16 @@ class DisentangleConfig:
     """Times that labels are assigned and weights trained again; 0: none of this."""
     capacity: float = 1.5
     """Labels of a cluster at most, relative to the mean; 0: no limit."""
-    positives: Literal["routed", "all"] = "routed"
-    """A document is a positive of those copies of its label that its beam reaches, or of all."""
-    retrain: Literal["last", "all"] = "last"
+    folds: int = 2
+    """The documents' beams are searched in so many parts, each by a matcher trained on the others; 1: by the one that
+    was trained on them, whose beams hold nearly every true cluster and tell less of those of new documents."""
+    positives: Literal["all", "routed"] = "all"
+    """A document is a positive of all copies of its label, or of those that its beam reaches."""
+    retrain: Literal["all", "last"] = "all"
     """The levels that a round trains again."""
-    merge: Merge = "mean"
-    """The score of a label that was found under several clusters."""
+    merge: Literal["auto", "mean", "max", "noisy-or"] = "auto"
+    """The score of a label that was found under several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), where scores
+    are probabilities, else `max`."""
     tolerance: float = 0.01
     """Rounds end when one would gain less than this share of the objective."""
 
@@ -208,6 +215,7 @@ class DisentangleConfig:
         _check_choices(self)
         _check(1 <= self.copies <= 6, self, "copies", "1 to 6")
         _check(self.rounds >= 0, self, "rounds", "0 (none) or more")
+        _check(1 <= self.folds <= 10, self, "folds", "1 (none) to 10")
         _check(
             self.capacity == 0 or self.capacity >= 1, self, "capacity", "0 (no limit), 1 or more"
         )
@@ -230,6 +238,20 @@ class LinearConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         _check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        kinds = _as_tuple(self.search.post_processor)
+        if self.disentangle.merge == "noisy-or" and not set(kinds) <= set(PROBABILITIES):
+            raise InputError(
+                f"disentangle.merge=noisy-or given for search.post_processor={','.join(kinds)}, scores in "
+                f"[0, 1] needed ({', '.join(PROBABILITIES)}); set disentangle.merge to auto, mean or max"
+            )
+
+
+def choose_merge(config: LinearConfig) -> Merge:
+    """Returns how the scores of a label's copies are merged, with `auto` resolved."""
+    if config.disentangle.merge != "auto":
+        return config.disentangle.merge
+    kinds = _as_tuple(config.search.post_processor)
+    return "noisy-or" if set(kinds) <= set(PROBABILITIES) else "max"
 
 
 def at_level(value: Any, level: int) -> Any:

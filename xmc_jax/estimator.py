@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from xmc_jax import checkpoint
 from xmc_jax.config import (
     LinearConfig,
+    choose_merge,
     find_section,
     list_settings,
     replace_field,
@@ -183,13 +184,13 @@ class XRLinear:
             model = restrict(model, self._label_ids(restrict_to))
         if candidates is not None:
             asked = check_features(candidates, "candidates")
-            return score_candidates(model, features, asked, merge=self.config.disentangle.merge)
+            return score_candidates(model, features, asked, merge=choose_merge(self.config))
         return predict_batches(
             model,
             features,
             search,
             label_names=self.label_names,
-            merge=self.config.disentangle.merge,
+            merge=choose_merge(self.config),
             progress=progress or NoProgress(),
         )
 

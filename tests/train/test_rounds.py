@@ -133,7 +133,7 @@ def test_a_run_comes_back_from_disk_and_can_be_saved_whole(corpus, whole, tmp_pa
     same_predictions(xmc.load(tmp_path / "saved").predict(corpus.test_texts), expected)
 
 
-STAGES = ["tree", "level_01", "round_01/tree", "round_01/level_02", "round_02/tree", "round_02"]
+STAGES = ["level_01", "round_01", "round_01/tree", "round_01/level_01", "round_02/level_02"]
 
 
 @pytest.mark.parametrize("lost", STAGES)
@@ -142,7 +142,7 @@ def test_resume_from_any_stage_is_bit_identical(corpus, whole, tmp_path, lost):
     copy = shutil.copytree(folder, tmp_path / "b")
     (copy / "meta.json").unlink()
     by_age = ["tree", "level_00", "level_01", "level_02"]
-    by_age += [f"round_{r:02d}/{part}" for r in (1, 2) for part in by_age]
+    by_age += [f"round_{r:02d}/{part}" for r in (1, 2) for part in ("beams", *by_age)]
     stages = [stage for stage in by_age if (copy / stage).exists()]
     first = next(i for i, s in enumerate(stages) if s.startswith(lost))
     for stage in stages[first:]:
@@ -212,7 +212,7 @@ xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels, workdir=sy
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "stage", ["round_01", "round_01/tree/0", "round_01/level_02", "round_02/level_02"]
+    "stage", ["round_01", "round_01/beams/0", "round_01/level_01", "round_02/tree"]
 )
 def test_killed_process_goes_on_where_it_was(corpus, whole, tmp_path, stage):
     folder = tmp_path / "run"

@@ -15,7 +15,8 @@ from xmc_jax.config import PostProcessor
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import SearchLevel, build_level
 from xmc_jax.model import XRModel
-from xmc_jax.types import Features
+from xmc_jax.tree import LabelTree
+from xmc_jax.types import PAD, Features
 
 _built: dict[int, SearchIndex] = {}
 """Indices of models that are alive, by identity: a model is laid out once, however often it is searched."""
@@ -31,10 +32,8 @@ class SearchIndex:
     """int32 [E], label of each node of the tree's last level."""
     edge_cluster: Array
     """int32 [E], cluster of each node of the tree's last level."""
-    label_offsets: Array
-    """int32 [L + 1]: edges of label l are `label_edges[label_offsets[l] : label_offsets[l + 1]]`."""
-    label_edges: Array
-    """int32 [E], the edges by label."""
+    siblings: tuple[Array, ...]
+    """P − 1 times int32 [E]: of each edge another edge of the same label, PAD where it has no more."""
     post_processors: tuple[PostProcessor, ...] = field(metadata={"static": True})
     n_labels: int = field(metadata={"static": True})
     n_levels: int = field(metadata={"static": True})
@@ -97,18 +96,32 @@ def build_index(model: XRModel) -> SearchIndex:
             f.name: np.asarray(getattr(weights, f.name)) for f in fields(weights)
         }
         levels.append(build_level(**stored, n_sparse=model.n_sparse))
-    by_label = np.argsort(tree.edge_label, kind="stable")
-    copies = tree.copies_per_label
+    siblings = list_siblings(tree)
     return SearchIndex(
         levels=tuple(levels),
         edge_label=jnp.asarray(tree.edge_label),
         edge_cluster=jnp.asarray(tree.edge_cluster),
-        label_offsets=jnp.asarray(np.append(0, np.cumsum(copies)), jnp.int32),
-        label_edges=jnp.asarray(by_label, jnp.int32),
+        siblings=tuple(jnp.asarray(s) for s in siblings),
         post_processors=model.post_processors,
         n_labels=tree.n_labels,
         n_levels=tree.n_levels,
-        has_copies=bool(copies.max() > 1),
+        has_copies=len(siblings) > 0,
         n_sparse=model.n_sparse,
         n_dense=model.n_dense,
     )
+
+
+def list_siblings(tree: LabelTree) -> list[np.ndarray]:
+    """Returns the other edges of each edge's label, the next ones in a cycle, as P − 1 arrays int32 [E]."""
+    by_label = np.argsort(tree.edge_label, kind="stable")
+    copies = tree.copies_per_label.astype(np.int64)
+    first = np.cumsum(copies) - copies
+    label = tree.edge_label[by_label]
+    place = np.arange(tree.n_edges) - first[label]
+    siblings = []
+    for step in range(1, int(copies.max())):
+        other = by_label[first[label] + (place + step) % copies[label]]
+        out = np.empty(tree.n_edges, np.int32)
+        out[by_label] = np.where(step < copies[label], other, PAD)
+        siblings.append(out)
+    return siblings

@@ -7,12 +7,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.config import Merge
 from xmc_jax.matcher import Beam, score_beam, select_beam, select_nodes, start_beam
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD
+
+_SHORTLIST = 64
 
 
 @partial(jax.jit, static_argnames=("beam", "top_k", "merge"))
@@ -29,7 +31,9 @@ def search(
     """Returns the labels of each query, best first, and their scores.
 
     A row depends on its query alone (but for the last digit of a score). Of equal scores the smaller
-    label comes first; where only some of them fit, those of smaller nodes are kept.
+    label comes first; where only some of them fit, those of smaller nodes are kept. Where labels have
+    several copies, those labels are ranked that own the best 4 R copies (64 at least; P R if that is
+    more), each by the merged score of all its copies in the beam.
 
     Args:
         index: of all levels of a tree.
@@ -42,13 +46,18 @@ def search(
     """
     above = _descend(index, ids, values, dense, beam, len(index.levels) - 1)
     scores = _score(index, len(index.levels) - 1, ids, values, dense, above)
+    n_listed = top_k
     if index.has_copies:
-        scores = _merge_copies(index, above, scores, merge)
-    best, node = select_nodes(index.levels[-1], above, scores, top_k)
+        n_listed = max(_SHORTLIST, top_k * max(4, len(index.siblings) + 1))
+    best, node = select_nodes(index.levels[-1], above, scores, min(n_listed, scores[0].size))
     unused = node == PAD
+    if index.has_copies:
+        best, unused = _merge_copies(index, above, scores, best, node, merge)
+        best = jnp.where(unused, -jnp.inf, best)
     last = jnp.iinfo(jnp.int32).max
     label = jnp.where(unused, last, index.edge_label[jnp.maximum(node, 0)])
     negated, label = lax.sort((-best, label), num_keys=2)
+    negated, label = negated[:, :top_k], label[:, :top_k]
     unused = label == last
     return jnp.where(unused, PAD, label), jnp.where(unused, 0.0, -negated)
 
@@ -97,47 +106,43 @@ def _score(
 
 
 def _merge_copies(
-    index: SearchIndex, beam: Beam, scores: Float[Array, "B W K"], merge: Merge
-) -> Float[Array, "B W K"]:
-    """Gives the first candidate of a label the mean (or another merge) over all its candidates, the others -inf.
+    index: SearchIndex,
+    beam: Beam,
+    scores: Float[Array, "B W K"],
+    best: Float[Array, "B S"],
+    node: Int[Array, "B S"],
+    merge: Merge,
+) -> tuple[Float[Array, "B S"], Bool[Array, "B S"]]:
+    """Gives the best copy of each label on a list the mean (or another merge) over all its copies in the beam.
 
-    For every candidate the other edges of its label are visited: an edge is a candidate if its cluster
-    is in the beam. Exact, and cheaper than sorting the candidates by label.
+    Args:
+        scores: of all candidates.
+        best, node: the list, of which no copy of a label is missing that is better than one on it.
+
+    Returns:
+        the merged scores, and which places of the list hold another copy of a label or nothing.
     """
-    n_children = scores.shape[2]
-    level = index.levels[-1]
-    start = level.child_offsets[jnp.maximum(beam.node, 0)]
-    real = scores != -jnp.inf
-    edge = jnp.where(real, start[..., None] + jnp.arange(n_children)[None, None], 0)
-    label = index.edge_label[edge]
-    first, stop = index.label_offsets[label], index.label_offsets[label + 1]
-    flat = scores.reshape(scores.shape[0], -1)
-
-    def visit(copy, state):
-        merged, count, is_first = state
-        at = first + copy
-        other = index.label_edges[jnp.minimum(at, stop - 1)]
-        cluster = index.edge_cluster[other]
+    level, n_children = index.levels[-1], scores.shape[2]
+    flat, edge = scores.reshape(scores.shape[0], -1), jnp.maximum(node, 0)
+    merged, count, unused = best, jnp.ones(best.shape, jnp.int32), node == PAD
+    for siblings in index.siblings:
+        other = siblings[edge]
+        there = jnp.maximum(other, 0)
+        cluster = index.edge_cluster[there]
         slot = jnp.full_like(cluster, PAD)
         for w in range(beam.node.shape[1]):
-            slot = jnp.where(beam.node[:, w, None, None] == cluster, w, slot)
-        position = jnp.maximum(slot, 0) * n_children + other - level.child_offsets[cluster]
-        score = jnp.take_along_axis(flat, position.reshape(flat.shape), axis=1)
-        score = score.reshape(scores.shape)
-        found = (at < stop) & (slot != PAD) & (score != -jnp.inf)
-        is_first = is_first & ~(found & (other < edge))
+            slot = jnp.where(beam.node[:, w, None] == cluster, w, slot)
+        position = jnp.maximum(slot, 0) * n_children + there - level.child_offsets[cluster]
+        score = jnp.take_along_axis(flat, position, axis=1)
+        found = (other != PAD) & (slot != PAD) & (score != -jnp.inf)
+        unused = unused | (found & ((score > best) | ((score == best) & (other < edge))))
         if merge == "max":
-            merged = jnp.where(found, jnp.maximum(merged, score), merged)
+            new = jnp.maximum(merged, score)
         elif merge == "noisy-or":
-            merged = jnp.where(found, merged + score * (1.0 - merged), merged)
+            new = merged + score * (1.0 - merged)
         else:
             # A running mean: a sum of scores as large as floats get would overflow.
             share = 1.0 / (count + 1)
-            merged = jnp.where(found, merged * (1.0 - share) + score * share, merged)
-        return merged, count + found, is_first
-
-    empty = jnp.full_like(scores, -jnp.inf if merge == "max" else 0.0)
-    copies = jnp.max(jnp.where(real, stop - first, 1))
-    state = (empty, jnp.zeros(scores.shape, jnp.int32), real)
-    merged, _, is_first = lax.fori_loop(0, copies, visit, state)
-    return jnp.where(is_first, merged, -jnp.inf)
+            new = merged * (1.0 - share) + score * share
+        merged, count = jnp.where(found, new, merged), count + found
+    return merged, unused

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -104,7 +104,10 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
     model = _train_levels(training, tree, features, folder, progress)
 
     def retrain(plan: Round) -> XRModel:
-        return _train_levels(training, plan.tree, features, plan.folder, progress, plan)
+        part, x = training, features
+        if plan.rows is not None:
+            part, x = _take_rows(training, plan.rows), features[plan.rows]
+        return _train_levels(part, plan.tree, x, plan.folder, progress, plan)
 
     model = run_rounds(training.config, model, features, training.labels, folder, retrain, progress)
     if folder is not None:
@@ -205,14 +208,14 @@ def _train_levels(
     """
     config, labels = training.config, training.labels
     ranker = config.ranker
-    n_levels = tree.n_levels
+    n_levels = tree.n_levels if plan is None else plan.n_levels
     relevance = induce_relevance(
         tree, labels, training.relevance, ranker.relevance, ranker.relevance_norm
     )
     user = None
     if training.negatives is not None:
         user = propagate_pairs(tree, training.negatives, labels.shape[0])
-    post = tuple(at_level(config.search.post_processor, t) for t in range(n_levels))
+    post = tuple(at_level(config.search.post_processor, t) for t in range(tree.n_levels))
     levels: list[LevelWeights] = [] if plan is None else list(plan.kept)
     for t in range(len(levels), n_levels):
         at = None if folder is None else checkpoint.level_folder(folder, t)
@@ -220,7 +223,7 @@ def _train_levels(
             levels.append(checkpoint.load_level(folder, t)[0])
             continue
         began = time.monotonic()
-        stage = f"level {t}" if plan is None else f"round {plan.number}, level {t}"
+        stage = f"level {t}" if plan is None else f"{plan.name}, level {t}"
         progress.start(stage, tree.level_sizes[t])
         model = XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
         kind = at_level(ranker.negatives, t)
@@ -245,6 +248,19 @@ def _train_levels(
         levels.append(weights)
         progress.finish(f"{weights.n_entries:,} weights")
     return XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
+
+
+def _take_rows(training: Training, rows: np.ndarray) -> Training:
+    """Returns the training set with some of its documents; their features are given apart."""
+    negatives, relevance = training.negatives, training.relevance
+    return replace(
+        training,
+        labels=training.labels[rows],
+        relevance=None if relevance is None else relevance[rows],
+        negatives=None
+        if negatives is None
+        else {height: sp.csr_matrix(matrix)[rows] for height, matrix in negatives.items()},
+    )
 
 
 def _sum_positives(

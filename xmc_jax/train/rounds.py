@@ -1,7 +1,11 @@
 """Rounds of disentangling: match, assign labels to clusters, train again.
 
-A round has a folder of its own in the run's, `round_01/` …, with its tree and the levels that it trains. Its tree is
-committed once the assignment is done, with what it gained; the levels above those that it trains stay where they are.
+A round has a folder of its own in the run's, `round_01/` …, with the training documents' beams, its tree and the
+levels that it trains. Beams and tree are committed when they are done, the tree with what it gained; the levels above
+those that it trains stay where they are.
+
+A matcher finds the clusters of documents that it was trained on nearly always, which says little of where new documents
+are routed. So the documents are dealt into folds, and the beams of a fold are those of a matcher trained on the others.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ class Round:
         folder: of the round, or None.
         kept: weights of the upper levels that are not trained again.
         routed: CSR [N, E], the copies of its labels that each document is a positive of; None: all of them.
+        fold: 1 … if only the matcher is trained, on the documents of the other folds.
+        rows: those documents; None: all.
     """
 
     number: int
@@ -42,6 +48,17 @@ class Round:
     folder: Path | None
     kept: tuple[LevelWeights, ...]
     routed: sp.csr_matrix | None
+    fold: int = 0
+    rows: np.ndarray | None = None
+
+    @property
+    def n_levels(self) -> int:
+        """Levels that the model has in the end."""
+        return self.tree.n_levels - 1 if self.fold else self.tree.n_levels
+
+    @property
+    def name(self) -> str:
+        return f"round {self.number}" + (f", fold {self.fold}" if self.fold else "")
 
     def find_true_labels(self, level: int, labels: sp.csr_matrix) -> sp.csr_matrix | None:
         """Returns all copies of the documents' labels [N, E] for the last level, if only some are positives."""
@@ -96,34 +113,74 @@ def run_rounds(
         return model
     for number in range(1, settings.rounds + 1):
         at = None if folder is None else checkpoint.round_folder(folder, number)
-        matched = None
+        matched = None if at is None else _load_beams(at)
+        if matched is None:
+            matched = _match(config, model, features, number, retrain, progress)
+            if at is not None:
+                _save_beams(at, matched)
         if at is not None and checkpoint.is_committed(at / "tree"):
             tree, _, note = checkpoint.load_tree(at)
         else:
-            matched = _match(model, features, config, number, progress)
             tree, note = _assign(config, model, labels, matched, number, folder, progress)
         if note["stop"]:
             break
         routed = None
         if settings.positives == "routed":
-            if matched is None:
-                matched = _match(model, features, config, number, progress)
             routed = route_positives(labels, matched, tree)
         model = retrain(Round(number, tree, at, model.levels[: note["first_level"]], routed))
     return model
 
 
 def _match(
-    model: XRModel, features: Features, config: LinearConfig, number: int, progress: Progress
+    config: LinearConfig,
+    model: XRModel,
+    features: Features,
+    number: int,
+    retrain: Callable[[Round], XRModel],
+    progress: Progress,
 ) -> sp.csr_matrix:
-    """Returns the clusters in the beams of the training documents [N, C]."""
-    progress.start(f"round {number}, beams", len(features))
-    upper = XRModel(
+    """Returns the clusters in the beams of the training documents [N, C], searched fold by fold."""
+    n, beam = len(features), config.search.beam
+    folds = min(config.disentangle.folds, n)
+    if folds < 2:
+        progress.start(f"round {number}, beams", n)
+        matched = matched_clusters(_cut(model), features, beam)
+        progress.finish("")
+        return matched
+    fold = np.random.default_rng([config.seed, number]).permutation(n) % folds
+    parts = []
+    for held_out in range(folds):
+        rows = np.flatnonzero(fold != held_out)
+        upper = retrain(Round(number, model.tree, None, (), None, fold=held_out + 1, rows=rows))
+        parts.append(matched_clusters(upper, features[np.flatnonzero(fold == held_out)], beam))
+    order = np.argsort(np.argsort(fold, kind="stable"))
+    return sp.vstack(parts, format="csr")[order]
+
+
+def _cut(model: XRModel) -> XRModel:
+    """Returns the matcher: the model without its last level."""
+    return XRModel(
         model.tree, model.levels[:-1], model.post_processors, model.n_sparse, model.n_dense
     )
-    matched = matched_clusters(upper, features, config.search.beam)
-    progress.finish("")
-    return matched
+
+
+def _save_beams(folder: Path, matched: sp.csr_matrix) -> None:
+    arrays = {
+        "found": np.diff(matched.indptr).astype(np.int32),
+        "nodes": matched.indices.astype(np.int32),
+        "scores": matched.data,
+    }
+    checkpoint.save_arrays(folder / "beams", arrays, {"n_clusters": matched.shape[1]})
+
+
+def _load_beams(folder: Path) -> sp.csr_matrix | None:
+    """Returns the beams of a round, or None if they are not complete."""
+    if not checkpoint.is_committed(folder / "beams"):
+        return None
+    arrays, note = checkpoint.load_arrays(folder / "beams")
+    ends = np.append(0, np.cumsum(arrays["found"], dtype=np.int64))
+    shape = (len(arrays["found"]), note["n_clusters"])
+    return sp.csr_matrix((arrays["scores"], arrays["nodes"], ends), shape)
 
 
 def _assign(
