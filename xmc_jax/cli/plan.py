@@ -11,8 +11,9 @@ With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parent
                        8·Σ nnz(x)·(children a document is positive for): what survives it are
                        mostly the features of a child's own documents
 
-A round of disentangling with P copies counts nnz(Y)·beam products, 40 bytes each at most, and then
-trains levels as above, with P times the labels and P times as many of them a document.
+A round of disentangling with P copies trains the upper levels once for each fold without its
+documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
+P times the labels and P times as many of them a document.
 """
 
 from __future__ import annotations
@@ -147,19 +148,46 @@ def make_plan(counts: Counts, config: LinearConfig) -> Plan:
         stages += _plan_tree(counts, config, sizes, held)
     levels, model = _plan_levels(counts, config, sizes, held)
     stages += levels
-    overlap = config.disentangle
-    if overlap.copies == 1 or overlap.rounds == 0 or len(sizes) == 1:
+    if config.disentangle.copies == 1 or config.disentangle.rounds == 0 or len(sizes) == 1:
         return Plan(sizes, tuple(stages), model)
-    pairs, before = n * min(sizes[-2], config.search.beam), model
-    products = counts.nnz_labels * min(sizes[-2], config.search.beam)
-    first = 0 if overlap.retrain == "all" else len(sizes) - 1
-    wide = (*sizes[:-1], sizes[-1] * min(overlap.copies, sizes[-2]))
+    wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
+    rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
+    return Plan(wide, tuple(stages + rounds), model)
+
+
+def _plan_rounds(
+    counts: Counts,
+    config: LinearConfig,
+    sizes: tuple[int, ...],
+    wide: tuple[int, ...],
+    held: int,
+    before: int,
+) -> tuple[list[Stage], int]:
+    """Returns the stages of all rounds of disentangling and the bytes of the weights after them."""
+    overlap, n = config.disentangle, counts.n_documents
+    width = min(sizes[-2], config.search.beam)
+    products = counts.nnz_labels * width
+    memory = held + before + (n * width + 5 * products) * ENTRY
     again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
+    share = (overlap.folds - 1) / overlap.folds
+    part = replace(
+        counts,
+        n_documents=max(1, round(n * share)),
+        nnz_features=round(counts.nnz_features * share),
+        nnz_labels=round(counts.nnz_labels * share),
+    )
+    stages: list[Stage] = []
     for number in range(1, overlap.rounds + 1):
-        memory = held + before + pairs * ENTRY + products * ENTRY * 5
-        stages.append(Stage(f"round {number}, assignment", memory, products))
-        stages += [replace(s, name=f"round {number}, {s.name}") for s in again[first:]]
-    return Plan(wide, tuple(stages), model)
+        name, copies = f"round {number}", 1 if number == 1 else overlap.copies
+        if overlap.folds > 1:
+            shape = sizes if number == 1 else wide
+            upper = _plan_levels(part, config, shape, 2 * held + before, copies)[0][:-1]
+            for fold in range(1, overlap.folds + 1):
+                stages += [replace(s, name=f"{name}, fold {fold}, {s.name}") for s in upper]
+        stages.append(Stage(f"{name}, assignment", memory, products))
+        kept = 0 if overlap.retrain == "all" else len(sizes) - 1
+        stages += [replace(s, name=f"{name}, {s.name}") for s in again[kept:]]
+    return stages, model
 
 
 def _plan_levels(
@@ -219,12 +247,12 @@ def format_plan(counts: Counts, plan: Plan) -> str:
         f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes)}",
         f"model   about {format_bytes(plan.model_bytes)}",
         "",
-        f"{'stage':<20}{'memory, about':>16}{'multiply-adds':>16}",
+        f"{'stage':<26}{'memory, about':>16}{'multiply-adds':>16}",
     ]
     for stage in plan.stages:
         once = " a pass" if "level" in stage.name else ""
         lines.append(
-            f"{stage.name:<20}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
+            f"{stage.name:<26}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
         )
     lines.append(f"\npeak    about {format_bytes(plan.peak.memory)}, in {plan.peak.name}")
     return "\n".join(lines)
