@@ -7,7 +7,8 @@
 The first trains for each number of copies, in a fresh process, and adds a line to DEVICE/disentangle.jsonl. The second
 merges labels of one part of the tree in pairs, trains with and without copies on the merged labels, and asks whether
 the two copies of a merged label tell its two meanings apart (variation of information beside 100 random splits of each
-label's documents; Liu et al. 2021): DEVICE/disentangle_synthetic.jsonl. Each file has a picture beside it (.png).
+label's documents; Liu et al. 2021), by the beams that the copies were chosen by, in which each document is routed by a
+matcher that has not seen it: DEVICE/disentangle_synthetic.jsonl. Each file has a picture beside it (.png).
 `--set NAME=VALUE` changes a setting of ours, for example `--set disentangle.positives=routed`.
 """
 
@@ -138,8 +139,10 @@ def score(report: dict) -> dict:
 def run_synthetic(data: Path, copies: int, settings: dict[str, str]) -> dict:
     """Merges labels in pairs, trains with and without copies, and measures what the copies tell apart."""
     import xmc_jax as xmc
+    from xmc_jax.checkpoint import round_folder
     from xmc_jax.data import open_dataset
     from xmc_jax.disentangle import measure_splits
+    from xmc_jax.train.rounds import load_beams
 
     dataset = open_dataset(data)
     train, test = (dataset.load_split(n) for n in ("train", "test"))
@@ -150,19 +153,24 @@ def run_synthetic(data: Path, copies: int, settings: dict[str, str]) -> dict:
     merged = merge_labels(first.model.tree, rng)
     fakes = [to_ones(split.labels @ merged) for split in (train, test)]
     row: dict[str, Any] = {"data": data.name, "labels": merged.shape[0], "merged": merged.shape[1]}
-    models = {}
-    for name, n in (("before", 1), ("after", copies)):
-        models[name] = make_model(n, settings).fit(x, fakes[0])
-        predictions = models[name].predict(xt, top_k=20)
-        report = xmc.metrics.evaluate(predictions, fakes[1], k=KS, train_labels=fakes[0])
-        row[name] = score(report)
-    splits = list(split_documents(models["after"], x, train.labels, merged))
+    with tempfile.TemporaryDirectory() as folder:
+        for name, n in (("before", 1), ("after", copies)):
+            run = Path(folder, name)
+            model = make_model(n, settings).fit(x, fakes[0], workdir=run)
+            predictions = model.predict(xt, top_k=20)
+            report = xmc.metrics.evaluate(predictions, fakes[1], k=KS, train_labels=fakes[0])
+            row[name] = score(report)
+        # The beams that the copies were chosen by: each document's matcher has not seen it.
+        beams = load_beams(round_folder(run, 1))
+    assert model.model is not None and beams is not None
+    splits = list(split_documents(model.model.tree, beams, train.labels, merged))
     found = [measure_splits(split, rng) for split in splits]
     row["measured_labels"] = len(found)
     row["vi"] = [round(f.found, 4) for f in found]
     row["vi_random"] = [round(f.random, 4) for f in found]
     row["vi_mean"] = round(float(np.mean(row["vi"])), 4) if found else None
     row["vi_random_mean"] = round(float(np.mean(row["vi_random"])), 4) if found else None
+    row["below_random"] = round(float(np.mean([f.found < f.random for f in found])), 4)
     return row
 
 
@@ -187,16 +195,12 @@ def to_ones(matrix: sp.spmatrix) -> sp.csr_matrix:
     return out
 
 
-def split_documents(model: Any, x: Any, labels: sp.csr_matrix, merged: sp.csr_matrix):
+def split_documents(tree: Any, beams: sp.csr_matrix, labels: sp.csr_matrix, merged: sp.csr_matrix):
     """Yields for each merged label with two copies how its documents fall by meaning and by copy."""
     from xmc_jax.disentangle import Split
-    from xmc_jax.model import XRModel
-    from xmc_jax.predict import matched_clusters
 
-    held = model.model
-    upper = XRModel(held.tree, held.levels[:-1], held.post_processors, held.n_sparse, held.n_dense)
-    beams = matched_clusters(upper, model.featurize(x), model.config.search.beam).tocsc()
-    by_label, parts, tree = labels.tocsc(), merged.tocsc(), held.tree
+    beams = beams.tocsc()
+    by_label, parts = labels.tocsc(), merged.tocsc()
     order = np.argsort(tree.edge_label, kind="stable")
     offsets = np.append(0, np.cumsum(tree.copies_per_label))
     for label in range(merged.shape[1]):
@@ -241,6 +245,7 @@ def draw_copies(path: Path) -> None:
         panels[5].set_title("time of a batch search / one copy")
     for panel in panels:
         panel.set_xlabel("copies of a label at most")
+        panel.set_xticks(sorted({row["copies"] for row in rows}))
         panel.grid(alpha=0.3)
     panels[0].legend()
     figure.savefig(path.with_suffix(".png"), dpi=110)

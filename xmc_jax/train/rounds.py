@@ -113,7 +113,7 @@ def run_rounds(
         return model
     for number in range(1, settings.rounds + 1):
         at = None if folder is None else checkpoint.round_folder(folder, number)
-        matched = None if at is None else _load_beams(at)
+        matched = None if at is None else load_beams(at)
         if matched is None:
             matched = _match(config, model, features, number, retrain, progress)
             if at is not None:
@@ -173,7 +173,7 @@ def _save_beams(folder: Path, matched: sp.csr_matrix) -> None:
     checkpoint.save_arrays(folder / "beams", arrays, {"n_clusters": matched.shape[1]})
 
 
-def _load_beams(folder: Path) -> sp.csr_matrix | None:
+def load_beams(folder: Path) -> sp.csr_matrix | None:
     """Returns the beams of a round, or None if they are not complete."""
     if not checkpoint.is_committed(folder / "beams"):
         return None
