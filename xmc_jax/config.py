@@ -208,7 +208,7 @@ class DisentangleConfig:
     merge: Literal["auto", "mean", "max", "noisy-or"] = "auto"
     """The score of a label that was found under several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), where scores
     are probabilities, else `max`."""
-    tolerance: float = 0.01
+    least_gain: float = 0.01
     """Rounds end when one would gain less than this share of the objective."""
 
     def __post_init__(self) -> None:
@@ -219,7 +219,7 @@ class DisentangleConfig:
         _check(
             self.capacity == 0 or self.capacity >= 1, self, "capacity", "0 (no limit), 1 or more"
         )
-        _check(0 <= self.tolerance < 1, self, "tolerance", "a number in [0, 1)")
+        _check(0 <= self.least_gain < 1, self, "least_gain", "a number in [0, 1)")
 
 
 @dataclass(frozen=True)

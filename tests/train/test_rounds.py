@@ -22,7 +22,7 @@ from xmc_jax.predict import predict_batches
 from xmc_jax.types import PAD
 
 SMALL = dict(tree=dict(branching=4, max_leaf_size=8), features=dict(min_count=1), beam=4)
-TWICE = SMALL | dict(beam=2, disentangle=dict(copies=2, rounds=2, tolerance=0.0))
+TWICE = SMALL | dict(beam=2, disentangle=dict(copies=2, rounds=2, least_gain=0.0))
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_resume_from_any_stage_is_bit_identical(corpus, whole, tmp_path, lost):
 
 
 def test_rounds_end_when_they_gain_too_little(corpus, labels, tmp_path):
-    model = xmc.XRLinear(**SMALL, disentangle=dict(copies=2, rounds=5, tolerance=0.5))
+    model = xmc.XRLinear(**SMALL, disentangle=dict(copies=2, rounds=5, least_gain=0.5))
     model.fit(corpus.train_texts, labels, workdir=tmp_path / "run")
     notes = list_rounds(tmp_path / "run")
     assert 1 <= len(notes) < 5 and notes[-1]["stop"]
@@ -175,7 +175,7 @@ def test_rounds_end_when_they_gain_too_little(corpus, labels, tmp_path):
     gain = notes[-1]["after"]["objective"] / notes[-1]["before"]["objective"] - 1
     assert gain <= 0.5
     (tmp_path / "run" / "meta.json").unlink()
-    again = xmc.XRLinear(**SMALL, disentangle=dict(copies=2, rounds=5, tolerance=0.5))
+    again = xmc.XRLinear(**SMALL, disentangle=dict(copies=2, rounds=5, least_gain=0.5))
     again.fit(corpus.train_texts, labels, workdir=tmp_path / "run")
     same_models(again.model, model.model)
 
@@ -214,7 +214,7 @@ from xmc_jax.data.synthetic import make_corpus
 corpus = make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)
 settings = dict(
     tree=dict(branching=4, max_leaf_size=8), features=dict(min_count=1), beam=2,
-    disentangle=dict(copies=2, rounds=2, tolerance=0.0),
+    disentangle=dict(copies=2, rounds=2, least_gain=0.0),
 )
 xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels, workdir=sys.argv[1])
 """

@@ -199,7 +199,7 @@ def _assign(
         labels, matched, model.tree, copies=settings.copies, capacity=settings.capacity
     )
     gain = found.after.objective - found.before.objective
-    stop = gain <= settings.tolerance * found.before.objective
+    stop = gain <= settings.least_gain * found.before.objective
     note = {
         "round": number,
         "stop": stop,
