@@ -1,6 +1,8 @@
 """One level of search: candidates, beams, and the instances a level is trained on."""
 
 from xmc_jax.matcher.beam import Beam as Beam
+from xmc_jax.matcher.beam import find_nodes as find_nodes
+from xmc_jax.matcher.beam import find_positions as find_positions
 from xmc_jax.matcher.beam import score_beam as score_beam
 from xmc_jax.matcher.beam import select_beam as select_beam
 from xmc_jax.matcher.beam import select_nodes as select_nodes

@@ -14,10 +14,10 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from xmc_jax.matcher.level import SLOTS, SearchLevel
-from xmc_jax.ops import accumulate, find_rows
+from xmc_jax.ops import BITS, accumulate, find_rows, get, rank_bits
 from xmc_jax.types import PAD
 
-_TABLE_BLOCK = 8  # slots of a query that a table level adds at a time
+_BLOCK = 8  # slots of a query that are scored together
 _LOOKUPS = 2**14  # (pair, slot) look-ups made at a time
 _LANES = 64
 _DENSE_FLOATS = 2**20  # weights of dense columns gathered at a time
@@ -44,20 +44,19 @@ def score_children(
     at = jnp.maximum(cluster, 0)
     start, stop = level.child_offsets[at], level.child_offsets[at + 1]
     child = jnp.arange(level.max_children)[None, :]
-    if level.table is not None:
-        every = _score_all(level, ids, values, dense)
-        node = jnp.minimum(start[:, None] + child, level.n_nodes - 1)
-        margins = every[row[:, None], node]
-    else:
-        margins = _slice_rows(level.bias, start, level.max_children)
-        margins = _add_rows(level, ids, values, row, cluster, margins)
-        if dense.shape[1]:
-            margins = margins + _score_dense(level, dense, row, at)
     real = (start[:, None] + child < stop[:, None]) & (cluster != PAD)[:, None]
-    return jnp.where(real, margins, -jnp.inf)
+    if level.table is not None:
+        every = score_all(level, ids, values, dense)
+        node = jnp.minimum(start[:, None] + child, level.n_nodes - 1)
+        return jnp.where(real, every[row[:, None], node], -jnp.inf)
+    # What is added to -inf leaves it.
+    margins = jnp.where(real, get(level.bias, start[:, None] + child), -jnp.inf)
+    add = _add_bitmaps if level.slots is None else _add_slots
+    margins = add(level, ids, values, row, cluster, margins)
+    return margins + _score_dense(level, dense, row, at) if dense.shape[1] else margins
 
 
-def _score_all(
+def score_all(
     level: SearchLevel,
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
@@ -66,24 +65,78 @@ def _score_all(
     """Returns the margins of all nodes of a level that is stored as a table."""
     table = level.table
     assert table is not None
-    zero = table.shape[0] - 1
-    ids, values = _pad_slots(ids, values, _TABLE_BLOCK)
-    ids = jnp.where(ids == PAD, zero, ids)
     out = jnp.broadcast_to(level.bias[: level.n_nodes], (ids.shape[0], level.n_nodes))
     if dense.shape[1]:
         weights = level.dense[: level.n_nodes]
         out = out + jnp.matmul(dense, weights.T, precision=lax.Precision.HIGHEST)
 
-    def add_block(block, out):
-        at = (block * _TABLE_BLOCK, _TABLE_BLOCK, 1)
-        mine, weight = (lax.dynamic_slice_in_dim(x, *at) for x in (ids, values))
-        return out + accumulate(mine, weight, table)
+    def add_block(mine, value, out):
+        mine = jnp.where(mine == PAD, table.shape[0] - 1, mine)
+        return out + accumulate(mine, value, table)
 
-    used = jnp.max(jnp.sum(ids != zero, axis=1))
-    return lax.fori_loop(0, -(-used // _TABLE_BLOCK), add_block, out)
+    return _loop_slots(ids, values, _BLOCK, add_block, out)
 
 
-def _add_rows(
+def _loop_slots(ids, values, width: int, add_block, out):
+    """Returns `out` after `add_block(ids, values, out)` for each block of slots that some query uses.
+
+    A loop even where one block is all: its result is an array that what follows reads, while an expression
+    would be fused into it, and its loop over the lanes broken up.
+    """
+    ids, values = _pad_slots(ids, values, width)
+
+    def step(block, out):
+        at = (block * width, width, 1)
+        return add_block(*(lax.dynamic_slice_in_dim(x, *at) for x in (ids, values)), out)
+
+    used = jnp.max(jnp.sum(ids != PAD, axis=1))
+    return lax.fori_loop(0, -(-used // width), step, out)
+
+
+def _find(
+    level: SearchLevel, ids: Int[Array, "B J"], row: Int[Array, "P"], cluster: Int[Array, "P"]
+) -> Int[Array, "P J"]:
+    """Returns the stored row of each slot of each pair, or PAD."""
+    assert level.rows is not None
+    mine = jnp.where(cluster[:, None] == PAD, PAD, ids[row])
+    return find_rows(level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape), mine)
+
+
+def _add_bitmaps(
+    level: SearchLevel,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    row: Int[Array, "P"],
+    cluster: Int[Array, "P"],
+    margins: Float[Array, "P K"],
+) -> Float[Array, "P K"]:
+    """Adds the stored rows that the pairs hit to their margins: gathers only, and all children side by side."""
+    child_words, weights = level.child_words, level.weights
+    assert child_words is not None and weights is not None
+    n_pairs, n_words = row.shape[0], level.n_words
+    word, lane = jnp.arange(n_words)[None, None], jnp.arange(BITS, dtype=jnp.int32)[None, None]
+    empty = child_words.shape[0] // (2 * n_words) - 1
+
+    def add_block(mine, value, out):
+        found = _find(level, mine, row, cluster)
+        place = jnp.where(found == PAD, empty, found)[..., None] * n_words + word
+        # Fused into what follows, the look-ups would be made again for every child.
+        bits, before, value = lax.optimization_barrier(
+            (get(child_words, 2 * place), get(child_words, 2 * place + 1), value[row])
+        )
+        for j in range(mine.shape[1]):
+            at, is_set = rank_bits(bits[:, j, :, None], before[:, j, :, None], lane)
+            weight = jnp.where(is_set, get(weights, at), 0.0)
+            out = out + weight * value[:, j, None, None]
+        return out
+
+    unused = n_words * BITS - level.max_children
+    out = jnp.pad(margins, ((0, 0), (0, unused))).reshape(n_pairs, n_words, BITS)
+    out = _loop_slots(ids, values, _BLOCK, add_block, out)
+    return out.reshape(n_pairs, -1)[:, : level.max_children]
+
+
+def _add_slots(
     level: SearchLevel,
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
@@ -92,23 +145,14 @@ def _add_rows(
     margins: Float[Array, "P K"],
 ) -> Float[Array, "P K"]:
     """Adds the stored rows that the pairs hit to their margins."""
-    rows, n_pairs = level.rows, row.shape[0]
-    assert rows is not None
-    width = _choose_block(n_pairs, ids.shape[1])
-    ids, values = _pad_slots(ids, values, width)
+    n_pairs = row.shape[0]
     # One more column takes what unused slots add.
     out = jnp.pad(margins, ((0, 0), (0, 1))).reshape(-1)
 
-    def add_block(block, out):
-        at = (block * width, width, 1)
-        mine, weight = (lax.dynamic_slice_in_dim(x, *at)[row] for x in (ids, values))
-        mine = jnp.where(cluster[:, None] == PAD, PAD, mine)
-        pair_cluster = jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape)
-        found = find_rows(rows, pair_cluster, mine)
-        return _add_hits(level, found, weight, out)
+    def add_block(mine, value, out):
+        return _add_hits(level, _find(level, mine, row, cluster), value[row], out)
 
-    used = jnp.max(jnp.sum(ids != PAD, axis=1))
-    out = lax.fori_loop(0, -(-used // width), add_block, out)
+    out = _loop_slots(ids, values, _choose_block(n_pairs, ids.shape[1]), add_block, out)
     return out.reshape(n_pairs, -1)[:, :-1]
 
 
@@ -119,11 +163,13 @@ def _add_hits(
     out: Float[Array, "_"],
 ) -> Float[Array, "_"]:
     """Adds the parts of the rows found, `weight` times, to `out` [P · (K + 1)]; PAD: none found."""
-    slots, row_parts = level.slots, level.row_parts
-    assert slots is not None and row_parts is not None
+    slots, first_parts = level.slots, level.first_parts
+    assert slots is not None and first_parts is not None
     width, columns = found.shape[1], level.max_children + 1
-    count = jnp.where(found == PAD, 0, row_parts[jnp.maximum(found, 0)]).reshape(-1)
-    found, weight = found.reshape(-1), weight.reshape(-1)
+    at = jnp.maximum(found, 0).reshape(-1)
+    first = first_parts[at]
+    count = jnp.where(found.reshape(-1) == PAD, 0, first_parts[at + 1] - first)
+    weight = weight.reshape(-1)
     stop = _scan(count, jnp.add, jnp.cumsum)
     start, total = stop - count, stop[-1]
     block = -(-count.shape[0] // _LANES) * _LANES
@@ -140,7 +186,7 @@ def _add_hits(
         hit = _scan(hit[:block], jnp.maximum, lax.cummax)
         position = begin + jnp.arange(block)
         real = position < total
-        part = jnp.where(real, found[hit] + position - start[hit], 0)
+        part = jnp.where(real, first[hit] + position - start[hit], 0)
         # Fused into what follows, all this would be computed again for every slot.
         part, pair, scale = lax.optimization_barrier((part, hit // width * columns, weight[hit]))
         mine = slots.at[part].get(mode="promise_in_bounds")

@@ -14,7 +14,7 @@ from xmc_jax.ops import pack_rows
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD, Features
 
-_NARROWEST, _GROWTH = 256, 16  # widths of a query; rows of a batch grow alike
+_NARROWEST, _GROWTH = 64, 8
 _MOST_ROWS = {"cpu": 256}  # what keeps temporaries in cache; other devices:
 _MOST_ROWS_DEFAULT = 4096
 _MOST_SLOTS = 2**20  # of ids in a batch
@@ -61,7 +61,7 @@ def choose_size(width: int, n_rows: int, limit: int) -> int:
 def limit_rows(index: SearchIndex, beam: int, wanted: int = 0) -> int:
     """Returns the rows whose candidates fit in memory, at most `wanted` (0: not said)."""
     floats = _MOST_FLOATS.get(jax.default_backend(), _MOST_FLOATS_DEFAULT)
-    widest = max(min(beam, level.n_clusters) * level.max_children for level in index.levels)
+    widest = max(level.count_candidates(min(beam, level.n_clusters)) for level in index.levels)
     most = max(1, floats // widest)
     return min(wanted, most) if wanted else most
 

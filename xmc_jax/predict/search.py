@@ -10,7 +10,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from xmc_jax.matcher import Beam, score_beam, select_beam, select_nodes, start_beam
+from xmc_jax.matcher import (
+    Beam,
+    find_nodes,
+    find_positions,
+    score_beam,
+    select_beam,
+    select_nodes,
+    start_beam,
+)
+from xmc_jax.ops import sort_rows
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD
 
@@ -50,7 +59,7 @@ def search(
     unused = node == PAD
     last = jnp.iinfo(jnp.int32).max
     label = jnp.where(unused, last, index.edge_label[jnp.maximum(node, 0)])
-    negated, label = lax.sort((-best, label), num_keys=2)
+    negated, label = sort_rows((-best, label), n_keys=2)
     unused = label == last
     return jnp.where(unused, PAD, label), jnp.where(unused, 0.0, -negated)
 
@@ -81,7 +90,7 @@ def _descend(
     beam = start_beam(ids.shape[0])
     for t, level in enumerate(index.levels[:depth]):
         scores = _score(index, t, ids, values, dense, beam)
-        slots = min(width, scores.shape[1] * scores.shape[2], level.n_nodes)
+        slots = min(width, scores.shape[1], level.n_nodes)
         beam = select_beam(level, beam, scores, slots)
     return beam
 
@@ -93,40 +102,33 @@ def _score(
     values: Float[Array, "B J"],
     dense: Float[Array, "B H"],
     beam: Beam,
-) -> Float[Array, "B W K"]:
+) -> Float[Array, "B M"]:
     kind = index.post_processors[t]
     return score_beam(index.levels[t], kind, ids, values, dense, beam, first=t == 0)
 
 
 def _merge_copies(
-    index: SearchIndex, beam: Beam, scores: Float[Array, "B W K"], merge: Merge
-) -> Float[Array, "B W K"]:
+    index: SearchIndex, beam: Beam, scores: Float[Array, "B M"], merge: Merge
+) -> Float[Array, "B M"]:
     """Gives the first candidate of a label the mean (maximum) over all its candidates, the others -inf.
 
     For every candidate the other edges of its label are visited: an edge is a candidate if its cluster
     is in the beam. Exact, and cheaper than sorting the candidates by label.
     """
-    n_children = scores.shape[2]
     level = index.levels[-1]
-    start = level.child_offsets[jnp.maximum(beam.node, 0)]
     real = scores != -jnp.inf
-    edge = jnp.where(real, start[..., None] + jnp.arange(n_children)[None, None], 0)
+    position = jnp.broadcast_to(jnp.arange(scores.shape[1]), scores.shape)
+    edge = jnp.where(real, find_nodes(level, beam, position), 0)
     label = index.edge_label[edge]
     first, stop = index.label_offsets[label], index.label_offsets[label + 1]
-    flat = scores.reshape(scores.shape[0], -1)
 
     def visit(copy, state):
         merged, count, is_first = state
         at = first + copy
         other = index.label_edges[jnp.minimum(at, stop - 1)]
-        cluster = index.edge_cluster[other]
-        slot = jnp.full_like(cluster, PAD)
-        for w in range(beam.node.shape[1]):
-            slot = jnp.where(beam.node[:, w, None, None] == cluster, w, slot)
-        position = jnp.maximum(slot, 0) * n_children + other - level.child_offsets[cluster]
-        score = jnp.take_along_axis(flat, position.reshape(flat.shape), axis=1)
-        score = score.reshape(scores.shape)
-        found = (at < stop) & (slot != PAD) & (score != -jnp.inf)
+        where = find_positions(level, beam, other, index.edge_cluster[other])
+        score = jnp.take_along_axis(scores, jnp.maximum(where, 0), axis=1)
+        found = (at < stop) & (where != PAD) & (score != -jnp.inf)
         is_first = is_first & ~(found & (other < edge))
         if merge == "max":
             merged = jnp.where(found, jnp.maximum(merged, score), merged)
