@@ -14,10 +14,11 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from xmc_jax.matcher.level import SLOTS, SearchLevel
-from xmc_jax.ops import BITS, accumulate, find_rows, get, rank_bits
+from xmc_jax.ops import BITS, accumulate, find_rows, get, keep, rank_bits
 from xmc_jax.types import PAD
 
 _BLOCK = 8  # slots of a query that are scored together
+_FEW_PAIRS = 64
 _LOOKUPS = 2**14  # (pair, slot) look-ups made at a time
 _LANES = 64
 _DENSE_FLOATS = 2**20  # weights of dense columns gathered at a time
@@ -114,18 +115,19 @@ def _add_bitmaps(
     child_words, weights = level.child_words, level.weights
     assert child_words is not None and weights is not None
     n_pairs, n_words = row.shape[0], level.n_words
-    word, lane = jnp.arange(n_words)[None, None], jnp.arange(BITS, dtype=jnp.int32)[None, None]
+    word, lane = jnp.arange(n_words)[None, :, None], jnp.arange(BITS, dtype=jnp.int32)[None, None]
+    # For few pairs a word is read in every lane: an array of words would be a gather of its own, which XLA
+    # splits over threads (see `keep`). For many pairs that array saves the time of reading.
+    lanes = lane * 0 if n_pairs <= _FEW_PAIRS else jnp.zeros((1, 1, 1), jnp.int32)
     empty = child_words.shape[0] // (2 * n_words) - 1
 
     def add_block(mine, value, out):
         found = _find(level, mine, row, cluster)
-        place = jnp.where(found == PAD, empty, found)[..., None] * n_words + word
-        # Fused into what follows, the look-ups would be made again for every child.
-        bits, before, value = lax.optimization_barrier(
-            (get(child_words, 2 * place), get(child_words, 2 * place + 1), value[row])
-        )
+        found = keep(jnp.where(found == PAD, empty, found), empty)
+        value = value[row]
         for j in range(mine.shape[1]):
-            at, is_set = rank_bits(bits[:, j, :, None], before[:, j, :, None], lane)
+            place = 2 * (found[:, j, None, None] * n_words + word + lanes)
+            at, is_set = rank_bits(get(child_words, place), get(child_words, place + 1), lane)
             weight = jnp.where(is_set, get(weights, at), 0.0)
             out = out + weight * value[:, j, None, None]
         return out

@@ -83,8 +83,21 @@ def find_rows(
     n_words = table.summary.shape[1] // 2
     place = clusters * n_words + (at >> 2 * _SHIFT)
     word, is_stored = count_bits(table.summary.reshape(-1), place, at >> _SHIFT)
-    row, is_set = count_bits(table.words, jnp.where(is_stored, word, 0), at)
-    return jnp.where(is_stored & is_set & (features != PAD), row, PAD)
+    n_stored = table.words.shape[0] // 2
+    word = keep(jnp.where(is_stored & (features != PAD), word + 1, 0), n_stored)
+    row, is_set = count_bits(table.words, jnp.maximum(word - 1, 0), at)
+    return jnp.where((word != 0) & is_set, row, PAD)
+
+
+def keep(x: Int[Array, "*S"], most: int) -> Int[Array, "*S"]:
+    """Returns x, whole numbers in [0, most], in a way that makes XLA store them.
+
+    XLA repeats cheap expressions in all their uses and stores the gathers below them instead; those count as
+    reads of a whole table, which on a CPU are split over threads however few numbers are read. A remainder
+    counts as costly: it is computed once, with all that is below it. (CPU programs drop optimization barriers
+    before they are fused.)
+    """
+    return jax.lax.rem(x, jnp.int32(most + 1))
 
 
 def count_bits(
