@@ -60,6 +60,12 @@ class SearchLevel:
     def n_clusters(self) -> int:
         return self.child_offsets.shape[0] - 1
 
+    @property
+    def n_rows(self) -> int:
+        """Stored rows F, where `child_words` are stored."""
+        assert self.child_words is not None
+        return self.child_words.shape[0] // (2 * self.n_words) - 1
+
     def count_candidates(self, width: int) -> int:
         """Returns how many nodes are scored for a query with a beam of this width above."""
         return self.n_nodes if self.table is not None else width * self.max_children

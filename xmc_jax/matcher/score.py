@@ -1,12 +1,15 @@
 """Margins of the children of (query, cluster) pairs: the inner loop of search.
 
-The cost follows the weights that a query really meets. Slots of a query are looked up a block at a
-time; what is found is laid out without gaps (an expansion of counts: running sums, marks, running
-maxima), so that no pair waits for the one with most hits (masked sparse chunk multiplication of
-Etter et al. 2022, "MSCM", in fixed shapes).
+Slots of a query are looked up a block at a time. With bitmaps, every child of a pair asks every row found
+for its weight: no scatter, no work that depends on what was found. Where clusters are wide, what is found is
+laid out without gaps instead (an expansion of counts: running sums, marks, running maxima), so that the cost
+follows the weights that a query really meets. Both are the masked sparse chunk multiplication of Etter et
+al. 2022, "MSCM", in fixed shapes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +21,7 @@ from xmc_jax.ops import BITS, accumulate, find_rows, get, keep, rank_bits
 from xmc_jax.types import PAD
 
 _BLOCK = 8  # slots of a query that are scored together
-_FEW_PAIRS = 64
+_FEW_PAIRS = 64  # pairs of about one query
 _LOOKUPS = 2**14  # (pair, slot) look-ups made at a time
 _LANES = 64
 _DENSE_FLOATS = 2**20  # weights of dense columns gathered at a time
@@ -71,15 +74,21 @@ def score_all(
         weights = level.dense[: level.n_nodes]
         out = out + jnp.matmul(dense, weights.T, precision=lax.Precision.HIGHEST)
 
-    def add_block(mine, value, out):
+    def add_block(block, mine, value, out):
         mine = jnp.where(mine == PAD, table.shape[0] - 1, mine)
         return out + accumulate(mine, value, table)
 
     return _loop_slots(ids, values, _BLOCK, add_block, out)
 
 
-def _loop_slots(ids, values, width: int, add_block, out):
-    """Returns `out` after `add_block(ids, values, out)` for each block of slots that some query uses.
+def _loop_slots(
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    width: int,
+    add_block: Callable[..., Array],
+    out: Array,
+) -> Array:
+    """Returns `out` after `out = add_block(block, ids, values, out)` for each block of slots that a query uses.
 
     A loop even where one block is all: its result is an array that what follows reads, while an expression
     would be fused into it, and its loop over the lanes broken up.
@@ -88,10 +97,14 @@ def _loop_slots(ids, values, width: int, add_block, out):
 
     def step(block, out):
         at = (block * width, width, 1)
-        return add_block(*(lax.dynamic_slice_in_dim(x, *at) for x in (ids, values)), out)
+        mine, weight = (lax.dynamic_slice_in_dim(x, *at) for x in (ids, values))
+        return add_block(block, mine, weight, out)
 
-    used = jnp.max(jnp.sum(ids != PAD, axis=1))
-    return lax.fori_loop(0, -(-used // width), step, out)
+    return lax.fori_loop(0, _count_blocks(ids, width), step, out)
+
+
+def _count_blocks(ids: Int[Array, "B J"], width: int) -> Int[Array, ""]:
+    return -(-jnp.max(jnp.sum(ids != PAD, axis=1)) // width)
 
 
 def _find(
@@ -112,30 +125,83 @@ def _add_bitmaps(
     margins: Float[Array, "P K"],
 ) -> Float[Array, "P K"]:
     """Adds the stored rows that the pairs hit to their margins: gathers only, and all children side by side."""
+    n_pairs = row.shape[0]
+    unused = level.n_words * BITS - level.max_children
+    out = jnp.pad(margins, ((0, 0), (0, unused))).reshape(n_pairs, level.n_words, BITS)
+    if n_pairs <= _FEW_PAIRS:
+        out = _add_on_one_thread(level, ids, values, row, cluster, out)
+    else:
+
+        def add_block(block, mine, value, out):
+            found = keep(_find_or_empty(level, mine, row, cluster), level.n_rows)
+            return _add_found(level, found, value[row], out)
+
+        out = _loop_slots(ids, values, _BLOCK, add_block, out)
+    return out.reshape(n_pairs, -1)[:, : level.max_children]
+
+
+def _add_on_one_thread(
+    level: SearchLevel,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    row: Int[Array, "P"],
+    cluster: Int[Array, "P"],
+    out: Float[Array, "P _ 32"],
+) -> Float[Array, "P _ 32"]:
+    """Adds what few pairs hit, in programs that a CPU runs on the thread that calls it.
+
+    XLA counts a gather as a read of the whole table and splits it over threads, which for one query takes longer
+    than all of its search. It never splits what ends in the update of a slice: here every step writes one.
+    """
+    n_blocks = -(-ids.shape[1] // _BLOCK)
+    found = jnp.zeros((n_blocks + 1, row.shape[0], _BLOCK), jnp.int32)
+
+    def find_block(block, mine, value, found):
+        rows = _find_or_empty(level, mine, row, cluster)
+        return lax.dynamic_update_index_in_dim(found, rows, block, 0)
+
+    found = _loop_slots(ids, values, _BLOCK, find_block, found)
+
+    def add_block(block, mine, value, both):
+        rows, before = (
+            lax.dynamic_index_in_dim(x, at, 0, keepdims=False)
+            for x, at in ((found, block), (both, block % 2))
+        )
+        after = _add_found(level, rows, value[row], before)
+        return lax.dynamic_update_index_in_dim(both, after, 1 - block % 2, 0)
+
+    both = _loop_slots(ids, values, _BLOCK, add_block, jnp.stack([out, out]))
+    return lax.dynamic_index_in_dim(both, _count_blocks(ids, _BLOCK) % 2, 0, keepdims=False)
+
+
+def _find_or_empty(
+    level: SearchLevel, ids: Int[Array, "B J"], row: Int[Array, "P"], cluster: Int[Array, "P"]
+) -> Int[Array, "P J"]:
+    """Returns the stored row of each slot of each pair, or the row without weights."""
+    found = _find(level, ids, row, cluster)
+    return jnp.where(found == PAD, level.n_rows, found)
+
+
+def _add_found(
+    level: SearchLevel,
+    found: Int[Array, "P J"],
+    value: Float[Array, "P J"],
+    out: Float[Array, "P _ 32"],
+) -> Float[Array, "P _ 32"]:
+    """Adds the weights of the rows found, `value` times, to the lanes of their children."""
     child_words, weights = level.child_words, level.weights
     assert child_words is not None and weights is not None
-    n_pairs, n_words = row.shape[0], level.n_words
-    word, lane = jnp.arange(n_words)[None, :, None], jnp.arange(BITS, dtype=jnp.int32)[None, None]
-    # For few pairs a word is read in every lane: an array of words would be a gather of its own, which XLA
-    # splits over threads (see `keep`). For many pairs that array saves the time of reading.
-    lanes = lane * 0 if n_pairs <= _FEW_PAIRS else jnp.zeros((1, 1, 1), jnp.int32)
-    empty = child_words.shape[0] // (2 * n_words) - 1
-
-    def add_block(mine, value, out):
-        found = _find(level, mine, row, cluster)
-        found = keep(jnp.where(found == PAD, empty, found), empty)
-        value = value[row]
-        for j in range(mine.shape[1]):
-            place = 2 * (found[:, j, None, None] * n_words + word + lanes)
-            at, is_set = rank_bits(get(child_words, place), get(child_words, place + 1), lane)
-            weight = jnp.where(is_set, get(weights, at), 0.0)
-            out = out + weight * value[:, j, None, None]
-        return out
-
-    unused = n_words * BITS - level.max_children
-    out = jnp.pad(margins, ((0, 0), (0, unused))).reshape(n_pairs, n_words, BITS)
-    out = _loop_slots(ids, values, _BLOCK, add_block, out)
-    return out.reshape(n_pairs, -1)[:, : level.max_children]
+    word = jnp.arange(level.n_words)[None, :, None]
+    lane = jnp.arange(BITS, dtype=jnp.int32)[None, None]
+    for j in range(found.shape[1]):
+        place = 2 * (found[:, j, None, None] * level.n_words + word)
+        if found.shape[0] <= _FEW_PAIRS:
+            # Read by every lane, the words are no array of their own, which would be a gather to be split.
+            place = place + 0 * lane
+        at, is_set = rank_bits(get(child_words, place), get(child_words, place + 1), lane)
+        weight = jnp.where(is_set, get(weights, at), 0.0)
+        out = out + weight * value[:, j, None, None]
+    return out
 
 
 def _add_slots(
@@ -151,7 +217,7 @@ def _add_slots(
     # One more column takes what unused slots add.
     out = jnp.pad(margins, ((0, 0), (0, 1))).reshape(-1)
 
-    def add_block(mine, value, out):
+    def add_block(block, mine, value, out):
         return _add_hits(level, _find(level, mine, row, cluster), value[row], out)
 
     out = _loop_slots(ids, values, _choose_block(n_pairs, ids.shape[1]), add_block, out)

@@ -92,9 +92,8 @@ def find_rows(
 def keep(x: Int[Array, "*S"], most: int) -> Int[Array, "*S"]:
     """Returns x, whole numbers in [0, most], in a way that makes XLA store them.
 
-    XLA repeats cheap expressions in all their uses and stores the gathers below them instead; those count as
-    reads of a whole table, which on a CPU are split over threads however few numbers are read. A remainder
-    counts as costly: it is computed once, with all that is below it. (CPU programs drop optimization barriers
+    XLA repeats cheap expressions in all their uses and stores the gathers below them instead. A remainder counts
+    as costly: it is computed once, with all that is below it. (CPU programs lose their optimization barriers
     before they are fused.)
     """
     return jax.lax.rem(x, jnp.int32(most + 1))

@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 
 def choose_width(length: int) -> int:
-    """Returns the slots J for rows up to this length: 256, 4096, 65536, …
+    """Returns the slots J for rows up to this length: 64, 512, 4096, …
 
     The grid does not depend on the data, so that programs compiled once (and kept) serve all sets. It may
     be coarse: the kernels stop at a batch's longest row.
