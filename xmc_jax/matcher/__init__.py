@@ -10,6 +10,7 @@ from xmc_jax.matcher.beam import start_beam as start_beam
 from xmc_jax.matcher.level import SearchLevel as SearchLevel
 from xmc_jax.matcher.level import build_level as build_level
 from xmc_jax.matcher.level import choose_layout as choose_layout
+from xmc_jax.matcher.level import pad_bias as pad_bias
 from xmc_jax.matcher.negatives import choose_pairs as choose_pairs
 from xmc_jax.matcher.negatives import propagate_pairs as propagate_pairs
 from xmc_jax.matcher.post_processor import combine_scores as combine_scores

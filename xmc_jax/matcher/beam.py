@@ -90,9 +90,7 @@ def select_nodes(
     return best, jnp.where(best == -jnp.inf, PAD, node)
 
 
-def find_nodes(
-    level: SearchLevel, beam: Beam, position: Int[Array, "B S"]
-) -> Int[Array, "B S"]:
+def find_nodes(level: SearchLevel, beam: Beam, position: Int[Array, "B S"]) -> Int[Array, "B S"]:
     """Returns the nodes of candidates by their position; any node for a candidate of score -inf."""
     if level.table is not None:
         return position

@@ -138,15 +138,20 @@ def build_level(
     if layout == "bitmaps":
         stored["child_words"] = _mark_children(child, entry_offsets, widest)
         stored["weights"] = np.append(entry_value, 0.0).astype(np.float32)
-    elif layout == "slots":
+    if layout == "slots":
         stored["slots"], stored["first_parts"] = _cut_rows(child, entry_value, n_entries, widest)
     return SearchLevel(
         child_offsets=jnp.asarray(child_offsets, jnp.int32),
-        bias=jnp.asarray(np.pad(bias, (0, widest)), jnp.float32),
+        bias=pad_bias(bias, widest),
         dense=jnp.asarray(np.pad(dense, ((0, widest), (0, 0))), jnp.float32),
         max_children=widest,
         **jax.tree.map(jnp.asarray, stored),
     )
+
+
+def pad_bias(bias: np.ndarray, max_children: int) -> jax.Array:
+    """Returns the biases [nodes + K] on the device, so that K may be read from any node on."""
+    return jnp.asarray(np.pad(bias, (0, max_children)), jnp.float32)
 
 
 def count_words(n_children: int) -> int:

@@ -113,7 +113,9 @@ def _find(
     """Returns the stored row of each slot of each pair, or PAD."""
     assert level.rows is not None
     mine = jnp.where(cluster[:, None] == PAD, PAD, ids[row])
-    return find_rows(level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape), mine)
+    return find_rows(
+        level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape), mine
+    )
 
 
 def _add_bitmaps(

@@ -2,7 +2,16 @@
 
 from xmc_jax.ops.accumulate import SLOT_BLOCK, accumulate, scatter_rows
 from xmc_jax.ops.compile_cache import ONE_THREAD, keep_compiled
-from xmc_jax.ops.lookup import BITS, RowTable, build_row_table, find_rows, get, keep, pack_bits, rank_bits
+from xmc_jax.ops.lookup import (
+    BITS,
+    RowTable,
+    build_row_table,
+    find_rows,
+    get,
+    keep,
+    pack_bits,
+    rank_bits,
+)
 from xmc_jax.ops.padded_rows import choose_widths, concatenate_ranges, pack_rows, round_up
 from xmc_jax.ops.top_k import select_top, sort_rows
 

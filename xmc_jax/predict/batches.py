@@ -14,7 +14,8 @@ from xmc_jax.ops import pack_rows
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD, Features
 
-_NARROWEST, _GROWTH = 64, 8
+_NARROWEST, _WIDER = 64, 8  # widths of a query
+_MORE_ROWS = 16  # sizes of a batch grow by it
 _MOST_ROWS = {"cpu": 256}  # what keeps temporaries in cache; other devices:
 _MOST_ROWS_DEFAULT = 4096
 _MOST_SLOTS = 2**20  # of ids in a batch
@@ -38,7 +39,7 @@ def choose_width(length: int) -> int:
     """
     width = _NARROWEST
     while width < length:
-        width *= _GROWTH
+        width *= _WIDER
     return width
 
 
@@ -54,7 +55,7 @@ def choose_size(width: int, n_rows: int, limit: int) -> int:
     most = max(1, min(limit, most, _MOST_SLOTS // width))
     size = 1
     while size < min(n_rows, most):
-        size *= _GROWTH
+        size *= _MORE_ROWS
     return min(size, most)
 
 
@@ -75,7 +76,7 @@ def plan_batches(lengths: np.ndarray, limit: int) -> list[Batch]:
     while begin < len(order):
         width = choose_width(int(ordered[begin]))
         # Rows that fit the next smaller width are a class of their own.
-        small = width // _GROWTH if width > _NARROWEST else PAD
+        small = width // _WIDER if width > _NARROWEST else PAD
         end = int(np.searchsorted(-ordered, -small, side="left"))
         size = choose_size(width, end - begin, limit)
         for start in range(begin, end, size):
@@ -113,6 +114,10 @@ def run_parallel(
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Calls `run` on every batch; the first error ends it."""
+    if len(batches) == 1:
+        run(batches[0])
+        advance(len(batches[0].rows))
+        return
     # A compiled call lets go of the interpreter: on a CPU every core takes batches; elsewhere the host
     # packs one batch while the device works on another.
     cores = count_cores() if jax.default_backend() == "cpu" else 2

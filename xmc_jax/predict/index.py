@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,7 +14,7 @@ from jaxtyping import Array
 
 from xmc_jax.config import PostProcessor
 from xmc_jax.errors import InputError
-from xmc_jax.matcher import SearchLevel, build_level
+from xmc_jax.matcher import SearchLevel, build_level, pad_bias
 from xmc_jax.model import XRModel
 from xmc_jax.types import Features
 
@@ -74,12 +75,24 @@ def find_index(model: XRModel | SearchIndex) -> SearchIndex:
     """Returns the index of a model, built at its first use and dropped with the model."""
     if isinstance(model, SearchIndex):
         return model
-    key = id(model)
-    if key not in _built:
-        index = build_index(model)
-        weakref.finalize(model, _built.pop, key, None)
-        _built[key] = index
-    return _built[key]
+    if id(model) not in _built:
+        _keep_index(model, build_index(model))
+    return _built[id(model)]
+
+
+def share_index(model: XRModel, other: XRModel) -> None:
+    """Makes the index of `other`, which differs from `model` in the biases of its levels only, from model's."""
+    index = find_index(model)
+    levels = tuple(
+        dataclasses.replace(level, bias=pad_bias(weights.bias, level.max_children))
+        for level, weights in zip(index.levels, other.levels, strict=True)
+    )
+    _keep_index(other, dataclasses.replace(index, levels=levels))
+
+
+def _keep_index(model: XRModel, index: SearchIndex) -> None:
+    weakref.finalize(model, _built.pop, id(model), None)
+    _built[id(model)] = index
 
 
 def build_index(model: XRModel) -> SearchIndex:
