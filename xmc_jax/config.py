@@ -185,6 +185,21 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class ParallelConfig:
+    """Devices as a grid: rows of instances beside columns of weights. It changes no result."""
+
+    data: int = 0
+    """Parts that instances are cut into; 0: as many as there are devices left."""
+    label: int = 1
+    """Parts that the clusters of the last level are cut into, for models that one device cannot hold."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check(self.data >= 0, self, "data", "0 (all devices left) or more")
+        _check(self.label >= 1, self, "label", "1 or more")
+
+
+@dataclass(frozen=True)
 class LinearConfig:
     """XR-Linear (Yu et al. 2022, "PECOS"): tree, one linear level for each resolution, beam search."""
 
@@ -195,6 +210,7 @@ class LinearConfig:
     tree: TreeConfig = field(default_factory=TreeConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def __post_init__(self) -> None:
         _check_choices(self)

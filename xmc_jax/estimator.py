@@ -27,6 +27,7 @@ from xmc_jax.evaluate import report
 from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
+from xmc_jax.parallel import make_mesh
 from xmc_jax.predict import (
     FewResultsWarning,
     Predictions,
@@ -184,7 +185,12 @@ class XRLinear:
         if candidates is not None:
             return score_candidates(model, features, check_features(candidates, "candidates"))
         return predict_batches(
-            model, features, search, label_names=self.label_names, progress=progress or NoProgress()
+            model,
+            features,
+            search,
+            label_names=self.label_names,
+            progress=progress or NoProgress(),
+            mesh=make_mesh(self.config.parallel),
         )
 
     def featurize(self, x: Any) -> Features:

@@ -36,7 +36,7 @@ def test_other_labels_are_refused(tools, labels):
 def test_nothing_is_laid_out_again(tools, monkeypatch):
     model, features = tools.model(), tools.features()
     whole = index.find_index(model)
-    monkeypatch.setattr(index, "build_level", None)
+    monkeypatch.setattr(index, "lay_out_level", None)
     some = restrict(model, np.arange(5))
     shared = index.find_index(some)
     for old, new in zip(whole.levels, shared.levels, strict=True):

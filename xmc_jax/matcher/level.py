@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xmc_jax.ops import BITS, RowTable, build_row_table, concatenate_ranges, pack_bits
+from xmc_jax.ops import BITS, build_row_table, concatenate_ranges, pack_bits
 from xmc_jax.types import AnyArray
 
 Layout = Literal["table", "bitmaps", "slots"]
@@ -55,6 +55,9 @@ class SearchLevel:
     """int32 [F + 1]: parts of row r are `first_parts[r] : first_parts[r + 1]`."""
     max_children: int = field(metadata={"static": True})
     """K."""
+    shard: AnyArray = None
+    """int32 [3]: first cluster, the one after the last and first node, where rows and dense columns of these only are
+    stored; None: all are."""
 
     @property
     def n_clusters(self) -> int:
@@ -92,7 +95,12 @@ def choose_layout(n_nodes: int, n_sparse: int, max_children: int) -> Layout:
     return "bitmaps" if max_children <= _BITMAP_CHILDREN else "slots"
 
 
-def build_level(
+def build_level(**stored: Any) -> SearchLevel:
+    """Returns `lay_out_level` of these arguments, put on the device."""
+    return jax.tree.map(jnp.asarray, lay_out_level(**stored))
+
+
+def lay_out_level(
     *,
     child_offsets: np.ndarray,
     row_offsets: np.ndarray,
@@ -104,8 +112,9 @@ def build_level(
     dense: np.ndarray,
     n_sparse: int,
     layout: Layout | None = None,
+    max_children: int | None = None,
 ) -> SearchLevel:
-    """Lays out a level that is stored as sparse rows of its clusters, and puts it on the device.
+    """Lays out a level that is stored as sparse rows of its clusters (host arrays).
 
     Args:
         child_offsets: [C + 1], nodes of the clusters.
@@ -117,8 +126,9 @@ def build_level(
         dense: [nodes, H].
         n_sparse: D.
         layout: instead of what `choose_layout` says.
+        max_children: K, where other parts of the level have wider clusters.
     """
-    widest = int(np.diff(child_offsets).max(initial=0))
+    widest = max_children or int(np.diff(child_offsets).max(initial=0))
     n_nodes, n_entries = len(bias), np.diff(entry_offsets)
     child = entry_child.astype(np.int32)
     layout = layout or choose_layout(n_nodes, n_sparse, widest)
@@ -141,17 +151,17 @@ def build_level(
     if layout == "slots":
         stored["slots"], stored["first_parts"] = _cut_rows(child, entry_value, n_entries, widest)
     return SearchLevel(
-        child_offsets=jnp.asarray(child_offsets, jnp.int32),
+        child_offsets=np.asarray(child_offsets, np.int32),
         bias=pad_bias(bias, widest),
-        dense=jnp.asarray(np.pad(dense, ((0, widest), (0, 0))), jnp.float32),
+        dense=np.pad(dense, ((0, widest), (0, 0))).astype(np.float32),
         max_children=widest,
-        **jax.tree.map(jnp.asarray, stored),
+        **stored,
     )
 
 
-def pad_bias(bias: np.ndarray, max_children: int) -> jax.Array:
-    """Returns the biases [nodes + K] on the device, so that K may be read from any node on."""
-    return jnp.asarray(np.pad(bias, (0, max_children)), jnp.float32)
+def pad_bias(bias: np.ndarray, max_children: int) -> np.ndarray:
+    """Returns the biases [nodes + K], so that K may be read from any node on."""
+    return np.pad(bias, (0, max_children)).astype(np.float32)
 
 
 def count_words(n_children: int) -> int:

@@ -113,6 +113,8 @@ def _find(
     """Returns the stored row of each slot of each pair, or PAD."""
     assert level.rows is not None
     mine = jnp.where(cluster[:, None] == PAD, PAD, ids[row])
+    if level.shard is not None:
+        cluster = cluster - level.shard[0]
     return find_rows(
         level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape), mine
     )
@@ -291,6 +293,7 @@ def _score_dense(
     Sorted by cluster, pairs fill tiles of `lanes` pairs of one cluster; the weights of a tile are read once.
     """
     n_pairs, width = row.shape[0], level.max_children
+    first_node = 0 if level.shard is None else level.shard[2]
     lanes = _choose_lanes(n_pairs, level.n_clusters)
     order = jnp.argsort(cluster)
     mine = cluster[order]
@@ -308,7 +311,7 @@ def _score_dense(
             lax.dynamic_slice_in_dim(x, block * at_once, at_once)
             for x in (pair, query, tile_cluster)
         )
-        weights = _slice_rows(level.dense, level.child_offsets[whose], width)
+        weights = _slice_rows(level.dense, level.child_offsets[whose] - first_node, width)
         product = jnp.einsum("tgh,tkh->tgk", dense[which], weights, precision=lax.Precision.HIGHEST)
         return out.at[where].set(product)
 

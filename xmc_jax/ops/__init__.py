@@ -17,9 +17,9 @@ from xmc_jax.ops.top_k import select_top, sort_rows
 
 __all__ = [
     "BITS",
+    "SLOT_BLOCK",
     "ONE_THREAD",
     "RowTable",
-    "SLOT_BLOCK",
     "accumulate",
     "build_row_table",
     "choose_widths",

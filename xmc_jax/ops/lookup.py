@@ -51,7 +51,7 @@ def build_row_table(features: np.ndarray, offsets: np.ndarray, n_features: int) 
     summary[at] = packed
     # Gathers want a word even where nothing is stored.
     words = pack_bits(bit)[1] if len(bit) else np.zeros((1, 2), np.int32)
-    return RowTable(summary.reshape(n_clusters, -1), words.reshape(-1))
+    return RowTable(summary.reshape(n_clusters, 2 * n_words // BITS), words.reshape(-1))
 
 
 def pack_bits(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -34,7 +34,8 @@ def sort_rows(keys: tuple[Array, Array], n_keys: int = 1) -> tuple[Array, Array]
     first, second = keys
     n = first.shape[1]
     if n > _COUNTED:
-        return jax.lax.sort(keys, num_keys=n_keys)
+        first, second = jax.lax.sort(keys, num_keys=n_keys)
+        return first, second
     this, other = (tuple(jnp.expand_dims(x, axis) for x in keys) for axis in (1, 2))
     position = jnp.arange(n)
     is_before = (position[:, None] < position[None, :])[None]

@@ -67,8 +67,14 @@ def limit_rows(index: SearchIndex, beam: int, wanted: int = 0) -> int:
     return min(wanted, most) if wanted else most
 
 
-def plan_batches(lengths: np.ndarray, limit: int) -> list[Batch]:
-    """Returns batches of at most `limit` rows that cover rows of these lengths; like lengths share a batch."""
+def plan_batches(lengths: np.ndarray, limit: int, n_shards: int = 1) -> list[Batch]:
+    """Returns batches that cover rows of these lengths; like lengths share a batch.
+
+    Args:
+        lengths: [N], slots of the rows.
+        limit: rows of a batch on one device at most.
+        n_shards: devices that share a batch.
+    """
     order = np.argsort(lengths, kind="stable")[::-1]
     ordered = lengths[order]
     batches = []
@@ -78,7 +84,7 @@ def plan_batches(lengths: np.ndarray, limit: int) -> list[Batch]:
         # Rows that fit the next smaller width are a class of their own.
         small = width // _WIDER if width > _NARROWEST else PAD
         end = int(np.searchsorted(-ordered, -small, side="left"))
-        size = choose_size(width, end - begin, limit)
+        size = n_shards * choose_size(width, -(-(end - begin) // n_shards), limit)
         for start in range(begin, end, size):
             batches.append(Batch(order[start : min(start + size, end)], width, size))
         begin = end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -14,12 +15,14 @@ from jaxtyping import Array
 
 from xmc_jax.config import PostProcessor
 from xmc_jax.errors import InputError
-from xmc_jax.matcher import SearchLevel, build_level, pad_bias
+from xmc_jax.matcher import SearchLevel, lay_out_level, pad_bias
 from xmc_jax.model import XRModel
-from xmc_jax.types import Features
+from xmc_jax.types import AnyArray, Features
 
 _built: dict[int, SearchIndex] = {}
 """Indices of models that are alive, by identity: a model is laid out once, however often it is searched."""
+_sources: dict[int, XRModel] = {}
+"""What `name_source` noted."""
 
 
 @jax.tree_util.register_dataclass
@@ -28,13 +31,13 @@ class SearchIndex:
     """The levels of a model (or a prefix of them) and how the last level's nodes are labels."""
 
     levels: tuple[SearchLevel, ...]
-    edge_label: Array
+    edge_label: AnyArray
     """int32 [E], label of each node of the tree's last level."""
-    edge_cluster: Array
+    edge_cluster: AnyArray
     """int32 [E], cluster of each node of the tree's last level."""
-    label_offsets: Array
+    label_offsets: AnyArray
     """int32 [L + 1]: edges of label l are `label_edges[label_offsets[l] : label_offsets[l + 1]]`."""
-    label_edges: Array
+    label_edges: AnyArray
     """int32 [E], the edges by label."""
     post_processors: tuple[PostProcessor, ...] = field(metadata={"static": True})
     n_labels: int = field(metadata={"static": True})
@@ -76,23 +79,36 @@ def find_index(model: XRModel | SearchIndex) -> SearchIndex:
     if isinstance(model, SearchIndex):
         return model
     if id(model) not in _built:
-        _keep_index(model, build_index(model))
+        source = find_source(model)
+        _built[id(model)] = (
+            build_index(model)
+            if source is None
+            else replace_biases(find_index(source), model, jnp.asarray)
+        )
+        weakref.finalize(model, _built.pop, id(model), None)
     return _built[id(model)]
 
 
-def share_index(model: XRModel, other: XRModel) -> None:
-    """Makes the index of `other`, which differs from `model` in the biases of its levels only, from model's."""
-    index = find_index(model)
+def name_source(model: XRModel, source: XRModel) -> None:
+    """Notes that `model` differs from `source` in the biases of its levels only, so that they share an index."""
+    weakref.finalize(model, _sources.pop, id(model), None)
+    _sources[id(model)] = source
+
+
+def find_source(model: XRModel) -> XRModel | None:
+    """Returns the model that `name_source` named for this one."""
+    return _sources.get(id(model))
+
+
+def replace_biases(
+    index: SearchIndex, model: XRModel, place: Callable[[np.ndarray], Array]
+) -> SearchIndex:
+    """Returns the index with the biases of a model, each put where the index is by `place`."""
     levels = tuple(
-        dataclasses.replace(level, bias=pad_bias(weights.bias, level.max_children))
-        for level, weights in zip(index.levels, other.levels, strict=True)
+        dataclasses.replace(level, bias=place(pad_bias(weights.bias, level.max_children)))
+        for level, weights in zip(index.levels, model.levels, strict=True)
     )
-    _keep_index(other, dataclasses.replace(index, levels=levels))
-
-
-def _keep_index(model: XRModel, index: SearchIndex) -> None:
-    weakref.finalize(model, _built.pop, id(model), None)
-    _built[id(model)] = index
+    return dataclasses.replace(index, levels=levels)
 
 
 def build_index(model: XRModel) -> SearchIndex:
@@ -103,21 +119,27 @@ def build_index(model: XRModel) -> SearchIndex:
     """
     if not model.levels:
         raise InputError("a model of 0 levels given, 1 or more needed; train a level first")
+    levels = [lay_out_level(**list_stored(model, t)) for t in range(len(model.levels))]
+    return jax.tree.map(jnp.asarray, join_levels(model, levels))
+
+
+def list_stored(model: XRModel, t: int) -> dict[str, Any]:
+    """Returns what `lay_out_level` is to be told about level t (host arrays)."""
+    weights = model.levels[t]
+    stored: dict[str, Any] = {f.name: np.asarray(getattr(weights, f.name)) for f in fields(weights)}
+    return stored | {"n_sparse": model.n_sparse}
+
+
+def join_levels(model: XRModel, levels: Sequence[SearchLevel]) -> SearchIndex:
+    """Returns the index of a model whose levels are laid out (host arrays)."""
     tree = model.tree
-    levels = []
-    for weights in model.levels:
-        stored: dict[str, Any] = {
-            f.name: np.asarray(getattr(weights, f.name)) for f in fields(weights)
-        }
-        levels.append(build_level(**stored, n_sparse=model.n_sparse))
-    by_label = np.argsort(tree.edge_label, kind="stable")
     copies = tree.copies_per_label
     return SearchIndex(
         levels=tuple(levels),
-        edge_label=jnp.asarray(tree.edge_label),
-        edge_cluster=jnp.asarray(tree.edge_cluster),
-        label_offsets=jnp.asarray(np.append(0, np.cumsum(copies)), jnp.int32),
-        label_edges=jnp.asarray(by_label, jnp.int32),
+        edge_label=np.asarray(tree.edge_label),
+        edge_cluster=np.asarray(tree.edge_cluster),
+        label_offsets=np.append(0, np.cumsum(copies)).astype(np.int32),
+        label_edges=np.argsort(tree.edge_label, kind="stable").astype(np.int32),
         post_processors=model.post_processors,
         n_labels=tree.n_labels,
         n_levels=tree.n_levels,

@@ -9,7 +9,7 @@ from jaxtyping import Int
 
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
-from xmc_jax.predict.index import share_index
+from xmc_jax.predict.index import name_source
 from xmc_jax.ranker.weights import select_nodes
 
 
@@ -44,5 +44,5 @@ def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
         keep[tree.edge_ancestor(t)[edges]] = True
         levels.append(select_nodes(weights, keep))
     restricted = dataclasses.replace(model, levels=tuple(levels))
-    share_index(model, restricted)
+    name_source(restricted, model)
     return restricted

@@ -14,12 +14,14 @@ from xmc_jax.matcher import (
     Beam,
     find_nodes,
     find_positions,
+    keep_own,
     score_beam,
     select_beam,
     select_nodes,
     start_beam,
 )
 from xmc_jax.ops import sort_rows
+from xmc_jax.parallel import gather_columns, take_largest
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD
 
@@ -51,11 +53,20 @@ def search(
         top_k: R; where there are fewer candidates the rest is PAD.
         merge: of a label that was found under several clusters, the mean or the largest score.
     """
-    above = _descend(index, ids, values, dense, beam, len(index.levels) - 1)
-    scores = _score(index, len(index.levels) - 1, ids, values, dense, above)
+    depth, level = len(index.levels) - 1, index.levels[-1]
+    above = _descend(index, ids, values, dense, beam, depth)
+    if level.shard is None:
+        scores = _score(index, depth, ids, values, dense, above)
+    else:
+        scores = _score(index, depth, ids, values, dense, keep_own(level, above))
     if index.has_copies:
+        if level.shard is not None:
+            # Copies of a label may lie on different shards; each candidate is scored by one.
+            scores = take_largest(scores)
         scores = _merge_copies(index, above, scores, merge)
-    best, node = select_nodes(index.levels[-1], above, scores, top_k)
+    best, node = select_nodes(level, above, scores, top_k)
+    if level.shard is not None and not index.has_copies:
+        best, node = _select_among_shards(best, node)
     unused = node == PAD
     last = jnp.iinfo(jnp.int32).max
     label = jnp.where(unused, last, index.edge_label[jnp.maximum(node, 0)])
@@ -105,6 +116,17 @@ def _score(
 ) -> Float[Array, "B M"]:
     kind = index.post_processors[t]
     return score_beam(index.levels[t], kind, ids, values, dense, beam, first=t == 0)
+
+
+def _select_among_shards(
+    best: Float[Array, "B k"], node: Int[Array, "B k"]
+) -> tuple[Float[Array, "B k"], Int[Array, "B k"]]:
+    """Returns the k best of what the shards found; of equal scores the smaller node comes first."""
+    k = best.shape[1]
+    last = jnp.iinfo(jnp.int32).max
+    every = gather_columns((-best, jnp.where(node == PAD, last, node)))
+    negated, node = (x[:, :k] for x in lax.sort(every, num_keys=2))
+    return -negated, jnp.where(node == last, PAD, node)
 
 
 def _merge_copies(
