@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from xmc_jax.errors import InputError
 from xmc_jax.matcher import choose_layout
 from xmc_jax.matcher.level import SLOTS
+from xmc_jax.ops import lookup
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,10 @@ def test_sizes(tools):
     np.testing.assert_array_equal(level.cluster, np.repeat(np.arange(4), (3, 1, 30, 7)))
     np.testing.assert_array_equal(level.table[:-1], made.weights)
     assert not np.asarray(level.table[-1]).any()
+
+
+def test_a_level_beyond_32_bits_is_refused(tools, monkeypatch):
+    monkeypatch.setattr(lookup, "MOST_POSITIONS", 200)
+    with pytest.raises(InputError, match=r"at most 200 on one device.*parallel\.label"):
+        tools.level("bitmaps")
+    tools.level("table")

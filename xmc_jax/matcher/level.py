@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xmc_jax.ops import BITS, build_row_table, concatenate_ranges, pack_bits
+from xmc_jax.ops import BITS, build_row_table, check_positions, concatenate_ranges, pack_bits
 from xmc_jax.types import AnyArray
 
 Layout = Literal["table", "bitmaps", "slots"]
@@ -127,6 +127,9 @@ def lay_out_level(
         n_sparse: D.
         layout: instead of what `choose_layout` says.
         max_children: K, where other parts of the level have wider clusters.
+
+    Raises:
+        InputError: more rows than positions of 32 bits can tell apart.
     """
     widest = max_children or int(np.diff(child_offsets).max(initial=0))
     n_nodes, n_entries = len(bias), np.diff(entry_offsets)
@@ -172,6 +175,7 @@ def count_words(n_children: int) -> int:
 def _mark_children(child: np.ndarray, entry_offsets: np.ndarray, n_children: int) -> np.ndarray:
     """Returns the bitmap of the children of the rows, int32 [(F + 1) · 2 · words]."""
     n_rows, n_words = len(entry_offsets) - 1, count_words(n_children)
+    check_positions(max(2 * (n_rows + 1) * n_words, len(child) + 1))
     row = np.repeat(np.arange(n_rows), np.diff(entry_offsets))
     at, words = pack_bits(row * (n_words * BITS) + child)
     out = np.zeros(((n_rows + 1) * n_words, 2), np.int32)

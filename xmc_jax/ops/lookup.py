@@ -15,11 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int
 
+from xmc_jax.errors import InputError
 from xmc_jax.types import PAD, AnyArray
 
 _SHIFT = 5
 BITS = 1 << _SHIFT
 """Bits of a word of a bitmap."""
+
+MOST_POSITIONS = 2**31 - 1
 
 
 @jax.tree_util.register_dataclass
@@ -43,6 +46,7 @@ def build_row_table(features: np.ndarray, offsets: np.ndarray, n_features: int) 
     """
     n_clusters = len(offsets) - 1
     n_words = -(-max(n_features, 1) // BITS**2) * BITS
+    check_positions(2 * max(n_clusters * n_words // BITS, len(features)))
     cluster = np.repeat(np.arange(n_clusters), np.diff(offsets))
     bit = cluster * (n_words * BITS) + features
     word = pack_bits(bit)[0]
@@ -52,6 +56,15 @@ def build_row_table(features: np.ndarray, offsets: np.ndarray, n_features: int) 
     # Gathers want a word even where nothing is stored.
     words = pack_bits(bit)[1] if len(bit) else np.zeros((1, 2), np.int32)
     return RowTable(summary.reshape(n_clusters, 2 * n_words // BITS), words.reshape(-1))
+
+
+def check_positions(n: int) -> None:
+    """Raises InputError for an array of n numbers, if positions of 32 bits do not reach its end."""
+    if n > MOST_POSITIONS:
+        raise InputError(
+            f"a level whose index has {n:,} numbers given, at most {MOST_POSITIONS:,} on one device can be "
+            "searched; cut it over devices with parallel.label, or drop more weights (ranker.threshold)"
+        )
 
 
 def pack_bits(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
