@@ -7,6 +7,7 @@ A field that may differ by resolution level holds one value for all levels or a 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import types
 import typing
@@ -300,6 +301,7 @@ def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str
     return out
 
 
+@functools.cache
 def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
     hints = typing.get_type_hints(config_type)
     return [(f, hints[f.name]) for f in fields(config_type)]

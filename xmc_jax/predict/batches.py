@@ -139,6 +139,8 @@ def run_parallel(
 def pack_batch(features: Features, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns ids and values [size, width] and dense columns [size, H]; unused rows are empty."""
     ids, values = pack_rows(features.sparse[batch.rows], batch.width, pad=PAD)
-    extra = ((0, batch.size - len(batch.rows)), (0, 0))
     dense = np.asarray(features.dense[batch.rows], np.float32)
+    extra = ((0, batch.size - len(batch.rows)), (0, 0))
+    if not extra[0][1]:
+        return ids, values, dense
     return np.pad(ids, extra, constant_values=PAD), np.pad(values, extra), np.pad(dense, extra)
