@@ -223,6 +223,21 @@ class DisentangleConfig:
 
 
 @dataclass(frozen=True)
+class ParallelConfig:
+    """Devices as a grid: rows of instances beside columns of weights. It changes no result."""
+
+    data: int = 0
+    """Parts that instances are cut into; 0: as many as there are devices left."""
+    label: int = 1
+    """Parts that the clusters of the last level are cut into, for models that one device cannot hold."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check(self.data >= 0, self, "data", "0 (all devices left) or more")
+        _check(self.label >= 1, self, "label", "1 or more")
+
+
+@dataclass(frozen=True)
 class LinearConfig:
     """XR-Linear (Yu et al. 2022, "PECOS"): tree, one linear level for each resolution, beam search."""
 
@@ -234,6 +249,7 @@ class LinearConfig:
     ranker: RankerConfig = field(default_factory=RankerConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def __post_init__(self) -> None:
         _check_choices(self)
@@ -337,9 +353,15 @@ def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str
     return out
 
 
+_fields_of: dict[type, list[tuple[dataclasses.Field, Any]]] = {}
+"""What `_typed_fields` found: reading annotations takes longer than the search of one query."""
+
+
 def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
-    hints = typing.get_type_hints(config_type)
-    return [(f, hints[f.name]) for f in fields(config_type)]
+    if config_type not in _fields_of:
+        hints = typing.get_type_hints(config_type)
+        _fields_of[config_type] = [(f, hints[f.name]) for f in fields(config_type)]
+    return _fields_of[config_type]
 
 
 def _as_tuple(value: Any) -> tuple:

@@ -28,6 +28,7 @@ from xmc_jax.evaluate import report
 from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
+from xmc_jax.parallel import make_mesh
 from xmc_jax.predict import (
     FewResultsWarning,
     Predictions,
@@ -192,6 +193,7 @@ class XRLinear:
             label_names=self.label_names,
             merge=choose_merge(self.config),
             progress=progress or NoProgress(),
+            mesh=make_mesh(self.config.parallel),
         )
 
     def featurize(self, x: Any) -> Features:

@@ -10,7 +10,17 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.config import Merge
-from xmc_jax.matcher import Beam, score_beam, select_beam, select_nodes, start_beam
+from xmc_jax.matcher import (
+    Beam,
+    find_positions,
+    keep_own,
+    score_beam,
+    select_beam,
+    select_nodes,
+    start_beam,
+)
+from xmc_jax.ops import sort_rows
+from xmc_jax.parallel import gather_columns, take_largest
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD
 
@@ -44,20 +54,28 @@ def search(
         top_k: R; where there are fewer candidates the rest is PAD.
         merge: of a label that was found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
     """
-    above = _descend(index, ids, values, dense, beam, len(index.levels) - 1)
-    scores = _score(index, len(index.levels) - 1, ids, values, dense, above)
+    depth, level = len(index.levels) - 1, index.levels[-1]
+    above = _descend(index, ids, values, dense, beam, depth)
+    if level.shard is None:
+        scores = _score(index, depth, ids, values, dense, above)
+    else:
+        scores = _score(index, depth, ids, values, dense, keep_own(level, above))
     n_listed = top_k
     if index.has_copies:
         n_listed = max(_SHORTLIST, top_k * max(4, len(index.siblings) + 1))
-    best, node = select_nodes(index.levels[-1], above, scores, min(n_listed, scores[0].size))
+        if level.shard is not None:
+            # Copies of a label may lie on different shards; each candidate is scored by one.
+            scores = take_largest(scores)
+    best, node = select_nodes(level, above, scores, min(n_listed, scores.shape[1]))
+    if level.shard is not None and not index.has_copies:
+        best, node = _select_among_shards(best, node)
     unused = node == PAD
     if index.has_copies:
         best, unused = _merge_copies(index, above, scores, best, node, merge)
         best = jnp.where(unused, -jnp.inf, best)
     last = jnp.iinfo(jnp.int32).max
     label = jnp.where(unused, last, index.edge_label[jnp.maximum(node, 0)])
-    negated, label = lax.sort((-best, label), num_keys=2)
-    negated, label = negated[:, :top_k], label[:, :top_k]
+    negated, label = (x[:, :top_k] for x in sort_rows((-best, label), n_keys=2))
     unused = label == last
     return jnp.where(unused, PAD, label), jnp.where(unused, 0.0, -negated)
 
@@ -88,7 +106,7 @@ def _descend(
     beam = start_beam(ids.shape[0])
     for t, level in enumerate(index.levels[:depth]):
         scores = _score(index, t, ids, values, dense, beam)
-        slots = min(width, scores.shape[1] * scores.shape[2], level.n_nodes)
+        slots = min(width, scores.shape[1], level.n_nodes)
         beam = select_beam(level, beam, scores, slots)
     return beam
 
@@ -100,15 +118,26 @@ def _score(
     values: Float[Array, "B J"],
     dense: Float[Array, "B H"],
     beam: Beam,
-) -> Float[Array, "B W K"]:
+) -> Float[Array, "B M"]:
     kind = index.post_processors[t]
     return score_beam(index.levels[t], kind, ids, values, dense, beam, first=t == 0)
+
+
+def _select_among_shards(
+    best: Float[Array, "B k"], node: Int[Array, "B k"]
+) -> tuple[Float[Array, "B k"], Int[Array, "B k"]]:
+    """Returns the k best of what the shards found; of equal scores the smaller node comes first."""
+    k = best.shape[1]
+    last = jnp.iinfo(jnp.int32).max
+    every = gather_columns((-best, jnp.where(node == PAD, last, node)))
+    negated, node = (x[:, :k] for x in lax.sort(every, num_keys=2))
+    return -negated, jnp.where(node == last, PAD, node)
 
 
 def _merge_copies(
     index: SearchIndex,
     beam: Beam,
-    scores: Float[Array, "B W K"],
+    scores: Float[Array, "B M"],
     best: Float[Array, "B S"],
     node: Int[Array, "B S"],
     merge: Merge,
@@ -122,19 +151,14 @@ def _merge_copies(
     Returns:
         the merged scores, and which places of the list hold another copy of a label or nothing.
     """
-    level, n_children = index.levels[-1], scores.shape[2]
-    flat, edge = scores.reshape(scores.shape[0], -1), jnp.maximum(node, 0)
+    level, edge = index.levels[-1], jnp.maximum(node, 0)
     merged, count, unused = best, jnp.ones(best.shape, jnp.int32), node == PAD
     for siblings in index.siblings:
         other = siblings[edge]
         there = jnp.maximum(other, 0)
-        cluster = index.edge_cluster[there]
-        slot = jnp.full_like(cluster, PAD)
-        for w in range(beam.node.shape[1]):
-            slot = jnp.where(beam.node[:, w, None] == cluster, w, slot)
-        position = jnp.maximum(slot, 0) * n_children + there - level.child_offsets[cluster]
-        score = jnp.take_along_axis(flat, position, axis=1)
-        found = (other != PAD) & (slot != PAD) & (score != -jnp.inf)
+        where = find_positions(level, beam, there, index.edge_cluster[there])
+        score = jnp.take_along_axis(scores, jnp.maximum(where, 0), axis=1)
+        found = (other != PAD) & (where != PAD) & (score != -jnp.inf)
         unused = unused | (found & ((score > best) | ((score == best) & (other < edge))))
         if merge == "max":
             new = jnp.maximum(merged, score)

@@ -193,7 +193,9 @@ def _check_same(file: Path, config: dict[str, Any], data: dict[str, Any]) -> Non
         or not {"config", "data"} <= header.keys()
     ):
         raise InputError(f"{file}: not a run of this version; give another folder")
-    changed = diff(header["config"], config)
+    # A run may go on on other devices.
+    old, new = ({**c, "parallel": None} for c in (header["config"], config))
+    changed = diff(old, new)
     if changed:
         raise InputError(
             f"{file.parent}: holds a run with other settings ({'; '.join(changed)}); "
