@@ -126,3 +126,18 @@ def test_a_saved_model_is_no_run_to_go_on_with(tmp_path):
     xmc.XRLinear(min_count=1).fit(texts, labels).save(tmp_path / "m")
     with pytest.raises(InputError, match="saved model"):
         xmc.XRLinear(min_count=1).fit(texts, labels, workdir=tmp_path / "m")
+
+
+def test_more_devices_than_there_are_are_refused():
+    texts, labels = ["red apple", "green pear"] * 2, [["a"], ["b"]] * 2
+    model = xmc.XRLinear(min_count=1, parallel=dict(data=1)).fit(texts, labels)
+    assert model.predict(texts, 1).names()[0] == ["a"]
+    model.config = xmc.XRLinear(parallel=dict(data=64)).config
+    with pytest.raises(InputError, match=r"parallel\.data=64 and parallel\.label=1 given with"):
+        model.predict(texts)
+
+
+def test_the_devices_of_a_saved_model_are_not_kept(tmp_path):
+    texts, labels = ["red apple", "green pear"] * 2, [["a"], ["b"]] * 2
+    xmc.XRLinear(min_count=1, parallel=dict(data=1)).fit(texts, labels).save(tmp_path / "m")
+    assert xmc.load(tmp_path / "m").config.parallel.data == 0

@@ -12,4 +12,7 @@ from xmc_jax.checkpoint.parts import load_tree as load_tree
 from xmc_jax.checkpoint.parts import save_encoder as save_encoder
 from xmc_jax.checkpoint.parts import save_level as save_level
 from xmc_jax.checkpoint.parts import save_tree as save_tree
+from xmc_jax.checkpoint.rounds import find_parts as find_parts
+from xmc_jax.checkpoint.rounds import list_rounds as list_rounds
+from xmc_jax.checkpoint.rounds import round_folder as round_folder
 from xmc_jax.checkpoint.tuning import TuningStore as TuningStore

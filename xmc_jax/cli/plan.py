@@ -10,12 +10,16 @@ With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parent
     weights            8·S·min(D, nnz(x)·rows/C) bytes at most; with a threshold about
                        8·Σ nnz(x)·(children a document is positive for): what survives it are
                        mostly the features of a child's own documents
+
+A round of disentangling with P copies trains the upper levels once for each fold without its
+documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
+P times the labels and P times as many of them a document.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from xmc_jax.cli.options import Arguments, Parser
@@ -143,13 +147,63 @@ def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
 def make_plan(counts: Counts, config: LinearConfig) -> Plan:
     """Returns tree shape, memory and work; the formulas stand at the top of this file."""
     sizes = shape_tree(counts.n_labels, config.tree)
-    n, a_row = counts.n_documents, counts.nnz_features / counts.n_documents
+    n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
     held = counts.text_bytes + matrices
     stages = [Stage("features", held + counts.nnz_features * ENTRY, counts.nnz_features)]
     if len(sizes) > 1:
         stages += _plan_tree(counts, config, sizes, held)
-    model, labels = 0, max(1.0, counts.nnz_labels / n)
+    levels, model = _plan_levels(counts, config, sizes, held)
+    stages += levels
+    if config.disentangle.copies == 1 or config.disentangle.rounds == 0 or len(sizes) == 1:
+        return Plan(sizes, tuple(stages), model)
+    wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
+    rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
+    return Plan(wide, tuple(stages + rounds), model)
+
+
+def _plan_rounds(
+    counts: Counts,
+    config: LinearConfig,
+    sizes: tuple[int, ...],
+    wide: tuple[int, ...],
+    held: int,
+    before: int,
+) -> tuple[list[Stage], int]:
+    """Returns the stages of all rounds of disentangling and the bytes of the weights after them."""
+    overlap, n = config.disentangle, counts.n_documents
+    width = min(sizes[-2], config.search.beam)
+    products = counts.nnz_labels * width
+    memory = held + before + (n * width + 5 * products) * ENTRY
+    again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
+    share = (overlap.folds - 1) / overlap.folds
+    part = replace(
+        counts,
+        n_documents=max(1, round(n * share)),
+        nnz_features=round(counts.nnz_features * share),
+        nnz_labels=round(counts.nnz_labels * share),
+    )
+    stages: list[Stage] = []
+    for number in range(1, overlap.rounds + 1):
+        name, copies = f"round {number}", 1 if number == 1 else overlap.copies
+        if overlap.folds > 1:
+            shape = sizes if number == 1 else wide
+            upper = _plan_levels(part, config, shape, 2 * held + before, copies)[0][:-1]
+            for fold in range(1, overlap.folds + 1):
+                stages += [replace(s, name=f"{name}, fold {fold}, {s.name}") for s in upper]
+        stages.append(Stage(f"{name}, assignment", memory, products))
+        kept = 0 if overlap.retrain == "all" else len(sizes) - 1
+        stages += [replace(s, name=f"{name}, {s.name}") for s in again[kept:]]
+    return stages, model
+
+
+def _plan_levels(
+    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, copies: int = 1
+) -> tuple[list[Stage], int]:
+    """Returns a stage for each level and the bytes of their weights."""
+    n, a_row = counts.n_documents, counts.nnz_features / counts.n_documents
+    stages: list[Stage] = []
+    model, labels = 0, max(1.0, copies * counts.nnz_labels / n)
     for level, size in enumerate(sizes):
         parents = sizes[level - 1] if level else 1
         rows = n * min(parents, labels)
@@ -164,7 +218,7 @@ def make_plan(counts: Counts, config: LinearConfig) -> Plan:
         memory = held + rows * (a_row * ENTRY + 16) + model + weights * ENTRY
         stages.append(Stage(f"level {level}", round(memory), round(work)))
         model += round(weights * ENTRY)
-    return Plan(sizes, tuple(stages), model)
+    return stages, model
 
 
 def _plan_tree(
@@ -200,12 +254,12 @@ def format_plan(counts: Counts, plan: Plan) -> str:
         f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes)}",
         f"model   about {format_bytes(plan.model_bytes)}",
         "",
-        f"{'stage':<16}{'memory, about':>16}{'multiply-adds':>16}",
+        f"{'stage':<26}{'memory, about':>16}{'multiply-adds':>16}",
     ]
     for stage in plan.stages:
-        once = " a pass" if stage.name.startswith("level") else ""
+        once = " a pass" if "level" in stage.name else ""
         lines.append(
-            f"{stage.name:<16}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
+            f"{stage.name:<26}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
         )
     lines.append(f"\npeak    about {format_bytes(plan.peak.memory)}, in {plan.peak.name}")
     return "\n".join(lines)

@@ -20,6 +20,8 @@ SECTIONS = (
     "tree",
     "ranker",
     "search",
+    "disentangle",
+    "parallel",
 )
 """Every field of the config can be set where a model is made."""
 

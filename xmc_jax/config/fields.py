@@ -97,9 +97,15 @@ def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str
     return out
 
 
+_fields_of: dict[type, list[tuple[dataclasses.Field, Any]]] = {}
+"""What `_typed_fields` found: reading annotations takes longer than the search of one query."""
+
+
 def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
-    hints = typing.get_type_hints(config_type)
-    return [(f, hints[f.name]) for f in fields(config_type)]
+    if config_type not in _fields_of:
+        hints = typing.get_type_hints(config_type)
+        _fields_of[config_type] = [(f, hints[f.name]) for f in fields(config_type)]
+    return _fields_of[config_type]
 
 
 def as_tuple(value: Any) -> tuple:

@@ -8,10 +8,12 @@ from typing import Literal
 from xmc_jax.config.fields import as_tuple, check, check_choices
 from xmc_jax.config.sections import (
     DataConfig,
+    DisentangleConfig,
     EncoderConfig,
     FeaturesConfig,
     LinearConfig,
     Loss,
+    ParallelConfig,
     RankerConfig,
     SearchConfig,
     TreeConfig,
@@ -130,6 +132,8 @@ class XRTransformerConfig:
         default_factory=lambda: RankerConfig(threshold=0.001, negatives="tfn+man")
     )
     search: SearchConfig = field(default_factory=lambda: SearchConfig(beam=20))
+    disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -159,6 +163,7 @@ class XTransformerConfig:
     search: SearchConfig = field(
         default_factory=lambda: SearchConfig(post_processor=("l3-hinge", "noop"))
     )
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -193,6 +198,8 @@ def linear_part(config: Config) -> LinearConfig:
         tree=flat_clusters(config.tree) if isinstance(config, XTransformerConfig) else config.tree,
         ranker=config.ranker,
         search=config.search,
+        disentangle=getattr(config, "disentangle", DisentangleConfig()),
+        parallel=config.parallel,
     )
 
 

@@ -17,6 +17,7 @@ from xmc_jax import checkpoint
 from xmc_jax.config import (
     Config,
     LinearConfig,
+    choose_merge,
     find_section,
     linear_part,
     list_settings,
@@ -29,6 +30,7 @@ from xmc_jax.evaluate import report
 from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
+from xmc_jax.parallel import make_mesh
 from xmc_jax.predict import (
     FewResultsWarning,
     Predictions,
@@ -213,9 +215,18 @@ class XRLinear:
         if restrict_to is not None:
             model = restrict(model, self._label_ids(restrict_to))
         if candidates is not None:
-            return score_candidates(model, features, check_features(candidates, "candidates"))
+            asked = check_features(candidates, "candidates")
+            return score_candidates(
+                model, features, asked, merge=choose_merge(linear_part(self.config))
+            )
         return predict_batches(
-            model, features, search, label_names=self.label_names, progress=progress or NoProgress()
+            model,
+            features,
+            search,
+            label_names=self.label_names,
+            merge=choose_merge(linear_part(self.config)),
+            progress=progress or NoProgress(),
+            mesh=make_mesh(self.config.parallel),
         )
 
     def featurize(self, x: Any) -> Features:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,13 +25,16 @@ from xmc_jax.ranker.cost_model import CPU, FORMULATIONS, GPU, Device, choose_for
 from xmc_jax.ranker.dual import draw_orders, solve_dual
 from xmc_jax.ranker.gram import solve_gram
 from xmc_jax.ranker.lanes import (
+    N_WIDTHS,
     LaneShape,
     choose_lane_widths,
+    choose_lanes,
     fill_lanes,
     join_shapes,
     measure_lanes,
+    place_rows,
 )
-from xmc_jax.ranker.primal import solve_primal
+from xmc_jax.ranker.primal import Unit, solve_primal
 from xmc_jax.ranker.problem import (
     Chunk,
     LevelProblem,
@@ -39,12 +42,21 @@ from xmc_jax.ranker.problem import (
     Units,
     count_rows,
     cut_chunk,
+    lay_signs,
     list_units,
+    split_columns,
+)
+from xmc_jax.ranker.products import (
+    ProductShape,
+    fill_products,
+    join_product_shapes,
+    measure_products,
 )
 from xmc_jax.ranker.weights import LevelWeights, build_weights, keep_largest
 from xmc_jax.types import Features
 
 _CHUNK_BYTES = 256 * 2**20
+_SLOT_BYTES = 12
 _N_TIERS = 3
 _MIN_CHUNKS = 2  # a machine has two cores at least
 
@@ -129,11 +141,11 @@ def find_device() -> Device:
 
 def _solve_units(problem, units: Units, formulation: str, penalty, settings, advance) -> list[Part]:
     """Solves some units by one formulation, chunk by chunk."""
+    if formulation == "dual" and len(units) == 1 and jax.default_backend() == "cpu":
+        units = split_columns(units, count_cores())
     chunks = _split_units(problem, units, formulation)
-    if formulation == "dual":
-        solve = _prepare_dual(problem, chunks, penalty, settings)
-    else:
-        solve = _prepare_newton(problem, chunks, penalty, settings, formulation)
+    prepare = {"dual": _prepare_dual, "primal": _prepare_primal, "gram": _prepare_gram}
+    solve = prepare[formulation](problem, chunks, penalty, settings)
 
     parts = []
     # XLA runs a chunk's many small operations on one thread: chunks are what keeps the cores busy on a CPU.
@@ -157,8 +169,9 @@ def _split_units(problem, units: Units, formulation: str) -> list[Units]:
         total = int(n_rows.sum()) * k * 12
         n_chunks = min(len(units), max(_MIN_CHUNKS, -(-total // _CHUNK_BYTES)))
         return [units[np.sort(order[c::n_chunks])] for c in range(n_chunks)]
-    square = n_rows if formulation == "gram" else 0
-    need = 4 * n_rows * (12 * k + 3 * square + problem.features.n_dense)
+    if formulation == "primal":
+        return [units[order[i : i + 1]] for i in range(len(order))]
+    need = 4 * n_rows * (12 * k + 3 * n_rows + problem.features.n_dense)
     # A run is padded to the largest unit of its tier; few tiers are few compilations.
     tier = np.searchsorted(choose_widths(n_rows, _N_TIERS), n_rows)
     first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
@@ -171,18 +184,31 @@ def _split_units(problem, units: Units, formulation: str) -> list[Units]:
 
 def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
-    lengths = lengths + problem.features.n_dense + (penalty.bias > 0)
-    widths = choose_lane_widths(lengths)
-    cut: list[Chunk | None] = [cut_chunk(problem, c, penalty.bias) for c in chunks]
-    shape = join_shapes([measure_lanes(c, widths) for c in cut if c is not None])
-    return partial(_run_dual, problem, cut, shape, penalty, settings)
+    widths = choose_lane_widths(lengths + problem.features.n_dense + (penalty.bias > 0))
+    # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
+    keeps = int(lengths.sum()) * _SLOT_BYTES <= _CHUNK_BYTES
+    n_columns = max(int(units.n_children.max()) for units in chunks)
+    n_lanes = choose_lanes([count_rows(problem, units) for units in chunks], n_columns)
+    shapes: list[LaneShape] = []
+    cut: list[Chunk | None] = []
+    for units in chunks:
+        chunk = cut_chunk(problem, units, penalty.bias)
+        shapes.append(measure_lanes(chunk, widths, n_lanes))
+        cut.append(chunk if keeps else None)
+    return partial(_run_dual, problem, chunks, cut, join_shapes(shapes), penalty, settings)
 
 
 def _run_dual(
-    problem, chunks: list[Chunk | None], shape: LaneShape, penalty, settings, k: int
+    problem,
+    chunks: list[Units],
+    cut: list[Chunk | None],
+    shape: LaneShape,
+    penalty,
+    settings,
+    k: int,
 ) -> Part:
-    chunk, chunks[k] = chunks[k], None  # so that its rows are free as soon as they are laid out
-    assert chunk is not None
+    chunk = cut[k] or cut_chunk(problem, chunks[k], penalty.bias)
+    cut[k] = None  # so that its rows are free as soon as they are laid out
     rng = np.random.default_rng([settings.seed, k])
     lanes = fill_lanes(problem, chunk, shape, rng)
     orders = draw_orders(rng, lanes, settings.max_epochs)
@@ -193,41 +219,75 @@ def _run_dual(
     return _keep_weights(problem, chunk, weights, penalty, settings)
 
 
-def _prepare_newton(problem, chunks, penalty, settings, formulation: str) -> Callable[[int], Part]:
+def _prepare_primal(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
+    sparse_only = _without_dense(problem)
+    cut = [cut_chunk(sparse_only, c, 0.0) for c in chunks]
+    lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
+    widths = tuple(choose_widths(np.maximum(lengths, 1), N_WIDTHS))
+    own = [measure_products(c.slots, widths) for c in cut]
+    shapes = _share_shapes(own, np.array([len(c.row_unit) for c in cut]), join_product_shapes)
+    n_columns = max(int(units.n_children.max()) for units in chunks)
+    return partial(_run_primal, problem, cut, shapes, n_columns, penalty, settings)
+
+
+def _run_primal(
+    problem, chunks, shapes: list[ProductShape], n_columns: int, penalty, settings, k: int
+) -> Part:
+    chunk, shape = chunks[k], shapes[k]
+    chunks[k] = None  # so that its rows are free as soon as it is solved
+    products, row_place, feature_place = fill_products(chunk.slots, shape)
+    signs, weights = (
+        None if x is None else place_rows(x, row_place, shape.n_rows)
+        for x in lay_signs(problem, chunk, n_columns)
+    )
+    dense = problem.features.dense[problem.row_instance[chunk.row_level]]
+    unit = Unit(products, place_rows(dense, row_place, shape.n_rows), signs, weights)
+    result = solve_primal(
+        unit,
+        shape.n_features,
+        (np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)),
+        np.float32(penalty.bias),
+        penalty.loss,
+        np.float32(settings.tolerance),
+        settings.max_epochs,
+    )
+    found = np.asarray(result.vector["sparse"])[feature_place]
+    found[chunk.n_features :] = result.vector["bias"]
+    dense = np.asarray(result.vector["dense"])[None]
+    return _keep_weights(problem, chunk, found, penalty, settings, dense)
+
+
+def _prepare_gram(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
     cut = [cut_chunk(sparse_only, c, penalty.bias) for c in chunks]
     largest = np.array([count_rows(problem, c).max() for c in chunks])
-    shapes = _share_shapes([measure_blocks(c) for c in cut], largest)
-    solver = solve_gram if formulation == "gram" else solve_primal
-    return partial(_run_newton, problem, cut, shapes, solver, penalty, settings)
+    shapes = _share_shapes([measure_blocks(c) for c in cut], largest, join_block_shapes)
+    return partial(_run_gram, problem, cut, shapes, penalty, settings)
 
 
-def _run_newton(
-    problem, chunks, shapes: list[BlockShape], solver, penalty, settings, k: int
-) -> Part:
+def _run_gram(problem, chunks, shapes: list[BlockShape], penalty, settings, k: int) -> Part:
     chunk, shape = chunks[k], shapes[k]
     chunks[k] = None  # so that its rows are free as soon as it is solved
     blocks = fill_blocks(problem, chunk, problem.features.dense, shape)
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
     tolerance = np.float32(settings.tolerance)
-    result = solver(blocks, shape, costs, penalty.loss, tolerance, settings.max_epochs)
+    result = solve_gram(blocks, shape, costs, penalty.loss, tolerance, settings.max_epochs)
     sparse = np.asarray(result.vector["sparse"]).reshape(shape.n_units * shape.n_features, -1)
     weights = sparse[place_features(chunk, shape.n_features)]
     dense = np.asarray(result.vector["dense"])[: len(chunk.units)]
     return _keep_weights(problem, chunk, weights, penalty, settings, dense)
 
 
-def _share_shapes(shapes: list[BlockShape], largest: np.ndarray) -> list[BlockShape]:
+def _share_shapes(shapes: list[Any], largest: np.ndarray, join: Callable[[list], Any]) -> list:
     """Gives runs of similar units one shape, so that they share a compilation.
 
     Args:
+        shapes: of each run.
         largest: rows of the largest unit of each run.
+        join: makes one shape of several.
     """
     tier = np.searchsorted(choose_widths(largest, _N_TIERS), largest).tolist()
-    joined = {
-        t: join_block_shapes([s for s, u in zip(shapes, tier, strict=True) if u == t])
-        for t in set(tier)
-    }
+    joined = {t: join([s for s, u in zip(shapes, tier, strict=True) if u == t]) for t in set(tier)}
     return [joined[t] for t in tier]
 
 

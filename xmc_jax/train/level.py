@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig, RankerConfig, at_level
+from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.model import XRModel
 from xmc_jax.ranker import LevelWeights, Penalty, SolveSettings, pose_level, solve_level
@@ -25,6 +26,7 @@ def train_level(
     matched: sp.csr_matrix | None = None,
     user: sp.csr_matrix | None = None,
     relevance: sp.csr_matrix | None = None,
+    true_labels: sp.csr_matrix | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Trains the level after those that the model has.
@@ -36,6 +38,8 @@ def train_level(
         config: all settings.
         positives, matched, user: [N, C] over the clusters above, for tfn, man and usn negatives.
         relevance: [N, nodes] or None.
+        true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
+            document that trains a cluster for another reason is a positive of it all the same, never a negative.
         advance: called with the number of nodes that are done.
     """
     level, ranker = len(model.levels), config.ranker
@@ -43,6 +47,10 @@ def train_level(
     mask = choose_pairs(
         kind, level, features.n_rows, positives=positives, matched=matched, user=user
     )
+    if true_labels is not None:
+        parent = np.asarray(model.tree.parent(level))
+        labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
+        labels.sort_indices()
     return solve_nodes(
         model.tree, level, features, labels, mask, ranker, config.seed, relevance, advance=advance
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xmc_jax import checkpoint
-from xmc_jax.config import CONFIGS, Config, at_level, from_dict
+from xmc_jax.config import CONFIGS, Config, ParallelConfig, at_level, from_dict
 from xmc_jax.data import read_labels
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.features import Vectorizer, load_vectorizer
@@ -58,10 +58,13 @@ def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Restored:
     """
     header, facts = read_run(workdir)
     folder = Path(workdir)
-    config = from_dict(find_config_type(header, folder), header["config"])
-    final = find_final(folder, config.model)
-    tree, counts, _ = checkpoint.load_tree(final)
-    levels = [checkpoint.load_level(final, t)[0] for t in range(tree.n_levels)]
+    # The devices were those of another machine, it may be.
+    config: Config = replace(
+        from_dict(find_config_type(header, folder), header["config"]), parallel=ParallelConfig()
+    )
+    parts = checkpoint.find_parts(find_final(folder, config.model))
+    tree, counts, _ = checkpoint.load_tree(parts.find_tree())
+    levels = [checkpoint.load_level(parts.find_level(t), t)[0] for t in range(tree.n_levels)]
     for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
         if weights.n_nodes != size:
             raise InputError(

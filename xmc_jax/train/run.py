@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.checkpoint import is_committed, level_folder, read_json, write_json
+from xmc_jax.checkpoint import (
+    find_parts,
+    is_committed,
+    level_folder,
+    read_json,
+    write_json,
+)
 from xmc_jax.config import diff
 from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
@@ -121,8 +127,9 @@ def read_run(workdir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def list_levels(workdir: str | os.PathLike, n_levels: int) -> list[bool]:
-    """Tells for each level whether it is committed."""
-    return [is_committed(level_folder(workdir, t)) for t in range(n_levels)]
+    """Tells for each level of the newest tree whether it is committed."""
+    parts = find_parts(workdir)
+    return [is_committed(level_folder(parts.find_level(t), t)) for t in range(n_levels)]
 
 
 def fingerprint(
@@ -196,7 +203,9 @@ def _check_same(file: Path, config: dict[str, Any], data: dict[str, Any]) -> Non
         or not {"config", "data"} <= header.keys()
     ):
         raise InputError(f"{file}: not a run of this version; give another folder")
-    changed = diff(header["config"], config)
+    # A run may go on on other devices.
+    old, new = ({**c, "parallel": None} for c in (header["config"], config))
+    changed = diff(old, new)
     if changed:
         raise InputError(
             f"{file.parent}: holds a run with other settings ({'; '.join(changed)}); "

@@ -40,13 +40,12 @@ from xmc_jax.train.recursion import (
     list_extras,
     make_features,
     make_tree,
-    tell_resumed,
     train_ranker,
 )
 from xmc_jax.train.restore import find_final, restore
 from xmc_jax.train.run import close_run, fingerprint, open_run, write_names
 from xmc_jax.train.tune_level import explain_memory
-from xmc_jax.train.tune_levels import Corpus, tune_levels
+from xmc_jax.train.tune_levels import Corpus, count_finished, count_levels, tune_levels
 from xmc_jax.tree import LabelTree, build_tree
 from xmc_jax.types import Features, Progress
 
@@ -108,7 +107,7 @@ def train_transformer(
             progress.finish("complete already, nothing to do")
             assert held.encoder is not None
             return TransformerOutcome(held.model, held.vectorizer, held.encoder, held.scale)
-        tell_resumed(folder, progress)
+        _tell_resumed(config, folder, progress)
     # First, as it is refused most easily.
     encoder = training.encoder or load_encoder(config.encoder)
     features, vectorizer = make_features(linear, folder, progress)
@@ -128,6 +127,16 @@ def train_transformer(
         )
         shutil.rmtree(find_final(folder, config.model) / _VECTORS, ignore_errors=True)
     return TransformerOutcome(model, vectorizer, encoder, scale)
+
+
+def _tell_resumed(config: TransformerConfig, folder: Path, progress: Progress) -> None:
+    """Says what an unfinished run has done; nothing for a new one."""
+    if not checkpoint.is_committed(folder / "tree") or config.tuning.is_off:
+        return
+    n_levels = count_levels(checkpoint.load_tree(folder)[0], config)
+    done = count_finished(folder, n_levels, config)
+    progress.start("resumed", n_levels)
+    progress.finish(f"{done} of {n_levels} levels are fine-tuned")
 
 
 def _tune(

@@ -91,7 +91,7 @@ def tune_levels(
         The encoder with its new parameters, and the head of the last level tuned.
     """
     n_levels = count_levels(tree, config)
-    first = _count_finished(folder, n_levels, config)
+    first = count_finished(folder, n_levels, config)
     start: LevelStart | None = None
     head: Head | None = None
     if first and folder is not None:
@@ -216,7 +216,7 @@ def _outcome_step(config: TransformerConfig, level: int) -> int:
     return at_level(config.tuning.steps, level) + 1
 
 
-def _count_finished(folder: Path | None, n_levels: int, config: TransformerConfig) -> int:
+def count_finished(folder: Path | None, n_levels: int, config: TransformerConfig) -> int:
     """Returns how many levels from the top are finished on disk."""
     if folder is None:
         return 0
