@@ -179,9 +179,7 @@ def make_look_up(rng: np.random.Generator, p: int, f: int, c: int) -> Case:
     asked = rng.integers(0, f, p)
     feature = features[asked] + rng.integers(0, 2, p)
     arguments = table, jnp.asarray(cluster[asked], jnp.int32), jnp.asarray(feature, jnp.int32)
-    return Case(
-        "find_rows", f"P={p} F={f} C={c}", ops.find_rows, arguments, p * (8 + 16 + 4), 0
-    )
+    return Case("find_rows", f"P={p} F={f} C={c}", ops.find_rows, arguments, p * (8 + 16 + 4), 0)
 
 
 def make_top(rng: np.random.Generator, b: int, m: int, k: int) -> Case:
