@@ -98,7 +98,7 @@ def find_config_type(header: dict[str, Any], folder: Path) -> type[Config]:
     Raises:
         InputError: of a model that is not known.
     """
-    model = header["config"].get("model")
+    model = header["config"].get("model", "linear")
     if model not in CONFIGS:
         raise InputError(f"{folder}/config.json: model {model!r}{suggest(str(model), CONFIGS)}")
     return CONFIGS[model]
