@@ -11,13 +11,16 @@ from xmc_jax.data.labels import (
     write_labels,
 )
 from xmc_jax.data.matrices import check_features, check_labels, scale_rows
+from xmc_jax.data.shapes import AMAZON_3M, Shape, make_shape, write_shape
 from xmc_jax.data.split import Split
 from xmc_jax.data.synthetic import Corpus, make_corpus, write_corpus
 from xmc_jax.data.texts import TextStore
 
 __all__ = [
+    "AMAZON_3M",
     "Corpus",
     "Dataset",
+    "Shape",
     "Split",
     "TextStore",
     "check_features",
@@ -26,6 +29,7 @@ __all__ = [
     "labels_from_names",
     "labels_to_csr",
     "make_corpus",
+    "make_shape",
     "open_dataset",
     "read_input",
     "read_labels",
@@ -33,4 +37,5 @@ __all__ = [
     "write_corpus",
     "write_documents",
     "write_labels",
+    "write_shape",
 ]
