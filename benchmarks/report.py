@@ -23,6 +23,30 @@ def main() -> None:
 
 def make_part(folder: Path) -> str:
     """Returns the tables of one device."""
+    parts = (("linear.jsonl", make_linear), ("kernels.jsonl", make_kernels))
+    return "\n".join(make(folder) for name, make in parts if (folder / name).exists())
+
+
+def make_kernels(folder: Path) -> str:
+    rows = read_rows(folder / "kernels.jsonl")
+    first = rows[0]
+    lines = [
+        f"Kernels beside a copy of {first['copy_GB_s']} GB/s and a product of "
+        f"{first['product_Gflop_s']} Gflop/s ({first['device']}, jax {first['jax']}, load average "
+        f"{first['load']}; "
+        f"`benchmarks/results/{folder.name}/kernels.jsonl`; beyond 100 %: kept in cache):",
+        "",
+        "| kernel | shape | ms | GB/s | Gflop/s | of the ceiling |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        ceiling = f"{100 * row['fraction']:.0f} % ({row['bound']})"
+        cells = [row["kernel"], row["shape"], row["ms"], row["GB_s"], row["Gflop_s"], ceiling]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def make_linear(folder: Path) -> str:
     rows = read_rows(folder / "linear.jsonl")
     device = rows[0]["device"]
     lines = [
