@@ -36,8 +36,10 @@ def order_labels(
         draws: uint32 [depth, 2, C], the random numbers of each depth's nodes.
         spherical, iterations: as in `balanced_kmeans.cluster_labels`.
     """
-    embeddings = embeddings.tocsr().astype(np.float32)  # a copy
-    embeddings.sum_duplicates()
+    embeddings = embeddings.tocsr().astype(np.float32, copy=False)
+    if not embeddings.has_canonical_format:
+        embeddings = embeddings.copy()
+        embeddings.sum_duplicates()
     valid = np.arange(leaf_sizes.max()) < leaf_sizes[:, None]
     order = np.arange(embeddings.shape[0], dtype=np.int32)
     with ThreadPoolExecutor(min(_PARTS, os.cpu_count() or 1)) as pool:
@@ -45,8 +47,9 @@ def order_labels(
             nodes = 1 << t
             width = leaf_sizes.reshape(nodes, 2, -1).sum(2)  # of the left and the right child
             used = valid.reshape(nodes, -1)
-            gram = _BlockGram(embeddings[order], used, pool)
+            gram = _BlockGram(embeddings[order].tocsc(), used, pool)
             right = _split_nodes(gram, used, width, draws[t, :, :nodes], spherical, iterations)
+            del gram  # before the next one is made
             # Stable, so members stay sorted by label id, which is what breaks ties.
             slots = np.argsort(~used * 2 + right, axis=1, kind="stable")
             label = np.full(used.shape, -1, np.int32)
@@ -132,21 +135,26 @@ class _BlockGram:
     a CSC matrix of the slots stores them. A pair with one non-zero only touches the diagonal.
     """
 
-    def __init__(self, rows: sp.csr_matrix, used: np.ndarray, pool: ThreadPoolExecutor) -> None:
-        columns = rows.tocsc()  # its rows come in leaf order, so those of a node stand together
-        index = np.flatnonzero(used).astype(np.int32)[columns.indices]
+    def __init__(self, columns: sp.csc_matrix, used: np.ndarray, pool: ThreadPoolExecutor) -> None:
+        """Takes the labels in leaf order, so that those of a node stand together; `columns` is used up."""
+        index = columns.indices
+        slots = np.flatnonzero(used).astype(index.dtype)
+        np.take(slots, index, out=index, mode="clip")  # this mode writes in place without a copy
         node = index // np.int32(used.shape[1])
         first = np.ones(len(node), bool)
         np.not_equal(node[1:], node[:-1], out=first[1:])
         first[columns.indptr[:-1][np.diff(columns.indptr) > 0]] = True
-        begin = np.append(np.flatnonzero(first), len(node))
+        del node
+        begin = np.append(np.flatnonzero(first), len(first))
         length = np.diff(begin)
         lone = begin[:-1][length == 1]
+        indptr = np.concatenate([[0], np.cumsum(length[length > 1])])
+        del begin, length
         diagonal = np.bincount(index[lone], weights=columns.data[lone] ** 2, minlength=used.size)
-        shared = np.ones(len(node), bool)
+        shared = first
+        shared[:] = True
         shared[lone] = False
         data, index = columns.data[shared], index[shared]
-        indptr = np.concatenate([[0], np.cumsum(length[length > 1])])
         cuts = np.searchsorted(indptr, np.linspace(0, len(data), _PARTS + 1))
         self.diagonal = diagonal.astype(np.float32)
         self.parts = []
