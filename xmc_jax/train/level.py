@@ -50,6 +50,8 @@ def train_level(
         model.tree.children_offsets(level),
         relevance,
     )
+    # Solving takes long and needs the problem only.
+    del mask, labels, positives, matched, user, relevance
     penalty = Penalty(
         ranker.loss,
         at_level(ranker.cost_positive, level),

@@ -22,7 +22,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
 from xmc_jax.matcher import propagate_pairs
 from xmc_jax.model import XRModel
-from xmc_jax.predict import matched_clusters
+from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.level import train_level
 from xmc_jax.train.relevance import check_relevance, induce_relevance
@@ -227,7 +227,8 @@ def _train_levels(
 
 
 def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:
-    return matched_clusters(model, features, config.search.beam)
+    # An index of its own, dropped here: the model's would be kept while the level is solved.
+    return matched_clusters(build_index(model), features, config.search.beam)
 
 
 def _check_sources(training: Training) -> None:
