@@ -35,7 +35,7 @@ def test_rows_are_the_mask_and_the_positives():
     found = np.zeros_like(wanted)
     found[problem.row_instance, cluster] = True
     np.testing.assert_array_equal(found, wanted)
-    signs, weights = lay_signs(problem, cut_chunk(problem, list_units(problem), 1.0))
+    signs, weights = lay_signs(problem, cut_chunk(problem, list_units(problem), 1.0), 6)
     assert weights is None
     for r in range(len(signs)):
         i, c = problem.row_instance[r], cluster[r]
@@ -57,8 +57,8 @@ def test_a_positive_of_relevance_0_is_neither_positive_nor_negative():
     relevance.eliminate_zeros()
     problem = pose_level(plain.features, mask, labels, parent, plain.child_offsets, relevance)
     units = list_units(problem)
-    before, _ = lay_signs(plain, cut_chunk(plain, units, 1.0))
-    signs, weights = lay_signs(problem, cut_chunk(problem, units, 1.0))
+    before, _ = lay_signs(plain, cut_chunk(plain, units, 1.0), 6)
+    signs, weights = lay_signs(problem, cut_chunk(problem, units, 1.0), 6)
     np.testing.assert_array_equal(signs == -1, before == -1)
     assert (signs == 1).sum() == relevance.nnz
     assert ((signs == 0) & (before == 1)).sum() == labels.nnz - relevance.nnz

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
+
+_UNROLLED = 32
+"""Slots of one fused expression; measured on a CPU: 20 G multiply-adds/s, ten times a loop over the slots."""
 
 
 def accumulate(
-    ids: Int[Array, "R J"], values: Float[Array, "R J"], table: Float[Array, "F K"]
-) -> Float[Array, "R K"]:
+    ids: Int[Array, "*R J"], values: Float[Array, "*R J"], table: Float[Array, "F K"]
+) -> Float[Array, "*R K"]:
     """Returns `out[r] = Σ_j values[r, j] · table[ids[r, j]]`: the product of padded sparse rows with a dense table.
 
-    A loop over the slots: gathering all [R, J, K] at once costs an order of magnitude more time and memory.
-    Ids must lie in [0, F); unused slots carry value 0.
+    The slots are written out, so that the sum stays in registers: gathering all [R, J, K] at once costs an order of
+    magnitude more time and memory. Ids must lie in [0, F); unused slots carry value 0.
     """
+    width = ids.shape[-1]
+    n_blocks, rest = divmod(width, _UNROLLED)
+    out = jnp.zeros((*ids.shape[:-1], table.shape[1]), table.dtype)
+    if n_blocks == 1:
+        rest = width
+    elif n_blocks:
 
-    def add_slot(j, out):
-        row = table.at[ids[:, j]].get(mode="promise_in_bounds")
-        return out + values[:, j, None] * row
+        def add_block(block, out):
+            at = (block * _UNROLLED, _UNROLLED, ids.ndim - 1)
+            some_ids = lax.dynamic_slice_in_dim(ids, *at)
+            return _add_slots(some_ids, lax.dynamic_slice_in_dim(values, *at), table, out)
 
-    start = jnp.zeros((ids.shape[0], table.shape[1]), table.dtype)
-    return jax.lax.fori_loop(0, ids.shape[1], add_slot, start)
+        out = lax.fori_loop(0, n_blocks, add_block, out)
+    if rest:
+        out = _add_slots(ids[..., width - rest :], values[..., width - rest :], table, out)
+    return out
+
+
+def _add_slots(ids, values, table, out):
+    for j in range(ids.shape[-1]):
+        row = table.at[ids[..., j]].get(mode="promise_in_bounds")
+        out = out + values[..., j, None] * row
+    return out
 
 
 def scatter_rows(
@@ -31,4 +50,6 @@ def scatter_rows(
     rows: Float[Array, "*S K"],
 ) -> Float[Array, "F K"]:
     """Returns the table with `values[s, j] · rows[s]` added to row `ids[s, j]`: the transpose of `accumulate`."""
-    return table.at[ids].add(values[..., None] * rows[..., None, :], mode="promise_in_bounds")
+    # Fused into the scatter, what is added would be computed element by element.
+    parts = lax.optimization_barrier(values[..., None] * rows[..., None, :])
+    return table.at[ids].add(parts, mode="promise_in_bounds")

@@ -102,7 +102,7 @@ def fill_blocks(
     ids[target], values[target] = local, chunk.slots.data
     signs, weights = (
         None if x is None else place_rows(x, at, u * n).reshape(u, n, -1)
-        for x in lay_signs(problem, chunk)
+        for x in lay_signs(problem, chunk, problem.max_columns)
     )
     wide = place_rows(dense[problem.row_instance[chunk.row_level]], at, u * n)
     segments = _cut_segments(local, np.repeat(at, lengths), chunk.slots.data, shape)

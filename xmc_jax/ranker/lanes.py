@@ -6,6 +6,7 @@ coordinate descent stays Gauss-Seidel within every unit. A step visits one block
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,25 +38,45 @@ class Lanes:
 
 @dataclass(frozen=True)
 class LaneShape:
-    """What all chunks of a level share, so that they share one compilation."""
+    """What all chunks of a level share, so that they share one compilation.
+
+    Attributes:
+        widths: stored widths J, ascending.
+        n_rows: for each width, the rows of the fullest lane that need this width or a greater one.
+        n_lanes: G.
+        n_features: rows F of the weights, the spare last one included.
+        n_columns: K.
+    """
 
     widths: tuple[int, ...]
+    n_rows: tuple[int, ...]
     n_lanes: int
-    n_steps: tuple[int, ...]
     n_features: int
+    n_columns: int
+
+    @property
+    def n_steps(self) -> tuple[int, ...]:
+        """Steps S of each width. A row may lie in a wider slot than it needs: what wide rows leave free is filled."""
+        steps: list[int] = []
+        for n in reversed(self.n_rows):
+            steps.append(max(0, round_up(-(-n // BLOCK)) - sum(steps)) if n else 0)
+        return tuple(reversed(steps))
 
 
 def assign_lanes(n_rows: np.ndarray, max_lanes: int = MAX_LANES) -> np.ndarray:
-    """Returns the lane of each unit [U]: whole units, lanes about equally long, no more of them than pay.
+    """Returns the lane of each unit [U]: whole units, the largest first, each to the lane that is shortest so far.
 
     No lane can be shorter than the largest unit, so more lanes than total / largest only add padding.
     """
     order = np.argsort(-n_rows, kind="stable")
-    rows = n_rows[order]
-    length = max(int(rows[0]), -(-int(rows.sum()) // max_lanes), 1)
-    before = np.cumsum(rows) - rows
-    lanes = np.empty(len(rows), np.int64)
-    lanes[order] = np.unique(before // length, return_inverse=True)[1]
+    longest = max(int(n_rows[order[0]]), 1)
+    n_lanes = int(np.clip(int(n_rows.sum()) // longest, 1, max_lanes))
+    heap = [(0, lane) for lane in range(n_lanes)]
+    lanes = np.empty(len(n_rows), np.int64)
+    for unit, rows in zip(order.tolist(), n_rows[order].tolist(), strict=True):
+        length, lane = heap[0]
+        lanes[unit] = lane
+        heapq.heapreplace(heap, (length + rows, lane))
     return lanes
 
 
@@ -71,32 +92,49 @@ def measure_lanes(chunk: Chunk, widths: tuple[int, ...]) -> LaneShape:
     n_lanes = int(lane.max(initial=0)) + 1
     width = np.searchsorted(widths, np.diff(chunk.slots.indptr))
     counts = np.bincount(width * n_lanes + lane, minlength=len(widths) * n_lanes)
-    longest = counts.reshape(len(widths), n_lanes).max(axis=1)
-    steps = tuple(round_up(-(-int(n) // BLOCK)) if n else 0 for n in longest)
-    return LaneShape(widths, n_lanes, steps, round_up(chunk.slots.shape[1] + 1, 16))
+    at_least = np.cumsum(counts.reshape(len(widths), n_lanes)[::-1], axis=0)[::-1]
+    return LaneShape(
+        widths,
+        tuple(at_least.max(axis=1).tolist()),
+        n_lanes,
+        round_up(chunk.slots.shape[1] + 1, 16),
+        int(chunk.units.n_children.max()),
+    )
 
 
 def join_shapes(shapes: list[LaneShape]) -> LaneShape:
     """Returns the smallest shape that holds every one of them."""
     return LaneShape(
         shapes[0].widths,
+        tuple(max(n) for n in zip(*(s.n_rows for s in shapes), strict=True)),
         max(s.n_lanes for s in shapes),
-        tuple(max(s.n_steps[k] for s in shapes) for k in range(len(shapes[0].widths))),
         max(s.n_features for s in shapes),
+        max(s.n_columns for s in shapes),
     )
 
 
 def fill_lanes(
     problem: LevelProblem, chunk: Chunk, shape: LaneShape, rng: np.random.Generator
 ) -> list[Lanes]:
-    """Lays the rows out: random order within each lane, one `Lanes` for each width that has rows."""
+    """Lays the rows out in random order within each lane and width, one `Lanes` for each width that has steps.
+
+    Units are mixed on purpose: blocks of rows of one unit took a quarter more epochs.
+    """
     lengths = np.diff(chunk.slots.indptr)
     n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))
     lane = assign_lanes(n_rows)[chunk.row_unit]
-    width = np.searchsorted(shape.widths, lengths)
-    order = np.lexsort((rng.random(len(lane)), lane, width))
+    chance = rng.random(len(lane))
+    # The widest rows of a lane take its widest slots; what they leave, the next narrower rows fill.
+    needed = np.searchsorted(shape.widths, lengths)
+    order = np.lexsort((chance, -needed, lane))
+    per_lane = np.bincount(lane, minlength=shape.n_lanes)
+    room = np.cumsum(np.asarray(shape.n_steps)[::-1])[::-1] * BLOCK
+    width = np.empty(len(lane), np.int64)
+    place = concatenate_ranges(np.zeros(len(per_lane), np.int64), per_lane)
+    width[order] = len(room) - 1 - np.searchsorted(room[::-1], place, side="right")
+    order = np.lexsort((chance, lane, width))
     bounds = np.searchsorted(width[order], np.arange(len(shape.widths) + 1))
-    labels = lay_signs(problem, chunk)
+    labels = lay_signs(problem, chunk, shape.n_columns)
     return [
         _fill_width(chunk, labels, order[bounds[k] : bounds[k + 1]], lane, shape, k)
         for k in range(len(shape.widths))

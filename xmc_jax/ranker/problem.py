@@ -161,6 +161,14 @@ def list_units(problem: LevelProblem) -> Units:
     return Units(cluster, first, count)
 
 
+def split_columns(units: Units, n_parts: int) -> Units:
+    """Splits a lone unit's columns into about equal parts over the same rows: cores may then share it."""
+    columns = int(units.n_children[0])
+    cuts = np.linspace(0, columns, min(n_parts, columns) + 1).astype(np.int64)
+    first = units.first_child[0] + cuts[:-1]
+    return Units(np.repeat(units.cluster, len(first)), first, np.diff(cuts))
+
+
 def count_rows(problem: LevelProblem, units: Units) -> np.ndarray:
     """Returns the rows of each unit, int64 [U]."""
     return np.diff(problem.row_offsets)[units.cluster]
@@ -240,14 +248,21 @@ def _append_constant(
     return sp.csr_matrix((values, ids, indptr), (n, width))
 
 
-def lay_signs(problem: LevelProblem, chunk: Chunk) -> tuple[np.ndarray, np.ndarray | None]:
+def lay_signs(
+    problem: LevelProblem, chunk: Chunk, n_columns: int
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns the dense labels of a chunk's rows.
+
+    Args:
+        problem: the level.
+        chunk: some of its units.
+        n_columns: K, at least the children of any unit.
 
     Returns:
         signs int8 [R, K]: 1 positive, -1 negative, 0 not in the problem; and, if the level has relevance weights,
         float32 [R, K] (1 for negatives), else None.
     """
-    units, k = chunk.units, problem.max_columns
+    units, k = chunk.units, n_columns
     signs = np.zeros((len(chunk.row_level), k), np.int8)
     is_child = np.arange(k)[None, :] < units.n_children[chunk.row_unit][:, None]
     signs[is_child & problem.row_masked[chunk.row_level][:, None]] = -1

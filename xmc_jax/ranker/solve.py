@@ -40,11 +40,13 @@ from xmc_jax.ranker.problem import (
     count_rows,
     cut_chunk,
     list_units,
+    split_columns,
 )
 from xmc_jax.ranker.weights import LevelWeights, build_weights, keep_largest
 from xmc_jax.types import Features
 
 _CHUNK_BYTES = 256 * 2**20
+_SLOT_BYTES = 12
 _N_TIERS = 3
 _MIN_CHUNKS = 2  # a machine has two cores at least
 
@@ -102,6 +104,8 @@ def solve_level(
         The level's sparse weights; the same for every number of threads.
     """
     units = list_units(problem)
+    if len(units) == 1 and jax.default_backend() == "cpu":
+        units = split_columns(units, count_cores())
     nnz = np.diff(problem.features.sparse.indptr)[problem.row_instance]
     totals = np.append(0, np.cumsum(nnz, dtype=np.int64))
     unit_nnz = np.diff(totals[problem.row_offsets])[units.cluster]
@@ -171,18 +175,29 @@ def _split_units(problem, units: Units, formulation: str) -> list[Units]:
 
 def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
-    lengths = lengths + problem.features.n_dense + (penalty.bias > 0)
-    widths = choose_lane_widths(lengths)
-    cut: list[Chunk | None] = [cut_chunk(problem, c, penalty.bias) for c in chunks]
-    shape = join_shapes([measure_lanes(c, widths) for c in cut if c is not None])
-    return partial(_run_dual, problem, cut, shape, penalty, settings)
+    widths = choose_lane_widths(lengths + problem.features.n_dense + (penalty.bias > 0))
+    # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
+    keeps = int(lengths.sum()) * _SLOT_BYTES <= _CHUNK_BYTES
+    shapes: list[LaneShape] = []
+    cut: list[Chunk | None] = []
+    for units in chunks:
+        chunk = cut_chunk(problem, units, penalty.bias)
+        shapes.append(measure_lanes(chunk, widths))
+        cut.append(chunk if keeps else None)
+    return partial(_run_dual, problem, chunks, cut, join_shapes(shapes), penalty, settings)
 
 
 def _run_dual(
-    problem, chunks: list[Chunk | None], shape: LaneShape, penalty, settings, k: int
+    problem,
+    chunks: list[Units],
+    cut: list[Chunk | None],
+    shape: LaneShape,
+    penalty,
+    settings,
+    k: int,
 ) -> Part:
-    chunk, chunks[k] = chunks[k], None  # so that its rows are free as soon as they are laid out
-    assert chunk is not None
+    chunk = cut[k] or cut_chunk(problem, chunks[k], penalty.bias)
+    cut[k] = None  # so that its rows are free as soon as they are laid out
     rng = np.random.default_rng([settings.seed, k])
     lanes = fill_lanes(problem, chunk, shape, rng)
     orders = draw_orders(rng, lanes, settings.max_epochs)

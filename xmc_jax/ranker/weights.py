@@ -76,7 +76,11 @@ def build_weights(
         dense: float32 [nodes, H].
     """
     n_clusters = len(child_offsets) - 1
-    order = np.lexsort((child, feature, cluster))
+    # Chunks give sorted runs, which a stable sort only has to merge.
+    key = (cluster.astype(np.int64) * (feature.max(initial=0) + 1) + feature) * (
+        child.max(initial=0) + 1
+    ) + child
+    order = np.argsort(key, kind="stable")
     cluster, feature = cluster[order], feature[order]
     new_row = np.ones(len(order), bool)
     new_row[1:] = (cluster[1:] != cluster[:-1]) | (feature[1:] != feature[:-1])
