@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from xmc_jax.errors import InputError, suggest
+from xmc_jax.memory import parse_size
 
 T = TypeVar("T")
 
@@ -190,6 +191,8 @@ class LinearConfig:
 
     model: Literal["linear"] = "linear"
     seed: int = 0
+    memory: str = ""
+    """Host memory that training and search keep to, such as 8GB; empty: what machine and control group have."""
     data: DataConfig = field(default_factory=DataConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     tree: TreeConfig = field(default_factory=TreeConfig)
@@ -199,6 +202,8 @@ class LinearConfig:
     def __post_init__(self) -> None:
         _check_choices(self)
         _check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)
 
 
 def at_level(value: Any, level: int) -> Any:

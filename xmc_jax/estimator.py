@@ -25,6 +25,7 @@ from xmc_jax.data import check_features
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.evaluate import report
 from xmc_jax.features import Vectorizer, as_features, check_width
+from xmc_jax.memory import find_budget, leave
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
 from xmc_jax.predict import (
@@ -184,7 +185,12 @@ class XRLinear:
         if candidates is not None:
             return score_candidates(model, features, check_features(candidates, "candidates"))
         return predict_batches(
-            model, features, search, label_names=self.label_names, progress=progress or NoProgress()
+            model,
+            features,
+            search,
+            label_names=self.label_names,
+            memory=self._leave_for_search(model, features),
+            progress=progress or NoProgress(),
         )
 
     def featurize(self, x: Any) -> Features:
@@ -244,6 +250,13 @@ class XRLinear:
             from_text=self.vectorizer is not None,
             named_labels=self.label_names is not None,
         )
+
+    def _leave_for_search(self, model: XRModel, features: Features) -> int:
+        """Returns the bytes for batches beside the model, its index and the features."""
+        # Rows of the index are cut into slots of eight entries, half of them filled.
+        held = 3 * sum(weights.n_bytes for weights in model.levels)
+        held += 8 * features.sparse.nnz + features.dense.nbytes
+        return leave(find_budget(self.config.memory), held, "search")
 
     def _need_model(self) -> XRModel:
         if self.model is None:

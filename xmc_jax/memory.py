@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, RunError
 
 _UNITS = {"": 1, **{p: 1000**i for i, p in enumerate("kMGT", 1)}}
 _UNITS |= {f"{p}i": 1024**i for i, p in enumerate("kMGT", 1)}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?(?:ytes)?\s*", re.IGNORECASE)
 _LEAST = 1_000_000
+
+PROGRAM = 450_000_000
+"""Bytes of Python, the libraries and the programs that are compiled for a level; measured on a CPU."""
 
 
 def parse_size(text: str, name: str = "memory") -> int:
@@ -42,6 +48,46 @@ def find_memory(system: str | os.PathLike = "/") -> int:
     """
     most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([most, *_read_limits(Path(system))])
+
+
+def find_budget(memory: str) -> int:
+    """Returns the bytes of a setting such as `8GB`; of an empty one what there is."""
+    return parse_size(memory) if memory else find_memory()
+
+
+def leave(budget: int, held: int, stage: str, least: int = 64_000_000) -> int:
+    """Returns the bytes of a budget that are left beside the program and what is held.
+
+    Raises:
+        RunError: fewer than `least`; says how much is needed.
+    """
+    left = budget - PROGRAM - held
+    if left < least:
+        need = PROGRAM + held + least
+        raise RunError(
+            f"memory of {budget / 1e9:.3g} GB given, {stage} needs {need / 1e9:.3g} GB at least: "
+            f"{held / 1e9:.3g} GB for data and model, the rest to work in; set a larger --memory or use fewer documents"
+        )
+    return left
+
+
+def release_memory() -> None:
+    """Gives memory that was freed back to the system, where the C library keeps it otherwise (glibc).
+
+    Threads that lay out chunks of hundreds of megabytes leave as much in the allocator's pools: a training on 17,000
+    documents held 1.5 GB more at its peak without this.
+    """
+    trim = _find_trim()
+    if trim is not None:
+        trim(0)
+
+
+@cache
+def _find_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError, TypeError):  # another C library
+        return None
 
 
 def _read_limits(system: Path) -> list[int]:

@@ -30,6 +30,7 @@ def predict_batches(
     *,
     label_names: Sequence[str] | None = None,
     merge: Merge = "mean",
+    memory: int | None = None,
     progress: Progress | None = None,
 ) -> Predictions:
     """Returns the best labels of every document, in the order given; a row depends on its document alone.
@@ -39,6 +40,7 @@ def predict_batches(
         features: [N], as the model was trained on.
         config: `beam`, `top_k` and `batch`; the model holds its own post-processors.
         merge: of a label found under several clusters, the mean or the largest score.
+        memory: bytes that the batches under way may take; None: no bound.
         progress: told about documents.
 
     Raises:
@@ -53,7 +55,8 @@ def predict_batches(
     n = min(config.top_k, count_results(index, config))
     ids = np.full((len(features), config.top_k), PAD, np.int32)
     scores = np.zeros(ids.shape, np.float32)
-    batches = plan_batches(_count_slots(features), limit_rows(index, config.beam, config.batch))
+    most = limit_rows(index, config.beam, config.batch, memory)
+    batches = plan_batches(_count_slots(features), most)
     step = partial(search, beam=config.beam, top_k=n, merge=merge)
     progress = progress or NoProgress()
     progress.start("search", len(features))

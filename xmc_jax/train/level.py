@@ -9,8 +9,16 @@ import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig, at_level
 from xmc_jax.matcher import choose_pairs
+from xmc_jax.memory import find_budget, leave, release_memory
 from xmc_jax.model import XRModel
-from xmc_jax.ranker import LevelWeights, Penalty, SolveSettings, pose_level, solve_level
+from xmc_jax.ranker import (
+    LevelProblem,
+    LevelWeights,
+    Penalty,
+    SolveSettings,
+    pose_level,
+    solve_level,
+)
 from xmc_jax.types import Features
 
 
@@ -24,6 +32,7 @@ def train_level(
     matched: sp.csr_matrix | None = None,
     user: sp.csr_matrix | None = None,
     relevance: sp.csr_matrix | None = None,
+    held: int = 0,
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Trains the level after those that the model has.
@@ -35,7 +44,11 @@ def train_level(
         config: all settings.
         positives, matched, user: [N, C] over the clusters above, for tfn, man and usn negatives.
         relevance: [N, nodes] or None.
+        held: bytes that the caller holds beside the features.
         advance: called with the number of nodes that are done.
+
+    Raises:
+        RunError: `config.memory` is too little for the level; says how much it needs.
     """
     level, ranker = len(model.levels), config.ranker
     kind = at_level(ranker.negatives, level)
@@ -52,6 +65,7 @@ def train_level(
     )
     # Solving takes long and needs the problem only.
     del mask, labels, positives, matched, user, relevance
+    release_memory()
     penalty = Penalty(
         ranker.loss,
         at_level(ranker.cost_positive, level),
@@ -65,5 +79,25 @@ def train_level(
         max_nonzeros=ranker.max_nonzeros,
         formulation=at_level(ranker.formulation, level),
         seed=config.seed + level,
+        memory=_leave_for_level(model, problem, held, config),
     )
     return solve_level(problem, penalty, settings, advance=advance)
+
+
+def _leave_for_level(model: XRModel, problem: LevelProblem, held: int, config: LinearConfig) -> int:
+    """Returns the bytes that the solution of a level may take beside what is in memory already.
+
+    The weights that come out are counted at what they are at most: entries only for features of a node's own documents,
+    with a threshold above 0 (measured: half of those), or `max_nonzeros` of each.
+    """
+    arrays = [problem.row_instance, problem.row_masked, problem.positive_row, problem.positive_node]
+    features = problem.features
+    held += sum(a.nbytes for a in arrays) + features.dense.nbytes
+    held += features.sparse.data.nbytes + features.sparse.indices.nbytes
+    held += sum(weights.n_bytes for weights in model.levels)
+    a_row = features.sparse.nnz / max(1, features.n_rows)
+    entries = len(problem.positive_row) * a_row * 0.5
+    if config.ranker.max_nonzeros:
+        entries = min(entries, int(problem.child_offsets[-1]) * config.ranker.max_nonzeros)
+    level = len(model.levels)
+    return leave(find_budget(config.memory), held + round(20 * entries), f"level {level}")

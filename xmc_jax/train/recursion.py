@@ -21,6 +21,7 @@ from xmc_jax.config import LinearConfig, at_level, to_dict
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
 from xmc_jax.matcher import propagate_pairs
+from xmc_jax.memory import release_memory
 from xmc_jax.model import XRModel
 from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import LevelWeights
@@ -178,6 +179,7 @@ def _make_tree(
     if folder is not None:
         counts = np.bincount(labels.indices, minlength=labels.shape[1])
         checkpoint.save_tree(folder, tree, counts, {})
+    release_memory()
     progress.finish(" - ".join(f"{n:,}" for n in tree.level_sizes))
     return tree
 
@@ -215,15 +217,24 @@ def _train_levels(
             matched=_match(model, features, config) if t and "man" in kind.split("+") else None,
             user=None if user is None else user[t],
             relevance=relevance[t],
+            held=_count_held(training),
             advance=progress.advance,
         )
         note = {"stage": "level", "level": t, "weights": weights.n_entries}
         if folder is not None:
             checkpoint.save_level(folder, t, weights, note)
             append_metrics(folder, note | {"seconds": round(time.monotonic() - began, 3)})
+        release_memory()
         levels.append(weights)
         progress.finish(f"{weights.n_entries:,} weights")
     return XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
+
+
+def _count_held(training: Training) -> int:
+    """Returns the bytes of texts, labels and names, which stay in memory while levels are trained."""
+    texts = 0 if training.texts is None else training.texts.nbytes
+    names = 100 * len(training.label_names or ())
+    return texts + names + 8 * training.labels.nnz + 8 * training.labels.shape[0]
 
 
 def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +46,8 @@ def restore(workdir: str | os.PathLike) -> Restored:
     """
     header, facts = read_run(workdir)
     folder = Path(workdir)
-    config = from_dict(LinearConfig, header["config"])
+    # The memory was that of another machine, it may be.
+    config = replace(from_dict(LinearConfig, header["config"]), memory="")
     tree, counts, _ = checkpoint.load_tree(folder)
     levels = [checkpoint.load_level(folder, t)[0] for t in range(tree.n_levels)]
     for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
