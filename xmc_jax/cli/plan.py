@@ -3,7 +3,7 @@
 With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parents and S children
 (tfn: a parent's problems see the documents that carry a label below it), in bytes:
 
-    program            450 M: Python, libraries, compiled programs
+    program            400 M, with the programs compiled for levels 560 M
     X, Y               8 an entry, 8 a row; texts; 100 a label name
     label embedding    exact 20·E, then 41·E for the tree, E = half of Σ nnz(x)·nnz(y), at most L·D;
                        sketched 16·L·columns
@@ -30,7 +30,7 @@ from typing import Any
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.config import LinearConfig, TreeConfig, at_level
-from xmc_jax.memory import PROGRAM, find_budget
+from xmc_jax.memory import LIBRARIES, PROGRAM, find_budget
 
 SAMPLE = 20_000
 """Documents of a larger set of texts that the features are counted on."""
@@ -152,12 +152,12 @@ def make_plan(counts: Counts, config: LinearConfig) -> Plan:
     sizes = shape_tree(counts.n_labels, config.tree)
     n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
-    held = PROGRAM + counts.text_bytes + matrices + 100 * counts.n_labels
+    held = LIBRARIES + counts.text_bytes + matrices + 100 * counts.n_labels
     made = 2 * counts.nnz_features * ENTRY if counts.text_bytes else 0
     stages = [Stage("features", held + made, counts.nnz_features)]
     if len(sizes) > 1:
         stages += _plan_tree(counts, config, sizes, held)
-    levels, model = _plan_levels(counts, config, sizes, held)
+    levels, model = _plan_levels(counts, config, sizes, held + PROGRAM - LIBRARIES)
     search = Stage("search", PROGRAM + 3 * model + SEARCH_BATCHES, 0)
     return Plan(sizes, (*stages, *levels, search), model)
 
@@ -183,7 +183,8 @@ def _plan_levels(
             weights = min(weights, size * config.ranker.max_nonzeros)
         work = rows * a_row * size / parents
         there = held + model + 17 * (rows + positives)
-        solving = _plan_solving(rows, rows * a_row, features, parents, size, config, level, there)
+        left = find_budget(config.memory) - there - 20 * weights
+        solving = _plan_solving(rows, rows * a_row, features, parents, size, config, level, left)
         memory = max(there + solving + 10 * weights, there + 20 * weights)
         memory = max(memory, held + model + 40 * (rows + positives))
         stages.append(Stage(f"level {level}", round(memory), round(work)))
@@ -215,9 +216,17 @@ def _plan_solving(
     size: int,
     config: LinearConfig,
     level: int,
-    held: float,
+    left: float,
 ) -> float:
-    """Returns the bytes of the chunks that are solved at once, and of those that are cut beforehand."""
+    """Returns the bytes of the chunks that are solved at once, and of those that are cut beforehand.
+
+    Args:
+        rows, slots: of the level.
+        features: of a cluster.
+        parents, size: clusters and their children.
+        config, level: settings and the level's number.
+        left: bytes of the budget that the chunks may take.
+    """
     import numpy as np
 
     from xmc_jax.ranker.cost_model import FORMULATIONS, choose_formulation
@@ -240,7 +249,7 @@ def _plan_solving(
         wanted,
     )
     weights = weigh_units(n, s, f, columns, FORMULATIONS[int(choice[0])])
-    memory = max(find_budget(config.memory) - held, float(weights.max()))
+    memory = max(left, float(weights.max()))
     division = divide_level(weights, int(memory) + 1, count_workers())
     kept = 12 * slots + 24 * rows
     at_once = division.n_workers * weigh_chunks(weights, division.n_chunks)

@@ -33,6 +33,8 @@ MIN_CHUNKS = 2
 """A machine has two cores at least."""
 _COUNTED_SLOTS = 2**22
 """Slots whose features are counted at once."""
+_TABLE_KEYS = 2**20
+"""Up to so many keys, and sixteen for each slot, a table of all of them beats sorting."""
 
 
 class Division(NamedTuple):
@@ -128,7 +130,7 @@ def count_features(problem: LevelProblem, units: Units) -> np.ndarray:
 
 def _count_distinct(keys: np.ndarray, n_units: int, width: int) -> np.ndarray:
     """Returns the distinct keys of each unit; a key is unit · width + feature."""
-    if n_units * width <= 16 * len(keys) + 2**20:
+    if n_units * width <= 16 * len(keys) + _TABLE_KEYS:
         seen = np.zeros(n_units * width, bool)
         seen[keys] = True
         return np.count_nonzero(seen.reshape(n_units, width), axis=1)
