@@ -60,6 +60,7 @@ def compare(data: str, work: Path | None, memory: str | None) -> dict:
         "planned_MB": round(peak, 1),
         "measured_MB": most,
         "ratio": round(peak / most, 3),
+        **{name: value for name, value in measured.items() if name not in ("stages", "peak_MB")},
         "stages": stages,
     }
 

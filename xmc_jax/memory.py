@@ -15,6 +15,8 @@ _UNITS = {"": 1, **{p: 1000**i for i, p in enumerate("kMGT", 1)}}
 _UNITS |= {f"{p}i": 1024**i for i, p in enumerate("kMGT", 1)}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?(?:ytes)?\s*", re.IGNORECASE)
 _LEAST = 1_000_000
+_SHARE = 0.95
+"""Of a budget; the rest is lost in the allocator's pools."""
 
 LIBRARIES = 400_000_000
 """Bytes of Python and the libraries, measured on a CPU."""
@@ -63,9 +65,9 @@ def leave(budget: int, held: int, stage: str, least: int = 64_000_000) -> int:
     Raises:
         RunError: fewer than `least`; says how much is needed.
     """
-    left = budget - PROGRAM - held
+    left = round(_SHARE * budget) - PROGRAM - held
     if left < least:
-        need = PROGRAM + held + least
+        need = (PROGRAM + held + least) / _SHARE
         raise RunError(
             f"memory of {budget / 1e9:.3g} GB given, {stage} needs {need / 1e9:.3g} GB at least: "
             f"{held / 1e9:.3g} GB for data and model, the rest to work in; set a larger --memory or use fewer documents"

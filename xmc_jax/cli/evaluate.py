@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xmc_jax.estimator import XRLinear
     from xmc_jax.types import Progress
 
-SECTIONS = ("data", "search.beam")
+SECTIONS = ("memory", "data", "search.beam")
 METRICS = ("P", "nDCG", "PSP", "recall")
 """Those of the JSON object; the table has more."""
 
@@ -40,7 +40,7 @@ def run(arguments: Arguments) -> None:
     from xmc_jax.estimator import load
 
     model = load(named.workdir)
-    config = apply_overrides(model.config, arguments.overrides, SECTIONS)
+    model.config = config = apply_overrides(model.config, arguments.overrides, SECTIONS)
     split = read_split(model, named.data, named.split, config.data)
     with open_progress() as progress:
         report, n_short, width = score(model, split, named.data, config.search.beam, progress)

@@ -56,7 +56,7 @@ def run(arguments: Arguments) -> None:
     from xmc_jax.estimator import load
 
     model = load(named.workdir)
-    config = apply_overrides(model.config, arguments.overrides, SECTIONS)
+    model.config = config = apply_overrides(model.config, arguments.overrides, SECTIONS)
     batches = read_batches(model, named.input, config.data)
     with open_progress() as progress, gather_notes(), open_output(named.output) as stream:
         progress.start("documents", 0)
