@@ -8,6 +8,7 @@ import pytest
 from xmc_jax import checkpoint
 from xmc_jax.errors import InputError
 from xmc_jax.ranker import build_weights
+from xmc_jax.tree import flat_tree
 
 
 def make_weights(n_dense: int = 0, seed: int = 0):
@@ -70,3 +71,28 @@ def test_json_is_written_whole_and_damage_is_named(tmp_path):
     (tmp_path / "a" / "x.json").write_text('{"é": ')
     with pytest.raises(InputError, match="damaged, not JSON"):
         checkpoint.read_json(tmp_path / "a" / "x.json")
+
+
+def test_rounds_are_told_apart_and_the_newest_tree_is_found(tmp_path):
+    tree, counts = flat_tree(4), np.ones(4)
+    checkpoint.save_tree(tmp_path, tree, counts, {})
+    assert checkpoint.find_parts(tmp_path).find_tree() == tmp_path
+    assert checkpoint.list_rounds(tmp_path) == []
+    for number, first, stop in ((1, 2, False), (2, 0, False), (3, 1, True)):
+        folder = checkpoint.round_folder(tmp_path, number)
+        note = {"round": number, "first_level": first, "stop": stop}
+        checkpoint.save_tree(folder, tree, counts, note)
+        if number == 1:
+            parts = checkpoint.find_parts(tmp_path)
+            # The levels above those that the round trains are the older ones.
+            assert [parts.find_level(t) for t in range(4)] == [tmp_path] * 2 + [folder] * 2
+    parts = checkpoint.find_parts(tmp_path)
+    assert parts.round == 2 and parts.find_tree() == tmp_path / "round_02"
+    assert parts.find_level(0) == tmp_path / "round_02"
+    assert [note["round"] for note in checkpoint.list_rounds(tmp_path)] == [1, 2, 3]
+
+
+def test_a_round_without_a_committed_tree_has_not_begun(tmp_path):
+    checkpoint.save_tree(tmp_path, flat_tree(4), np.ones(4), {})
+    (tmp_path / "round_01" / "tree" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert checkpoint.find_parts(tmp_path).round == 0

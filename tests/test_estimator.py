@@ -149,3 +149,18 @@ def test_memory_bounds_training_and_search(tmp_path):
 def test_memory_that_is_no_size(memory):
     with pytest.raises(InputError, match="memory="):
         xmc.XRLinear(memory=memory)
+
+
+def test_more_devices_than_there_are_are_refused():
+    texts, labels = ["red apple", "green pear"] * 2, [["a"], ["b"]] * 2
+    model = xmc.XRLinear(min_count=1, parallel=dict(data=1)).fit(texts, labels)
+    assert model.predict(texts, 1).names()[0] == ["a"]
+    model.config = xmc.XRLinear(parallel=dict(data=64)).config
+    with pytest.raises(InputError, match=r"parallel\.data=64 and parallel\.label=1 given with"):
+        model.predict(texts)
+
+
+def test_the_devices_of_a_saved_model_are_not_kept(tmp_path):
+    texts, labels = ["red apple", "green pear"] * 2, [["a"], ["b"]] * 2
+    xmc.XRLinear(min_count=1, parallel=dict(data=1)).fit(texts, labels).save(tmp_path / "m")
+    assert xmc.load(tmp_path / "m").config.parallel.data == 0

@@ -55,9 +55,10 @@ def test_every_command_is_shown():
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_command_lines_parse(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run = tmp_path / "runs" / "wordnet"
-    run.mkdir(parents=True)
-    (run / "config.json").write_text("{}")
+    for name in ("wordnet", "twice"):
+        run = tmp_path / "runs" / name
+        run.mkdir(parents=True)
+        (run / "config.json").write_text("{}")
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     _, name, *words = shlex.split(line)
     command = importlib.import_module(f"xmc_jax.cli.{name}")

@@ -34,6 +34,10 @@ PostProcessor = Literal[
 Loss = Literal["squared_hinge", "hinge", "logistic"]
 Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+tfn+man"]
 Formulation = Literal["auto", "dual", "primal", "gram"]
+Merge = Literal["mean", "max", "noisy-or"]
+
+PROBABILITIES = ("sigmoid", "l1-hinge", "l2-hinge", "l3-hinge", "l4-hinge")
+"""Post-processors whose scores lie in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,55 @@ class SearchConfig:
 
 
 @dataclass(frozen=True)
+class DisentangleConfig:
+    """Labels under several clusters, chosen by where their documents are routed (Liu et al. 2021)."""
+
+    copies: int = 1
+    """Clusters of a label at most; 1: none of this."""
+    rounds: int = 1
+    """Times that labels are assigned and weights trained again; 0: none of this."""
+    capacity: float = 1.5
+    """Labels of a cluster at most, relative to the mean; 0: no limit."""
+    folds: int = 2
+    """The documents' beams are searched in so many parts, each by a matcher trained on the others; 1: by the one that
+    was trained on them, whose beams hold nearly every true cluster and tell less of those of new documents."""
+    positives: Literal["all", "routed"] = "all"
+    """A document is a positive of all copies of its label, or of those that its beam reaches."""
+    retrain: Literal["all", "last"] = "all"
+    """The levels that a round trains again."""
+    merge: Literal["auto", "mean", "max", "noisy-or"] = "auto"
+    """The score of a label that was found under several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), where scores
+    are probabilities, else `max`."""
+    least_gain: float = 0.01
+    """Rounds end when one would gain less than this share of the objective."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check(1 <= self.copies <= 6, self, "copies", "1 to 6")
+        _check(self.rounds >= 0, self, "rounds", "0 (none) or more")
+        _check(1 <= self.folds <= 10, self, "folds", "1 (none) to 10")
+        _check(
+            self.capacity == 0 or self.capacity >= 1, self, "capacity", "0 (no limit), 1 or more"
+        )
+        _check(0 <= self.least_gain < 1, self, "least_gain", "a number in [0, 1)")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """Devices as a grid: rows of instances beside columns of weights. It changes no result."""
+
+    data: int = 0
+    """Parts that instances are cut into; 0: as many as there are devices left."""
+    label: int = 1
+    """Parts that the clusters of the last level are cut into, for models that one device cannot hold."""
+
+    def __post_init__(self) -> None:
+        _check_choices(self)
+        _check(self.data >= 0, self, "data", "0 (all devices left) or more")
+        _check(self.label >= 1, self, "label", "1 or more")
+
+
+@dataclass(frozen=True)
 class LinearConfig:
     """XR-Linear (Yu et al. 2022, "PECOS"): tree, one linear level for each resolution, beam search."""
 
@@ -198,12 +251,28 @@ class LinearConfig:
     tree: TreeConfig = field(default_factory=TreeConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
 
     def __post_init__(self) -> None:
         _check_choices(self)
         _check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
         if self.memory:
             parse_size(self.memory)
+        kinds = _as_tuple(self.search.post_processor)
+        if self.disentangle.merge == "noisy-or" and not set(kinds) <= set(PROBABILITIES):
+            raise InputError(
+                f"disentangle.merge=noisy-or given for search.post_processor={','.join(kinds)}, scores in "
+                f"[0, 1] needed ({', '.join(PROBABILITIES)}); set disentangle.merge to auto, mean or max"
+            )
+
+
+def choose_merge(config: LinearConfig) -> Merge:
+    """Returns how the scores of a label's copies are merged, with `auto` resolved."""
+    if config.disentangle.merge != "auto":
+        return config.disentangle.merge
+    kinds = _as_tuple(config.search.post_processor)
+    return "noisy-or" if set(kinds) <= set(PROBABILITIES) else "max"
 
 
 def at_level(value: Any, level: int) -> Any:
@@ -289,9 +358,15 @@ def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str
     return out
 
 
+_fields_of: dict[type, list[tuple[dataclasses.Field, Any]]] = {}
+"""What `_typed_fields` found: reading annotations takes longer than the search of one query."""
+
+
 def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
-    hints = typing.get_type_hints(config_type)
-    return [(f, hints[f.name]) for f in fields(config_type)]
+    if config_type not in _fields_of:
+        hints = typing.get_type_hints(config_type)
+        _fields_of[config_type] = [(f, hints[f.name]) for f in fields(config_type)]
+    return _fields_of[config_type]
 
 
 def _as_tuple(value: Any) -> tuple:

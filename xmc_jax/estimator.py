@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from xmc_jax import checkpoint
 from xmc_jax.config import (
     LinearConfig,
+    choose_merge,
     find_section,
     list_settings,
     replace_field,
@@ -28,6 +29,7 @@ from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.memory import find_budget, leave
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
+from xmc_jax.parallel import make_mesh
 from xmc_jax.predict import (
     FewResultsWarning,
     Predictions,
@@ -183,14 +185,17 @@ class XRLinear:
         if restrict_to is not None:
             model = restrict(model, self._label_ids(restrict_to))
         if candidates is not None:
-            return score_candidates(model, features, check_features(candidates, "candidates"))
+            asked = check_features(candidates, "candidates")
+            return score_candidates(model, features, asked, merge=choose_merge(self.config))
         return predict_batches(
             model,
             features,
             search,
             label_names=self.label_names,
+            merge=choose_merge(self.config),
             memory=self._leave_for_search(model, features),
             progress=progress or NoProgress(),
+            mesh=make_mesh(self.config.parallel),
         )
 
     def featurize(self, x: Any) -> Features:

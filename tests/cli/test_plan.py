@@ -7,7 +7,7 @@ import pytest
 
 from xmc_jax.cli.main import main
 from xmc_jax.cli.plan import Counts, count_data, format_count, make_plan, shape_tree
-from xmc_jax.config import LinearConfig, RankerConfig, TreeConfig
+from xmc_jax.config import DisentangleConfig, LinearConfig, RankerConfig, TreeConfig
 from xmc_jax.data import write_corpus
 from xmc_jax.memory import LIBRARIES, find_memory
 from xmc_jax.tree import build_tree
@@ -120,3 +120,24 @@ def test_command(tmp_path, capsys):
 )
 def test_format_count(number, text):
     assert format_count(number) == text
+
+
+def test_rounds_of_disentangling_are_planned():
+    counts = Counts(10_000, 5000, 100_000, 2000, 30_000)
+    tree = TreeConfig(branching=4, max_leaf_size=100)
+    plain = make_plan(counts, LinearConfig(tree=tree))
+    twice = DisentangleConfig(copies=2, folds=1, retrain="last")
+    plan = make_plan(counts, LinearConfig(tree=tree, disentangle=twice))
+    assert plan.level_sizes == (*plain.level_sizes[:-1], 4000)
+    last = len(plain.level_sizes) - 1
+    names = [stage.name for stage in plan.stages[len(plain.stages) - 1 : -1]]
+    assert names == ["round 1, assignment", f"round 1, level {last}"]
+    # Twice the children of each cluster, and more rows, since a document has twice the labels.
+    assert 2.2 < plan.stages[-2].work / plain.stages[-2].work < 4
+    folds = make_plan(counts, LinearConfig(tree=tree, disentangle=DisentangleConfig(copies=2)))
+    names = [stage.name for stage in folds.stages[len(plain.stages) - 1 : -1]]
+    assert names[0] == "round 1, fold 1, level 0" and names[-1] == f"round 1, level {last}"
+    assert folds.stages[len(plain.stages) - 1].work * 2 == plain.stages[-last - 2].work
+    assert make_plan(counts, LinearConfig(tree=TreeConfig(kind="flat"), disentangle=twice)) == (
+        make_plan(counts, LinearConfig(tree=TreeConfig(kind="flat")))
+    )

@@ -140,3 +140,11 @@ def test_open_output_writes_utf8(output, tmp_path, capsysbinary, monkeypatch):
         stream.flush()
     written = capsysbinary.readouterr().out if output == "-" else (tmp_path / output).read_bytes()
     assert written == "漢\n".encode()
+
+
+def test_devices_may_be_chosen(tiny, tmp_path, xmc):
+    (tmp_path / "in.txt").write_text("red apple\n")
+    words = ("predict", "--workdir", tiny.run, "--input", tmp_path / "in.txt", "--output", "-")
+    assert xmc(*words, "--parallel.data", "1").code == 0
+    done = xmc(*words, "--parallel.data", "64")
+    assert done.code == 2 and "parallel.data=64" in done.err[-1]

@@ -8,7 +8,7 @@ from xmc_jax.matcher import score_children
 from xmc_jax.matcher.score import _choose_block, _choose_lanes, _scan
 from xmc_jax.types import PAD
 
-LAYOUTS = ["table", "rows"]
+LAYOUTS = ["table", "bitmaps", "slots"]
 score = jax.jit(score_children)
 
 
@@ -69,13 +69,35 @@ def test_a_silenced_node_is_no_candidate(tools, layout):
     assert np.isfinite(found[0, [0, 2]]).all() and found[0, 1] == -np.inf
 
 
-def test_both_layouts_agree_for_many_pairs(tools):
+def test_layouts_agree_for_many_pairs(tools):
     _, ids, values, columns = tools.queries(300, 50)
     row, cluster = np.repeat(np.arange(300), 4), np.tile(np.arange(4), 300)
-    one, other = (
+    one, *others = (
         score(tools.level(layout).level, ids, values, columns, row, cluster) for layout in LAYOUTS
     )
-    np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
+    for other in others:
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-5)
+
+
+def test_few_pairs_run_on_the_calling_thread(tools):
+    """XLA marks what it splits over threads in the program."""
+    made = tools.level("bitmaps", n_sparse=9000, sizes=(200,) * 40, density=0.1)
+    _, ids, values, columns = tools.queries(1, 64, n_sparse=9000, density=0.005)
+    level = made.level
+    assert level.child_words.nbytes > 2**19  # from here on XLA splits gathers
+    arguments = level, ids, values, columns, np.zeros(10, np.int32), np.arange(10, dtype=np.int32)
+    assert "outer_dimension_partitions" not in score.lower(*arguments).compile().as_text()
+
+
+@pytest.mark.parametrize("n_pairs", [3, 100])
+def test_long_queries_take_many_blocks(tools, n_pairs):
+    made = tools.level("bitmaps", n_sparse=90, density=0.3)
+    sparse, ids, values, columns = tools.queries(3, 90, n_sparse=90, density=0.9)
+    row, cluster = np.arange(n_pairs) % 3, np.arange(n_pairs) % 4
+    found = score(made.level, ids, values, columns, row, cluster)
+    np.testing.assert_allclose(
+        found, expect(made, sparse, columns, row, cluster), rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("n", [1, 64, 65, 1000])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xmc_jax.ops import build_row_table, find_rows
+from xmc_jax.ops import build_row_table, find_rows, keep, pack_bits, rank_bits
 from xmc_jax.types import PAD
 
 
@@ -21,7 +21,7 @@ def make_rows(rng, n_clusters, n_features, fill):
 def test_every_stored_row_is_found_and_nothing_else(n_clusters, n_features, fill):
     rng = np.random.default_rng(n_clusters)
     features, offsets = make_rows(rng, n_clusters, n_features, fill)
-    table = jax.tree.map(jnp.asarray, build_row_table(features, offsets))
+    table = jax.tree.map(jnp.asarray, build_row_table(features, offsets, n_features))
     clusters = np.repeat(np.arange(n_clusters), np.diff(offsets)).astype(np.int32)
     found = np.asarray(find_rows(table, jnp.asarray(clusters), jnp.asarray(features)))
     np.testing.assert_array_equal(found, np.arange(len(features)))
@@ -36,25 +36,29 @@ def test_every_stored_row_is_found_and_nothing_else(n_clusters, n_features, fill
 
 
 def test_empty_table_finds_nothing():
-    table = build_row_table(np.zeros(0, np.int32), np.zeros(4, np.int64))
-    table = jax.tree.map(jnp.asarray, table)
+    table = jax.tree.map(jnp.asarray, build_row_table(np.zeros(0, np.int32), np.zeros(4, int), 9))
     found = find_rows(table, jnp.array([0, 2]), jnp.array([0, PAD]))
     assert found.tolist() == [PAD, PAD]
 
 
-def test_keys_that_share_buckets_are_placed_in_a_larger_table(monkeypatch):
-    """With every key in the same two buckets no table is large enough until the hash spreads them."""
-    from xmc_jax.ops import lookup
+def test_words_without_a_feature_are_not_stored():
+    """Two features far apart take a word each, whatever lies between."""
+    features = np.array([3, 5, 2_000_000], np.int32)
+    table = build_row_table(features, np.array([0, 0, 3]), 2**21)
+    assert table.words.tolist() == [1 << 3 | 1 << 5, 0, 1 << 2_000_000 % 32, 2]
+    assert table.summary.shape == (2, 2 * 2**21 // 1024)
 
-    true_hash = lookup._hash
 
-    def narrow(cluster, feature, size):
-        a, b = true_hash(cluster, feature, size)
-        return (a % (size // 64 + 1), b % (size // 64 + 1)) if size <= 256 else (a, b)
+def test_bits_are_packed_and_counted():
+    bits = np.array([0, 31, 32, 100])
+    number, words = pack_bits(bits)
+    assert number.tolist() == [0, 1, 3]
+    assert words.tolist() == [[-(2**31) + 1, 0], [1, 2], [16, 3]]
+    count, is_set = rank_bits(jnp.int32(words[0, 0]), jnp.int32(7), jnp.arange(40))
+    assert is_set.tolist() == [True] + 30 * [False] + [True, True] + 7 * [False]
+    assert count.tolist() == [7] + 31 * [8] + [7] + 7 * [8]
 
-    monkeypatch.setattr(lookup, "_hash", narrow)
-    features, offsets = np.arange(60, dtype=np.int32), np.array([0, 60])
-    table = jax.tree.map(jnp.asarray, build_row_table(features, offsets))
-    assert table.feature.shape[0] > 256
-    found = find_rows(table, jnp.zeros(60, jnp.int32), jnp.asarray(features))
-    np.testing.assert_array_equal(np.asarray(found), features)
+
+def test_what_is_kept_stays_as_it_is():
+    x = jnp.array([0, 3, 2**31 - 2], jnp.int32)
+    assert keep(x, 2**31 - 2).tolist() == x.tolist()

@@ -11,8 +11,11 @@ from xmc_jax.errors import InputError
 from xmc_jax.predict import predict_batches, restrict, score_candidates
 
 
-@pytest.mark.parametrize("kind", ["l3-hinge", "log-sigmoid", "noop"])
-@pytest.mark.parametrize("merge", ["mean", "max"])
+@pytest.mark.parametrize(
+    "kind, merge",
+    [(k, m) for k in ("l3-hinge", "log-sigmoid", "noop") for m in ("mean", "max")]
+    + [("l3-hinge", "noisy-or"), ("sigmoid", "noisy-or")],
+)
 def test_scores_are_those_of_a_search_that_reaches_them(tools, kind, merge):
     model = tools.model(kind, copies=True, dense=tools.H)
     features = tools.features(dense=tools.H)

@@ -5,7 +5,7 @@ import pytest
 
 from xmc_jax.config import SearchConfig
 from xmc_jax.errors import InputError
-from xmc_jax.predict import predict_batches, restrict
+from xmc_jax.predict import index, predict_batches, restrict
 
 
 @pytest.mark.parametrize("copies", [False, True])
@@ -31,3 +31,18 @@ def test_only_these_labels_and_the_beam_leads_to_them(tools, copies):
 def test_other_labels_are_refused(tools, labels):
     with pytest.raises(InputError, match="restrict the search to"):
         restrict(tools.model(), np.array(labels, int))
+
+
+def test_nothing_is_laid_out_again(tools, monkeypatch):
+    model, features = tools.model(), tools.features()
+    whole = index.find_index(model)
+    monkeypatch.setattr(index, "lay_out_level", None)
+    some = restrict(model, np.arange(5))
+    shared = index.find_index(some)
+    for old, new in zip(whole.levels, shared.levels, strict=True):
+        assert new.table is old.table and new.rows is old.rows and new.bias is not old.bias
+    assert set(predict_batches(some, features, SearchConfig(top_k=5)).ids.ravel()) == set(range(5))
+    monkeypatch.undo()
+    rebuilt = index.build_index(some)
+    for new, built in zip(shared.levels, rebuilt.levels, strict=True):
+        np.testing.assert_array_equal(new.bias, built.bias)

@@ -46,7 +46,7 @@ def test_equals_loops_for_every_post_processor(tools, kinds):
     assert_same(tools, ids, scores, tools.slowly(model, features, 4))
 
 
-@pytest.mark.parametrize("merge", ["mean", "max"])
+@pytest.mark.parametrize("merge", ["mean", "max", "noisy-or"])
 @pytest.mark.parametrize("beam", [3, 10])
 def test_copies_of_a_label_are_merged(tools, merge, beam):
     model, features = tools.model(copies=True, dense=tools.H), tools.features(dense=tools.H)

@@ -10,7 +10,8 @@ from xmc_jax.ranker.cost_model import CPU, FORMULATIONS, GPU, choose_formulation
     ("what", "n_rows", "slots", "n_columns", "n_dense", "device", "expected"),
     [
         ("short texts, many leaves", 600, 10, 80, 0, CPU, "dual"),
-        ("short texts, the root", 80_000, 10, 16, 0, CPU, "dual"),
+        ("short texts, the root", 80_000, 10, 16, 0, CPU, "primal"),
+        ("few short texts, the root", 5_000, 10, 16, 0, CPU, "dual"),
         ("embeddings, many leaves", 600, 10, 80, 384, CPU, "gram"),
         ("long documents, many leaves", 500, 230, 60, 384, CPU, "gram"),
         ("embeddings, the root", 80_000, 10, 16, 384, CPU, "primal"),

@@ -7,8 +7,10 @@ import scipy.sparse as sp
 
 from xmc_jax.ranker.blocks import fill_blocks, measure_blocks
 from xmc_jax.ranker.lanes import (
+    BLOCK,
     assign_lanes,
     choose_lane_widths,
+    choose_lanes,
     fill_lanes,
     measure_lanes,
 )
@@ -69,7 +71,7 @@ def test_lanes_hold_each_row_once_and_whole_units():
     problem, *_ = make_problem()
     chunk = cut_chunk(problem, list_units(problem), 0.5)
     widths = choose_lane_widths(np.diff(chunk.slots.indptr))
-    shape = measure_lanes(chunk, widths)
+    shape = measure_lanes(chunk, widths, 2)
     lanes = fill_lanes(problem, chunk, shape, np.random.default_rng(0))
     dense = chunk.slots.toarray()
     stored, lane_of_feature = [], {}
@@ -86,12 +88,20 @@ def test_lanes_hold_each_row_once_and_whole_units():
     np.testing.assert_array_equal(stored[order], dense[wanted])
 
 
-def test_lanes_are_as_long_as_the_largest_unit_at_least():
+def test_lanes_are_about_as_long_as_the_largest_unit_at_least():
     sizes = np.array([1000, 30, 20, 500, 480, 10])
-    lanes = assign_lanes(sizes)
-    lengths = np.bincount(lanes, sizes)
-    assert lengths.max() < 1000 + 500 and lanes.max() <= 2
-    assert assign_lanes(np.full(1000, 5)).max() + 1 <= 64
+    n_lanes = choose_lanes([sizes], 64)
+    assert n_lanes == 2
+    assert np.bincount(assign_lanes(sizes, n_lanes), sizes).max() <= 1040
+    assert choose_lanes([np.full(1000, 5)], 64) > 16
+
+
+def test_wide_rows_leave_room_for_narrow_ones():
+    problem, *_ = make_problem()
+    chunk = cut_chunk(problem, list_units(problem), 0.5)
+    widths = choose_lane_widths(np.diff(chunk.slots.indptr))
+    shape = measure_lanes(chunk, widths, 1)
+    assert sum(shape.n_steps) == -(-chunk.slots.shape[0] // BLOCK)
 
 
 def test_blocks_hold_the_rows_and_their_transpose():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from xmc_jax.config import LinearConfig, ParallelConfig, SearchConfig, to_dict
 from xmc_jax.errors import InputError
 from xmc_jax.train.run import append_metrics, fingerprint, open_run, write_names
 from xmc_jax.types import Features
@@ -44,3 +45,15 @@ def test_a_folder_whose_config_is_damaged_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"format": 1}')
     with pytest.raises(InputError, match="not a run of this version"):
         open_run(tmp_path, {}, {})
+
+
+def test_a_run_goes_on_on_other_devices_but_not_with_another_beam(tmp_path):
+    data = {"documents": 3, "digest": "x"}
+    config = to_dict(LinearConfig())
+    assert not open_run(tmp_path, config, data)
+    other = to_dict(LinearConfig(parallel=ParallelConfig(data=2, label=4)))
+    assert not open_run(tmp_path, other, data)
+    del other["parallel"]  # as runs of earlier versions were written
+    assert not open_run(tmp_path, other, data)
+    with pytest.raises(InputError, match=r"search\.beam: 10 -> 11"):
+        open_run(tmp_path, to_dict(LinearConfig(search=SearchConfig(beam=11))), data)

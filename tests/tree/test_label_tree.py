@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.errors import InputError
-from xmc_jax.tree import LabelTree, labels_at, make_tree
+from xmc_jax.tree import LabelTree, edges_at, labels_at, make_tree
 
 
 @pytest.fixture
@@ -94,3 +94,17 @@ def test_wrong_level_and_matrix(overlapping):
         labels_at(overlapping, 7, sp.csr_matrix((2, 5)))
     with pytest.raises(InputError, match="4 columns given, the tree has 5"):
         labels_at(overlapping, 0, sp.csr_matrix((2, 4)))
+
+
+def test_edges_are_summed_up_the_levels(overlapping):
+    edges = sp.csr_matrix(np.arange(14, dtype=np.float32).reshape(2, 7))
+    assert edges_at(overlapping, -1, edges).toarray().tolist() == edges.toarray().tolist()
+    middle = [[0 + 1, 2 + 3 + 4, 5 + 6], [7 + 8, 9 + 10 + 11, 12 + 13]]
+    assert edges_at(overlapping, 1, edges).toarray().tolist() == middle
+    assert edges_at(overlapping, 0, edges).toarray().tolist() == [[10, 11], [45, 25]]
+    Y = sp.csr_matrix(np.eye(5, dtype=np.float32))
+    for level in range(3):
+        up = edges_at(overlapping, level, labels_at(overlapping, -1, Y))
+        assert (up != labels_at(overlapping, level, Y)).nnz == 0
+    with pytest.raises(InputError, match="7 edges"):
+        edges_at(overlapping, 0, Y)

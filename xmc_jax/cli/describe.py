@@ -1,4 +1,5 @@
-"""`xmc describe`: a run's data, its tree level by level, sizes, sparsity and what is complete."""
+"""`xmc describe`: a run's data, its tree level by level, sizes, sparsity and what is complete; or the clusters of a
+label."""
 
 from __future__ import annotations
 
@@ -20,6 +21,8 @@ COLUMNS = {
     "disk": "bytes",
     "state": "state",
 }
+OTHERS = 8
+"""Labels that are shown beside one in its cluster, the most frequent first."""
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -27,27 +30,44 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--workdir", required=True, type=existing_run, metavar="W", help="the folder of a run"
     )
+    parser.add_argument(
+        "--label", metavar="NAME", help="show the clusters of one label and what else is in them"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser.parse(argv)
 
 
 def run(arguments: Arguments) -> None:
-    facts = describe_run(arguments.named.workdir)
-    print(json.dumps(facts) if arguments.named.json else format_run(facts))
+    named = arguments.named
+    if named.label is not None:
+        facts = describe_label(named.workdir, named.label)
+        print(json.dumps(facts) if named.json else format_label(facts))
+        return
+    facts = describe_run(named.workdir)
+    print(json.dumps(facts) if named.json else format_run(facts))
 
 
 def describe_run(workdir: Path) -> dict[str, Any]:
     """Returns what a run's folder holds, finished or not, JSON-ready.
 
-    Keys: `workdir`, `complete`, `config`, `data`, `source`, `levels` (empty before the tree is
-    built): a row each as `describe_levels` gives it, with `state` "complete" or "missing", and for
+    Keys: `workdir`, `complete`, `config`, `data`, `source`, `rounds` (of disentangling: a note
+    each with `round`, `stop`, `before` and `after`), `levels` (empty before the tree is built; of
+    the newest round's tree): a row each as `describe_levels` gives it, with `state` "complete" or "missing", and for
     a complete level `weights`, `weights_per_node`, `density` (share of features x nodes, where the
     number of features is known) and `bytes` on disk.
 
     Raises:
         InputError: a damaged file.
     """
-    from xmc_jax.checkpoint import is_committed, level_folder, load_level, load_tree, read_json
+    from xmc_jax.checkpoint import (
+        find_parts,
+        is_committed,
+        level_folder,
+        list_rounds,
+        load_level,
+        load_tree,
+        read_json,
+    )
     from xmc_jax.errors import InputError
     from xmc_jax.train.run import is_complete, list_levels
     from xmc_jax.tree import describe_levels
@@ -58,23 +78,79 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"workdir": str(workdir), "complete": is_complete(workdir)}
     facts |= {key: header.get(key) for key in ("config", "data", "source")}
     meta = read_json(workdir / "meta.json") if facts["complete"] else {}
-    facts["levels"] = []
+    facts["levels"], facts["rounds"] = [], []
     if not is_committed(workdir / "tree"):
         return facts
-    tree, _, _ = load_tree(workdir)
+    facts["rounds"] = list_rounds(workdir)
+    parts = find_parts(workdir)
+    tree, _, _ = load_tree(parts.find_tree())
     facts["levels"] = describe_levels(tree)
     for row, is_there in zip(facts["levels"], list_levels(workdir, tree.n_levels), strict=True):
         row["state"] = "complete" if is_there else "missing"
         if not is_there:
             continue
-        weights, _ = load_level(workdir, row["level"])
+        weights, _ = load_level(parts.find_level(row["level"]), row["level"])
         row["weights"] = weights.n_entries
         row["weights_per_node"] = weights.n_entries / weights.n_nodes
         if meta.get("n_sparse"):
             row["density"] = weights.n_entries / (weights.n_nodes * meta["n_sparse"])
-        folder = level_folder(workdir, row["level"])
+        folder = level_folder(parts.find_level(row["level"]), row["level"])
         row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return facts
+
+
+def describe_label(workdir: Path, name: str) -> dict[str, Any]:
+    """Returns where a label sits, JSON-ready.
+
+    Keys: `label`, `documents` (of training), `clusters`: for each the `path` of node numbers from
+    the root's child down, `size`, and `others`, its most frequent other labels as [name,
+    documents].
+
+    Raises:
+        InputError: no such label (with a suggestion), labels without names, no tree yet.
+    """
+    import numpy as np
+
+    from xmc_jax.checkpoint import find_parts, is_committed, load_tree
+    from xmc_jax.data import read_labels
+    from xmc_jax.errors import InputError, suggest
+
+    if not is_committed(workdir / "tree"):
+        raise InputError(f"{workdir}: its tree is not built yet; run the training command again")
+    if not (workdir / "labels.txt").is_file():
+        raise InputError(f"option '--label {name}': the labels of {workdir} have no names")
+    names = read_labels(workdir / "labels.txt")
+    if name not in names:
+        near = suggest(name, names)
+        hint = near if near.startswith("; did") else "; a line of its labels.txt needed"
+        raise InputError(f"option '--label {name}': {workdir} has no such label{hint}")
+    label = names.index(name)
+    tree, counts, _ = load_tree(find_parts(workdir).find_tree())
+    offsets = tree.children_offsets(-1)
+    clusters = []
+    for edge in np.flatnonzero(tree.edge_label == label):
+        cluster = int(tree.edge_cluster[edge])
+        inside = tree.edge_label[offsets[cluster] : offsets[cluster + 1]]
+        others = inside[inside != label]
+        others = others[np.lexsort((others, -counts[others]))][:OTHERS]
+        path = [int(tree.edge_ancestor(t)[edge]) for t in range(tree.n_levels - 1)]
+        rows = [[names[i], int(counts[i])] for i in others]
+        clusters.append({"path": path, "size": len(inside), "others": rows})
+    return {"label": name, "documents": int(counts[label]), "clusters": clusters}
+
+
+def format_label(facts: dict[str, Any]) -> str:
+    """Returns the facts of a label as lines for reading."""
+    n = len(facts["clusters"])
+    lines = [
+        f"label   {facts['label']}: {facts['documents']:,} documents, "
+        f"{n} cluster{'s' if n > 1 else ''}"
+    ]
+    for row in facts["clusters"]:
+        path = " > ".join(map(str, row["path"])) or "the root"
+        lines += ["", f"cluster {path}, {row['size']:,} labels, among them"]
+        lines += [f"  {name} ({count:,})" for name, count in row["others"]]
+    return "\n".join(lines)
 
 
 def format_run(facts: dict[str, Any]) -> str:
@@ -90,6 +166,7 @@ def format_run(facts: dict[str, Any]) -> str:
         f"run     {facts['workdir']}: {facts['config'].get('model')}, {state}",
         f"data    {counts}{source}",
     ]
+    lines += [_format_round(note) for note in facts["rounds"]]
     if not levels:
         return "\n".join([*lines, "tree    not built yet"])
     cells = [list(COLUMNS)] + [
@@ -99,6 +176,19 @@ def format_run(facts: dict[str, Any]) -> str:
     lines.append("")
     lines += ["  ".join(c.rjust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in cells]
     return "\n".join(lines)
+
+
+def _format_round(note: dict[str, Any]) -> str:
+    before, after = note["before"], note["after"]
+    gain = after["objective"] / max(before["objective"], 1) - 1
+    if note["stop"]:
+        return f"round {note['round']} would gain {100 * gain:.2g} %: not done"
+    return (
+        f"round {note['round']} labels moved to {after['edges']:,} places, "
+        f"{after['largest']:,} in the fullest cluster; objective {100 * gain:+.3g} %, "
+        f"{100 * after['gap']:.2g} % below the optimum; positives in reach "
+        f"{100 * before['reached']:.1f} -> {100 * after['reached']:.1f} %"
+    )
 
 
 def _format_cell(row: dict[str, Any], key: str) -> str:

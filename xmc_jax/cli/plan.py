@@ -3,7 +3,7 @@
 With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parents and S children
 (tfn: a parent's problems see the documents that carry a label below it), in bytes:
 
-    program            400 M, with the programs compiled for levels 560 M
+    program            400 M, with the programs compiled for levels 610 M
     X, Y               8 an entry, 8 a row; texts; 100 a label name
     label embedding    exact 20·E, then 41·E for the tree, E = half of Σ nnz(x)·nnz(y), at most L·D;
                        sketched 16·L·columns
@@ -19,12 +19,16 @@ With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parent
                        mostly the features of a child's own documents
     search             the weights thrice, and the batches
     work of a level    rows · nnz(x) · children a parent, multiply-adds of one pass over the data
+
+A round of disentangling with P copies trains the upper levels once for each fold without its
+documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
+P times the labels and P times as many of them a document.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from xmc_jax.cli.options import Arguments, Parser
@@ -157,9 +161,50 @@ def make_plan(counts: Counts, config: LinearConfig) -> Plan:
     stages = [Stage("features", held + made, counts.nnz_features)]
     if len(sizes) > 1:
         stages += _plan_tree(counts, config, sizes, held)
-    levels, model = _plan_levels(counts, config, sizes, held + PROGRAM - LIBRARIES)
-    search = Stage("search", PROGRAM + 3 * model + SEARCH_BATCHES, 0)
-    return Plan(sizes, (*stages, *levels, search), model)
+    held += PROGRAM - LIBRARIES
+    levels, model = _plan_levels(counts, config, sizes, held)
+    stages += levels
+    if config.disentangle.copies > 1 and config.disentangle.rounds > 0 and len(sizes) > 1:
+        wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
+        rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
+        stages, sizes = stages + rounds, wide
+    stages.append(Stage("search", PROGRAM + 3 * model + SEARCH_BATCHES, 0))
+    return Plan(sizes, tuple(stages), model)
+
+
+def _plan_rounds(
+    counts: Counts,
+    config: LinearConfig,
+    sizes: tuple[int, ...],
+    wide: tuple[int, ...],
+    held: int,
+    before: int,
+) -> tuple[list[Stage], int]:
+    """Returns the stages of all rounds of disentangling and the bytes of the weights after them."""
+    overlap, n = config.disentangle, counts.n_documents
+    width = min(sizes[-2], config.search.beam)
+    products = counts.nnz_labels * width
+    memory = held + before + (n * width + 5 * products) * ENTRY
+    again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
+    share = (overlap.folds - 1) / overlap.folds
+    part = replace(
+        counts,
+        n_documents=max(1, round(n * share)),
+        nnz_features=round(counts.nnz_features * share),
+        nnz_labels=round(counts.nnz_labels * share),
+    )
+    stages: list[Stage] = []
+    for number in range(1, overlap.rounds + 1):
+        name, copies = f"round {number}", 1 if number == 1 else overlap.copies
+        if overlap.folds > 1:
+            shape = sizes if number == 1 else wide
+            upper = _plan_levels(part, config, shape, 2 * held + before, copies)[0][:-1]
+            for fold in range(1, overlap.folds + 1):
+                stages += [replace(s, name=f"{name}, fold {fold}, {s.name}") for s in upper]
+        stages.append(Stage(f"{name}, assignment", memory, products))
+        kept = 0 if overlap.retrain == "all" else len(sizes) - 1
+        stages += [replace(s, name=f"{name}, {s.name}") for s in again[kept:]]
+    return stages, model
 
 
 def _plan_levels(
@@ -289,12 +334,12 @@ def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
         f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes)}",
         f"model   about {format_bytes(plan.model_bytes)}",
         "",
-        f"{'stage':<16}{'memory, about':>16}{'multiply-adds':>16}",
+        f"{'stage':<26}{'memory, about':>16}{'multiply-adds':>16}",
     ]
     for stage in plan.stages:
-        once = " a pass" if stage.name.startswith("level") else ""
+        once = " a pass" if "level" in stage.name else ""
         lines.append(
-            f"{stage.name:<16}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
+            f"{stage.name:<26}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
         )
     lines.append(f"\npeak    about {format_bytes(plan.peak.memory)}, in {plan.peak.name}")
     lines.append(

@@ -12,7 +12,7 @@ from xmc_jax.errors import InputError, suggest
 
 MODELS: dict[str, type] = {"linear": LinearConfig}
 MODEL_NAMES = ("linear", "xr-transformer", "x-transformer")
-SECTIONS = ("", "data", "features", "tree", "ranker", "search")
+SECTIONS = ("", "data", "features", "tree", "ranker", "search", "disentangle", "parallel")
 """Every field of the config can be set where a model is made."""
 
 

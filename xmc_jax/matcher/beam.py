@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from xmc_jax.config import PostProcessor
 from xmc_jax.matcher.level import SearchLevel
 from xmc_jax.matcher.post_processor import combine_scores, transform_margin
-from xmc_jax.matcher.score import score_children
-from xmc_jax.ops import select_top
+from xmc_jax.matcher.score import score_all, score_children
+from xmc_jax.ops import select_top, sort_rows
 from xmc_jax.types import PAD
 
 
@@ -42,42 +42,82 @@ def score_beam(
     beam: Beam,
     *,
     first: bool,
-) -> Float[Array, "B W K"]:
-    """Returns the scores of all children of the beam, finite for candidates and -inf for the rest.
+) -> Float[Array, "B M"]:
+    """Returns the scores of the candidates: finite for children of the beam and -inf for the rest.
+
+    A level that is stored as a table has all its nodes for candidates, M = nodes; else they are the children of
+    the beam, M = W · K. Either way they stand in the order of their node ids.
 
     Args:
         level: the level below the beam.
         first: the beam holds the root, whose score does not count.
     """
     n_queries, width = beam.node.shape
-    row = jnp.repeat(jnp.arange(n_queries), width)
-    margins = score_children(level, ids, values, dense, row, beam.node.reshape(-1))
-    margins = margins.reshape(n_queries, width, level.max_children)
+    if level.table is not None:
+        margins = score_all(level, ids, values, dense)[:, :, None]
+        above = _spread(beam, level.n_clusters)[:, level.cluster, None]
+    else:
+        row = jnp.repeat(jnp.arange(n_queries), width)
+        margins = score_children(level, ids, values, dense, row, beam.node.reshape(-1))
+        margins = margins.reshape(n_queries, width, level.max_children)
+        above = beam.score[..., None]
     scores = transform_margin(margins, kind)
     if not first:
-        scores = combine_scores(scores, beam.score[..., None], kind)
+        scores = combine_scores(scores, above, kind)
     # A poor candidate stays one: -inf says that there is none.
     big = jnp.finfo(scores.dtype).max
-    return jnp.where(margins == -jnp.inf, -jnp.inf, jnp.clip(scores, -big, big))
+    none = (margins == -jnp.inf) | (above == -jnp.inf)
+    return jnp.where(none, -jnp.inf, jnp.clip(scores, -big, big)).reshape(n_queries, -1)
 
 
-def select_beam(level: SearchLevel, beam: Beam, scores: Float[Array, "B W K"], width: int) -> Beam:
+def select_beam(level: SearchLevel, beam: Beam, scores: Float[Array, "B M"], width: int) -> Beam:
     """Returns the `width` best candidates; of equal scores the smaller node id."""
     best, node = select_nodes(level, beam, scores, width)
     last = jnp.iinfo(node.dtype).max
-    node, best = lax.sort((jnp.where(node == PAD, last, node), best), num_keys=1)
+    node, best = sort_rows((jnp.where(node == PAD, last, node), best))
     return Beam(jnp.where(node == last, PAD, node), best)
 
 
 def select_nodes(
-    level: SearchLevel, beam: Beam, scores: Float[Array, "B W K"], k: int
+    level: SearchLevel, beam: Beam, scores: Float[Array, "B M"], k: int
 ) -> tuple[Float[Array, "B k"], Int[Array, "B k"]]:
     """Returns the k best candidates by score; of equal scores the smaller node id comes first.
 
     Where there are fewer, the rest has score -inf and node PAD.
     """
-    n_children = scores.shape[-1]
-    best, position = select_top(scores.reshape(scores.shape[0], -1), k)
-    parent = jnp.take_along_axis(beam.node, position // n_children, axis=1)
-    node = level.child_offsets[jnp.maximum(parent, 0)] + position % n_children
+    best, position = select_top(scores, k)
+    node = find_nodes(level, beam, position)
     return best, jnp.where(best == -jnp.inf, PAD, node)
+
+
+def find_nodes(level: SearchLevel, beam: Beam, position: Int[Array, "B S"]) -> Int[Array, "B S"]:
+    """Returns the nodes of candidates by their position; any node for a candidate of score -inf."""
+    if level.table is not None:
+        return position
+    parent = jnp.take_along_axis(beam.node, position // level.max_children, axis=1)
+    return level.child_offsets[jnp.maximum(parent, 0)] + position % level.max_children
+
+
+def find_positions(
+    level: SearchLevel, beam: Beam, node: Int[Array, "B S"], cluster: Int[Array, "B S"]
+) -> Int[Array, "B S"]:
+    """Returns where among the candidates nodes of these clusters stand, PAD where the beam lacks the cluster.
+
+    A level stored as a table has all nodes for candidates, those outside the beam with a score of -inf.
+    """
+    if level.table is not None:
+        return node
+    # The beam is ascending but for the PAD at its end.
+    held = jnp.where(beam.node == PAD, jnp.iinfo(jnp.int32).max, beam.node)
+    slot = jax.vmap(partial(jnp.searchsorted, method="scan_unrolled"))(held, cluster)
+    slot = jnp.minimum(slot, held.shape[1] - 1)
+    position = slot * level.max_children + node - level.child_offsets[cluster]
+    return jnp.where(jnp.take_along_axis(held, slot, axis=1) == cluster, position, PAD)
+
+
+def _spread(beam: Beam, n_clusters: int) -> Float[Array, "B C"]:
+    """Returns the score of each cluster, -inf where it is not in the beam."""
+    at = jnp.where(beam.node == PAD, n_clusters, beam.node)
+    row = jnp.arange(at.shape[0])[:, None]
+    every = jnp.full((at.shape[0], n_clusters + 1), -jnp.inf)
+    return every.at[row, at].set(beam.score, mode="promise_in_bounds")[:, :-1]

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from xmc_jax.ops import RowTable, build_row_table, concatenate_ranges
+from xmc_jax.ops import BITS, build_row_table, check_positions, concatenate_ranges, pack_bits
 from xmc_jax.types import AnyArray
 
+Layout = Literal["table", "bitmaps", "slots"]
+
 SLOTS = 8
-"""Entries (child, value) that are read together. Rows that queries hit have about a dozen entries."""
+"""Entries (child, value) of the layout `slots` that are read together."""
 
 _TABLE_NODES = 512
 _TABLE_BYTES = 128 * 2**20
+_BITMAP_CHILDREN = 256
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SearchLevel:
-    """The weights of one level on the device; either `table`, or `rows` with `slots` and `row_parts`.
+    """The weights of one level on the device, in one of three layouts; the fields of the others are None.
 
-    A stored row (cluster, feature) has ceil(entries / SLOTS) consecutive parts; `rows` gives its first.
+    `table`: all of it, dense. `bitmaps` and `slots` store a row for each (cluster, feature), found through
+    `rows`. A row of `bitmaps` says by a bit for each child which weights follow; every child of a pair is then
+    scored by gathers alone. Where clusters are wide and rows nearly empty, `slots` lists the weights with
+    their children, ceil(entries / SLOTS) parts a row.
     """
 
     child_offsets: AnyArray
@@ -35,30 +41,66 @@ class SearchLevel:
     """float32 [nodes + K, H], likewise."""
     table: AnyArray
     """float32 [D + 1, nodes]; row D, which unused slots of a query point to, is zero."""
+    cluster: AnyArray
+    """int32 [nodes]: cluster of a node, beside `table`."""
     rows: AnyArray
+    child_words: AnyArray
+    """int32 [(F + 1) · 2 · words], a bitmap of K / 32 rounded up words a row: which children of a row have
+    weights; row F has none."""
+    weights: AnyArray
+    """float32 [E + 1], the last one 0: weights by row, then by child."""
     slots: AnyArray
     """int32 [parts, 2 · SLOTS]: children (K where unused), then the bits of their float32 values."""
-    row_parts: AnyArray
-    """int32 [parts]: how many parts the row has that begins here."""
+    first_parts: AnyArray
+    """int32 [F + 1]: parts of row r are `first_parts[r] : first_parts[r + 1]`."""
     max_children: int = field(metadata={"static": True})
     """K."""
+    shard: AnyArray = None
+    """int32 [3]: first cluster, the one after the last and first node, where rows and dense columns of these only are
+    stored; None: all are."""
 
     @property
     def n_clusters(self) -> int:
         return self.child_offsets.shape[0] - 1
 
     @property
+    def n_rows(self) -> int:
+        """Stored rows F, where `child_words` are stored."""
+        assert self.child_words is not None
+        return self.child_words.shape[0] // (2 * self.n_words) - 1
+
+    def count_candidates(self, width: int) -> int:
+        """Returns how many nodes are scored for a query with a beam of this width above."""
+        return self.n_nodes if self.table is not None else width * self.max_children
+
+    @property
+    def n_words(self) -> int:
+        """Words of a row's bitmap of children."""
+        return count_words(self.max_children)
+
+    @property
     def n_nodes(self) -> int:
         return self.bias.shape[0] - self.max_children
 
 
-def choose_layout(n_nodes: int, n_sparse: int) -> Literal["table", "rows"]:
-    """Chooses how a level is stored: all of it as a dense table if it has few nodes and fits 128 MiB."""
+def choose_layout(n_nodes: int, n_sparse: int, max_children: int) -> Layout:
+    """Chooses how a level is stored.
+
+    As a dense table if it has few nodes and fits 128 MiB. Else by bitmaps, whose work is that of all children of
+    the beam, unless clusters are so wide that listing the weights met is less.
+    """
     n_bytes = (n_sparse + 1) * n_nodes * 4
-    return "table" if n_nodes <= _TABLE_NODES and n_bytes <= _TABLE_BYTES else "rows"
+    if n_nodes <= _TABLE_NODES and n_bytes <= _TABLE_BYTES:
+        return "table"
+    return "bitmaps" if max_children <= _BITMAP_CHILDREN else "slots"
 
 
-def build_level(
+def build_level(**stored: Any) -> SearchLevel:
+    """Returns `lay_out_level` of these arguments, put on the device."""
+    return jax.tree.map(jnp.asarray, lay_out_level(**stored))
+
+
+def lay_out_level(
     *,
     child_offsets: np.ndarray,
     row_offsets: np.ndarray,
@@ -69,9 +111,10 @@ def build_level(
     bias: np.ndarray,
     dense: np.ndarray,
     n_sparse: int,
-    layout: Literal["table", "rows"] | None = None,
+    layout: Layout | None = None,
+    max_children: int | None = None,
 ) -> SearchLevel:
-    """Lays out a level that is stored as sparse rows of its clusters, and puts it on the device.
+    """Lays out a level that is stored as sparse rows of its clusters (host arrays).
 
     Args:
         child_offsets: [C + 1], nodes of the clusters.
@@ -83,39 +126,67 @@ def build_level(
         dense: [nodes, H].
         n_sparse: D.
         layout: instead of what `choose_layout` says.
+        max_children: K, where other parts of the level have wider clusters.
+
+    Raises:
+        InputError: more rows than positions of 32 bits can tell apart.
     """
-    widest = int(np.diff(child_offsets).max(initial=0))
+    widest = max_children or int(np.diff(child_offsets).max(initial=0))
     n_nodes, n_entries = len(bias), np.diff(entry_offsets)
     child = entry_child.astype(np.int32)
-    table = rows = slots = row_parts = None
-    if (layout or choose_layout(n_nodes, n_sparse)) == "table":
+    layout = layout or choose_layout(n_nodes, n_sparse, widest)
+    stored: dict[str, AnyArray] = dict.fromkeys(
+        ("table", "cluster", "rows", "child_words", "weights", "slots", "first_parts")
+    )
+    if layout == "table":
         start = np.repeat(child_offsets[:-1], np.diff(row_offsets))
         full = np.zeros((n_sparse + 1, n_nodes), np.float32)
         full[np.repeat(row_feature, n_entries), np.repeat(start, n_entries) + child] = entry_value
-        table = jnp.asarray(full)
+        stored["table"] = full
+        stored["cluster"] = np.repeat(
+            np.arange(len(child_offsets) - 1, dtype=np.int32), np.diff(child_offsets)
+        )
     else:
-        cut, parts, first = _cut_rows(child, entry_value, n_entries, widest)
-        slots, row_parts = jnp.asarray(cut), jnp.asarray(parts)
-        found = build_row_table(row_feature, row_offsets)
-        # A row goes by its first part, so that finding it is finding its entries.
-        part = np.where(found.row >= 0, first[found.row], found.row).astype(np.int32)
-        rows = RowTable(*map(jnp.asarray, (found.feature, part, first[row_offsets])))
+        stored["rows"] = build_row_table(row_feature, row_offsets, n_sparse)
+    if layout == "bitmaps":
+        stored["child_words"] = _mark_children(child, entry_offsets, widest)
+        stored["weights"] = np.append(entry_value, 0.0).astype(np.float32)
+    if layout == "slots":
+        stored["slots"], stored["first_parts"] = _cut_rows(child, entry_value, n_entries, widest)
     return SearchLevel(
-        child_offsets=jnp.asarray(child_offsets, jnp.int32),
-        bias=jnp.asarray(np.pad(bias, (0, widest)), jnp.float32),
-        dense=jnp.asarray(np.pad(dense, ((0, widest), (0, 0))), jnp.float32),
-        table=table,
-        rows=rows,
-        slots=slots,
-        row_parts=row_parts,
+        child_offsets=np.asarray(child_offsets, np.int32),
+        bias=pad_bias(bias, widest),
+        dense=np.pad(dense, ((0, widest), (0, 0))).astype(np.float32),
         max_children=widest,
+        **stored,
     )
+
+
+def pad_bias(bias: np.ndarray, max_children: int) -> np.ndarray:
+    """Returns the biases [nodes + K], so that K may be read from any node on."""
+    return np.pad(bias, (0, max_children)).astype(np.float32)
+
+
+def count_words(n_children: int) -> int:
+    """Returns the words of a bitmap of this many children."""
+    return -(-max(n_children, 1) // BITS)
+
+
+def _mark_children(child: np.ndarray, entry_offsets: np.ndarray, n_children: int) -> np.ndarray:
+    """Returns the bitmap of the children of the rows, int32 [(F + 1) · 2 · words]."""
+    n_rows, n_words = len(entry_offsets) - 1, count_words(n_children)
+    check_positions(max(2 * (n_rows + 1) * n_words, len(child) + 1))
+    row = np.repeat(np.arange(n_rows), np.diff(entry_offsets))
+    at, words = pack_bits(row * (n_words * BITS) + child)
+    out = np.zeros(((n_rows + 1) * n_words, 2), np.int32)
+    out[at] = words
+    return out.reshape(-1)
 
 
 def _cut_rows(
     child: np.ndarray, value: np.ndarray, n_entries: np.ndarray, unused: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns slots [parts, 2 · SLOTS], parts of the row beginning at a part [parts], first parts [F + 1]."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns slots [parts, 2 · SLOTS] and the first parts of the rows [F + 1]."""
     n_parts = -(-n_entries // SLOTS)
     first = np.concatenate([[0], np.cumsum(n_parts)]).astype(np.int32)
     total = max(int(first[-1]), 1)  # gathers want a part even where nothing is stored
@@ -124,6 +195,4 @@ def _cut_rows(
     at = concatenate_ranges(first[:-1].astype(np.int64) * SLOTS, n_entries)
     children.reshape(-1)[at] = child
     values.reshape(-1)[at] = value
-    row_parts = np.zeros(total, np.int32)
-    row_parts[first[:-1]] = n_parts
-    return np.concatenate([children, values.view(np.int32)], axis=1), row_parts, first
+    return np.concatenate([children, values.view(np.int32)], axis=1), first

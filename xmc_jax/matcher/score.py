@@ -1,12 +1,15 @@
 """Margins of the children of (query, cluster) pairs: the inner loop of search.
 
-The cost follows the weights that a query really meets. Slots of a query are looked up a block at a
-time; what is found is laid out without gaps (an expansion of counts: running sums, marks, running
-maxima), so that no pair waits for the one with most hits (masked sparse chunk multiplication of
-Etter et al. 2022, "MSCM", in fixed shapes).
+Slots of a query are looked up a block at a time. With bitmaps, every child of a pair asks every row found
+for its weight: no scatter, no work that depends on what was found. Where clusters are wide, what is found is
+laid out without gaps instead (an expansion of counts: running sums, marks, running maxima), so that the cost
+follows the weights that a query really meets. Both are the masked sparse chunk multiplication of Etter et
+al. 2022, "MSCM", in fixed shapes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +17,11 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from xmc_jax.matcher.level import SLOTS, SearchLevel
-from xmc_jax.ops import accumulate, find_rows
+from xmc_jax.ops import BITS, accumulate, find_rows, get, keep, rank_bits
 from xmc_jax.types import PAD
 
-_TABLE_BLOCK = 8  # slots of a query that a table level adds at a time
+_BLOCK = 8  # slots of a query that are scored together
+_FEW_PAIRS = 64  # pairs of about one query
 _LOOKUPS = 2**14  # (pair, slot) look-ups made at a time
 _LANES = 64
 _DENSE_FLOATS = 2**20  # weights of dense columns gathered at a time
@@ -44,20 +48,19 @@ def score_children(
     at = jnp.maximum(cluster, 0)
     start, stop = level.child_offsets[at], level.child_offsets[at + 1]
     child = jnp.arange(level.max_children)[None, :]
-    if level.table is not None:
-        every = _score_all(level, ids, values, dense)
-        node = jnp.minimum(start[:, None] + child, level.n_nodes - 1)
-        margins = every[row[:, None], node]
-    else:
-        margins = _slice_rows(level.bias, start, level.max_children)
-        margins = _add_rows(level, ids, values, row, cluster, margins)
-        if dense.shape[1]:
-            margins = margins + _score_dense(level, dense, row, at)
     real = (start[:, None] + child < stop[:, None]) & (cluster != PAD)[:, None]
-    return jnp.where(real, margins, -jnp.inf)
+    if level.table is not None:
+        every = score_all(level, ids, values, dense)
+        node = jnp.minimum(start[:, None] + child, level.n_nodes - 1)
+        return jnp.where(real, every[row[:, None], node], -jnp.inf)
+    # What is added to -inf leaves it.
+    margins = jnp.where(real, get(level.bias, start[:, None] + child), -jnp.inf)
+    add = _add_bitmaps if level.slots is None else _add_slots
+    margins = add(level, ids, values, row, cluster, margins)
+    return margins + _score_dense(level, dense, row, at) if dense.shape[1] else margins
 
 
-def _score_all(
+def score_all(
     level: SearchLevel,
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
@@ -66,24 +69,146 @@ def _score_all(
     """Returns the margins of all nodes of a level that is stored as a table."""
     table = level.table
     assert table is not None
-    zero = table.shape[0] - 1
-    ids, values = _pad_slots(ids, values, _TABLE_BLOCK)
-    ids = jnp.where(ids == PAD, zero, ids)
     out = jnp.broadcast_to(level.bias[: level.n_nodes], (ids.shape[0], level.n_nodes))
     if dense.shape[1]:
         weights = level.dense[: level.n_nodes]
         out = out + jnp.matmul(dense, weights.T, precision=lax.Precision.HIGHEST)
 
-    def add_block(block, out):
-        at = (block * _TABLE_BLOCK, _TABLE_BLOCK, 1)
+    def add_block(block, mine, value, out):
+        mine = jnp.where(mine == PAD, table.shape[0] - 1, mine)
+        return out + accumulate(mine, value, table)
+
+    return _loop_slots(ids, values, _BLOCK, add_block, out)
+
+
+def _loop_slots(
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    width: int,
+    add_block: Callable[..., Array],
+    out: Array,
+) -> Array:
+    """Returns `out` after `out = add_block(block, ids, values, out)` for each block of slots that a query uses.
+
+    A loop even where one block is all: its result is an array that what follows reads, while an expression
+    would be fused into it, and its loop over the lanes broken up.
+    """
+    ids, values = _pad_slots(ids, values, width)
+
+    def step(block, out):
+        at = (block * width, width, 1)
         mine, weight = (lax.dynamic_slice_in_dim(x, *at) for x in (ids, values))
-        return out + accumulate(mine, weight, table)
+        return add_block(block, mine, weight, out)
 
-    used = jnp.max(jnp.sum(ids != zero, axis=1))
-    return lax.fori_loop(0, -(-used // _TABLE_BLOCK), add_block, out)
+    return lax.fori_loop(0, _count_blocks(ids, width), step, out)
 
 
-def _add_rows(
+def _count_blocks(ids: Int[Array, "B J"], width: int) -> Int[Array, ""]:
+    return -(-jnp.max(jnp.sum(ids != PAD, axis=1)) // width)
+
+
+def _find(
+    level: SearchLevel, ids: Int[Array, "B J"], row: Int[Array, "P"], cluster: Int[Array, "P"]
+) -> Int[Array, "P J"]:
+    """Returns the stored row of each slot of each pair, or PAD."""
+    assert level.rows is not None
+    mine = jnp.where(cluster[:, None] == PAD, PAD, ids[row])
+    if level.shard is not None:
+        cluster = cluster - level.shard[0]
+    return find_rows(
+        level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape), mine
+    )
+
+
+def _add_bitmaps(
+    level: SearchLevel,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    row: Int[Array, "P"],
+    cluster: Int[Array, "P"],
+    margins: Float[Array, "P K"],
+) -> Float[Array, "P K"]:
+    """Adds the stored rows that the pairs hit to their margins: gathers only, and all children side by side."""
+    n_pairs = row.shape[0]
+    unused = level.n_words * BITS - level.max_children
+    out = jnp.pad(margins, ((0, 0), (0, unused))).reshape(n_pairs, level.n_words, BITS)
+    if n_pairs <= _FEW_PAIRS:
+        out = _add_on_one_thread(level, ids, values, row, cluster, out)
+    else:
+
+        def add_block(block, mine, value, out):
+            found = keep(_find_or_empty(level, mine, row, cluster), level.n_rows)
+            return _add_found(level, found, value[row], out)
+
+        out = _loop_slots(ids, values, _BLOCK, add_block, out)
+    return out.reshape(n_pairs, -1)[:, : level.max_children]
+
+
+def _add_on_one_thread(
+    level: SearchLevel,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    row: Int[Array, "P"],
+    cluster: Int[Array, "P"],
+    out: Float[Array, "P _ 32"],
+) -> Float[Array, "P _ 32"]:
+    """Adds what few pairs hit, in programs that a CPU runs on the thread that calls it.
+
+    XLA counts a gather as a read of the whole table and splits it over threads, which for one query takes longer
+    than all of its search. It never splits what ends in the update of a slice: here every step writes one.
+    """
+    n_blocks = -(-ids.shape[1] // _BLOCK)
+    found = jnp.zeros((n_blocks + 1, row.shape[0], _BLOCK), jnp.int32)
+
+    def find_block(block, mine, value, found):
+        rows = _find_or_empty(level, mine, row, cluster)
+        return lax.dynamic_update_index_in_dim(found, rows, block, 0)
+
+    found = _loop_slots(ids, values, _BLOCK, find_block, found)
+
+    def add_block(block, mine, value, both):
+        rows, before = (
+            lax.dynamic_index_in_dim(x, at, 0, keepdims=False)
+            for x, at in ((found, block), (both, block % 2))
+        )
+        after = _add_found(level, rows, value[row], before)
+        return lax.dynamic_update_index_in_dim(both, after, 1 - block % 2, 0)
+
+    both = _loop_slots(ids, values, _BLOCK, add_block, jnp.stack([out, out]))
+    return lax.dynamic_index_in_dim(both, _count_blocks(ids, _BLOCK) % 2, 0, keepdims=False)
+
+
+def _find_or_empty(
+    level: SearchLevel, ids: Int[Array, "B J"], row: Int[Array, "P"], cluster: Int[Array, "P"]
+) -> Int[Array, "P J"]:
+    """Returns the stored row of each slot of each pair, or the row without weights."""
+    found = _find(level, ids, row, cluster)
+    return jnp.where(found == PAD, level.n_rows, found)
+
+
+def _add_found(
+    level: SearchLevel,
+    found: Int[Array, "P J"],
+    value: Float[Array, "P J"],
+    out: Float[Array, "P _ 32"],
+) -> Float[Array, "P _ 32"]:
+    """Adds the weights of the rows found, `value` times, to the lanes of their children."""
+    child_words, weights = level.child_words, level.weights
+    assert child_words is not None and weights is not None
+    word = jnp.arange(level.n_words)[None, :, None]
+    lane = jnp.arange(BITS, dtype=jnp.int32)[None, None]
+    for j in range(found.shape[1]):
+        place = 2 * (found[:, j, None, None] * level.n_words + word)
+        if found.shape[0] <= _FEW_PAIRS:
+            # Read by every lane, the words are no array of their own, which would be a gather to be split.
+            place = place + 0 * lane
+        at, is_set = rank_bits(get(child_words, place), get(child_words, place + 1), lane)
+        weight = jnp.where(is_set, get(weights, at), 0.0)
+        out = out + weight * value[:, j, None, None]
+    return out
+
+
+def _add_slots(
     level: SearchLevel,
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
@@ -92,23 +217,14 @@ def _add_rows(
     margins: Float[Array, "P K"],
 ) -> Float[Array, "P K"]:
     """Adds the stored rows that the pairs hit to their margins."""
-    rows, n_pairs = level.rows, row.shape[0]
-    assert rows is not None
-    width = _choose_block(n_pairs, ids.shape[1])
-    ids, values = _pad_slots(ids, values, width)
+    n_pairs = row.shape[0]
     # One more column takes what unused slots add.
     out = jnp.pad(margins, ((0, 0), (0, 1))).reshape(-1)
 
-    def add_block(block, out):
-        at = (block * width, width, 1)
-        mine, weight = (lax.dynamic_slice_in_dim(x, *at)[row] for x in (ids, values))
-        mine = jnp.where(cluster[:, None] == PAD, PAD, mine)
-        pair_cluster = jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape)
-        found = find_rows(rows, pair_cluster, mine)
-        return _add_hits(level, found, weight, out)
+    def add_block(block, mine, value, out):
+        return _add_hits(level, _find(level, mine, row, cluster), value[row], out)
 
-    used = jnp.max(jnp.sum(ids != PAD, axis=1))
-    out = lax.fori_loop(0, -(-used // width), add_block, out)
+    out = _loop_slots(ids, values, _choose_block(n_pairs, ids.shape[1]), add_block, out)
     return out.reshape(n_pairs, -1)[:, :-1]
 
 
@@ -119,11 +235,13 @@ def _add_hits(
     out: Float[Array, "_"],
 ) -> Float[Array, "_"]:
     """Adds the parts of the rows found, `weight` times, to `out` [P · (K + 1)]; PAD: none found."""
-    slots, row_parts = level.slots, level.row_parts
-    assert slots is not None and row_parts is not None
+    slots, first_parts = level.slots, level.first_parts
+    assert slots is not None and first_parts is not None
     width, columns = found.shape[1], level.max_children + 1
-    count = jnp.where(found == PAD, 0, row_parts[jnp.maximum(found, 0)]).reshape(-1)
-    found, weight = found.reshape(-1), weight.reshape(-1)
+    at = jnp.maximum(found, 0).reshape(-1)
+    first = first_parts[at]
+    count = jnp.where(found.reshape(-1) == PAD, 0, first_parts[at + 1] - first)
+    weight = weight.reshape(-1)
     stop = _scan(count, jnp.add, jnp.cumsum)
     start, total = stop - count, stop[-1]
     block = -(-count.shape[0] // _LANES) * _LANES
@@ -140,7 +258,7 @@ def _add_hits(
         hit = _scan(hit[:block], jnp.maximum, lax.cummax)
         position = begin + jnp.arange(block)
         real = position < total
-        part = jnp.where(real, found[hit] + position - start[hit], 0)
+        part = jnp.where(real, first[hit] + position - start[hit], 0)
         # Fused into what follows, all this would be computed again for every slot.
         part, pair, scale = lax.optimization_barrier((part, hit // width * columns, weight[hit]))
         mine = slots.at[part].get(mode="promise_in_bounds")
@@ -175,6 +293,7 @@ def _score_dense(
     Sorted by cluster, pairs fill tiles of `lanes` pairs of one cluster; the weights of a tile are read once.
     """
     n_pairs, width = row.shape[0], level.max_children
+    first_node = 0 if level.shard is None else level.shard[2]
     lanes = _choose_lanes(n_pairs, level.n_clusters)
     order = jnp.argsort(cluster)
     mine = cluster[order]
@@ -192,7 +311,7 @@ def _score_dense(
             lax.dynamic_slice_in_dim(x, block * at_once, at_once)
             for x in (pair, query, tile_cluster)
         )
-        weights = _slice_rows(level.dense, level.child_offsets[whose], width)
+        weights = _slice_rows(level.dense, level.child_offsets[whose] - first_node, width)
         product = jnp.einsum("tgh,tkh->tgk", dense[which], weights, precision=lax.Precision.HIGHEST)
         return out.at[where].set(product)
 

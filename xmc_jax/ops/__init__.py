@@ -1,21 +1,40 @@
 """The kernels: padded sparse rows, gather-accumulate, look-up, top-k."""
 
-from xmc_jax.ops.accumulate import accumulate, scatter_rows
-from xmc_jax.ops.compile_cache import keep_compiled
-from xmc_jax.ops.lookup import RowTable, build_row_table, find_rows
+from xmc_jax.ops.accumulate import SLOT_BLOCK, accumulate, scatter_rows
+from xmc_jax.ops.compile_cache import ONE_THREAD, keep_compiled
+from xmc_jax.ops.lookup import (
+    BITS,
+    RowTable,
+    build_row_table,
+    check_positions,
+    find_rows,
+    get,
+    keep,
+    pack_bits,
+    rank_bits,
+)
 from xmc_jax.ops.padded_rows import choose_widths, concatenate_ranges, pack_rows, round_up
-from xmc_jax.ops.top_k import select_top
+from xmc_jax.ops.top_k import select_top, sort_rows
 
 __all__ = [
+    "BITS",
+    "ONE_THREAD",
+    "SLOT_BLOCK",
     "RowTable",
     "accumulate",
     "build_row_table",
+    "check_positions",
     "choose_widths",
     "concatenate_ranges",
     "find_rows",
+    "get",
+    "keep",
     "keep_compiled",
+    "pack_bits",
     "pack_rows",
+    "rank_bits",
     "round_up",
     "scatter_rows",
     "select_top",
+    "sort_rows",
 ]

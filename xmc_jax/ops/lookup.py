@@ -1,4 +1,10 @@
-"""Which stored row, if any, holds a feature of a cluster: a cuckoo hash table, four slots a look-up."""
+"""Which stored row, if any, holds a feature of a cluster: bitmaps of two levels with running counts.
+
+A bitmap says which features a cluster has stored, and a count of the bits before it says which row that is:
+a look-up is exact, takes two loads and never searches. The features are cut into words of 32; words that are
+empty are not stored, and a second bitmap over the words of a cluster leads to those that are
+(rank on bitmaps: Jacobson 1989; two levels as in the tries of Bagwell 2001).
+"""
 
 from __future__ import annotations
 
@@ -7,49 +13,76 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
+from xmc_jax.errors import InputError
 from xmc_jax.types import PAD, AnyArray
 
-_EMPTY = -2  # a feature id that no query holds (PAD is -1)
-_WAYS = 2  # slots of a bucket; a key has two buckets
-_MAX_EVICTIONS = 200
-_MIX = (0x9E3779B1, 0x85EBCA77, 0xC2B2AE3D, 0x27D4EB2F)
+_SHIFT = 5
+BITS = 1 << _SHIFT
+"""Bits of a word of a bitmap."""
+
+MOST_POSITIONS = 2**31 - 1
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class RowTable:
-    """Cuckoo hashing over (cluster, feature): every key sits in one of the 2 × 2 slots that its hash names.
+    """Where the stored rows of a level are, rows being numbered by cluster and then by feature."""
 
-    A slot keeps the feature and the row; that the row belongs to the cluster is told by the cluster's row range,
-    so a cluster id need not be stored.
-    """
-
-    feature: AnyArray
-    """int32 [S], S a power of two: feature of the slot."""
-    row: AnyArray
-    """int32 [S]: stored row of the slot."""
-    offsets: AnyArray
-    """int32 [C + 1]: rows of cluster c are `offsets[c] : offsets[c + 1]`."""
+    summary: AnyArray
+    """int32 [C, 2 · words], a bitmap (see `pack_bits`): which words of 32 features of a cluster are stored."""
+    words: AnyArray
+    """int32 [2 · words], a bitmap: which features of a stored word are stored."""
 
 
-def build_row_table(features: np.ndarray, offsets: np.ndarray) -> RowTable:
-    """Builds the table (host arrays) for rows sorted by cluster.
+def build_row_table(features: np.ndarray, offsets: np.ndarray, n_features: int) -> RowTable:
+    """Builds the table (host arrays).
 
     Args:
-        features: int32 [F], distinct within a cluster.
+        features: int [F] in [0, n_features), increasing within a cluster.
         offsets: int [C + 1], row ranges of the clusters.
+        n_features: D.
     """
-    n = len(features)
-    cluster = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)).astype(np.uint32)
-    size = max(16, 1 << int(3 * n // 2).bit_length())
-    slot_row = None
-    while slot_row is None:
-        slot_row = _place(np.stack(_hash(cluster, features.astype(np.uint32), size), axis=1), size)
-        size *= 2
-    slot_feature = np.where(slot_row == PAD, _EMPTY, np.append(features, 0)[slot_row])
-    return RowTable(slot_feature.astype(np.int32), slot_row, np.asarray(offsets, np.int32))
+    n_clusters = len(offsets) - 1
+    n_words = -(-max(n_features, 1) // BITS**2) * BITS
+    check_positions(2 * max(n_clusters * n_words // BITS, len(features)))
+    cluster = np.repeat(np.arange(n_clusters), np.diff(offsets))
+    bit = cluster * (n_words * BITS) + features
+    word = pack_bits(bit)[0]
+    summary = np.zeros((n_clusters * (n_words // BITS), 2), np.int32)
+    at, packed = pack_bits(word)
+    summary[at] = packed
+    # Gathers want a word even where nothing is stored.
+    words = pack_bits(bit)[1] if len(bit) else np.zeros((1, 2), np.int32)
+    return RowTable(summary.reshape(n_clusters, 2 * n_words // BITS), words.reshape(-1))
+
+
+def check_positions(n: int) -> None:
+    """Raises InputError for an array of n numbers, if positions of 32 bits do not reach its end."""
+    if n > MOST_POSITIONS:
+        raise InputError(
+            f"a level whose index has {n:,} numbers given, at most {MOST_POSITIONS:,} on one device can be "
+            "searched; cut it over devices with parallel.label, or drop more weights (ranker.threshold)"
+        )
+
+
+def pack_bits(bits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the numbers [words] of the words that are not empty, and these words, int32 [words, 2].
+
+    A word of a bitmap is a pair: its bits, and how many bits are set before it in the whole bitmap.
+
+    Args:
+        bits: int64, increasing: the positions that are set.
+    """
+    number = bits // BITS
+    first = np.flatnonzero(np.diff(number, prepend=-1))
+    ones = np.left_shift(np.uint32(1), (bits % BITS).astype(np.uint32))
+    words = np.empty((len(first), 2), np.int32)
+    if len(first):
+        words[:, 0] = np.bitwise_or.reduceat(ones, first).view(np.int32)
+    words[:, 1] = first
+    return number[first], words
 
 
 def find_rows(
@@ -57,64 +90,50 @@ def find_rows(
 ) -> Int[Array, "*P"]:
     """Returns the stored row of each (cluster, feature), or PAD where none is stored.
 
-    `clusters` must lie in [0, C); a feature of PAD is never found.
+    `clusters` must lie in [0, C) and features in [0, D); a feature of PAD is never found.
     """
-    size = table.feature.shape[0]
-    low, high = table.offsets[clusters], table.offsets[clusters + 1]
-    found = jnp.full(jnp.broadcast_shapes(clusters.shape, features.shape), PAD, jnp.int32)
-    for bucket in _hash(clusters.astype(jnp.uint32), features.astype(jnp.uint32), size):
-        for way in range(_WAYS):
-            slot = bucket * _WAYS + way
-            row = table.row.at[slot].get(mode="promise_in_bounds")
-            hit = table.feature.at[slot].get(mode="promise_in_bounds") == features
-            found = jnp.where(hit & (row >= low) & (row < high), row, found)
-    return found
+    at = jnp.maximum(features, 0)
+    n_words = table.summary.shape[1] // 2
+    place = clusters * n_words + (at >> 2 * _SHIFT)
+    word, is_stored = count_bits(table.summary.reshape(-1), place, at >> _SHIFT)
+    n_stored = table.words.shape[0] // 2
+    word = keep(jnp.where(is_stored & (features != PAD), word + 1, 0), n_stored)
+    row, is_set = count_bits(table.words, jnp.maximum(word - 1, 0), at)
+    return jnp.where((word != 0) & is_set, row, PAD)
 
 
-def _place(buckets: np.ndarray, size: int) -> np.ndarray | None:
-    """Returns the row of each slot, or None if the table is too small for these buckets."""
-    rng = np.random.default_rng(size)
-    slot_row = np.full(size, PAD, np.int32)
-    left = _fill_free(slot_row, buckets, np.arange(len(buckets), dtype=np.int32))
-    for _ in range(_MAX_EVICTIONS):
-        if not len(left):
-            return slot_row
-        left = _fill_free(slot_row, buckets, _evict(slot_row, buckets, left, rng))
-    return None
+def keep(x: Int[Array, "*S"], most: int) -> Int[Array, "*S"]:
+    """Returns x, whole numbers in [0, most], in a way that makes XLA store them.
+
+    XLA repeats cheap expressions in all their uses and stores the gathers below them instead. A remainder counts
+    as costly: it is computed once, with all that is below it. (CPU programs lose their optimization barriers
+    before they are fused.)
+    """
+    return jax.lax.rem(x, jnp.int32(most + 1))
 
 
-def _fill_free(slot_row: np.ndarray, buckets: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Puts the rows into free slots of their buckets, in place; returns those that found none."""
-    for choice in range(2):
-        for way in range(_WAYS):
-            slot = buckets[left, choice] * _WAYS + way
-            free = slot_row[slot] == PAD
-            # Of the rows that want the same free slot the last written wins; the others try on.
-            slot_row[slot[free]] = left[free]
-            left = left[slot_row[slot] != left]
-    return left
+def count_bits(
+    words: Int[Array, "_"], place: Int[Array, "*S"], bit: Int[Array, "*S"]
+) -> tuple[Int[Array, "*S"], Bool[Array, "*S"]]:
+    """Returns how many bits of a bitmap are set before bit `bit % BITS` of a word, and whether that bit is.
+
+    Args:
+        words: a bitmap, flat: gathers of single numbers fuse into what uses them, gathers of pairs do not.
+        place: which word.
+    """
+    return rank_bits(get(words, 2 * place), get(words, 2 * place + 1), bit)
 
 
-def _evict(
-    slot_row: np.ndarray, buckets: np.ndarray, left: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Each row takes a slot from the row that holds it, in place; returns the rows now without one."""
-    choice, way = rng.integers(0, 2, len(left)), rng.integers(0, _WAYS, len(left))
-    slot = buckets[left, choice] * _WAYS + way
-    holders = slot_row[slot]
-    slot_row[slot] = left
-    won = slot_row[slot] == left
-    return np.concatenate([left[~won], holders[won]])
+def rank_bits(
+    bits: Int[Array, "*S"], before: Int[Array, "*S"], bit: Int[Array, "*S"]
+) -> tuple[Int[Array, "*S"], Bool[Array, "*S"]]:
+    """Returns `count_bits` of words that are at hand."""
+    word = bits.astype(jnp.uint32)
+    one = jnp.left_shift(jnp.uint32(1), (bit & (BITS - 1)).astype(jnp.uint32))
+    below = jax.lax.population_count(word & (one - jnp.uint32(1)))
+    return before + below.astype(jnp.int32), (word & one) != 0
 
 
-def _hash(cluster, feature, size: int):
-    """Returns the two buckets of the pair; the same on NumPy and JAX arrays."""
-    kind = np.uint32 if isinstance(feature, np.ndarray) else jnp.uint32
-    x = feature * kind(_MIX[0]) + cluster * kind(_MIX[1])
-    x = (x ^ (x >> kind(15))) * kind(_MIX[2])
-    x = x ^ (x >> kind(13))
-    y = (x ^ feature) * kind(_MIX[3])
-    y = (y ^ (y >> kind(16))) * kind(_MIX[0])
-    y = y ^ (y >> kind(14))
-    mask = kind(size // _WAYS - 1)
-    return (x & mask).astype("int32"), (y & mask).astype("int32")
+def get(x: Array, at: Int[Array, "*S"]) -> Array:
+    """Returns `x[at]` for positions that are known to lie in it."""
+    return x.at[at].get(mode="promise_in_bounds", wrap_negative_indices=False)

@@ -14,7 +14,8 @@ from xmc_jax.ops import pack_rows
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD, Features
 
-_NARROWEST, _GROWTH = 256, 16  # widths of a query; rows of a batch grow alike
+_NARROWEST, _WIDER = 64, 8  # widths of a query
+_MORE_ROWS = 16  # sizes of a batch grow by it
 _MOST_ROWS = {"cpu": 256}  # what keeps temporaries in cache; other devices:
 _MOST_ROWS_DEFAULT = 4096
 _MOST_SLOTS = 2**20  # of ids in a batch
@@ -32,14 +33,14 @@ class Batch(NamedTuple):
 
 
 def choose_width(length: int) -> int:
-    """Returns the slots J for rows up to this length: 256, 4096, 65536, …
+    """Returns the slots J for rows up to this length: 64, 512, 4096, …
 
     The grid does not depend on the data, so that programs compiled once (and kept) serve all sets. It may
     be coarse: the kernels stop at a batch's longest row.
     """
     width = _NARROWEST
     while width < length:
-        width *= _GROWTH
+        width *= _WIDER
     return width
 
 
@@ -55,7 +56,7 @@ def choose_size(width: int, n_rows: int, limit: int) -> int:
     most = max(1, min(limit, most, _MOST_SLOTS // width))
     size = 1
     while size < min(n_rows, most):
-        size *= _GROWTH
+        size *= _MORE_ROWS
     return min(size, most)
 
 
@@ -68,13 +69,19 @@ def limit_rows(index: SearchIndex, beam: int, wanted: int = 0, memory: int | Non
     floats = _MOST_FLOATS.get(jax.default_backend(), _MOST_FLOATS_DEFAULT)
     if memory is not None:
         floats = min(floats, memory // (_CANDIDATE_BYTES * count_cores()))
-    widest = max(min(beam, level.n_clusters) * level.max_children for level in index.levels)
+    widest = max(level.count_candidates(min(beam, level.n_clusters)) for level in index.levels)
     most = max(1, floats // widest)
     return min(wanted, most) if wanted else most
 
 
-def plan_batches(lengths: np.ndarray, limit: int) -> list[Batch]:
-    """Returns batches of at most `limit` rows that cover rows of these lengths; like lengths share a batch."""
+def plan_batches(lengths: np.ndarray, limit: int, n_shards: int = 1) -> list[Batch]:
+    """Returns batches that cover rows of these lengths; like lengths share a batch.
+
+    Args:
+        lengths: [N], slots of the rows.
+        limit: rows of a batch on one device at most.
+        n_shards: devices that share a batch.
+    """
     order = np.argsort(lengths, kind="stable")[::-1]
     ordered = lengths[order]
     batches = []
@@ -82,9 +89,9 @@ def plan_batches(lengths: np.ndarray, limit: int) -> list[Batch]:
     while begin < len(order):
         width = choose_width(int(ordered[begin]))
         # Rows that fit the next smaller width are a class of their own.
-        small = width // _GROWTH if width > _NARROWEST else PAD
+        small = width // _WIDER if width > _NARROWEST else PAD
         end = int(np.searchsorted(-ordered, -small, side="left"))
-        size = choose_size(width, end - begin, limit)
+        size = n_shards * choose_size(width, -(-(end - begin) // n_shards), limit)
         for start in range(begin, end, size):
             batches.append(Batch(order[start : min(start + size, end)], width, size))
         begin = end
@@ -120,6 +127,10 @@ def run_parallel(
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Calls `run` on every batch; the first error ends it."""
+    if len(batches) == 1:
+        run(batches[0])
+        advance(len(batches[0].rows))
+        return
     # A compiled call lets go of the interpreter: on a CPU every core takes batches; elsewhere the host
     # packs one batch while the device works on another.
     cores = count_cores() if jax.default_backend() == "cpu" else 2
@@ -135,6 +146,8 @@ def run_parallel(
 def pack_batch(features: Features, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns ids and values [size, width] and dense columns [size, H]; unused rows are empty."""
     ids, values = pack_rows(features.sparse[batch.rows], batch.width, pad=PAD)
-    extra = ((0, batch.size - len(batch.rows)), (0, 0))
     dense = np.asarray(features.dense[batch.rows], np.float32)
+    extra = ((0, batch.size - len(batch.rows)), (0, 0))
+    if not extra[0][1]:
+        return ids, values, dense
     return np.pad(ids, extra, constant_values=PAD), np.pad(values, extra), np.pad(dense, extra)

@@ -9,14 +9,13 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Array, Float, Int
 
-from xmc_jax.config import PostProcessor
+from xmc_jax.config import Merge, PostProcessor
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import SearchLevel, combine_scores, score_children, transform_margin
 from xmc_jax.model import XRModel
 from xmc_jax.ops import concatenate_ranges
 from xmc_jax.predict.batches import Batch, pack_batch, plan_batches, run_parallel
 from xmc_jax.predict.index import find_index
-from xmc_jax.predict.search import Merge
 from xmc_jax.types import PAD, Features
 
 _FLOATS = 2**22  # scores of the children of a batch of (query, cluster) pairs
@@ -31,7 +30,7 @@ def score_candidates(
         model: finished.
         features: [N], as the model was trained on.
         candidates: [N, L]; what is stored is scored, whatever its value.
-        merge: of a label's scores under several clusters, the mean or the largest; all are found.
+        merge: of a label's scores under several clusters; all are found.
 
     Returns:
         float32 CSR [N, L] with the entries of `candidates`, sorted; a score of 0 is stored.
@@ -59,6 +58,10 @@ def score_candidates(
     if merge == "max":
         asked.data[:] = -np.inf
         np.maximum.at(asked.data, owner, scores)
+    elif merge == "noisy-or":
+        missed = np.ones(asked.nnz, np.float32)
+        np.multiply.at(missed, owner, 1.0 - scores)
+        asked.data[:] = 1.0 - missed
     else:
         # Shares first: a sum of scores as large as floats get would overflow.
         share = 1.0 / np.bincount(owner, minlength=asked.nnz)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -13,12 +15,15 @@ from jaxtyping import Array
 
 from xmc_jax.config import PostProcessor
 from xmc_jax.errors import InputError
-from xmc_jax.matcher import SearchLevel, build_level
+from xmc_jax.matcher import SearchLevel, lay_out_level, pad_bias
 from xmc_jax.model import XRModel
-from xmc_jax.types import Features
+from xmc_jax.tree import LabelTree
+from xmc_jax.types import PAD, AnyArray, Features
 
 _built: dict[int, SearchIndex] = {}
 """Indices of models that are alive, by identity: a model is laid out once, however often it is searched."""
+_sources: dict[int, XRModel] = {}
+"""What `name_source` noted."""
 
 
 @jax.tree_util.register_dataclass
@@ -27,14 +32,12 @@ class SearchIndex:
     """The levels of a model (or a prefix of them) and how the last level's nodes are labels."""
 
     levels: tuple[SearchLevel, ...]
-    edge_label: Array
+    edge_label: AnyArray
     """int32 [E], label of each node of the tree's last level."""
-    edge_cluster: Array
+    edge_cluster: AnyArray
     """int32 [E], cluster of each node of the tree's last level."""
-    label_offsets: Array
-    """int32 [L + 1]: edges of label l are `label_edges[label_offsets[l] : label_offsets[l + 1]]`."""
-    label_edges: Array
-    """int32 [E], the edges by label."""
+    siblings: tuple[AnyArray, ...]
+    """P − 1 times int32 [E]: of each edge another edge of the same label, PAD where it has no more."""
     post_processors: tuple[PostProcessor, ...] = field(metadata={"static": True})
     n_labels: int = field(metadata={"static": True})
     n_levels: int = field(metadata={"static": True})
@@ -74,12 +77,37 @@ def find_index(model: XRModel | SearchIndex) -> SearchIndex:
     """Returns the index of a model, built at its first use and dropped with the model."""
     if isinstance(model, SearchIndex):
         return model
-    key = id(model)
-    if key not in _built:
-        index = build_index(model)
-        weakref.finalize(model, _built.pop, key, None)
-        _built[key] = index
-    return _built[key]
+    if id(model) not in _built:
+        source = find_source(model)
+        _built[id(model)] = (
+            build_index(model)
+            if source is None
+            else replace_biases(find_index(source), model, jnp.asarray)
+        )
+        weakref.finalize(model, _built.pop, id(model), None)
+    return _built[id(model)]
+
+
+def name_source(model: XRModel, source: XRModel) -> None:
+    """Notes that `model` differs from `source` in the biases of its levels only, so that they share an index."""
+    weakref.finalize(model, _sources.pop, id(model), None)
+    _sources[id(model)] = source
+
+
+def find_source(model: XRModel) -> XRModel | None:
+    """Returns the model that `name_source` named for this one."""
+    return _sources.get(id(model))
+
+
+def replace_biases(
+    index: SearchIndex, model: XRModel, place: Callable[[np.ndarray], Array]
+) -> SearchIndex:
+    """Returns the index with the biases of a model, each put where the index is by `place`."""
+    levels = tuple(
+        dataclasses.replace(level, bias=place(pad_bias(weights.bias, level.max_children)))
+        for level, weights in zip(index.levels, model.levels, strict=True)
+    )
+    return dataclasses.replace(index, levels=levels)
 
 
 def build_index(model: XRModel) -> SearchIndex:
@@ -90,25 +118,46 @@ def build_index(model: XRModel) -> SearchIndex:
     """
     if not model.levels:
         raise InputError("a model of 0 levels given, 1 or more needed; train a level first")
+    levels = [lay_out_level(**list_stored(model, t)) for t in range(len(model.levels))]
+    return jax.tree.map(jnp.asarray, join_levels(model, levels))
+
+
+def list_stored(model: XRModel, t: int) -> dict[str, Any]:
+    """Returns what `lay_out_level` is to be told about level t (host arrays)."""
+    weights = model.levels[t]
+    stored: dict[str, Any] = {f.name: np.asarray(getattr(weights, f.name)) for f in fields(weights)}
+    return stored | {"n_sparse": model.n_sparse}
+
+
+def join_levels(model: XRModel, levels: Sequence[SearchLevel]) -> SearchIndex:
+    """Returns the index of a model whose levels are laid out (host arrays)."""
     tree = model.tree
-    levels = []
-    for weights in model.levels:
-        stored: dict[str, Any] = {
-            f.name: np.asarray(getattr(weights, f.name)) for f in fields(weights)
-        }
-        levels.append(build_level(**stored, n_sparse=model.n_sparse))
-    by_label = np.argsort(tree.edge_label, kind="stable")
-    copies = tree.copies_per_label
+    siblings = list_siblings(tree)
     return SearchIndex(
         levels=tuple(levels),
-        edge_label=jnp.asarray(tree.edge_label),
-        edge_cluster=jnp.asarray(tree.edge_cluster),
-        label_offsets=jnp.asarray(np.append(0, np.cumsum(copies)), jnp.int32),
-        label_edges=jnp.asarray(by_label, jnp.int32),
+        edge_label=np.asarray(tree.edge_label),
+        edge_cluster=np.asarray(tree.edge_cluster),
+        siblings=tuple(siblings),
         post_processors=model.post_processors,
         n_labels=tree.n_labels,
         n_levels=tree.n_levels,
-        has_copies=bool(copies.max() > 1),
+        has_copies=len(siblings) > 0,
         n_sparse=model.n_sparse,
         n_dense=model.n_dense,
     )
+
+
+def list_siblings(tree: LabelTree) -> list[np.ndarray]:
+    """Returns the other edges of each edge's label, the next ones in a cycle, as P − 1 arrays int32 [E]."""
+    by_label = np.argsort(tree.edge_label, kind="stable")
+    copies = tree.copies_per_label.astype(np.int64)
+    first = np.cumsum(copies) - copies
+    label = tree.edge_label[by_label]
+    place = np.arange(tree.n_edges) - first[label]
+    siblings = []
+    for step in range(1, int(copies.max())):
+        other = by_label[first[label] + (place + step) % copies[label]]
+        out = np.empty(tree.n_edges, np.int32)
+        out[by_label] = np.where(step < copies[label], other, PAD)
+        siblings.append(out)
+    return siblings

@@ -9,13 +9,15 @@ from jaxtyping import Int
 
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
+from xmc_jax.predict.index import name_source
 from xmc_jax.ranker.weights import select_nodes
 
 
 def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
     """Returns the model with all other labels silenced, and the clusters without any of these.
 
-    The beam then holds clusters that lead to an answer; weights and scores stay as they are.
+    The beam then holds clusters that lead to an answer; weights and scores stay as they are. The new model shares
+    the index of the old one but for the biases, so that a restriction costs little more than its list of labels.
 
     Args:
         model: of L labels.
@@ -41,4 +43,6 @@ def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
         keep = np.zeros(weights.n_nodes, bool)
         keep[tree.edge_ancestor(t)[edges]] = True
         levels.append(select_nodes(weights, keep))
-    return dataclasses.replace(model, levels=tuple(levels))
+    restricted = dataclasses.replace(model, levels=tuple(levels))
+    name_source(restricted, model)
+    return restricted

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from xmc_jax.matcher import Beam, score_beam, select_beam, select_nodes, start_beam
+from xmc_jax.config import Merge
+from xmc_jax.matcher import (
+    Beam,
+    find_positions,
+    keep_own,
+    score_beam,
+    select_beam,
+    select_nodes,
+    start_beam,
+)
+from xmc_jax.ops import sort_rows
+from xmc_jax.parallel import gather_columns, take_largest
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD
 
-Merge = Literal["mean", "max"]
+_SHORTLIST = 64
 
 
 @partial(jax.jit, static_argnames=("beam", "top_k", "merge"))
@@ -31,7 +41,9 @@ def search(
     """Returns the labels of each query, best first, and their scores.
 
     A row depends on its query alone (but for the last digit of a score). Of equal scores the smaller
-    label comes first; where only some of them fit, those of smaller nodes are kept.
+    label comes first; where only some of them fit, those of smaller nodes are kept. Where labels have
+    several copies, those labels are ranked that own the best 4 R copies (64 at least; P R if that is
+    more), each by the merged score of all its copies in the beam.
 
     Args:
         index: of all levels of a tree.
@@ -40,17 +52,30 @@ def search(
         dense: the dense columns.
         beam: nodes kept on a level above the last.
         top_k: R; where there are fewer candidates the rest is PAD.
-        merge: of a label that was found under several clusters, the mean or the largest score.
+        merge: of a label that was found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
     """
-    above = _descend(index, ids, values, dense, beam, len(index.levels) - 1)
-    scores = _score(index, len(index.levels) - 1, ids, values, dense, above)
+    depth, level = len(index.levels) - 1, index.levels[-1]
+    above = _descend(index, ids, values, dense, beam, depth)
+    if level.shard is None:
+        scores = _score(index, depth, ids, values, dense, above)
+    else:
+        scores = _score(index, depth, ids, values, dense, keep_own(level, above))
+    n_listed = top_k
     if index.has_copies:
-        scores = _merge_copies(index, above, scores, merge)
-    best, node = select_nodes(index.levels[-1], above, scores, top_k)
+        n_listed = max(_SHORTLIST, top_k * max(4, len(index.siblings) + 1))
+        if level.shard is not None:
+            # Copies of a label may lie on different shards; each candidate is scored by one.
+            scores = take_largest(scores)
+    best, node = select_nodes(level, above, scores, min(n_listed, scores.shape[1]))
+    if level.shard is not None and not index.has_copies:
+        best, node = _select_among_shards(best, node)
     unused = node == PAD
+    if index.has_copies:
+        best, unused = _merge_copies(index, above, scores, best, node, merge)
+        best = jnp.where(unused, -jnp.inf, best)
     last = jnp.iinfo(jnp.int32).max
     label = jnp.where(unused, last, index.edge_label[jnp.maximum(node, 0)])
-    negated, label = lax.sort((-best, label), num_keys=2)
+    negated, label = (x[:, :top_k] for x in sort_rows((-best, label), n_keys=2))
     unused = label == last
     return jnp.where(unused, PAD, label), jnp.where(unused, 0.0, -negated)
 
@@ -81,7 +106,7 @@ def _descend(
     beam = start_beam(ids.shape[0])
     for t, level in enumerate(index.levels[:depth]):
         scores = _score(index, t, ids, values, dense, beam)
-        slots = min(width, scores.shape[1] * scores.shape[2], level.n_nodes)
+        slots = min(width, scores.shape[1], level.n_nodes)
         beam = select_beam(level, beam, scores, slots)
     return beam
 
@@ -93,51 +118,55 @@ def _score(
     values: Float[Array, "B J"],
     dense: Float[Array, "B H"],
     beam: Beam,
-) -> Float[Array, "B W K"]:
+) -> Float[Array, "B M"]:
     kind = index.post_processors[t]
     return score_beam(index.levels[t], kind, ids, values, dense, beam, first=t == 0)
 
 
+def _select_among_shards(
+    best: Float[Array, "B k"], node: Int[Array, "B k"]
+) -> tuple[Float[Array, "B k"], Int[Array, "B k"]]:
+    """Returns the k best of what the shards found; of equal scores the smaller node comes first."""
+    k = best.shape[1]
+    last = jnp.iinfo(jnp.int32).max
+    every = gather_columns((-best, jnp.where(node == PAD, last, node)))
+    negated, node = (x[:, :k] for x in lax.sort(every, num_keys=2))
+    return -negated, jnp.where(node == last, PAD, node)
+
+
 def _merge_copies(
-    index: SearchIndex, beam: Beam, scores: Float[Array, "B W K"], merge: Merge
-) -> Float[Array, "B W K"]:
-    """Gives the first candidate of a label the mean (maximum) over all its candidates, the others -inf.
+    index: SearchIndex,
+    beam: Beam,
+    scores: Float[Array, "B M"],
+    best: Float[Array, "B S"],
+    node: Int[Array, "B S"],
+    merge: Merge,
+) -> tuple[Float[Array, "B S"], Bool[Array, "B S"]]:
+    """Gives the best copy of each label on a list the mean (or another merge) over all its copies in the beam.
 
-    For every candidate the other edges of its label are visited: an edge is a candidate if its cluster
-    is in the beam. Exact, and cheaper than sorting the candidates by label.
+    Args:
+        scores: of all candidates.
+        best, node: the list, of which no copy of a label is missing that is better than one on it.
+
+    Returns:
+        the merged scores, and which places of the list hold another copy of a label or nothing.
     """
-    n_children = scores.shape[2]
-    level = index.levels[-1]
-    start = level.child_offsets[jnp.maximum(beam.node, 0)]
-    real = scores != -jnp.inf
-    edge = jnp.where(real, start[..., None] + jnp.arange(n_children)[None, None], 0)
-    label = index.edge_label[edge]
-    first, stop = index.label_offsets[label], index.label_offsets[label + 1]
-    flat = scores.reshape(scores.shape[0], -1)
-
-    def visit(copy, state):
-        merged, count, is_first = state
-        at = first + copy
-        other = index.label_edges[jnp.minimum(at, stop - 1)]
-        cluster = index.edge_cluster[other]
-        slot = jnp.full_like(cluster, PAD)
-        for w in range(beam.node.shape[1]):
-            slot = jnp.where(beam.node[:, w, None, None] == cluster, w, slot)
-        position = jnp.maximum(slot, 0) * n_children + other - level.child_offsets[cluster]
-        score = jnp.take_along_axis(flat, position.reshape(flat.shape), axis=1)
-        score = score.reshape(scores.shape)
-        found = (at < stop) & (slot != PAD) & (score != -jnp.inf)
-        is_first = is_first & ~(found & (other < edge))
+    level, edge = index.levels[-1], jnp.maximum(node, 0)
+    merged, count, unused = best, jnp.ones(best.shape, jnp.int32), node == PAD
+    for siblings in index.siblings:
+        other = siblings[edge]
+        there = jnp.maximum(other, 0)
+        where = find_positions(level, beam, there, index.edge_cluster[there])
+        score = jnp.take_along_axis(scores, jnp.maximum(where, 0), axis=1)
+        found = (other != PAD) & (where != PAD) & (score != -jnp.inf)
+        unused = unused | (found & ((score > best) | ((score == best) & (other < edge))))
         if merge == "max":
-            merged = jnp.where(found, jnp.maximum(merged, score), merged)
+            new = jnp.maximum(merged, score)
+        elif merge == "noisy-or":
+            new = merged + score * (1.0 - merged)
         else:
             # A running mean: a sum of scores as large as floats get would overflow.
             share = 1.0 / (count + 1)
-            merged = jnp.where(found, merged * (1.0 - share) + score * share, merged)
-        return merged, count + found, is_first
-
-    empty = jnp.full_like(scores, -jnp.inf if merge == "max" else 0.0)
-    copies = jnp.max(jnp.where(real, stop - first, 1))
-    state = (empty, jnp.zeros(scores.shape, jnp.int32), real)
-    merged, _, is_first = lax.fori_loop(0, copies, visit, state)
-    return jnp.where(is_first, merged, -jnp.inf)
+            new = merged * (1.0 - share) + score * share
+        merged, count = jnp.where(found, new, merged), count + found
+    return merged, unused

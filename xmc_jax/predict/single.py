@@ -8,12 +8,12 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
-from xmc_jax.config import SearchConfig
+from xmc_jax.config import Merge, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
 from xmc_jax.predict.batches import choose_width
 from xmc_jax.predict.index import SearchIndex, find_index
-from xmc_jax.predict.search import Merge, search
+from xmc_jax.predict.search import search
 from xmc_jax.predict.stream import check_complete, count_results
 from xmc_jax.types import PAD
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from jax.sharding import Mesh
 
-from xmc_jax.config import SearchConfig
+from xmc_jax.config import Merge, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
+from xmc_jax.parallel import DATA
 from xmc_jax.predict.batches import limit_rows, plan_batches, run_batches
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.predictions import Predictions
-from xmc_jax.predict.search import Merge, match, search
+from xmc_jax.predict.search import match, search
+from xmc_jax.predict.shared import find_shared_index, run_on_mesh
 from xmc_jax.types import PAD, Features, NoProgress, Progress
 
 
@@ -32,6 +36,7 @@ def predict_batches(
     merge: Merge = "mean",
     memory: int | None = None,
     progress: Progress | None = None,
+    mesh: Mesh | None = None,
 ) -> Predictions:
     """Returns the best labels of every document, in the order given; a row depends on its document alone.
 
@@ -39,9 +44,11 @@ def predict_batches(
         model: finished; it is laid out for search at its first use.
         features: [N], as the model was trained on.
         config: `beam`, `top_k` and `batch`; the model holds its own post-processors.
-        merge: of a label found under several clusters, the mean or the largest score.
+        merge: of a label found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
         memory: bytes that the batches under way may take; None: no bound.
         progress: told about documents.
+        mesh: of several devices, which share the work; every process calls with the same arguments
+            and gets all predictions.
 
     Raises:
         InputError: another number of features than the model's, or an unfinished model.
@@ -49,18 +56,26 @@ def predict_batches(
     Warns:
         FewResultsWarning: the beam cannot return `top_k` labels; the rest of the rows is PAD.
     """
-    index = find_index(model)
+    if mesh is not None and mesh.size == 1:
+        mesh = None
+    index = find_index(model) if mesh is None else find_shared_index(model, mesh)
     check_complete(index)
     index.check(features)
     n = min(config.top_k, count_results(index, config))
     ids = np.full((len(features), config.top_k), PAD, np.int32)
     scores = np.zeros(ids.shape, np.float32)
-    most = limit_rows(index, config.beam, config.batch, memory)
-    batches = plan_batches(_count_slots(features), most)
-    step = partial(search, beam=config.beam, top_k=n, merge=merge)
+    limit = limit_rows(index, config.beam, config.batch, memory)
+    options: Any = {"beam": config.beam, "top_k": n, "merge": merge}
     progress = progress or NoProgress()
     progress.start("search", len(features))
-    run_batches(index, features, batches, step, (ids, scores), progress.advance)
+    if mesh is not None:
+        batches = plan_batches(_count_slots(features), limit, mesh.shape[DATA])
+        out = (ids, scores)
+        run_on_mesh(index, features, batches, out, progress.advance, mesh=mesh, **options)
+    else:
+        batches = plan_batches(_count_slots(features), limit)
+        step = partial(search, **options)
+        run_batches(index, features, batches, step, (ids, scores), progress.advance)
     progress.finish("")
     return Predictions(ids, scores, label_names, index.n_labels)
 

@@ -9,9 +9,9 @@ import numpy as np
 from xmc_jax.config import Formulation, Loss
 
 FORMULATIONS = ("dual", "primal", "gram")
-_EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 14, 90, 40
-"""Passes over the rows until 3e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
-_COMPILE = (2.0, 8.0, 10.0)
+_EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 20, 90, 40
+"""Passes over the rows until 1e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
+_COMPILE = (1.5, 2.0, 10.0)
 """Seconds to compile a level's calls."""
 
 
@@ -20,20 +20,22 @@ class Device:
     """What the model needs to know of a device, orders of magnitude only.
 
     Attributes:
-        gather_bytes: bytes a second of gathered rows.
+        gather_bytes: bytes a second of rows gathered, changed and scattered again.
+        product_bytes: bytes a second of rows gathered by a whole product.
         flops: float32 multiply-adds a second of a batched product.
         step: seconds of a sequential step of a loop.
         memory: bytes that one call may hold.
     """
 
     gather_bytes: float
+    product_bytes: float
     flops: float
     step: float
     memory: float
 
 
-CPU = Device(gather_bytes=3e9, flops=3e10, step=3e-6, memory=2**30)
-GPU = Device(gather_bytes=1e12, flops=2e13, step=2.5e-4, memory=2**33)
+CPU = Device(gather_bytes=3e9, product_bytes=1e10, flops=3e10, step=6e-6, memory=2**30)
+GPU = Device(gather_bytes=1e12, product_bytes=1e12, flops=2e13, step=2.5e-4, memory=2**33)
 
 
 def choose_formulation(
@@ -67,7 +69,7 @@ def choose_formulation(
     longest = n.max(initial=1.0) / 8 * _EPOCHS * device.step / max(len(n), 1)
     dual = longest + 2 * all_slots * row_bytes * _EPOCHS / device.gather_bytes
     dense_work = 2 * n * n_dense * n_columns / device.flops
-    primal = _PRODUCTS * (2 * slots * row_bytes / device.gather_bytes + dense_work)
+    primal = _PRODUCTS * (2 * slots * row_bytes / device.product_bytes + dense_work)
     gram_work = n * n * (n_dense + _GRAM_PRODUCTS * n_columns) / device.flops
     gram = gram_work + slots * 4 * n / device.gather_bytes
     gram = np.where(3 * 4 * n * n > device.memory, np.inf, gram)

@@ -18,7 +18,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float, Int
 
 from xmc_jax.config import Loss
-from xmc_jax.ops import accumulate, scatter_rows
+from xmc_jax.ops import ONE_THREAD, accumulate, scatter_rows
 from xmc_jax.ranker.lanes import BLOCK, Lanes
 from xmc_jax.ranker.problem import Penalty
 
@@ -40,14 +40,16 @@ class Solution(NamedTuple):
 
 
 def draw_orders(rng: np.random.Generator, lanes: list[Lanes], n_epochs: int) -> list[np.ndarray]:
-    """Draws the order of steps for every epoch, int32 [epochs, S] for each width.
+    """Draws the order of the steps that hold rows for every epoch, int32 [epochs, S] for each width.
 
     A fixed order converges slowly, and so does one that shuffles within fixed stretches only (twice the epochs).
     """
     orders = []
     for lane in lanes:
-        steps = np.tile(np.arange(lane.ids.shape[0], dtype=np.int32), (n_epochs, 1))
-        orders.append(rng.permuted(steps, axis=1))
+        order = np.zeros((n_epochs, lane.ids.shape[0]), np.int32)
+        steps = np.tile(np.arange(lane.n_steps, dtype=np.int32), (n_epochs, 1))
+        order[:, : lane.n_steps] = rng.permuted(steps, axis=1)
+        orders.append(order)
     return orders
 
 
@@ -68,12 +70,13 @@ def solve_dual(
         tolerance: stops when an epoch adds less than this share of the objective.
     """
     arrays = [(x.ids, x.values, x.signs, x.weights) for x in lanes]
+    n_steps = [np.int32(x.n_steps) for x in lanes]
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
-    return _solve(arrays, orders, costs, np.float32(tolerance), n_features, penalty.loss)
+    return _solve(arrays, orders, n_steps, costs, np.float32(tolerance), n_features, penalty.loss)
 
 
-@partial(jax.jit, static_argnames=("n_features", "loss"))
-def _solve(arrays, orders, costs, tolerance, n_features: int, loss: Loss) -> Solution:
+@partial(jax.jit, static_argnames=("n_features", "loss"), compiler_options=ONE_THREAD)
+def _solve(arrays, orders, n_steps, costs, tolerance, n_features: int, loss: Loss) -> Solution:
     n_columns = arrays[0][2].shape[-1]
     grams = [_block_grams(ids, values, n_features) for ids, values, _, _ in arrays]
 
@@ -84,15 +87,14 @@ def _solve(arrays, orders, costs, tolerance, n_features: int, loss: Loss) -> Sol
         def run_round(r, carry):
             weights, duals, gain = carry
             duals = list(duals)
-            for k, (block_arrays, gram, order) in enumerate(
-                zip(arrays, grams, orders, strict=True)
+            for k, (block_arrays, gram, order, n) in enumerate(
+                zip(arrays, grams, orders, n_steps, strict=True)
             ):
 
                 def visit(t, c, block_arrays=block_arrays, gram=gram, order=order):
                     step = order[epoch, t]
                     return _visit(c, step, block_arrays, gram, costs, loss)
 
-                n = order.shape[1]
                 span = (r * n // _ROUNDS, (r + 1) * n // _ROUNDS)
                 weights, duals[k], gain = lax.fori_loop(*span, visit, (weights, duals[k], gain))
             return weights, tuple(duals), gain

@@ -15,7 +15,6 @@ from xmc_jax.config import Loss
 from xmc_jax.ops import accumulate, scatter_rows
 from xmc_jax.ranker.blocks import Blocks, BlockShape
 from xmc_jax.ranker.newton import NewtonResult, Space, minimise
-from xmc_jax.ranker.primal import pull_rows, read_costs
 
 STRIP = 512
 
@@ -65,3 +64,23 @@ def _gram_strip(ids, values, n_features: int, first: int, size: int):
     some_ids, some_values = ids[first : first + size], values[first : first + size]
     table = scatter_rows(jnp.zeros((n_features, size)), some_ids, some_values, jnp.eye(size))
     return accumulate(ids, values, table)
+
+
+def pull_rows(blocks: Blocks, shape: BlockShape, r) -> dict[str, jax.Array]:
+    """Returns Aᵀr for r [U, n, K]: a gather over the transposed slots and a sorted segment sum of few pieces."""
+    u, n, f = shape.n_units, shape.n_rows, shape.n_features
+    pieces = accumulate(blocks.segment_rows, blocks.segment_values, r.reshape(u * n, -1))
+    sparse = jax.ops.segment_sum(
+        pieces, blocks.segment_feature, num_segments=u * f, indices_are_sorted=True
+    )
+    return {
+        "sparse": sparse.reshape(u, f, -1),
+        "dense": jnp.einsum("unh,unk->uhk", blocks.dense, r, precision=jax.lax.Precision.HIGHEST),
+    }
+
+
+def read_costs(blocks: Blocks, costs) -> tuple[jax.Array, jax.Array]:
+    """Returns signs and costs, float32 [U, n, K] each; both 0 for rows that are not in the problem."""
+    y = blocks.signs.astype(jnp.float32)
+    positive = costs[0] if blocks.weights is None else costs[0] * blocks.weights
+    return y, jnp.where(y > 0, positive, jnp.where(y < 0, costs[1], 0.0))

@@ -15,8 +15,10 @@ from xmc_jax.ops import choose_widths, concatenate_ranges, round_up
 from xmc_jax.ranker.problem import Chunk, LevelProblem, lay_signs
 
 BLOCK = 8
-N_WIDTHS = 3
+N_WIDTHS = 5
 MAX_LANES = 64
+_STEP_ELEMENTS = 512
+"""What a step costs beside its rows, in rows times columns."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class Lanes:
     """Rows of one stored width J, as steps × lanes × rows of a block.
 
     Attributes:
+        n_steps: steps that hold rows; the arrays may be longer.
         ids: int32 [S, G, BLOCK, J], local features; unused slots point at the spare last row of the weights.
         values: float32 [S, G, BLOCK, J].
         signs: int8 [S, G, BLOCK, K]; 0 in unused rows.
         weights: float32 [S, G, BLOCK, K] or None.
     """
 
+    n_steps: int
     ids: np.ndarray
     values: np.ndarray
     signs: np.ndarray
@@ -42,35 +46,34 @@ class LaneShape:
 
     Attributes:
         widths: stored widths J, ascending.
-        n_rows: for each width, the rows of the fullest lane that need this width or a greater one.
+        n_steps: steps S of each width. A row may lie in a wider slot than it needs: what wide rows leave free of
+            their blocks is filled.
         n_lanes: G.
         n_features: rows F of the weights, the spare last one included.
         n_columns: K.
     """
 
     widths: tuple[int, ...]
-    n_rows: tuple[int, ...]
+    n_steps: tuple[int, ...]
     n_lanes: int
     n_features: int
     n_columns: int
 
-    @property
-    def n_steps(self) -> tuple[int, ...]:
-        """Steps S of each width. A row may lie in a wider slot than it needs: what wide rows leave free is filled."""
-        steps: list[int] = []
-        for n in reversed(self.n_rows):
-            steps.append(max(0, round_up(-(-n // BLOCK)) - sum(steps)) if n else 0)
-        return tuple(reversed(steps))
 
+def choose_lanes(n_rows: list[np.ndarray], n_columns: int) -> int:
+    """Returns the number of lanes G with which chunks of units of these many rows take the least time.
 
-def assign_lanes(n_rows: np.ndarray, max_lanes: int = MAX_LANES) -> np.ndarray:
-    """Returns the lane of each unit [U]: whole units, the largest first, each to the lane that is shortest so far.
-
-    No lane can be shorter than the largest unit, so more lanes than total / largest only add padding.
+    A chunk takes as many rounds of blocks as its longest lane has, which is never shorter than its largest unit: more
+    lanes make each round dearer and, from there on, none fewer.
     """
+    lanes = np.arange(1, MAX_LANES + 1)
+    longest = sum(np.maximum(n.max(initial=1), n.sum() / lanes) for n in n_rows)
+    return int(lanes[np.argmin(longest * (_STEP_ELEMENTS + lanes * BLOCK * n_columns))])
+
+
+def assign_lanes(n_rows: np.ndarray, n_lanes: int) -> np.ndarray:
+    """Returns the lane of each unit [U]: whole units, the largest first, each to the lane that is shortest so far."""
     order = np.argsort(-n_rows, kind="stable")
-    longest = max(int(n_rows[order[0]]), 1)
-    n_lanes = int(np.clip(int(n_rows.sum()) // longest, 1, max_lanes))
     heap = [(0, lane) for lane in range(n_lanes)]
     lanes = np.empty(len(n_rows), np.int64)
     for unit, rows in zip(order.tolist(), n_rows[order].tolist(), strict=True):
@@ -85,30 +88,33 @@ def choose_lane_widths(lengths: np.ndarray) -> tuple[int, ...]:
     return tuple(choose_widths(lengths, N_WIDTHS))
 
 
-def measure_lanes(chunk: Chunk, widths: tuple[int, ...]) -> LaneShape:
+def measure_lanes(chunk: Chunk, widths: tuple[int, ...], n_lanes: int) -> LaneShape:
     """Returns the smallest shape that holds the chunk."""
     n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))
-    lane = assign_lanes(n_rows)[chunk.row_unit]
-    n_lanes = int(lane.max(initial=0)) + 1
+    lane = assign_lanes(n_rows, n_lanes)[chunk.row_unit]
     width = np.searchsorted(widths, np.diff(chunk.slots.indptr))
     counts = np.bincount(width * n_lanes + lane, minlength=len(widths) * n_lanes)
-    at_least = np.cumsum(counts.reshape(len(widths), n_lanes)[::-1], axis=0)[::-1]
+    at_least = np.cumsum(counts.reshape(len(widths), n_lanes)[::-1], axis=0)
+    blocks = -(-at_least.max(axis=1) // BLOCK)
     return LaneShape(
         widths,
-        tuple(at_least.max(axis=1).tolist()),
+        tuple(np.diff(blocks, prepend=0)[::-1].tolist()),
         n_lanes,
-        round_up(chunk.slots.shape[1] + 1, 16),
+        chunk.slots.shape[1] + 1,
         int(chunk.units.n_children.max()),
     )
 
 
 def join_shapes(shapes: list[LaneShape]) -> LaneShape:
-    """Returns the smallest shape that holds every one of them."""
+    """Returns a shape, coarse so that levels alike share it, that holds all of these (widths and lanes the same)."""
     return LaneShape(
         shapes[0].widths,
-        tuple(max(n) for n in zip(*(s.n_rows for s in shapes), strict=True)),
-        max(s.n_lanes for s in shapes),
-        max(s.n_features for s in shapes),
+        tuple(
+            round_up(max(n)) if max(n) else 0
+            for n in zip(*(s.n_steps for s in shapes), strict=True)
+        ),
+        shapes[0].n_lanes,
+        round_up(max(s.n_features for s in shapes), 16),
         max(s.n_columns for s in shapes),
     )
 
@@ -122,13 +128,14 @@ def fill_lanes(
     """
     lengths = np.diff(chunk.slots.indptr)
     n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))
-    lane = assign_lanes(n_rows)[chunk.row_unit]
+    lane = assign_lanes(n_rows, shape.n_lanes)[chunk.row_unit]
     chance = rng.random(len(lane))
     # The widest rows of a lane take its widest slots; what they leave, the next narrower rows fill.
     needed = np.searchsorted(shape.widths, lengths)
     order = np.lexsort((chance, -needed, lane))
     per_lane = np.bincount(lane, minlength=shape.n_lanes)
-    room = np.cumsum(np.asarray(shape.n_steps)[::-1])[::-1] * BLOCK
+    own = measure_lanes(chunk, shape.widths, shape.n_lanes).n_steps
+    room = np.cumsum(own[::-1])[::-1] * BLOCK
     width = np.empty(len(lane), np.int64)
     place = concatenate_ranges(np.zeros(len(per_lane), np.int64), per_lane)
     width[order] = len(room) - 1 - np.searchsorted(room[::-1], place, side="right")
@@ -168,7 +175,8 @@ def _fill_width(
         None if x is None else place_rows(x[rows], at, total).reshape(*block, -1) for x in labels
     )
     assert signs is not None
-    return Lanes(ids.reshape(*block, width), values.reshape(*block, width), signs, weights)
+    used = -(-int(counts.max(initial=0)) // BLOCK)
+    return Lanes(used, ids.reshape(*block, width), values.reshape(*block, width), signs, weights)
 
 
 def place_rows(rows: np.ndarray, at: np.ndarray, total: int) -> np.ndarray:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xmc_jax.ops import concatenate_ranges
+from xmc_jax.ranker.problem import Chunk, LevelProblem, Penalty
 from xmc_jax.ranker.weights import LevelWeights, keep_largest
 
 
@@ -34,6 +35,55 @@ class Part(NamedTuple):
 def choose_child_type(child_offsets: np.ndarray) -> type:
     """Returns the narrowest type that the child slots of a level fit in."""
     return np.uint16 if np.diff(child_offsets).max(initial=0) <= 2**16 - 1 else np.int32
+
+
+def keep_weights(
+    problem: LevelProblem,
+    chunk: Chunk,
+    weights: np.ndarray,
+    penalty: Penalty,
+    settings: Any,
+    dense: np.ndarray | None = None,
+) -> Part:
+    """Drops small weights and names the rest by (cluster, feature, child).
+
+    Args:
+        problem: the level.
+        chunk: solved.
+        weights: float32 [F + U, K], constant features last.
+        penalty: its bias.
+        settings: `threshold` and `max_nonzeros` of `SolveSettings`.
+        dense: float32 [U, H, K], or None if the dense columns are slots of `weights`.
+    """
+    units, f = chunk.units, chunk.n_features
+    n_sparse, h = problem.features.n_sparse, problem.features.n_dense
+    is_child = np.arange(weights.shape[1])[None, :] < units.n_children[:, None]
+    node = (units.first_child[:, None] + np.arange(weights.shape[1]))[is_child]
+    if dense is None:
+        dense = np.zeros((len(units), h, weights.shape[1]), np.float32)
+        wide = chunk.feature_id >= n_sparse
+        at = chunk.feature_unit[wide], chunk.feature_id[wide] - n_sparse
+        dense[at] = weights[:f][wide]
+    big = np.abs(weights[:f]) >= max(settings.threshold, np.finfo(np.float32).tiny)
+    big &= is_child[chunk.feature_unit] & (chunk.feature_id < n_sparse)[:, None]
+    row, column = np.nonzero(big)
+    base = units.first_child - problem.child_offsets[units.cluster]
+    child = base[chunk.feature_unit[row]] + column
+    bias = weights[f:][is_child] * penalty.bias if penalty.bias > 0 else np.zeros(len(node))
+    bias = np.where(np.abs(bias) >= settings.threshold * penalty.bias, bias, 0.0)
+    part = Part(
+        cluster=units.cluster,
+        n_entries=np.bincount(chunk.feature_unit[row], minlength=len(units)),
+        feature=chunk.feature_id[row].astype(np.int32),
+        child=child.astype(choose_child_type(problem.child_offsets)),
+        value=weights[row, column],
+        node=node,
+        bias=bias.astype(np.float32),
+        dense=np.moveaxis(dense, 1, 2)[is_child],
+    )
+    if settings.max_nonzeros:
+        return drop_smallest(part, settings.max_nonzeros, problem.child_offsets)
+    return part
 
 
 def drop_smallest(part: Part, max_nonzeros: int, child_offsets: np.ndarray) -> Part:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -32,14 +33,17 @@ from xmc_jax.ranker.footprint import (
 )
 from xmc_jax.ranker.gram import solve_gram
 from xmc_jax.ranker.lanes import (
+    N_WIDTHS,
     LaneShape,
     choose_lane_widths,
+    choose_lanes,
     fill_lanes,
     join_shapes,
     measure_lanes,
+    place_rows,
 )
-from xmc_jax.ranker.parts import Part, choose_child_type, drop_smallest, join_parts
-from xmc_jax.ranker.primal import solve_primal
+from xmc_jax.ranker.parts import Part, join_parts, keep_weights
+from xmc_jax.ranker.primal import Unit, solve_primal
 from xmc_jax.ranker.problem import (
     Chunk,
     LevelProblem,
@@ -47,8 +51,15 @@ from xmc_jax.ranker.problem import (
     Units,
     count_rows,
     cut_chunk,
+    lay_signs,
     list_units,
     split_columns,
+)
+from xmc_jax.ranker.products import (
+    ProductShape,
+    fill_products,
+    join_product_shapes,
+    measure_products,
 )
 from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.types import Features
@@ -101,8 +112,6 @@ def solve_level(
         The level's sparse weights; the same for every number of threads.
     """
     units = list_units(problem)
-    if len(units) == 1 and jax.default_backend() == "cpu":
-        units = split_columns(units, count_cores())
     nnz = np.diff(problem.features.sparse.indptr)[problem.row_instance]
     totals = np.append(0, np.cumsum(nnz, dtype=np.int64))
     unit_nnz = np.diff(totals[problem.row_offsets])[units.cluster]
@@ -141,11 +150,11 @@ def count_workers() -> int:
 
 def _solve_units(problem, units: Units, formulation: str, penalty, settings, advance) -> list[Part]:
     """Solves some units by one formulation, chunk by chunk."""
+    if formulation == "dual" and len(units) == 1 and jax.default_backend() == "cpu":
+        units = split_columns(units, count_cores())
     chunks, n_workers = _split_units(problem, units, formulation, settings.memory)
-    if formulation == "dual":
-        solve = _prepare_dual(problem, chunks, penalty, settings)
-    else:
-        solve = _prepare_newton(problem, chunks, penalty, settings, formulation)
+    prepare = {"dual": _prepare_dual, "primal": _prepare_primal, "gram": _prepare_gram}
+    solve = prepare[formulation](problem, chunks, penalty, settings)
 
     parts = []
     with ThreadPoolExecutor(n_workers) as pool:
@@ -178,6 +187,9 @@ def _split_units(
         dealt = [np.sort(order[c :: division.n_chunks]) for c in range(division.n_chunks)]
         return [units[some] for some in dealt], division.n_workers
     order = np.argsort(-n_rows, kind="stable")
+    if formulation == "primal":
+        chunks = [units[order[i : i + 1]] for i in range(len(order))]
+        return chunks, min(len(chunks), division.n_workers)
     n_rows, need = n_rows[order], weights[order]
     chunk_bytes = CHUNK_BYTES if memory is None else min(CHUNK_BYTES, memory / division.n_workers)
     # A run is padded to the largest unit of its tier; few tiers are few compilations.
@@ -192,16 +204,24 @@ def _split_units(
     return chunks, min(len(chunks), division.n_workers)
 
 
+def _keeps_chunks(problem: LevelProblem) -> bool:
+    """Tells whether the chunks that were cut for their shapes are kept until they are solved, or cut again."""
+    lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
+    return int(lengths.sum()) * _SLOT_BYTES <= CHUNK_BYTES // 2
+
+
 def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
     widths = choose_lane_widths(lengths + problem.features.n_dense + (penalty.bias > 0))
     # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
     keeps = _keeps_chunks(problem)
+    n_columns = max(int(units.n_children.max()) for units in chunks)
+    n_lanes = choose_lanes([count_rows(problem, units) for units in chunks], n_columns)
     shapes: list[LaneShape] = []
     cut: list[Chunk | None] = []
     for units in chunks:
         chunk = cut_chunk(problem, units, penalty.bias)
-        shapes.append(measure_lanes(chunk, widths))
+        shapes.append(measure_lanes(chunk, widths, n_lanes))
         cut.append(chunk if keeps else None)
     return partial(_run_dual, problem, chunks, cut, join_shapes(shapes), penalty, settings)
 
@@ -224,100 +244,95 @@ def _run_dual(
     share = 1e-4 if penalty.loss == "hinge" else 1.0
     solution = solve_dual(lanes, orders, shape.n_features, penalty, share * settings.tolerance)
     weights = np.asarray(solution.weights)[: chunk.n_features + len(chunk.units)]
-    return _keep_weights(problem, chunk, weights, penalty, settings)
+    return keep_weights(problem, chunk, weights, penalty, settings)
 
 
-def _prepare_newton(problem, chunks, penalty, settings, formulation: str) -> Callable[[int], Part]:
+def _prepare_primal(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
     keeps = _keeps_chunks(problem)
-    shapes: list[BlockShape] = []
+    lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
+    widths = tuple(choose_widths(np.maximum(lengths, 1), N_WIDTHS))
+    own: list[ProductShape] = []
+    cut: list[Chunk | None] = []
+    for units in chunks:
+        chunk = cut_chunk(sparse_only, units, 0.0)
+        own.append(measure_products(chunk.slots, widths))
+        cut.append(chunk if keeps else None)
+    n_rows = np.array([count_rows(problem, units).sum() for units in chunks])
+    shapes = _share_shapes(own, n_rows, join_product_shapes)
+    n_columns = max(int(units.n_children.max()) for units in chunks)
+    return partial(_run_primal, problem, chunks, cut, shapes, n_columns, penalty, settings)
+
+
+def _run_primal(
+    problem, chunks, cut, shapes: list[ProductShape], n_columns: int, penalty, settings, k: int
+) -> Part:
+    shape = shapes[k]
+    chunk = cut[k] or cut_chunk(_without_dense(problem), chunks[k], 0.0)
+    cut[k] = None  # so that its rows are free as soon as it is solved
+    products, row_place, feature_place = fill_products(chunk.slots, shape)
+    signs, weights = (
+        None if x is None else place_rows(x, row_place, shape.n_rows)
+        for x in lay_signs(problem, chunk, n_columns)
+    )
+    dense = problem.features.dense[problem.row_instance[chunk.row_level]]
+    unit = Unit(products, place_rows(dense, row_place, shape.n_rows), signs, weights)
+    result = solve_primal(
+        unit,
+        shape.n_features,
+        (np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)),
+        np.float32(penalty.bias),
+        penalty.loss,
+        np.float32(settings.tolerance),
+        settings.max_epochs,
+    )
+    found = np.asarray(result.vector["sparse"])[feature_place]
+    found[chunk.n_features :] = result.vector["bias"]
+    dense = np.asarray(result.vector["dense"])[None]
+    return keep_weights(problem, chunk, found, penalty, settings, dense)
+
+
+def _prepare_gram(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
+    sparse_only = _without_dense(problem)
+    keeps = _keeps_chunks(problem)
+    own: list[BlockShape] = []
     cut: list[Chunk | None] = []
     for units in chunks:
         chunk = cut_chunk(sparse_only, units, penalty.bias)
-        shapes.append(measure_blocks(chunk))
+        own.append(measure_blocks(chunk))
         cut.append(chunk if keeps else None)
     largest = np.array([count_rows(problem, c).max() for c in chunks])
-    shapes = _share_shapes(shapes, largest)
-    solver = solve_gram if formulation == "gram" else solve_primal
-    return partial(_run_newton, problem, chunks, cut, shapes, solver, penalty, settings)
+    shapes = _share_shapes(own, largest, join_block_shapes)
+    return partial(_run_gram, problem, chunks, cut, shapes, penalty, settings)
 
 
-def _keeps_chunks(problem: LevelProblem) -> bool:
-    """Tells whether the chunks that were cut for their shapes are kept until they are solved, or cut again."""
-    lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
-    return int(lengths.sum()) * _SLOT_BYTES <= CHUNK_BYTES // 2
-
-
-def _run_newton(
-    problem, chunks, cut, shapes: list[BlockShape], solver, penalty, settings, k: int
-) -> Part:
+def _run_gram(problem, chunks, cut, shapes: list[BlockShape], penalty, settings, k: int) -> Part:
     shape = shapes[k]
     chunk = cut[k] or cut_chunk(_without_dense(problem), chunks[k], penalty.bias)
     cut[k] = None  # so that its rows are free as soon as it is solved
     blocks = fill_blocks(problem, chunk, problem.features.dense, shape)
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
     tolerance = np.float32(settings.tolerance)
-    result = solver(blocks, shape, costs, penalty.loss, tolerance, settings.max_epochs)
+    result = solve_gram(blocks, shape, costs, penalty.loss, tolerance, settings.max_epochs)
     sparse = np.asarray(result.vector["sparse"]).reshape(shape.n_units * shape.n_features, -1)
     weights = sparse[place_features(chunk, shape.n_features)]
     dense = np.asarray(result.vector["dense"])[: len(chunk.units)]
-    return _keep_weights(problem, chunk, weights, penalty, settings, dense)
+    return keep_weights(problem, chunk, weights, penalty, settings, dense)
 
 
-def _share_shapes(shapes: list[BlockShape], largest: np.ndarray) -> list[BlockShape]:
+def _share_shapes(shapes: list[Any], largest: np.ndarray, join: Callable[[list], Any]) -> list:
     """Gives runs of similar units one shape, so that they share a compilation.
 
     Args:
+        shapes: of each run.
         largest: rows of the largest unit of each run.
+        join: makes one shape of several.
     """
     tier = np.searchsorted(choose_widths(largest, _N_TIERS), largest).tolist()
-    joined = {
-        t: join_block_shapes([s for s, u in zip(shapes, tier, strict=True) if u == t])
-        for t in set(tier)
-    }
+    joined = {t: join([s for s, u in zip(shapes, tier, strict=True) if u == t]) for t in set(tier)}
     return [joined[t] for t in tier]
 
 
 def _without_dense(problem: LevelProblem) -> LevelProblem:
     empty = np.zeros((problem.features.n_rows, 0), np.float32)
     return replace(problem, features=Features(problem.features.sparse, empty))
-
-
-def _keep_weights(
-    problem: LevelProblem, chunk: Chunk, weights: np.ndarray, penalty, settings, dense=None
-) -> Part:
-    """Drops small weights and names the rest by (cluster, feature, child).
-
-    Args:
-        weights: float32 [F + U, K], constant features last.
-        dense: float32 [U, H, K], or None if the dense columns are slots of `weights`.
-    """
-    units, f = chunk.units, chunk.n_features
-    n_sparse, h = problem.features.n_sparse, problem.features.n_dense
-    is_child = np.arange(weights.shape[1])[None, :] < units.n_children[:, None]
-    node = (units.first_child[:, None] + np.arange(weights.shape[1]))[is_child]
-    if dense is None:
-        dense = np.zeros((len(units), h, weights.shape[1]), np.float32)
-        wide = chunk.feature_id >= n_sparse
-        at = chunk.feature_unit[wide], chunk.feature_id[wide] - n_sparse
-        dense[at] = weights[:f][wide]
-    big = np.abs(weights[:f]) >= max(settings.threshold, np.finfo(np.float32).tiny)
-    big &= is_child[chunk.feature_unit] & (chunk.feature_id < n_sparse)[:, None]
-    row, column = np.nonzero(big)
-    base = units.first_child - problem.child_offsets[units.cluster]
-    child = base[chunk.feature_unit[row]] + column
-    bias = weights[f:][is_child] * penalty.bias if penalty.bias > 0 else np.zeros(len(node))
-    bias = np.where(np.abs(bias) >= settings.threshold * penalty.bias, bias, 0.0)
-    part = Part(
-        cluster=units.cluster,
-        n_entries=np.bincount(chunk.feature_unit[row], minlength=len(units)),
-        feature=chunk.feature_id[row].astype(np.int32),
-        child=child.astype(choose_child_type(problem.child_offsets)),
-        value=weights[row, column],
-        node=node,
-        bias=bias.astype(np.float32),
-        dense=np.moveaxis(dense, 1, 2)[is_child],
-    )
-    if settings.max_nonzeros:
-        return drop_smallest(part, settings.max_nonzeros, problem.child_offsets)
-    return part

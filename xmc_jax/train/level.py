@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig, at_level
+from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.memory import find_budget, leave, release_memory
 from xmc_jax.model import XRModel
@@ -32,6 +33,7 @@ def train_level(
     matched: sp.csr_matrix | None = None,
     user: sp.csr_matrix | None = None,
     relevance: sp.csr_matrix | None = None,
+    true_labels: sp.csr_matrix | None = None,
     held: int = 0,
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
@@ -44,6 +46,8 @@ def train_level(
         config: all settings.
         positives, matched, user: [N, C] over the clusters above, for tfn, man and usn negatives.
         relevance: [N, nodes] or None.
+        true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
+            document that trains a cluster for another reason is a positive of it all the same, never a negative.
         held: bytes that the caller holds beside the features.
         advance: called with the number of nodes that are done.
 
@@ -55,11 +59,15 @@ def train_level(
     mask = choose_pairs(
         kind, level, features.n_rows, positives=positives, matched=matched, user=user
     )
+    parent = np.asarray(model.tree.parent(level))
+    if true_labels is not None:
+        labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
+        labels.sort_indices()
     problem = pose_level(
         features,
         mask,
         labels,
-        np.asarray(model.tree.parent(level)),
+        parent,
         model.tree.children_offsets(level),
         relevance,
     )

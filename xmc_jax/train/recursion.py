@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.level import train_level
 from xmc_jax.train.relevance import check_relevance, induce_relevance
 from xmc_jax.train.restore import restore
+from xmc_jax.train.rounds import Round, check_overlap, run_rounds
 from xmc_jax.train.run import (
     append_metrics,
     close_run,
@@ -36,7 +37,7 @@ from xmc_jax.train.run import (
     open_run,
     write_names,
 )
-from xmc_jax.tree import LabelTree, build_tree, labels_at
+from xmc_jax.tree import LabelTree, build_tree, edges_at, labels_at
 from xmc_jax.types import Features, Progress
 
 
@@ -100,7 +101,16 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
         _tell_resumed(folder, progress)
     features, vectorizer = _make_features(training, folder, progress)
     tree = _make_tree(training, features, folder, progress)
+    check_overlap(tree, training.config.disentangle)
     model = _train_levels(training, tree, features, folder, progress)
+
+    def retrain(plan: Round) -> XRModel:
+        part, x = training, features
+        if plan.rows is not None:
+            part, x = _take_rows(training, plan.rows), features[plan.rows]
+        return _train_levels(part, plan.tree, x, plan.folder, progress, plan)
+
+    model = run_rounds(training.config, model, features, training.labels, folder, retrain, progress)
     if folder is not None:
         close_run(
             folder,
@@ -117,7 +127,9 @@ def _tell_resumed(folder: Path, progress: Progress) -> None:
     if checkpoint.is_committed(folder / "tree"):
         n_levels = checkpoint.load_tree(folder)[0].n_levels
         progress.start("resumed", n_levels)
-        progress.finish(f"{sum(list_levels(folder, n_levels))} of {n_levels} levels are complete")
+        done, newest = list_levels(folder, n_levels), checkpoint.find_parts(folder).round
+        after = f" after round {newest} of disentangling" if newest else ""
+        progress.finish(f"{sum(done)} of {n_levels} levels are complete{after}")
 
 
 def _list_extras(training: Training) -> list[np.ndarray]:
@@ -185,42 +197,54 @@ def _make_tree(
 
 
 def _train_levels(
-    training: Training, tree: LabelTree, features: Features, folder: Path | None, progress: Progress
+    training: Training,
+    tree: LabelTree,
+    features: Features,
+    folder: Path | None,
+    progress: Progress,
+    plan: Round | None = None,
 ) -> XRModel:
-    """Trains level after level; each needs those above for its matcher-aware negatives."""
+    """Trains level after level; each needs those above for its matcher-aware negatives.
+
+    In a round of disentangling (`plan`) the levels that it keeps are not trained, and its positives are trained on.
+    """
     config, labels = training.config, training.labels
     ranker = config.ranker
-    n_levels = tree.n_levels
+    n_levels = tree.n_levels if plan is None else plan.n_levels
     relevance = induce_relevance(
         tree, labels, training.relevance, ranker.relevance, ranker.relevance_norm
     )
     user = None
     if training.negatives is not None:
         user = propagate_pairs(tree, training.negatives, labels.shape[0])
-    post = tuple(at_level(config.search.post_processor, t) for t in range(n_levels))
-    levels: list[LevelWeights] = []
-    for t in range(n_levels):
+    post = tuple(at_level(config.search.post_processor, t) for t in range(tree.n_levels))
+    levels: list[LevelWeights] = [] if plan is None else list(plan.kept)
+    for t in range(len(levels), n_levels):
         at = None if folder is None else checkpoint.level_folder(folder, t)
         if folder is not None and at is not None and checkpoint.is_committed(at):
             levels.append(checkpoint.load_level(folder, t)[0])
             continue
         began = time.monotonic()
-        progress.start(f"level {t}", tree.level_sizes[t])
+        stage = f"level {t}" if plan is None else f"{plan.name}, level {t}"
+        progress.start(stage, tree.level_sizes[t])
         model = XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
         kind = at_level(ranker.negatives, t)
         weights = train_level(
             model,
             features,
-            labels_at(tree, t, labels),
+            _sum_positives(tree, t, labels, plan),
             config,
-            positives=labels_at(tree, t - 1, labels) if t else None,
+            positives=_sum_positives(tree, t - 1, labels, plan) if t else None,
             matched=_match(model, features, config) if t and "man" in kind.split("+") else None,
             user=None if user is None else user[t],
             relevance=relevance[t],
+            true_labels=None if plan is None else plan.find_true_labels(t, labels),
             held=_count_held(training),
             advance=progress.advance,
         )
         note = {"stage": "level", "level": t, "weights": weights.n_entries}
+        if plan is not None:
+            note["round"] = plan.number
         if folder is not None:
             checkpoint.save_level(folder, t, weights, note)
             append_metrics(folder, note | {"seconds": round(time.monotonic() - began, 3)})
@@ -235,6 +259,28 @@ def _count_held(training: Training) -> int:
     texts = 0 if training.texts is None else training.texts.nbytes
     names = 100 * len(training.label_names or ())
     return texts + names + 8 * training.labels.nnz + 8 * training.labels.shape[0]
+
+
+def _take_rows(training: Training, rows: np.ndarray) -> Training:
+    """Returns the training set with some of its documents; their features are given apart."""
+    negatives, relevance = training.negatives, training.relevance
+    return replace(
+        training,
+        labels=training.labels[rows],
+        relevance=None if relevance is None else relevance[rows],
+        negatives=None
+        if negatives is None
+        else {height: sp.csr_matrix(matrix)[rows] for height, matrix in negatives.items()},
+    )
+
+
+def _sum_positives(
+    tree: LabelTree, level: int, labels: sp.csr_matrix, plan: Round | None
+) -> sp.csr_matrix:
+    """Returns the positives of a level's nodes [N, nodes]: routed to a copy, if the round routes them."""
+    if plan is None or plan.routed is None:
+        return labels_at(tree, level, labels)
+    return edges_at(tree, level, plan.routed)
 
 
 def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xmc_jax import checkpoint
-from xmc_jax.config import LinearConfig, at_level, from_dict
+from xmc_jax.config import LinearConfig, ParallelConfig, at_level, from_dict
 from xmc_jax.data import read_labels
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, load_vectorizer
@@ -46,10 +46,12 @@ def restore(workdir: str | os.PathLike) -> Restored:
     """
     header, facts = read_run(workdir)
     folder = Path(workdir)
-    # The memory was that of another machine, it may be.
-    config = replace(from_dict(LinearConfig, header["config"]), memory="")
-    tree, counts, _ = checkpoint.load_tree(folder)
-    levels = [checkpoint.load_level(folder, t)[0] for t in range(tree.n_levels)]
+    # Memory and devices were those of another machine, it may be.
+    config = from_dict(LinearConfig, header["config"])
+    config = replace(config, memory="", parallel=ParallelConfig())
+    parts = checkpoint.find_parts(folder)
+    tree, counts, _ = checkpoint.load_tree(parts.find_tree())
+    levels = [checkpoint.load_level(parts.find_level(t), t)[0] for t in range(tree.n_levels)]
     for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
         if weights.n_nodes != size:
             raise InputError(

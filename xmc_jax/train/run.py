@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.checkpoint import is_committed, level_folder, read_json, write_json
+from xmc_jax.checkpoint import (
+    find_parts,
+    is_committed,
+    level_folder,
+    read_json,
+    write_json,
+)
 from xmc_jax.config import diff
 from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
@@ -22,7 +28,7 @@ from xmc_jax.types import Features
 FORMAT = 1
 """Version of the folder's layout."""
 
-_OF_THE_MACHINE = {"memory"}
+_OF_THE_MACHINE = {"memory", "parallel"}
 """Settings that do not make it another run."""
 
 _FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
@@ -114,8 +120,9 @@ def read_run(workdir: str | os.PathLike) -> tuple[dict[str, Any], dict[str, Any]
 
 
 def list_levels(workdir: str | os.PathLike, n_levels: int) -> list[bool]:
-    """Tells for each level whether it is committed."""
-    return [is_committed(level_folder(workdir, t)) for t in range(n_levels)]
+    """Tells for each level of the newest tree whether it is committed."""
+    parts = find_parts(workdir)
+    return [is_committed(level_folder(parts.find_level(t), t)) for t in range(n_levels)]
 
 
 def fingerprint(

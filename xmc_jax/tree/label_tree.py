@@ -146,6 +146,33 @@ def labels_at(tree: LabelTree, level: int, Y: sp.spmatrix) -> sp.csr_matrix:
     return out
 
 
+def edges_at(tree: LabelTree, level: int, edges: sp.spmatrix) -> sp.csr_matrix:
+    """Sums what belongs to single edges up the tree.
+
+    Args:
+        tree: of E edges.
+        level: 0 to n_levels − 1 (or negative, from the last).
+        edges: [N, E].
+
+    Returns:
+        float32 CSR [N, size of level] with sorted indices.
+
+    Raises:
+        InputError: another number of columns than edges.
+    """
+    if edges.shape[1] != tree.n_edges:
+        raise InputError(
+            f"matrix with {edges.shape[1]} columns given, the tree has {tree.n_edges} edges"
+        )
+    node = tree.edge_ancestor(level)
+    starts = np.arange(tree.n_edges + 1, dtype=np.int32)
+    ones = np.ones(tree.n_edges, np.float32)
+    member = sp.csr_matrix((ones, node, starts), (tree.n_edges, tree.level_sizes[level]))
+    out = (sp.csr_matrix(edges, dtype=np.float32) @ member).tocsr()
+    out.sort_indices()
+    return out
+
+
 def make_tree(
     parents: Sequence[np.ndarray], edge_label: np.ndarray, edge_cluster: np.ndarray, n_labels: int
 ) -> LabelTree:

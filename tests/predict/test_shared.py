@@ -1,0 +1,110 @@
+"""Search on several devices gives what one device gives: 8 virtual ones, and 2 processes of 2 each."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xmc_jax.config import ParallelConfig, SearchConfig
+from xmc_jax.errors import InputError
+from xmc_jax.parallel import make_mesh
+from xmc_jax.predict import build_index, predict_batches
+from xmc_jax.predict.shared import find_shared_index
+
+CHILD = """
+import sys
+import numpy as np
+from conftest import make_features, make_model
+from xmc_jax.config import ParallelConfig, SearchConfig
+from xmc_jax.matcher import level
+from xmc_jax.parallel import join_processes, local_rows, make_mesh
+from xmc_jax.predict import predict_batches, restrict
+from xmc_jax.predict.shared import find_shared_index
+
+n, process, address, *grids = sys.argv[1:]
+if int(n) > 1:
+    join_processes(address, int(n), int(process))
+config = SearchConfig(beam=4, top_k=7)
+level._TABLE_NODES = 4  # the small levels of tests would all be tables, which are not cut
+features = make_features(21, dense=3)
+for grid in grids:
+    data, label, copies, layout = grid.split(",")
+    level._BITMAP_CHILDREN = 256 if layout == "bitmaps" else 0
+    model = make_model(copies=copies == "copies", dense=3)
+    mesh = make_mesh(ParallelConfig(data=int(data), label=int(label)))
+    one = predict_batches(model, features, config)
+    many = predict_batches(model, features, config, mesh=mesh)
+    assert (one.ids >= 0).all()
+    np.testing.assert_array_equal(one.ids, many.ids)
+    np.testing.assert_allclose(one.scores, many.scores, rtol=1e-5)
+    last = find_shared_index(model, mesh).levels[-1]
+    assert (last.shard is None) == (label == "1")
+    if label != "1":
+        held = {s.data.shape[0] for s in last.dense.addressable_shards}
+        assert held == {1} and last.dense.shape[1] < model.levels[-1].n_nodes
+    rows = local_rows(21, mesh)
+    assert rows.stop - rows.start in (21 // int(n), 21 - 21 // int(n))
+some = np.array([3, 17, 30])
+one = predict_batches(restrict(model, some), features, config)
+many = predict_batches(restrict(model, some), features, config, mesh=mesh)
+np.testing.assert_array_equal(one.ids, many.ids)
+print("same")
+"""
+
+
+def start(n_devices: int, *arguments: str) -> subprocess.Popen:
+    here = Path(__file__).parent
+    env = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*children: subprocess.Popen) -> None:
+    try:
+        for child in children:
+            out, errors = child.communicate(timeout=240)
+            assert child.returncode == 0 and out.endswith("same\n"), errors[-2000:]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+
+
+def test_eight_devices_answer_as_one():
+    finish(start(8, "1", "0", "", "8,1,,bitmaps", "0,4,copies,bitmaps", "2,2,,slots"))
+
+
+def test_two_processes_answer_as_one():
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    grids = ["4,1,,bitmaps", "2,2,copies,bitmaps"]
+    finish(*(start(2, "2", str(i), address, *grids) for i in range(2)))
+
+
+def test_one_device_needs_no_mesh(tools):
+    model, features = tools.model(), tools.features()
+    config = SearchConfig(beam=4, top_k=7)
+    mesh = make_mesh(ParallelConfig(data=1))
+    one, same = (predict_batches(model, features, config, mesh=m) for m in (None, mesh))
+    np.testing.assert_array_equal(one.ids, same.ids)
+
+
+def test_an_index_is_refused(tools):
+    with pytest.raises(InputError, match="its model needed"):
+        find_shared_index(build_index(tools.model()), make_mesh(ParallelConfig(data=1)))

@@ -1,0 +1,107 @@
+"""A level cut by clusters, for models that one device cannot hold: every shard scores the clusters it has."""
+
+from __future__ import annotations
+
+import dataclasses
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from xmc_jax.matcher.beam import Beam
+from xmc_jax.matcher.level import Layout, SearchLevel, lay_out_level, pad_bias
+from xmc_jax.types import PAD
+
+_WHOLE = ("child_offsets", "bias")
+"""What every shard has of all clusters: it is small, and nodes keep their numbers."""
+
+
+def shard_level(stored: dict[str, Any], n_shards: int, layout: Layout) -> SearchLevel:
+    """Cuts a level into shards of about equal size (host arrays).
+
+    Args:
+        stored: the arguments of `build_level`.
+        n_shards: of consecutive clusters; some may be empty.
+        layout: one that has rows; a level stored as a table lies whole on every device.
+
+    Returns:
+        A level whose arrays but for `child_offsets` and `bias` have one more axis, the first: the shard. The arrays
+        of smaller shards are padded.
+    """
+    widest = int(np.diff(stored["child_offsets"]).max(initial=0))
+    bounds = _balance(stored["entry_offsets"][stored["row_offsets"]], n_shards)
+    parts = [
+        _cut_level(stored, int(start), int(stop), widest, layout)
+        for start, stop in pairwise(bounds)
+    ]
+    none: dict[str, Any] = dict.fromkeys(_WHOLE)
+    cut = jax.tree.map(_stack, *(dataclasses.replace(part, **none) for part in parts))
+    return dataclasses.replace(
+        cut,
+        child_offsets=np.asarray(stored["child_offsets"], np.int32),
+        bias=pad_bias(stored["bias"], widest),
+    )
+
+
+def spread_level(level: SearchLevel, cut: Any, whole: Any) -> SearchLevel:
+    """Returns `cut` in the place of the arrays that `shard_level` cuts and `whole` in that of the others."""
+    marked = jax.tree.map(lambda _: cut, level)
+    return dataclasses.replace(marked, **{name: whole for name in _WHOLE})
+
+
+def select_shard(level: SearchLevel) -> SearchLevel:
+    """Within a step of the mesh: returns the shard's level, from arrays whose shard axis has length 1."""
+    whole = {name: getattr(level, name) for name in _WHOLE}
+    none: dict[str, Any] = dict.fromkeys(_WHOLE)
+    cut = dataclasses.replace(level, **none)
+    return dataclasses.replace(jax.tree.map(lambda x: x[0], cut), **whole)
+
+
+def keep_own(level: SearchLevel, beam: Beam) -> Beam:
+    """Returns the beam with PAD for the nodes whose clusters another shard has."""
+    assert level.shard is not None
+    first, stop = level.shard[0], level.shard[1]
+    own = (beam.node >= first) & (beam.node < stop)
+    return Beam(jnp.where(own, beam.node, PAD), jnp.where(own, beam.score, -jnp.inf))
+
+
+def _balance(entries: np.ndarray, n_shards: int) -> np.ndarray:
+    """Returns the first cluster of each shard and the end, for running totals of entries [C + 1]."""
+    # A cluster without weights still costs something.
+    total = entries + np.arange(len(entries))
+    targets = total[-1] * np.arange(1, n_shards) / n_shards
+    return np.concatenate([[0], np.searchsorted(total, targets), [len(entries) - 1]])
+
+
+def _cut_level(
+    stored: dict[str, Any], start: int, stop: int, widest: int, layout: Layout
+) -> SearchLevel:
+    """Returns the level of the clusters [start, stop)."""
+    rows = slice(*stored["row_offsets"][[start, stop]])
+    entries = slice(*stored["entry_offsets"][[rows.start, rows.stop]])
+    nodes = slice(*stored["child_offsets"][[start, stop]])
+    part = lay_out_level(
+        child_offsets=stored["child_offsets"][start : stop + 1] - nodes.start,
+        row_offsets=stored["row_offsets"][start : stop + 1] - rows.start,
+        row_feature=stored["row_feature"][rows],
+        entry_offsets=stored["entry_offsets"][rows.start : rows.stop + 1] - entries.start,
+        entry_child=stored["entry_child"][entries],
+        entry_value=stored["entry_value"][entries],
+        bias=stored["bias"][nodes],
+        dense=stored["dense"][nodes],
+        n_sparse=stored["n_sparse"],
+        layout=layout,
+        max_children=widest,
+    )
+    return dataclasses.replace(part, shard=np.array([start, stop, nodes.start], np.int32))
+
+
+def _stack(*parts: np.ndarray) -> np.ndarray:
+    """Stacks arrays that differ in length; what pads them is never read, or stands for a row without weights."""
+    most = max(len(p) for p in parts)
+    out = np.zeros((len(parts), most, *parts[0].shape[1:]), parts[0].dtype)
+    for row, part in zip(out, parts, strict=True):
+        row[: len(part)] = part
+    return out

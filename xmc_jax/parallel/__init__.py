@@ -1,0 +1,15 @@
+"""Devices: the mesh, which axis of an array lies on which axis of the mesh, and the wrapper of a step."""
+
+from xmc_jax.parallel.mesh import DATA as DATA
+from xmc_jax.parallel.mesh import LABEL as LABEL
+from xmc_jax.parallel.mesh import join_processes as join_processes
+from xmc_jax.parallel.mesh import make_mesh as make_mesh
+from xmc_jax.parallel.placement import WHOLE as WHOLE
+from xmc_jax.parallel.placement import choose_spec as choose_spec
+from xmc_jax.parallel.placement import fetch as fetch
+from xmc_jax.parallel.placement import local_rows as local_rows
+from xmc_jax.parallel.placement import place as place
+from xmc_jax.parallel.step import gather_columns as gather_columns
+from xmc_jax.parallel.step import gather_rows as gather_rows
+from xmc_jax.parallel.step import shard_step as shard_step
+from xmc_jax.parallel.step import take_largest as take_largest

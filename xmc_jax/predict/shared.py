@@ -1,0 +1,143 @@
+"""Search on several devices: queries are cut over the mesh's axis `data`, the last level over `label`."""
+
+from __future__ import annotations
+
+import dataclasses
+import weakref
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int
+
+from xmc_jax.config import Merge
+from xmc_jax.errors import InputError
+from xmc_jax.matcher import choose_layout, lay_out_level, select_shard, shard_level, spread_level
+from xmc_jax.model import XRModel
+from xmc_jax.parallel import LABEL, WHOLE, choose_spec, fetch, gather_rows, place, shard_step
+from xmc_jax.predict.batches import Batch, pack_batch
+from xmc_jax.predict.index import (
+    SearchIndex,
+    find_source,
+    join_levels,
+    list_stored,
+    replace_biases,
+)
+from xmc_jax.predict.search import search
+from xmc_jax.types import Features
+
+_built: dict[tuple[int, Mesh], SearchIndex] = {}
+"""Indices on meshes of models that are alive."""
+
+
+def find_shared_index(model: XRModel | SearchIndex, mesh: Mesh) -> SearchIndex:
+    """Returns the index of a model on a mesh, built at its first use and dropped with the model.
+
+    Raises:
+        InputError: an index in the place of a model.
+    """
+    if not isinstance(model, XRModel):
+        raise InputError("an index given to search on several devices, its model needed")
+    key = (id(model), mesh)
+    if key not in _built:
+        source = find_source(model)
+        if source is None:
+            index = build_shared_index(model, mesh)
+        else:
+            shared = find_shared_index(source, mesh)
+            index = replace_biases(shared, model, lambda bias: place(bias, mesh))
+        weakref.finalize(model, _built.pop, key, None)
+        _built[key] = index
+    return _built[key]
+
+
+def build_shared_index(model: XRModel, mesh: Mesh) -> SearchIndex:
+    """Lays out a model on a mesh: whole on every device, but for the last level where `label` has several.
+
+    A last level that is small enough for a table stays whole, too.
+    """
+    if not model.levels:
+        raise InputError("a model of 0 levels given, 1 or more needed; train a level first")
+    last, n_shards = len(model.levels) - 1, mesh.shape[LABEL]
+    stored, weights = list_stored(model, last), model.levels[last]
+    layout = choose_layout(weights.n_nodes, model.n_sparse, weights.max_children)
+    is_cut = n_shards > 1 and layout != "table"
+    level = shard_level(stored, n_shards, layout) if is_cut else lay_out_level(**stored)
+    above = [lay_out_level(**list_stored(model, t)) for t in range(last)]
+    index = join_levels(model, [*above, level])
+    return place(index, mesh, _choose_specs(index))
+
+
+def run_on_mesh(
+    index: SearchIndex,
+    features: Features,
+    batches: list[Batch],
+    out: tuple[np.ndarray, np.ndarray],
+    advance: Callable[[int], None],
+    *,
+    mesh: Mesh,
+    beam: int,
+    top_k: int,
+    merge: Merge,
+) -> None:
+    """Searches every batch on all devices and writes labels and scores to the rows of `out`.
+
+    Args:
+        batches: their sizes are multiples of the mesh's axis `data`.
+        out: arrays [N, ...]; the columns beyond `top_k` are left as they are.
+        advance: called with the number of rows that are done.
+    """
+
+    def write(batch: Batch, results: tuple[jax.Array, jax.Array]) -> None:
+        for target, result in zip(out, results, strict=True):
+            target[batch.rows, : result.shape[1]] = fetch(result)[: len(batch.rows)]
+        advance(len(batch.rows))
+
+    # Results are fetched one batch late: the host packs while the devices work.
+    waiting = None
+    for batch in batches:
+        packed = place(pack_batch(features, batch), mesh, choose_spec("B"))
+        results = search_on_mesh(index, *packed, mesh=mesh, beam=beam, top_k=top_k, merge=merge)
+        if waiting is not None:
+            write(*waiting)
+        waiting = batch, results
+    if waiting is not None:
+        write(*waiting)
+
+
+@partial(jax.jit, static_argnames=("mesh", "beam", "top_k", "merge"))
+def search_on_mesh(
+    index: SearchIndex,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    dense: Float[Array, "B H"],
+    *,
+    mesh: Mesh,
+    beam: int,
+    top_k: int,
+    merge: Merge,
+) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
+    """Returns what `search` returns, whole on every device; each searches its share of the queries."""
+
+    def step(index, ids, values, dense):
+        *above, last = index.levels
+        if last.shard is not None:
+            last = select_shard(last)
+        mine = dataclasses.replace(index, levels=(*above, last))
+        return gather_rows(search(mine, ids, values, dense, beam=beam, top_k=top_k, merge=merge))
+
+    rows = choose_spec("B")
+    specs = (_choose_specs(index), rows, rows, rows)
+    return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense)
+
+
+def _choose_specs(index: SearchIndex) -> SearchIndex:
+    """Returns how each array of an index lies on the mesh."""
+    specs: SearchIndex = jax.tree.map(lambda _: WHOLE, index)
+    last = index.levels[-1]
+    if last.shard is None:
+        return specs
+    cut = spread_level(last, choose_spec("C"), WHOLE)
+    return dataclasses.replace(specs, levels=(*specs.levels[:-1], cut))
