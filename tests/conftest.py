@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "xmc_jax" / "tests"
 
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"
@@ -31,3 +33,41 @@ def pytest_configure() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if "JAX_PLATFORMS" in os.environ:
         jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory) -> Path:
+    """Returns the folder of a random BERT of 2 layers and H = 32, whose words are those of `make_corpus`."""
+    import json
+
+    import numpy as np
+    from safetensors.numpy import save_file
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    from xmc_jax.data.synthetic import make_corpus
+
+    corpus = make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)
+    words = sorted({word for text in corpus.train_texts for word in text.split()})
+    words = ["[PAD]", "[UNK]", "[MASK]", "[CLS]", "[SEP]", *words]
+    recorded = Path(__file__).parent / "encoder" / "recorded" / "bert.npz"
+    with np.load(recorded) as arrays:
+        config = json.loads(str(arrays["config"])) | {"vocab_size": len(words)}
+        shapes = json.loads(str(arrays["shapes"]))
+    name = next(n for n in shapes if n.endswith("word_embeddings.weight"))
+    shapes[name] = [len(words), shapes[name][1]]
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name, shape in shapes.items():
+        if name.endswith("bias"):
+            tensors[name] = np.zeros(shape, np.float32)
+        elif "LayerNorm" in name:
+            tensors[name] = np.ones(shape, np.float32)
+        else:
+            tensors[name] = 0.15 * rng.standard_normal(shape, dtype=np.float32)
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(tensors, str(folder / "model.safetensors"))
+    tool = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tool.pre_tokenizer = pre_tokenizers.Whitespace()
+    tool.save(str(folder / "tokenizer.json"))
+    return folder

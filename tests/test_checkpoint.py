@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tokenizers
 
 from xmc_jax import checkpoint
 from xmc_jax.errors import InputError
@@ -71,6 +72,72 @@ def test_json_is_written_whole_and_damage_is_named(tmp_path):
     (tmp_path / "a" / "x.json").write_text('{"é": ')
     with pytest.raises(InputError, match="damaged, not JSON"):
         checkpoint.read_json(tmp_path / "a" / "x.json")
+
+
+def make_encoder(folder):
+    """A BERT of one layer with random weights, as a folder would give it."""
+    import jax
+
+    from xmc_jax.config import EncoderConfig
+    from xmc_jax.encoder import TextTokenizer, build_encoder, init_params
+    from xmc_jax.encoder.architecture import Settings
+    from xmc_jax.encoder.bert import read_bert
+
+    sizes = {"vocab_size": 8, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    sizes |= {"intermediate_size": 8, "max_position_embeddings": 16}
+    architecture = read_bert(Settings(sizes, str(folder)))
+    words = {w: i for i, w in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "é", "b"])}
+    tool = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="[UNK]"))
+    tool.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    config = EncoderConfig(str(folder), max_length=9, dropout=0.3)
+    params = init_params(architecture, jax.random.key(0))
+    return build_encoder(architecture, config, TextTokenizer(tool.to_str()), params)
+
+
+def test_an_encoder_comes_back_from_the_folder_alone(tmp_path):
+    encoder = make_encoder(tmp_path / "gone")
+    checkpoint.save_encoder(tmp_path / "run", encoder)
+    shutil.move(tmp_path / "run", tmp_path / "moved")
+    again = checkpoint.load_encoder(tmp_path / "moved")
+    assert again.architecture == encoder.architecture and again.config == encoder.config
+    assert again.hidden == 8 and again.max_length == 9
+    ids, mask = again.tokenize(["é b", "b"]).take(np.arange(2))
+    assert ids[:, :2].tolist() == [[4, 5], [5, 0]]
+    np.testing.assert_array_equal(
+        again.apply(again.params, ids, mask), encoder.apply(encoder.params, ids, mask)
+    )
+
+
+def test_half_an_encoder_is_not_read(tmp_path):
+    with pytest.raises(InputError, match="no complete checkpoint"):
+        checkpoint.load_encoder(tmp_path)
+    checkpoint.save_encoder(tmp_path, make_encoder(tmp_path))
+    (tmp_path / "encoder" / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"tokenizer\.json: cannot be read"):
+        checkpoint.load_encoder(tmp_path)
+
+
+def test_an_encoder_of_ones_own_is_filled_with_its_parameters(tmp_path):
+    from xmc_jax.encoder import embed_texts, wrap_function, wrap_vectors
+
+    params = {"scale": np.float32(3), "maps": [np.ones((2, 4), np.float32), np.zeros(4)]}
+
+    def function(params, batch):
+        return params["scale"] * batch @ params["maps"][0] + params["maps"][1][None]
+
+    checkpoint.save_encoder(tmp_path / "a", wrap_function(function, params, 4))
+    other = wrap_function(function, {"scale": 0.0, "maps": [np.zeros((2, 4)), np.ones(4)]}, 4)
+    again = checkpoint.load_encoder(tmp_path / "a", other)
+    rows = np.ones((3, 2), np.float32)
+    np.testing.assert_array_equal(embed_texts(again, rows), np.full((3, 4), 6.0))
+    with pytest.raises(InputError, match="an encoder of your own with 4 columns, none given"):
+        checkpoint.load_encoder(tmp_path / "a")
+    with pytest.raises(InputError, match="one of 5 columns given"):
+        checkpoint.load_encoder(tmp_path / "a", wrap_vectors(5))
+    with pytest.raises(InputError, match=r"array 'maps/0' of shape \(2, 4\) saved, none needed"):
+        checkpoint.load_encoder(tmp_path / "a", wrap_function(function, {"scale": 0.0}, 4))
+    checkpoint.save_encoder(tmp_path / "b", wrap_vectors(4))
+    assert checkpoint.load_encoder(tmp_path / "b", wrap_vectors(4)).hidden == 4
 
 
 def test_rounds_are_told_apart_and_the_newest_tree_is_found(tmp_path):

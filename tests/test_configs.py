@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from xmc_jax.cli.settings import load_config
-from xmc_jax.config import LinearConfig, from_dict, to_dict
+from xmc_jax.config import CONFIGS, from_dict, to_dict
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CARDS = sorted(FOLDER.glob("*.py"))
@@ -23,7 +23,7 @@ def test_the_public_benchmarks_have_cards():
 @pytest.mark.parametrize("card", CARDS, ids=lambda p: p.stem)
 def test_card(card: Path):
     config = load_config(card)
-    assert isinstance(config, LinearConfig)
+    assert isinstance(config, tuple(CONFIGS.values()))
     written = json.loads(json.dumps(to_dict(config)))
     assert from_dict(type(config), written) == config
 

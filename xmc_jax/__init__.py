@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xmc_jax import metrics
-    from xmc_jax.config import LinearConfig
+    from xmc_jax.config import LinearConfig, XRTransformerConfig, XTransformerConfig
     from xmc_jax.errors import InputError, RunError, XMCError
-    from xmc_jax.estimator import XRLinear, load
+    from xmc_jax.estimator import XRLinear, XRTransformer, XTransformer, load
     from xmc_jax.predict.predictions import Predictions
     from xmc_jax.tree import LabelTree
 
@@ -23,6 +23,10 @@ __all__ = [
     "RunError",
     "XMCError",
     "XRLinear",
+    "XRTransformer",
+    "XRTransformerConfig",
+    "XTransformer",
+    "XTransformerConfig",
     "load",
     "metrics",
 ]
@@ -35,6 +39,10 @@ _HOMES = {
     "RunError": "errors",
     "XMCError": "errors",
     "XRLinear": "estimator",
+    "XRTransformer": "estimator",
+    "XRTransformerConfig": "config",
+    "XTransformer": "estimator",
+    "XTransformerConfig": "config",
     "load": "estimator",
 }
 

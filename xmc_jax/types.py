@@ -73,6 +73,9 @@ class Progress(Protocol):
     def advance(self, n: int) -> None:
         """`n` more units are done."""
 
+    def note(self, text: str) -> None:
+        """How the stage stands, in a few words."""
+
     def finish(self, note: str) -> None:
         """The stage is done; `note` says what came of it, or is empty."""
 
@@ -85,6 +88,9 @@ class NoProgress:
 
     def advance(self, n: int) -> None:
         del n
+
+    def note(self, text: str) -> None:
+        del text
 
     def finish(self, note: str) -> None:
         del note

@@ -110,4 +110,4 @@ def test_help_lists_every_field_with_its_default():
     assert "--tree.label_features ''" in text
     assert "--features.lowercase true" in text
     assert "--seed 0" in text
-    assert "--model" not in text
+    assert "  --model" not in text

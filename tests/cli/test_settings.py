@@ -6,7 +6,14 @@ import pytest
 
 from xmc_jax.cli.options import Arguments
 from xmc_jax.cli.settings import build_config, load_config
-from xmc_jax.config import LinearConfig, SearchConfig, TreeConfig
+from xmc_jax.config import (
+    LinearConfig,
+    SearchConfig,
+    TreeConfig,
+    TuningConfig,
+    XRTransformerConfig,
+    XTransformerConfig,
+)
 from xmc_jax.errors import InputError
 
 GOOD = """from xmc_jax.config import LinearConfig, TreeConfig
@@ -28,10 +35,17 @@ def test_the_command_line_wins_over_the_file(tmp_path):
     assert build_config(arguments()) == LinearConfig()
 
 
-@pytest.mark.parametrize("model", ["xr-transformer", "x-transformer"])
-def test_models_that_do_not_exist_are_refused_by_name(model):
-    with pytest.raises(InputError, match=f"'{model}' is not in this version"):
-        build_config(arguments(model=model))
+def test_models_go_by_their_names():
+    config = build_config(arguments(model="xr-transformer", overrides=[("--steps", "40,20")]))
+    assert config == XRTransformerConfig(tuning=TuningConfig(steps=(40, 20)))
+    assert build_config(arguments(model="x-transformer")) == XTransformerConfig()
+    with pytest.raises(InputError, match=r"--preliminary.branching or --tree.branching"):
+        build_config(arguments(model="xr-transformer", overrides=[("--branching", "8")]))
+    with pytest.raises(InputError, match="'--steps': this model has no such setting"):
+        build_config(arguments(overrides=[("--steps", "40")]))
+
+
+def test_models_that_do_not_exist_are_refused_by_name():
     with pytest.raises(InputError, match="did you mean 'linear'"):
         build_config(arguments(model="liner"))
 
@@ -44,7 +58,10 @@ def test_models_that_do_not_exist_are_refused_by_name(model):
         ("get_config = 3\n", ": defines no function get_config()"),
         ("import nothing_of_this_name\n", ":1: ModuleNotFoundError"),
         ("def get_config():\n    return 1 / 0\n", ":2: ZeroDivisionError"),
-        ("def get_config():\n    return 3\n", ": get_config() returned int, LinearConfig needed"),
+        (
+            "def get_config():\n    return 3\n",
+            ": get_config() returned int, LinearConfig or XRTransformerConfig or",
+        ),
         ("def get_config(x):\n    return x\n", ": TypeError"),
         (GOOD.replace("4", "1"), ":4: branching=1 given, 2 or more needed"),
         (GOOD.replace("branching", "branchin"), ":4: TypeError"),

@@ -162,7 +162,10 @@ def test_data_named_wrongly(data, message, tmp_path, xmc):
         (["--seed", "-1"], "option '--seed -1'"),
         (["--search", "3"], "'--search'"),
         (["stray"], "'stray'"),
-        (["--model", "xr-transformer"], "'xr-transformer' is not in this version"),
+        (["--model", "xr-transformer", "--encoder.name", "./no"], "encoder './no': no such folder"),
+        (["--model", "xr-transformr"], "did you mean 'xr-transformer'?"),
+        (["--model", "xr-transformer", "--warm", "3"], "did you mean '--warmup'?"),
+        (["--steps", "3"], "'--steps': this model has no such setting"),
         (["--model", "bert"], "'--model bert'"),
         (["--embedding", "pifa_lf_concat"], "label_features"),
         (

@@ -69,6 +69,7 @@ def describe_run(workdir: Path) -> dict[str, Any]:
         read_json,
     )
     from xmc_jax.errors import InputError
+    from xmc_jax.train.restore import find_final
     from xmc_jax.train.run import is_complete, list_levels
     from xmc_jax.tree import describe_levels
 
@@ -81,11 +82,18 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     facts["levels"], facts["rounds"] = [], []
     if not is_committed(workdir / "tree"):
         return facts
-    facts["rounds"] = list_rounds(workdir)
-    parts = find_parts(workdir)
+    model = header["config"].get("model", "linear")
+    facts["rounds"] = []
+    if model != "linear":
+        facts["tuning"] = describe_tuning(workdir)
+    final = find_final(workdir, model)
+    if not is_committed(final / "tree"):
+        return facts
+    facts["rounds"] = list_rounds(final)
+    parts = find_parts(final)
     tree, _, _ = load_tree(parts.find_tree())
     facts["levels"] = describe_levels(tree)
-    for row, is_there in zip(facts["levels"], list_levels(workdir, tree.n_levels), strict=True):
+    for row, is_there in zip(facts["levels"], list_levels(final, tree.n_levels), strict=True):
         row["state"] = "complete" if is_there else "missing"
         if not is_there:
             continue
@@ -97,6 +105,30 @@ def describe_run(workdir: Path) -> dict[str, Any]:
         folder = level_folder(parts.find_level(row["level"]), row["level"])
         row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
     return facts
+
+
+def describe_tuning(workdir: Path) -> list[dict[str, Any]]:
+    """Returns a row for each level of the first tree: its size and how far its fine-tuning is.
+
+    `step` is that of the newest checkpoint; `state` "complete", "begun" or "missing" (or not to be fine-tuned).
+    """
+    from xmc_jax.checkpoint import TuningStore, level_folder, load_tree, read_json
+    from xmc_jax.config import at_level
+
+    steps = read_json(workdir / "config.json")["config"]["tuning"]["steps"]
+    steps = tuple(steps) if isinstance(steps, list) else steps
+    rows = []
+    for level, size in enumerate(load_tree(workdir)[0].level_sizes):
+        row: dict[str, Any] = {"level": level, "size": size, "steps": at_level(steps, level)}
+        row["state"] = "missing"
+        if level_folder(workdir, level).is_dir():
+            with TuningStore(level_folder(workdir, level)) as store:
+                last = store.last_step
+            if last is not None:
+                row["step"] = min(last, row["steps"])
+                row["state"] = "complete" if last > row["steps"] else "begun"
+        rows.append(row)
+    return rows
 
 
 def describe_label(workdir: Path, name: str) -> dict[str, Any]:
@@ -111,12 +143,11 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
     """
     import numpy as np
 
-    from xmc_jax.checkpoint import find_parts, is_committed, load_tree
+    from xmc_jax.checkpoint import find_parts, is_committed, load_tree, read_json
     from xmc_jax.data import read_labels
     from xmc_jax.errors import InputError, suggest
+    from xmc_jax.train.restore import find_final
 
-    if not is_committed(workdir / "tree"):
-        raise InputError(f"{workdir}: its tree is not built yet; run the training command again")
     if not (workdir / "labels.txt").is_file():
         raise InputError(f"option '--label {name}': the labels of {workdir} have no names")
     names = read_labels(workdir / "labels.txt")
@@ -125,7 +156,10 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
         hint = near if near.startswith("; did") else "; a line of its labels.txt needed"
         raise InputError(f"option '--label {name}': {workdir} has no such label{hint}")
     label = names.index(name)
-    tree, counts, _ = load_tree(find_parts(workdir).find_tree())
+    final = find_final(workdir, read_json(workdir / "config.json")["config"].get("model", "linear"))
+    if not is_committed(final / "tree"):
+        raise InputError(f"{workdir}: its tree is not built yet; run the training command again")
+    tree, counts, _ = load_tree(find_parts(final).find_tree())
     offsets = tree.children_offsets(-1)
     clusters = []
     for edge in np.flatnonzero(tree.edge_label == label):
@@ -166,6 +200,10 @@ def format_run(facts: dict[str, Any]) -> str:
         f"run     {facts['workdir']}: {facts['config'].get('model')}, {state}",
         f"data    {counts}{source}",
     ]
+    for row in facts.get("tuning", []):
+        done = f", step {row['step']} of {row['steps']}" if "step" in row else ""
+        lines.append(f"tuning  level {row['level']}, {row['size']:,} nodes: {row['state']}{done}")
+
     lines += [_format_round(note) for note in facts["rounds"]]
     if not levels:
         return "\n".join([*lines, "tree    not built yet"])

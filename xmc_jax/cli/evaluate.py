@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run
-from xmc_jax.cli.predict import BATCH, reads_text
+from xmc_jax.cli.predict import BATCH, reads_pairs, reads_text
 from xmc_jax.cli.progress import open_progress
 from xmc_jax.errors import InputError
 
@@ -76,7 +76,7 @@ def read_split(model: XRLinear, spec: str, name: str, config: Any) -> Split:
         )
     if reads_text(model) and split.texts is None:
         raise InputError(f"{spec}: holds vectors, but the model was trained on texts; give texts")
-    if not reads_text(model) and split.features is None:
+    if (reads_pairs(model) or not reads_text(model)) and split.features is None:
         raise InputError(f"{spec}: holds texts, but the model was trained on vectors; give vectors")
     return split
 
@@ -99,10 +99,12 @@ def score(
     progress.start("evaluation", len(split))
     for start in range(0, len(split), BATCH):
         rows = slice(start, start + BATCH)
-        source: Any = split.texts if reads_text(model) else split.features
+        source: Any = _take(split.texts if reads_text(model) else split.features, rows)
+        if reads_pairs(model):
+            source = source, _take(split.features, rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewResultsWarning)  # counted and told at the end
-            predictions = model.predict(source[rows], width, beam=beam)
+            predictions = model.predict(source, width, beam=beam)
         total.add(predictions, split.labels[rows])
         n_found = (predictions.ids != PAD).sum(axis=1)
         n_short += int((n_found < width).sum())
@@ -112,6 +114,11 @@ def score(
     if split.n_unknown_labels:
         report["unknown_labels"] = split.n_unknown_labels
     return report, n_short, width
+
+
+def _take(source: Any, rows: slice) -> Any:
+    assert source is not None
+    return source[rows]
 
 
 def to_json(report: dict[str, Any]) -> str:

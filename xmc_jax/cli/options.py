@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from xmc_jax.config import LinearConfig, find_section, replace_field
+from xmc_jax.config import CONFIGS, LinearConfig, replace_field
 from xmc_jax.errors import InputError
 
 T = TypeVar("T")
@@ -80,7 +80,7 @@ class Parser(argparse.ArgumentParser):
         return pairs
 
     def _check_known(self, option: str) -> None:
-        if self._sections and field_name(LinearConfig, option, self._sections):
+        if self._sections and is_field(option, self._sections):
             return
         near = difflib.get_close_matches(option.replace("_", "-"), known := self._spellings(), n=1)
         if not near:
@@ -89,7 +89,7 @@ class Parser(argparse.ArgumentParser):
 
     def _spellings(self) -> dict[str, str]:
         """Returns every option there is by its spelling with dashes, the command's own ones last."""
-        names = _field_names(LinearConfig, self._sections)
+        names = _all_field_names(self._sections)
         bare = [f"--{name.rpartition('.')[2]}" for name in names]
         options = [option for option in bare if bare.count(option) == 1]
         options += [f"--{name}" for name in names]
@@ -112,8 +112,25 @@ def field_name(config_type: type, option: str, sections: Sequence[str]) -> str |
     several = [n for n in names if n.rpartition(".")[2] == name]
     if len(several) > 1:
         raise InputError(f"option '{option}' is ambiguous; write --{' or --'.join(several)}")
-    found = find_section(config_type, name)
-    return found if found in names else None
+    return several[0] if several else None
+
+
+def is_field(option: str, sections: Sequence[str]) -> bool:
+    """Tells whether an option sets a field of some model's config; which model it is may stand in a file.
+
+    Raises:
+        InputError: a bare name that several sections of every model that has it have.
+    """
+    error: InputError | None = None
+    for config_type in CONFIGS.values():
+        try:
+            if field_name(config_type, option, sections):
+                return True
+        except InputError as e:
+            error = error or e
+    if error is not None:
+        raise error
+    return False
 
 
 def apply_overrides(config: T, overrides: Overrides, sections: Sequence[str]) -> T:
@@ -136,19 +153,31 @@ def apply_overrides(config: T, overrides: Overrides, sections: Sequence[str]) ->
 def list_fields(sections: Sequence[str]) -> str:
     """Returns the settings of some sections with their defaults, as lines of a help text."""
     lines = ["settings (the last part of a name is enough where only one section has it):"]
-    config = LinearConfig()
-    for name in _field_names(LinearConfig, sections):
-        value: Any = config
-        for part in name.split("."):
-            value = getattr(value, part)
-        lines.append(f"  --{name} {_spell(value)}")
+    shown: set[str] = set()
+    for model, config_type in CONFIGS.items():
+        names = [n for n in _field_names(config_type, sections) if n not in shown]
+        shown |= set(names)
+        if names and config_type is not LinearConfig:
+            lines.append(f"settings of --model {model}, beside these:")
+        lines += [f"  --{name} {_spell(_get(config_type(), name))}" for name in names]
     return "\n".join(lines)
+
+
+def _get(config: Any, name: str) -> Any:
+    for part in name.split("."):
+        config = getattr(config, part)
+    return config
 
 
 def _spell(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "''" if value == "" else str(value)
+
+
+def _all_field_names(sections: Sequence[str]) -> list[str]:
+    """Returns the fields of all models, once each."""
+    return list(dict.fromkeys(n for t in CONFIGS.values() for n in _field_names(t, sections)))
 
 
 def _field_names(config_type: type, sections: Sequence[str]) -> list[str]:

@@ -32,8 +32,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from xmc_jax.cli.options import Arguments, Parser
+from xmc_jax.cli.plan_encoder import plan_transformer, read_cost
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
-from xmc_jax.config import LinearConfig, TreeConfig, at_level
+from xmc_jax.config import LinearConfig, TreeConfig, at_level, linear_part
 from xmc_jax.memory import LIBRARIES, PROGRAM, find_budget
 
 SAMPLE = 20_000
@@ -88,8 +89,14 @@ def parse(argv: list[str]) -> Arguments:
 
 def run(arguments: Arguments) -> None:
     config = build_config(arguments)
-    counts = count_data(arguments.named.data, config)
-    plan = make_plan(counts, config)
+    # Before the data, which take longer to read.
+    cost = None if isinstance(config, LinearConfig) else read_cost(config)
+    counts = count_data(arguments.named.data, linear_part(config))
+    if isinstance(config, LinearConfig):
+        plan = make_plan(counts, config)
+    else:
+        assert cost is not None
+        plan = plan_transformer(counts, config, cost)
     budget = find_budget(config.memory)
     as_json = arguments.named.json
     print(to_json(counts, plan, budget) if as_json else format_plan(counts, plan, budget))

@@ -89,6 +89,11 @@ def read_batches(model: XRLinear, source: str, config: Any) -> Iterator[Any]:
     Raises:
         InputError: no such file, or of a kind that the model or the program cannot read.
     """
+    if reads_pairs(model):
+        raise InputError(
+            f"{source}: one file given, but the model was trained on texts with vectors of their own; "
+            "predict in Python: xmc_jax.load(W).predict((texts, vectors))"
+        )
     is_matrix = source.endswith(MATRIX_ENDINGS)
     if is_matrix and reads_text(model):
         raise InputError(f"{source}: holds vectors, but the model was trained on texts; give texts")
@@ -108,7 +113,12 @@ def read_batches(model: XRLinear, source: str, config: Any) -> Iterator[Any]:
 
 def reads_text(model: XRLinear) -> bool:
     """Tells whether a model was trained on texts; else it was on feature vectors."""
-    return model.vectorizer is not None
+    return model.vectorizer is not None or model.config.model != "linear"
+
+
+def reads_pairs(model: XRLinear) -> bool:
+    """Tells whether a model was trained on texts and feature vectors side by side."""
+    return reads_text(model) and model.vectorizer is None
 
 
 @contextlib.contextmanager

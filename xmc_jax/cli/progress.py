@@ -1,7 +1,7 @@
 """Progress on standard error: a bar on a terminal, plain lines elsewhere.
 
 Both are a `xmc_jax.types.Progress`: stage after stage they hear `start("level 1", 4096)`,
-`advance(64)` ..., `finish("1.2 M weights")`.
+`advance(64)` ..., perhaps `note("loss 0.1")`, `finish("1.2 M weights")`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class LineProgress:
     ) -> None:
         self._write_line = write or _write_to_stderr
         self._clock = clock
-        self._stage, self._total, self._done = "", 0, 0
+        self._stage, self._total, self._done, self._note = "", 0, 0, ""
         self._began = self._told = clock()
 
     def start(self, stage: str, total: int) -> None:
-        self._stage, self._total, self._done = stage, total, 0
+        self._stage, self._total, self._done, self._note = stage, total, 0, ""
         self._began = self._told = self._clock()
 
     def advance(self, n: int) -> None:
@@ -44,9 +44,14 @@ class LineProgress:
         self._told = now
         if self._total and self._done:
             left = (now - self._began) * (self._total - self._done) / self._done
-            self._write(f"{100 * self._done / self._total:.0f} %, {format_time(left)} left")
+            self._write(
+                f"{100 * self._done / self._total:.0f} %, {format_time(left)} left{self._note}"
+            )
         else:
-            self._write(f"{self._done:,} done, {format_time(now - self._began)}")
+            self._write(f"{self._done:,} done, {format_time(now - self._began)}{self._note}")
+
+    def note(self, text: str) -> None:
+        self._note = f"; {text}"
 
     def finish(self, note: str) -> None:
         took = format_time(self._clock() - self._began)
@@ -75,6 +80,7 @@ class BarProgress:
             transient=True,
         )
         self._task = self._bar.add_task("", visible=False)
+        self._stage = ""
 
     def __enter__(self) -> BarProgress:
         self._bar.start()
@@ -84,6 +90,7 @@ class BarProgress:
         self._bar.stop()
 
     def start(self, stage: str, total: int) -> None:
+        self._stage = stage
         self._lines.start(stage, total)
         self._bar.reset(
             self._task, total=total or None, description=stage, visible=True, completed=0
@@ -91,6 +98,9 @@ class BarProgress:
 
     def advance(self, n: int) -> None:
         self._bar.advance(self._task, n)
+
+    def note(self, text: str) -> None:
+        self._bar.update(self._task, description=f"{self._stage}: {text}")
 
     def finish(self, note: str) -> None:
         self._bar.update(self._task, visible=False)

@@ -7,32 +7,42 @@ import traceback
 from pathlib import Path
 
 from xmc_jax.cli.options import Arguments, Parser, apply_overrides
-from xmc_jax.config import LinearConfig
+from xmc_jax.config import CONFIGS, Config
 from xmc_jax.errors import InputError, suggest
 
-MODELS: dict[str, type] = {"linear": LinearConfig}
-MODEL_NAMES = ("linear", "xr-transformer", "x-transformer")
-SECTIONS = ("", "data", "features", "tree", "ranker", "search", "disentangle", "parallel")
+SECTIONS = (
+    "",
+    "data",
+    "features",
+    "encoder",
+    "preliminary",
+    "tuning",
+    "tree",
+    "ranker",
+    "search",
+    "disentangle",
+    "parallel",
+)
 """Every field of the config can be set where a model is made."""
 
 
 def add_config_options(parser: Parser) -> None:
     parser.add_argument("--config", metavar="FILE.py", help="a file that defines get_config()")
-    parser.add_argument("--model", metavar="NAME", help="linear (default)")
+    parser.add_argument(
+        "--model", metavar="NAME", help="linear (default), xr-transformer or x-transformer"
+    )
 
 
-def build_config(arguments: Arguments) -> LinearConfig:
+def build_config(arguments: Arguments) -> Config:
     """Returns the config that a command line describes.
 
     Raises:
         InputError: an unknown model, a fault in the config file (with its line), a bad setting.
     """
     name = arguments.named.model
-    if name is not None and name not in MODEL_NAMES:
-        raise InputError(f"option '--model {name}' given{suggest(name, MODELS)}")
-    if name is not None and name not in MODELS:
-        raise InputError(f"model '{name}' is not in this version; use --model linear")
-    config = MODELS[name or "linear"]()
+    if name is not None and name not in CONFIGS:
+        raise InputError(f"option '--model {name}' given{suggest(name, CONFIGS)}")
+    config = CONFIGS[name or "linear"]()
     if arguments.named.config is not None:
         config = load_config(arguments.named.config)
         if name not in (None, config.model):
@@ -43,7 +53,7 @@ def build_config(arguments: Arguments) -> LinearConfig:
     return apply_overrides(config, arguments.overrides, SECTIONS)
 
 
-def load_config(path: str | os.PathLike) -> LinearConfig:
+def load_config(path: str | os.PathLike) -> Config:
     """Returns what `get_config()` of a Python file returns.
 
     Raises:
@@ -69,8 +79,8 @@ def load_config(path: str | os.PathLike) -> LinearConfig:
         raise InputError(_place(error, path, str(error))) from None
     except Exception as error:
         raise InputError(_place(error, path, f"{type(error).__name__}: {error}")) from None
-    if not isinstance(config, tuple(MODELS.values())):
-        known = " or ".join(t.__name__ for t in MODELS.values())
+    if not isinstance(config, tuple(CONFIGS.values())):
+        known = " or ".join(t.__name__ for t in CONFIGS.values())
         raise InputError(f"{path}: get_config() returned {type(config).__name__}, {known} needed")
     return config
 

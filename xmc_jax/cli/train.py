@@ -7,13 +7,13 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
-from xmc_jax.config import LinearConfig, TreeConfig, to_dict
+from xmc_jax.config import Config, TreeConfig, to_dict
 from xmc_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(arguments: Arguments) -> None:
 
 
 def train_run(
-    data: str, workdir: str, config: LinearConfig, progress: Progress, tree_file: str | None = None
+    data: str, workdir: str, config: Config, progress: Progress, tree_file: str | None = None
 ) -> XRLinear:
     """Trains on a data set into a folder, resumes the run there, or loads it if it is complete.
 
@@ -78,17 +78,14 @@ def train_run(
     validation = None
     if "valid" in dataset.splits:
         held_out = dataset.load_split("valid", split.vocabulary)
-        inputs = held_out.texts if split.features is None else held_out.features
-        validation = inputs, held_out.labels
+        validation = choose_inputs(held_out, config), held_out.labels
     tree = None if tree_file is None else read_tree(tree_file, split, config.tree)
-    from xmc_jax.estimator import XRLinear
-
-    x = split.texts if split.features is None else split.features
+    x = choose_inputs(split, config)
     names = split.vocabulary
     was_there = folder.is_dir() and any(folder.iterdir())
     refused = False
     try:
-        return XRLinear(config).fit(
+        return make_model(config).fit(
             x,
             split.labels,
             label_names=names,
@@ -107,7 +104,34 @@ def train_run(
             record_source(folder, data, tree_file)
 
 
-def check_folder(workdir: Path, config: LinearConfig) -> None:
+def choose_inputs(split: Split, config: Config) -> Any:
+    """Returns the documents as the model takes them: vectors where there are any, for one with an encoder texts too.
+
+    Raises:
+        InputError: vectors only, for a model that reads texts.
+    """
+    if config.model == "linear":
+        return split.texts if split.features is None else split.features
+    if split.texts is None:
+        raise InputError(
+            f"split '{split.name}' holds vectors only, --model {config.model} reads texts; give texts, or use "
+            "--model linear"
+        )
+    return split.texts if split.features is None else (split.texts, split.features)
+
+
+def make_model(config: Config) -> XRLinear:
+    """Returns the untrained model of these settings."""
+    from xmc_jax.estimator import XRLinear
+
+    if config.model == "linear":
+        return XRLinear(config)
+    from xmc_jax.estimator.transformer import MODELS
+
+    return MODELS[config.model](config)
+
+
+def check_folder(workdir: Path, config: Config) -> None:
     """Raises an InputError if the folder cannot take this run, before any data is read."""
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"option '--workdir {workdir}': is a file; a folder for the run needed")
@@ -133,7 +157,7 @@ def check_folder(workdir: Path, config: LinearConfig) -> None:
         )
 
 
-def check_negatives(config: LinearConfig) -> None:
+def check_negatives(config: Config) -> None:
     """Raises an InputError if the settings ask for negatives that no option of this command gives."""
     kinds = config.ranker.negatives
     for kind in kinds if isinstance(kinds, tuple) else (kinds,):

@@ -1,6 +1,7 @@
 """Whole-tree search: sets of documents, single queries, given candidates."""
 
 from xmc_jax.predict.candidates import score_candidates as score_candidates
+from xmc_jax.predict.extend import extend_matches as extend_matches
 from xmc_jax.predict.index import SearchIndex as SearchIndex
 from xmc_jax.predict.index import build_index as build_index
 from xmc_jax.predict.predictions import Predictions as Predictions

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig, at_level
+from xmc_jax.config import LinearConfig, RankerConfig, at_level
 from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.memory import find_budget, leave, release_memory
@@ -20,6 +20,7 @@ from xmc_jax.ranker import (
     pose_level,
     solve_level,
 )
+from xmc_jax.tree import LabelTree
 from xmc_jax.types import Features
 
 
@@ -48,7 +49,7 @@ def train_level(
         relevance: [N, nodes] or None.
         true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
             document that trains a cluster for another reason is a positive of it all the same, never a negative.
-        held: bytes that the caller holds beside the features.
+        held: bytes that the caller holds beside features and model.
         advance: called with the number of nodes that are done.
 
     Raises:
@@ -59,20 +60,73 @@ def train_level(
     mask = choose_pairs(
         kind, level, features.n_rows, positives=positives, matched=matched, user=user
     )
-    parent = np.asarray(model.tree.parent(level))
     if true_labels is not None:
+        parent = np.asarray(model.tree.parent(level))
         labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
         labels.sort_indices()
-    problem = pose_level(
-        features,
-        mask,
-        labels,
-        parent,
-        model.tree.children_offsets(level),
-        relevance,
-    )
+    problem = _pose_nodes(model.tree, level, features, labels, mask, relevance)
     # Solving takes long and needs the problem only.
-    del mask, labels, positives, matched, user, relevance
+    del positives, matched, user, true_labels, labels, mask, relevance
+    held += sum(weights.n_bytes for weights in model.levels)
+    left = _leave_for_level(problem, level, ranker, held, config.memory)
+    return _solve_problem(problem, level, ranker, config.seed, left, advance)
+
+
+def solve_nodes(
+    tree: LabelTree,
+    level: int,
+    features: Features,
+    labels: sp.csr_matrix,
+    mask: sp.csr_matrix,
+    ranker: RankerConfig,
+    seed: int,
+    relevance: sp.csr_matrix | None = None,
+    *,
+    memory: str = "",
+    advance: Callable[[int], None] = lambda n: None,
+) -> LevelWeights:
+    """Solves the problems of a level's nodes.
+
+    Args:
+        tree, level: whose nodes.
+        features: of N instances.
+        labels: [N, nodes], the positives.
+        mask: [N, C], which instances train the children of which clusters.
+        ranker: its settings, which may differ by level.
+        seed: of the run.
+        relevance: [N, nodes] or None.
+        memory: the setting; empty: what there is.
+        advance: called with the number of nodes that are done.
+
+    Raises:
+        RunError: the memory is too little; says how much is needed.
+    """
+    problem = _pose_nodes(tree, level, features, labels, mask, relevance)
+    left = _leave_for_level(problem, level, ranker, 0, memory)
+    return _solve_problem(problem, level, ranker, seed, left, advance)
+
+
+def _pose_nodes(
+    tree: LabelTree,
+    level: int,
+    features: Features,
+    labels: sp.csr_matrix,
+    mask: sp.csr_matrix,
+    relevance: sp.csr_matrix | None,
+) -> LevelProblem:
+    parent, offsets = np.asarray(tree.parent(level)), tree.children_offsets(level)
+    return pose_level(features, mask, labels, parent, offsets, relevance)
+
+
+def _solve_problem(
+    problem: LevelProblem,
+    level: int,
+    ranker: RankerConfig,
+    seed: int,
+    memory: int,
+    advance: Callable[[int], None],
+) -> LevelWeights:
+    """Solves a level with its settings, in so many bytes of memory."""
     release_memory()
     penalty = Penalty(
         ranker.loss,
@@ -86,26 +140,26 @@ def train_level(
         threshold=at_level(ranker.threshold, level),
         max_nonzeros=ranker.max_nonzeros,
         formulation=at_level(ranker.formulation, level),
-        seed=config.seed + level,
-        memory=_leave_for_level(model, problem, held, config),
+        seed=seed + level,
+        memory=memory,
     )
     return solve_level(problem, penalty, settings, advance=advance)
 
 
-def _leave_for_level(model: XRModel, problem: LevelProblem, held: int, config: LinearConfig) -> int:
+def _leave_for_level(
+    problem: LevelProblem, level: int, ranker: RankerConfig, held: int, memory: str
+) -> int:
     """Returns the bytes that the solution of a level may take beside what is in memory already.
 
-    The weights that come out are counted at what they are at most: entries only for features of a node's own documents,
-    with a threshold above 0 (measured: half of those), or `max_nonzeros` of each.
+    The weights that come out are counted at half an entry for each feature of a node's own documents (measured, with a
+    threshold above 0), or `max_nonzeros` of each node.
     """
     arrays = [problem.row_instance, problem.row_masked, problem.positive_row, problem.positive_node]
     features = problem.features
     held += sum(a.nbytes for a in arrays) + features.dense.nbytes
     held += features.sparse.data.nbytes + features.sparse.indices.nbytes
-    held += sum(weights.n_bytes for weights in model.levels)
     a_row = features.sparse.nnz / max(1, features.n_rows)
     entries = len(problem.positive_row) * a_row * 0.5
-    if config.ranker.max_nonzeros:
-        entries = min(entries, int(problem.child_offsets[-1]) * config.ranker.max_nonzeros)
-    level = len(model.levels)
-    return leave(find_budget(config.memory), held + round(20 * entries), f"level {level}")
+    if ranker.max_nonzeros:
+        entries = min(entries, int(problem.child_offsets[-1]) * ranker.max_nonzeros)
+    return leave(find_budget(memory), held + round(20 * entries), f"level {level}")

@@ -86,11 +86,11 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
     Raises:
         InputError: bad data, or the folder holds another run.
     """
-    _check_sources(training)
+    check_sources(training)
     folder = None if workdir is None else Path(workdir)
     if folder is not None:
         given = training.features
-        data = fingerprint(training.texts, given, training.labels, _list_extras(training))
+        data = fingerprint(training.texts, given, training.labels, list_extras(training))
         complete = open_run(folder, to_dict(training.config), data)
         write_names(folder, training.label_names)
         if complete:
@@ -99,18 +99,8 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
             progress.finish("complete already, nothing to do")
             return Outcome(held.model, held.vectorizer)
         _tell_resumed(folder, progress)
-    features, vectorizer = _make_features(training, folder, progress)
-    tree = _make_tree(training, features, folder, progress)
-    check_overlap(tree, training.config.disentangle)
-    model = _train_levels(training, tree, features, folder, progress)
-
-    def retrain(plan: Round) -> XRModel:
-        part, x = training, features
-        if plan.rows is not None:
-            part, x = _take_rows(training, plan.rows), features[plan.rows]
-        return _train_levels(part, plan.tree, x, plan.folder, progress, plan)
-
-    model = run_rounds(training.config, model, features, training.labels, folder, retrain, progress)
+    features, vectorizer = make_features(training, folder, progress)
+    model = train_ranker(training, features, folder, progress)
     if folder is not None:
         close_run(
             folder,
@@ -120,6 +110,27 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
             named_labels=training.label_names is not None,
         )
     return Outcome(model, vectorizer)
+
+
+def train_ranker(
+    training: Training,
+    features: Features,
+    folder: Path | None,
+    progress: Progress,
+    kept: tuple[LevelWeights, ...] = (),
+) -> XRModel:
+    """Returns tree and levels on these features; `kept` are levels from the top that were made elsewhere."""
+    tree = make_tree(training, features, folder, progress)
+    check_overlap(tree, training.config.disentangle)
+    model = _train_levels(training, tree, features, folder, progress, kept=kept)
+
+    def retrain(plan: Round) -> XRModel:
+        part, x = training, features
+        if plan.rows is not None:
+            part, x = _take_rows(training, plan.rows), features[plan.rows]
+        return _train_levels(part, plan.tree, x, plan.folder, progress, plan)
+
+    return run_rounds(training.config, model, features, training.labels, folder, retrain, progress)
 
 
 def _tell_resumed(folder: Path, progress: Progress) -> None:
@@ -132,7 +143,7 @@ def _tell_resumed(folder: Path, progress: Progress) -> None:
         progress.finish(f"{sum(done)} of {n_levels} levels are complete{after}")
 
 
-def _list_extras(training: Training) -> list[np.ndarray]:
+def list_extras(training: Training) -> list[np.ndarray]:
     """Returns the arrays beside features and labels that change the outcome."""
     extras = []
     if training.tree is not None:
@@ -147,7 +158,7 @@ def _list_extras(training: Training) -> list[np.ndarray]:
     return extras
 
 
-def _make_features(
+def make_features(
     training: Training, folder: Path | None, progress: Progress
 ) -> tuple[Features, Vectorizer | None]:
     """Returns the features of the training set; a vectoriser that is on disk is used as it is."""
@@ -167,7 +178,7 @@ def _make_features(
     return as_features(matrix), vectorizer
 
 
-def _make_tree(
+def make_tree(
     training: Training, features: Features, folder: Path | None, progress: Progress
 ) -> LabelTree:
     """Returns the tree on disk, the user's, or a new one."""
@@ -203,6 +214,7 @@ def _train_levels(
     folder: Path | None,
     progress: Progress,
     plan: Round | None = None,
+    kept: tuple[LevelWeights, ...] = (),
 ) -> XRModel:
     """Trains level after level; each needs those above for its matcher-aware negatives.
 
@@ -218,7 +230,7 @@ def _train_levels(
     if training.negatives is not None:
         user = propagate_pairs(tree, training.negatives, labels.shape[0])
     post = tuple(at_level(config.search.post_processor, t) for t in range(tree.n_levels))
-    levels: list[LevelWeights] = [] if plan is None else list(plan.kept)
+    levels = list(kept) if plan is None else list(plan.kept)
     for t in range(len(levels), n_levels):
         at = None if folder is None else checkpoint.level_folder(folder, t)
         if folder is not None and at is not None and checkpoint.is_committed(at):
@@ -288,7 +300,7 @@ def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_m
     return matched_clusters(build_index(model), features, config.search.beam)
 
 
-def _check_sources(training: Training) -> None:
+def check_sources(training: Training) -> None:
     """Refuses before anything is written what would be refused later: negatives or relevance without a use."""
     kinds = training.config.ranker.negatives
     uses = any("usn" in kind.split("+") for kind in ([kinds] if isinstance(kinds, str) else kinds))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xmc_jax import checkpoint
-from xmc_jax.config import LinearConfig, ParallelConfig, at_level, from_dict
+from xmc_jax.config import CONFIGS, Config, ParallelConfig, at_level, from_dict
 from xmc_jax.data import read_labels
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, suggest
 from xmc_jax.features import Vectorizer, load_vectorizer
 from xmc_jax.model import XRModel
 from xmc_jax.train.run import read_run
+
+if TYPE_CHECKING:  # a linear model does not wait for flax
+    from xmc_jax.encoder import Encoder
 
 
 @dataclass(frozen=True)
@@ -28,18 +32,26 @@ class Restored:
         label_names: None if it was trained on a label matrix without names.
         label_counts: int32 [L], training positives.
         n_train: training documents.
+        encoder: None if it has none.
+        scale: of the encoder's vectors, as `join_features` takes it.
     """
 
-    config: LinearConfig
+    config: Config
     model: XRModel
     vectorizer: Vectorizer | None
     label_names: list[str] | None
     label_counts: np.ndarray
     n_train: int
+    encoder: Encoder | None = None
+    scale: float = 0.0
 
 
-def restore(workdir: str | os.PathLike) -> Restored:
+def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Restored:
     """Reads a complete run.
+
+    Args:
+        workdir: the run's folder.
+        own: the encoder of one's own that it was trained with.
 
     Raises:
         InputError: no run there, an unfinished or a damaged one.
@@ -47,9 +59,12 @@ def restore(workdir: str | os.PathLike) -> Restored:
     header, facts = read_run(workdir)
     folder = Path(workdir)
     # Memory and devices were those of another machine, it may be.
-    config = from_dict(LinearConfig, header["config"])
-    config = replace(config, memory="", parallel=ParallelConfig())
-    parts = checkpoint.find_parts(folder)
+    config: Config = replace(
+        from_dict(find_config_type(header, folder), header["config"]),
+        memory="",
+        parallel=ParallelConfig(),
+    )
+    parts = checkpoint.find_parts(find_final(folder, config.model))
     tree, counts, _ = checkpoint.load_tree(parts.find_tree())
     levels = [checkpoint.load_level(parts.find_level(t), t)[0] for t in range(tree.n_levels)]
     for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
@@ -67,4 +82,25 @@ def restore(workdir: str | os.PathLike) -> Restored:
             f"{folder}/labels.txt: {len(names)} names, the tree has {tree.n_labels} labels; "
             "the file was changed: restore it or train again"
         )
-    return Restored(config, model, vectorizer, names, counts, facts["n_train"])
+    encoder = None
+    if config.model != "linear":
+        encoder = checkpoint.load_encoder(folder, own)
+    n_train, scale = facts["n_train"], facts.get("scale", 0.0)
+    return Restored(config, model, vectorizer, names, counts, n_train, encoder, scale)
+
+
+def find_final(folder: Path, model: str) -> Path:
+    """Returns where the tree and the linear levels that predict are: in the run's folder, or in its `ranker/`."""
+    return folder if model == "linear" else folder / "ranker"
+
+
+def find_config_type(header: dict[str, Any], folder: Path) -> type[Config]:
+    """Returns the type of the settings of a run's `config.json`.
+
+    Raises:
+        InputError: of a model that is not known.
+    """
+    model = header["config"].get("model")
+    if model not in CONFIGS:
+        raise InputError(f"{folder}/config.json: model {model!r}{suggest(str(model), CONFIGS)}")
+    return CONFIGS[model]

@@ -64,15 +64,25 @@ def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str,
 
 
 def close_run(
-    workdir: str | os.PathLike, model: XRModel, *, n_train: int, from_text: bool, named_labels: bool
+    workdir: str | os.PathLike,
+    model: XRModel,
+    *,
+    n_train: int,
+    from_text: bool,
+    named_labels: bool,
+    scale: float = 0.0,
 ) -> None:
-    """Marks the run complete; a folder without this mark is resumed, not used."""
+    """Marks the run complete; a folder without this mark is resumed, not used.
+
+    `scale` divides the vectors of an encoder; 0: they are scaled to norm 1, or there is none.
+    """
     facts = {
         "n_sparse": model.n_sparse,
         "n_dense": model.n_dense,
         "n_train": n_train,
         "from_text": from_text,
         "named_labels": named_labels,
+        "scale": scale,
         "complete": True,
     }
     write_json(Path(workdir) / "meta.json", facts)

@@ -1,4 +1,4 @@
-"""The doors of the Python API: models with scikit-learn's habits around the pure functions."""
+"""XR-Linear as a model with scikit-learn's habits, around the pure functions."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax import checkpoint
 from xmc_jax.config import (
+    Config,
     LinearConfig,
     choose_merge,
     find_section,
+    linear_part,
     list_settings,
     replace_field,
     to_dict,
@@ -39,7 +41,7 @@ from xmc_jax.predict import (
 )
 from xmc_jax.train import run as runs
 from xmc_jax.train.recursion import Training, train
-from xmc_jax.train.restore import restore
+from xmc_jax.train.restore import Restored, find_final
 from xmc_jax.train.sources import (
     read_documents,
     read_label_features,
@@ -71,20 +73,24 @@ class XRLinear:
         n_train: training documents.
     """
 
-    def __init__(self, config: LinearConfig | None = None, **settings: Any) -> None:
+    CONFIG: ClassVar[type] = LinearConfig
+    """Type of the settings."""
+
+    def __init__(self, config: Config | None = None, **settings: Any) -> None:
         keep_compiled()
-        if config is not None and not isinstance(config, LinearConfig):
+        if config is not None and not isinstance(config, self.CONFIG):
             raise InputError(
-                f"config given as {type(config).__name__}, a LinearConfig needed; write settings as "
-                "keywords: XRLinear(beam=10, seed=0)"
+                f"config given as {type(config).__name__}, a {self.CONFIG.__name__} needed; write settings as "
+                f"keywords: {type(self).__name__}(beam=10, seed=0)"
             )
-        self.config = _apply(config or LinearConfig(), settings)
+        self.config: Any = _apply(config or self.CONFIG(), settings)
         self.model: XRModel | None = None
         self.vectorizer: Vectorizer | None = None
         self.label_names: list[str] | None = None
         self.label_counts: np.ndarray | None = None
         self.n_train = 0
         self._workdir: Path | None = None
+        self._scale = 0.0
 
     def fit(
         self,
@@ -120,33 +126,58 @@ class XRLinear:
         Raises:
             InputError: bad data, or `workdir` holds another run (with the differences).
         """
+        training, held_out = self._read(
+            x, labels, tree, validation, relevance, negatives, label_features, label_names
+        )
+        outcome = train(training, workdir, progress or NoProgress())
+        self.model, self.vectorizer = outcome.model, outcome.vectorizer
+        self._finish(training, held_out, workdir)
+        return self
+
+    def _read(
+        self,
+        x: Any,
+        labels: Any,
+        tree: LabelTree | Mapping[str, Any] | None,
+        validation: tuple[Any, Any] | None,
+        relevance: Any,
+        negatives: Mapping[int, sp.spmatrix] | None,
+        label_features: Any,
+        label_names: Sequence[str] | None,
+    ) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
+        """Returns what `fit` was given, checked, and the held-out documents with their labels."""
+        config = linear_part(self.config)
         matrix, names = read_label_matrix(labels, label_names)
         texts, features = read_documents(x, matrix.shape[0])
         held_out = None
         if validation is not None:
             held_out = read_validation(validation, names, matrix.shape[1], features)
-        outcome = train(
-            Training(
-                config=self.config,
-                texts=texts,
-                features=features,
-                labels=matrix,
-                label_names=names,
-                tree=read_label_tree(tree, names, matrix.shape[1]),
-                relevance=None if relevance is None else check_features(relevance, "relevance"),
-                negatives=negatives,
-                label_features=read_label_features(self.config, label_features),
-            ),
-            workdir,
-            progress or NoProgress(),
+        training = Training(
+            config=config,
+            texts=texts,
+            features=features,
+            labels=matrix,
+            label_names=names,
+            tree=read_label_tree(tree, names, matrix.shape[1]),
+            relevance=None if relevance is None else check_features(relevance, "relevance"),
+            negatives=negatives,
+            label_features=read_label_features(config, label_features),
         )
-        self.model, self.vectorizer = outcome.model, outcome.vectorizer
-        self.label_names, self.n_train = names, matrix.shape[0]
+        return training, held_out
+
+    def _finish(
+        self,
+        training: Training,
+        held_out: tuple[Any, sp.csr_matrix] | None,
+        workdir: str | os.PathLike | None,
+    ) -> None:
+        """Keeps the facts of a training, and scores the held-out documents."""
+        matrix = training.labels
+        self.label_names, self.n_train = training.label_names, matrix.shape[0]
         self.label_counts = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.int32)
         self._workdir = None if workdir is None else Path(workdir)
         if held_out is not None:
             self._score_validation(*held_out)
-        return self
 
     def predict(
         self,
@@ -186,13 +217,15 @@ class XRLinear:
             model = restrict(model, self._label_ids(restrict_to))
         if candidates is not None:
             asked = check_features(candidates, "candidates")
-            return score_candidates(model, features, asked, merge=choose_merge(self.config))
+            return score_candidates(
+                model, features, asked, merge=choose_merge(linear_part(self.config))
+            )
         return predict_batches(
             model,
             features,
             search,
             label_names=self.label_names,
-            merge=choose_merge(self.config),
+            merge=choose_merge(linear_part(self.config)),
             memory=self._leave_for_search(model, features),
             progress=progress or NoProgress(),
             mesh=make_mesh(self.config.parallel),
@@ -245,15 +278,18 @@ class XRLinear:
         if self.vectorizer is not None:
             self.vectorizer.save(folder / "vectorizer")
         assert self.label_counts is not None
-        checkpoint.save_tree(folder, model.tree, self.label_counts, {})
+        final = find_final(folder, self.config.model)
+        checkpoint.save_tree(final, model.tree, self.label_counts, {})
         for t, weights in enumerate(model.levels):
-            checkpoint.save_level(folder, t, weights, {"stage": "level", "level": t})
+            checkpoint.save_level(final, t, weights, {"stage": "level", "level": t})
+        self._write_encoder(folder)
         runs.close_run(
             folder,
             model,
             n_train=self.n_train,
             from_text=self.vectorizer is not None,
             named_labels=self.label_names is not None,
+            scale=self._scale,
         )
 
     def _leave_for_search(self, model: XRModel, features: Features) -> int:
@@ -262,6 +298,15 @@ class XRLinear:
         held = 3 * sum(weights.n_bytes for weights in model.levels)
         held += 8 * features.sparse.nnz + features.dense.nbytes
         return leave(find_budget(self.config.memory), held, "search")
+
+    def _take(self, held: Restored, path: str | os.PathLike) -> None:
+        """Becomes the model that a run's folder holds."""
+        self.model, self.vectorizer = held.model, held.vectorizer
+        self.label_names, self.label_counts = held.label_names, held.label_counts
+        self.n_train, self._workdir, self._scale = held.n_train, Path(path), held.scale
+
+    def _write_encoder(self, folder: Path) -> None:
+        """Writes what only a model with an encoder has."""
 
     def _need_model(self) -> XRModel:
         if self.model is None:
@@ -305,21 +350,7 @@ class XRLinear:
             runs.append_metrics(self._workdir, {"stage": "validation", **scores})
 
 
-def load(path: str | os.PathLike) -> XRLinear:
-    """Loads a trained model from a run's folder.
-
-    Raises:
-        InputError: no run there, an unfinished or a damaged one.
-    """
-    held = restore(path)
-    estimator = XRLinear(held.config)
-    estimator.model, estimator.vectorizer = held.model, held.vectorizer
-    estimator.label_names, estimator.label_counts = held.label_names, held.label_counts
-    estimator.n_train, estimator._workdir = held.n_train, Path(path)
-    return estimator
-
-
-def _apply(config: LinearConfig, settings: Mapping[str, Any]) -> LinearConfig:
+def _apply(config: Any, settings: Mapping[str, Any]) -> Any:
     for name, value in settings.items():
         if isinstance(value, list):
             value = tuple(value)

@@ -1,0 +1,185 @@
+"""Fields of a config by name: read from text, set, compared, checked, told by level."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from xmc_jax.errors import InputError, suggest
+
+T = TypeVar("T")
+
+
+def at_level(value: Any, level: int) -> Any:
+    """Returns what a per-level field holds for `level`; a tuple's last value serves the deeper levels."""
+    return value[min(level, len(value) - 1)] if isinstance(value, tuple) else value
+
+
+def replace_field(config: T, name: str, value: Any) -> T:
+    """Returns the config with the field at dotted `name` set; text is parsed to the field's type.
+
+    Raises:
+        InputError: unknown field (with a suggestion) or a value of the wrong type or range.
+    """
+    head, _, rest = name.partition(".")
+    known = {f.name: t for f, t in _typed_fields(type(config))}
+    if head not in known:
+        raise InputError(f"unknown setting '{name}'{suggest(head, known)}")
+    current = getattr(config, head)
+    if rest:
+        if not is_dataclass(current):
+            raise InputError(
+                f"setting '{name}': '{head}' holds one value and has no field '{rest}'"
+            )
+        return dataclasses.replace(config, **{head: replace_field(current, rest, value)})  # type: ignore[type-var]
+    if is_dataclass(current) and not isinstance(current, type):
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                current = replace_field(current, key, inner)
+            return dataclasses.replace(config, **{head: current})  # type: ignore[type-var]
+        if isinstance(value, type(current)):
+            return dataclasses.replace(config, **{head: value})  # type: ignore[type-var]
+        raise InputError(
+            f"setting '{name}' is a section; set a field of it{suggest('', [f.name for f in fields(current)])}"
+        )
+    return dataclasses.replace(config, **{head: _parse(value, known[head], name)})  # type: ignore[type-var]
+
+
+def find_section(config_type: type, name: str) -> str | None:
+    """Returns the dotted name of a scalar field given by its last part (`beam` → `search.beam`), if it is unique."""
+    found = []
+    for f, t in _typed_fields(config_type):
+        if f.name == name:
+            return name
+        if is_dataclass(t) and name in {g.name for g in fields(t)}:
+            found.append(f"{f.name}.{name}")
+    return found[0] if len(found) == 1 else None
+
+
+def list_settings(config_type: type) -> list[str]:
+    """Returns what a keyword may be called: sections and fields by their own name where it is unique, else dotted."""
+    names = []
+    for f, t in _typed_fields(config_type):
+        names.append(f.name)
+        if is_dataclass(t):
+            for g in fields(t):
+                unique = find_section(config_type, g.name) == f"{f.name}.{g.name}"
+                names.append(g.name if unique else f"{f.name}.{g.name}")
+    return names
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Returns the config as JSON-ready nested dicts (tuples become lists)."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(config_type: type[T], values: dict[str, Any]) -> T:
+    """Rebuilds a config from `to_dict`'s result; missing fields take their defaults, unknown ones are refused."""
+    config = config_type()
+    for name, value in values.items():
+        config = replace_field(config, name, value)
+    return config
+
+
+def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Returns `name: old -> new` for every field in which two config dicts differ."""
+    out = []
+    for name in sorted(old.keys() | new.keys()):
+        a, b = old.get(name), new.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            out += diff(a, b, f"{prefix}{name}.")
+        elif a != b:
+            out.append(f"{prefix}{name}: {a!r} -> {b!r}")
+    return out
+
+
+_fields_of: dict[type, list[tuple[dataclasses.Field, Any]]] = {}
+"""What `_typed_fields` found: reading annotations takes longer than the search of one query."""
+
+
+def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
+    if config_type not in _fields_of:
+        hints = typing.get_type_hints(config_type)
+        _fields_of[config_type] = [(f, hints[f.name]) for f in fields(config_type)]
+    return _fields_of[config_type]
+
+
+def as_tuple(value: Any) -> tuple:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def check(ok: bool, config: Any, name: str, need: str) -> None:
+    if not ok:
+        raise InputError(f"{name}={getattr(config, name)!r} given, {need} needed")
+
+
+def check_choices(config: Any) -> None:
+    for f, t in _typed_fields(type(config)):
+        value = getattr(config, f.name)
+        if isinstance(t, type) and is_dataclass(t):
+            if not isinstance(value, t):
+                raise InputError(
+                    f"section '{f.name}' given as {type(value).__name__}, {t.__name__} or dict needed"
+                )
+        else:
+            _parse(value, t, f.name)
+
+
+def _parse(value: Any, kind: Any, name: str) -> Any:
+    """Returns `value` as `kind`; text from the command line is read as that kind."""
+    # A NumPy scalar, told without importing NumPy: `xmc --help` should not wait for it.
+    if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    origin = get_origin(kind)
+    if origin in (types.UnionType, typing.Union):
+        error: InputError | None = None
+        is_sequence = isinstance(value, (list, tuple)) or (isinstance(value, str) and "," in value)
+        options = sorted(get_args(kind), key=lambda k: (get_origin(k) is tuple) != is_sequence)
+        for option in options:
+            try:
+                return _parse(value, option, name)
+            except InputError as e:
+                error = error or e
+        assert error is not None
+        raise error
+    if origin is tuple:
+        parts = value.split(",") if isinstance(value, str) else value
+        if not isinstance(parts, (list, tuple)) or not len(parts):
+            raise InputError(
+                f"{name}={value!r} given, a value for each level needed, separated by commas"
+            )
+        return tuple(
+            _parse(p.strip() if isinstance(p, str) else p, get_args(kind)[0], name) for p in parts
+        )
+    if origin is Literal:
+        if value not in get_args(kind):
+            raise InputError(
+                f"{name}={value!r} is not a choice{suggest(str(value), get_args(kind))}"
+            )
+        return value
+    if kind is bool:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in ("true", "false"):
+            return value.lower() == "true"
+        raise InputError(f"{name}={value!r} given, true or false needed")
+    if kind in (int, float):
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            try:
+                number = kind(value)
+                if isinstance(value, str) or number == value:
+                    if number != number or number in (float("inf"), float("-inf")):
+                        raise ValueError
+                    return number
+            except (ValueError, OverflowError):
+                pass
+        raise InputError(
+            f"{name}={value!r} given, {'a whole number' if kind is int else 'a number'} needed"
+        )
+    if kind is str and isinstance(value, str):
+        return value
+    raise InputError(f"{name}={value!r} given, {getattr(kind, '__name__', kind)} needed")

@@ -1,0 +1,296 @@
+"""Every setting of a run, as frozen dataclasses that are checked when they are made.
+
+A field that may differ by resolution level holds one value for all levels or a tuple, one value a level
+(the last value is used for deeper levels).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xmc_jax.config.fields import as_tuple, check, check_choices
+from xmc_jax.errors import InputError
+from xmc_jax.memory import parse_size
+
+PostProcessor = Literal[
+    "noop",
+    "sigmoid",
+    "log-sigmoid",
+    "l1-hinge",
+    "l2-hinge",
+    "l3-hinge",
+    "l4-hinge",
+    "log-l1-hinge",
+    "log-l2-hinge",
+    "log-l3-hinge",
+    "log-l4-hinge",
+]
+Loss = Literal["squared_hinge", "hinge", "logistic"]
+Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+tfn+man"]
+Formulation = Literal["auto", "dual", "primal", "gram"]
+Merge = Literal["mean", "max", "noisy-or"]
+
+PROBABILITIES = ("sigmoid", "l1-hinge", "l2-hinge", "l3-hinge", "l4-hinge")
+"""Post-processors whose scores lie in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How documents are read from columns; the JSON-lines format uses the same two names."""
+
+    text_column: str = "text"
+    labels_column: str = "labels"
+    label_separator: str = ""
+    """Splits the labels column of CSV and TSV files; empty: a JSON list, else one of `;`, `|`, `,` found in it."""
+    vector_norm: Literal["l2", "none"] = "l2"
+    """Rows of feature vectors that are read from files are scaled to this norm; those given in Python never are."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+
+
+@dataclass(frozen=True)
+class FeaturesConfig:
+    """Text to sparse vectors (algorithms: TF-IDF as in Salton & Buckley 1988; feature hashing, Weinberger 2009)."""
+
+    kind: Literal["tfidf", "hashing"] = "tfidf"
+    analyzer: Literal["word", "char", "char_wb"] = "word"
+    ngram_min: int = 1
+    ngram_max: int = 1
+    token_pattern: Literal["unicode", "whitespace"] = "unicode"
+    """`unicode`: runs of two or more letters, digits or underscores; `whitespace`: what stands between spaces."""
+    lowercase: bool = True
+    strip_accents: bool = True
+    sublinear_tf: bool = True
+    binary: bool = False
+    use_idf: bool = True
+    smooth_idf: bool = True
+    norm: Literal["l1", "l2", "none"] = "l2"
+    min_count: int = 2
+    """Smallest number of documents that a feature must occur in."""
+    max_share: float = 1.0
+    """Largest share of the documents that a feature may occur in."""
+    max_features: int = 0
+    """Keeps the most frequent features only; 0: all."""
+    truncate: int = 0
+    """Tokens of a document that are read; 0: all."""
+    hash_bits: int = 20
+    """Feature hashing: 2^bits columns."""
+    threads: int = 0
+    """0: as many as the machine has cores."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(
+            1 <= self.ngram_min <= self.ngram_max <= 8,
+            self,
+            "ngram_min",
+            "1 <= ngram_min <= ngram_max <= 8",
+        )
+        check(self.min_count >= 1, self, "min_count", "1 or more")
+        check(0.0 < self.max_share <= 1.0, self, "max_share", "a share in (0, 1]")
+        check(self.max_features >= 0, self, "max_features", "0 (all) or more")
+        check(self.truncate >= 0, self, "truncate", "0 (all) or more")
+        check(4 <= self.hash_bits <= 28, self, "hash_bits", "4 to 28")
+        check(self.threads >= 0, self, "threads", "0 (all cores) or more")
+
+
+@dataclass(frozen=True)
+class TreeConfig:
+    """The label tree: balanced recursive 2-means, regrouped to the branching wanted."""
+
+    kind: Literal["kmeans", "flat"] = "kmeans"
+    """`flat`: one level of all labels, no tree (one-vs-rest)."""
+    branching: int = 32
+    max_leaf_size: int = 100
+    min_clusters: int = 0
+    """Nodes of level 0 at most; 0: `branching`."""
+    embedding: Literal["pifa", "pii", "pifa_lf_concat", "pifa_lf_convex"] = "pifa"
+    label_features: str = ""
+    """An .npz (CSR) or .npy [L, D'] of label features, for the two `pifa_lf` embeddings."""
+    mix: float = 0.5
+    """`pifa_lf_convex`: weight of PIFA."""
+    sketch: int = -1
+    """Columns of the Johnson-Lindenstrauss sketch of the features; 0: exact; -1: exact unless it would be huge."""
+    spherical: bool = True
+    iterations: int = 20
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(self.branching >= 2, self, "branching", "2 or more")
+        check(self.max_leaf_size >= 1, self, "max_leaf_size", "1 or more")
+        check(self.min_clusters >= 0, self, "min_clusters", "0 or more")
+        check(0.0 <= self.mix <= 1.0, self, "mix", "a share in [0, 1]")
+        check(self.sketch >= -1, self, "sketch", "-1 (chosen), 0 (exact) or a number of columns")
+        check(self.iterations >= 1, self, "iterations", "1 or more")
+
+
+@dataclass(frozen=True)
+class RankerConfig:
+    """The one-vs-rest problems of a level: ½(‖w‖²+b²) + Σ C_i · loss(y_i f_i) (Fan et al. 2008, LIBLINEAR)."""
+
+    loss: Loss = "squared_hinge"
+    cost_positive: float | tuple[float, ...] = 1.0
+    cost_negative: float | tuple[float, ...] = 1.0
+    bias: float = 1.0
+    """Value of the constant feature, whose weight is regularised; 0: none."""
+    threshold: float | tuple[float, ...] = 0.1
+    """Weights smaller than this are dropped."""
+    max_nonzeros: int = 0
+    """Weights kept for a label, the largest first; 0: all."""
+    negatives: Negatives | tuple[Negatives, ...] = "tfn"
+    relevance: Literal["none", "induce", "last"] = "none"
+    """Positives weighted by the relevance matrix: on all levels (summed up the tree) or on the last only."""
+    relevance_norm: Literal["none", "l1", "l2", "max"] = "none"
+    formulation: Formulation | tuple[Formulation, ...] = "auto"
+    tolerance: float = 1e-4
+    """Stops when an epoch (Newton step) gains less than this share of the objective."""
+    max_epochs: int = 60
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        for name in ("cost_positive", "cost_negative"):
+            check(all(c > 0 for c in as_tuple(getattr(self, name))), self, name, "numbers above 0")
+        check(
+            all(c >= 0 for c in as_tuple(self.threshold)),
+            self,
+            "threshold",
+            "numbers of 0 or more",
+        )
+        check(self.bias >= 0, self, "bias", "0 (none) or more")
+        check(self.max_nonzeros >= 0, self, "max_nonzeros", "0 (all) or more")
+        check(0 < self.tolerance < 1, self, "tolerance", "a number in (0, 1)")
+        check(self.max_epochs >= 1, self, "max_epochs", "1 or more")
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Beam search down the tree."""
+
+    beam: int = 10
+    top_k: int = 20
+    """Results a document at most."""
+    post_processor: PostProcessor | tuple[PostProcessor, ...] = "l3-hinge"
+    batch: int = 0
+    """Documents searched at once; 0: chosen from the memory budget."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(self.beam >= 1, self, "beam", "1 or more")
+        check(self.top_k >= 1, self, "top_k", "1 or more")
+        check(self.batch >= 0, self, "batch", "0 (chosen) or more")
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The pretrained encoder whose vectors stand beside the sparse features."""
+
+    name: str = "bert-base-uncased"
+    """A folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a name on the Hugging Face hub."""
+    revision: str = ""
+    """Branch, tag or commit on the hub; empty: its main branch."""
+    pooling: Literal["auto", "pooler", "cls", "mean", "summary"] = "auto"
+    """`auto`: what the folder of a sentence encoder asks for, else as the family was trained."""
+    max_length: int = 128
+    """Tokens of a document that are read, special ones counted."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the products; parameters, norms and the vectors are float32."""
+    remat: bool = False
+    """Computes each layer again in the backward pass: less memory, a third more work."""
+    dropout: float = -1.0
+    """Rate for embeddings, layers and the vector; -1: as the encoder's `config.json` says."""
+    attention_dropout: float = -1.0
+    """Rate for attention weights; -1: as `config.json` says; 0 trains fastest."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(self.name != "", self, "name", "a folder or a name on the hub")
+        check(self.max_length >= 1, self, "max_length", "1 or more")
+        need = "-1 (as config.json) or a share in [0, 1)"
+        for name in ("dropout", "attention_dropout"):
+            check(getattr(self, name) == -1 or 0 <= getattr(self, name) < 1, self, name, need)
+
+
+@dataclass(frozen=True)
+class DisentangleConfig:
+    """Labels under several clusters, chosen by where their documents are routed (Liu et al. 2021)."""
+
+    copies: int = 1
+    """Clusters of a label at most; 1: none of this."""
+    rounds: int = 1
+    """Times that labels are assigned and weights trained again; 0: none of this."""
+    capacity: float = 1.5
+    """Labels of a cluster at most, relative to the mean; 0: no limit."""
+    folds: int = 2
+    """The documents' beams are searched in so many parts, each by a matcher trained on the others; 1: by the one that
+    was trained on them, whose beams hold nearly every true cluster and tell less of those of new documents."""
+    positives: Literal["all", "routed"] = "all"
+    """A document is a positive of all copies of its label, or of those that its beam reaches."""
+    retrain: Literal["all", "last"] = "all"
+    """The levels that a round trains again."""
+    merge: Literal["auto", "mean", "max", "noisy-or"] = "auto"
+    """The score of a label that was found under several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), where scores
+    are probabilities, else `max`."""
+    least_gain: float = 0.01
+    """Rounds end when one would gain less than this share of the objective."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(1 <= self.copies <= 6, self, "copies", "1 to 6")
+        check(self.rounds >= 0, self, "rounds", "0 (none) or more")
+        check(1 <= self.folds <= 10, self, "folds", "1 (none) to 10")
+        check(self.capacity == 0 or self.capacity >= 1, self, "capacity", "0 (no limit), 1 or more")
+        check(0 <= self.least_gain < 1, self, "least_gain", "a number in [0, 1)")
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """Devices as a grid: rows of instances beside columns of weights. It changes no result."""
+
+    data: int = 0
+    """Parts that instances are cut into; 0: as many as there are devices left."""
+    label: int = 1
+    """Parts that the clusters of the last level are cut into, for models that one device cannot hold."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(self.data >= 0, self, "data", "0 (all devices left) or more")
+        check(self.label >= 1, self, "label", "1 or more")
+
+
+@dataclass(frozen=True)
+class LinearConfig:
+    """XR-Linear (Yu et al. 2022, "PECOS"): tree, one linear level for each resolution, beam search."""
+
+    model: Literal["linear"] = "linear"
+    seed: int = 0
+    memory: str = ""
+    """Host memory that training and search keep to, such as 8GB; empty: what machine and control group have."""
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    tree: TreeConfig = field(default_factory=TreeConfig)
+    ranker: RankerConfig = field(default_factory=RankerConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)
+        kinds = as_tuple(self.search.post_processor)
+        if self.disentangle.merge == "noisy-or" and not set(kinds) <= set(PROBABILITIES):
+            raise InputError(
+                f"disentangle.merge=noisy-or given for search.post_processor={','.join(kinds)}, scores in "
+                f"[0, 1] needed ({', '.join(PROBABILITIES)}); set disentangle.merge to auto, mean or max"
+            )
+
+
+def choose_merge(config: LinearConfig) -> Merge:
+    """Returns how the scores of a label's copies are merged, with `auto` resolved."""
+    if config.disentangle.merge != "auto":
+        return config.disentangle.merge
+    kinds = as_tuple(config.search.post_processor)
+    return "noisy-or" if set(kinds) <= set(PROBABILITIES) else "max"

@@ -1,0 +1,218 @@
+"""Settings of the models with an encoder: XR-Transformer and X-Transformer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from xmc_jax.config.fields import as_tuple, check, check_choices
+from xmc_jax.config.sections import (
+    DataConfig,
+    DisentangleConfig,
+    EncoderConfig,
+    FeaturesConfig,
+    LinearConfig,
+    Loss,
+    ParallelConfig,
+    RankerConfig,
+    SearchConfig,
+    TreeConfig,
+)
+from xmc_jax.memory import parse_size
+
+TuningNegatives = Literal["tfn", "man", "tfn+man"]
+Bootstrap = Literal["linear", "weighted-linear", "inherit", "none"]
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """How the encoder is fine-tuned on each level of a tree (Zhang et al. 2021, "XR-Transformer")."""
+
+    steps: int | tuple[int, ...] = 1000
+    """Updates on each level; 0 on all levels: the encoder is used as it is."""
+    batch_size: int = 32
+    """Documents of an update."""
+    accumulate: int = 1
+    """Cuts a batch into so many parts, whose gradients are averaged: less memory, the same update."""
+    learning_rate: float | tuple[float, ...] = 5e-5
+    head_learning_rate: float | tuple[float, ...] = 0.0
+    """Of the heads; 0: as the encoder's."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """After the warm-up: to 0 at the last step, or none."""
+    warmup: int | tuple[int, ...] = 100
+    """Steps on each level over which the rate rises from 0."""
+    weight_decay: float = 0.0
+    epsilon: float = 1e-8
+    """Of AdamW."""
+    clip: float = 1.0
+    """Greatest norm of the gradient, of the encoder and of the head apart; 0: any."""
+    loss: Loss = "squared_hinge"
+    weighted: bool = True
+    """A positive cluster weighs as many times as the document has labels in it."""
+    negatives: TuningNegatives = "tfn+man"
+    """Below level 0 a document is scored against the children of which clusters."""
+    max_candidates: int | tuple[int, ...] = 1000
+    """Nodes that a document is scored against at most: its positives, and negatives drawn anew each time; 0: all."""
+    bootstrap: Bootstrap = "linear"
+    """Where a head begins: a linear model on the vectors, its parent's weights, or small random numbers."""
+    bootstrap_first: bool = True
+    """Bootstraps level 0 too, from the pretrained encoder, instead of small random numbers."""
+    bootstrap_cost: float = 100.0
+    """C of the linear model that a head begins with."""
+    match: Literal["concat", "encoder"] = "concat"
+    """What says which clusters come near: a linear level on [features, vector], or the head."""
+    match_beam: int = 10
+    """Clusters of a level that come near a document."""
+    threshold: float = 0.001
+    """Smaller weights of the linear levels between the resolutions are dropped."""
+    cost_sensitive: bool = False
+    """Their positives weigh their share of a document's labels."""
+    max_clusters: int = 32_768
+    """Levels with more nodes are not fine-tuned."""
+    save_every: int = 200
+    """Steps between checkpoints, and between evaluations where there is a validation set."""
+    patience: int = 0
+    """Evaluations without a gain after which a level ends; 0: never. The best parameters are kept."""
+    log_every: int = 50
+    embed_batch: int = 64
+    """Documents of the greatest length encoded at once; more of them where they are short."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        least = {
+            "steps": 0,
+            "warmup": 0,
+            "max_candidates": 0,
+            "batch_size": 1,
+            "accumulate": 1,
+            "match_beam": 1,
+            "max_clusters": 1,
+            "save_every": 1,
+            "patience": 0,
+            "log_every": 1,
+            "embed_batch": 1,
+        }
+        for name, low in least.items():
+            values = as_tuple(getattr(self, name))
+            check(all(v >= low for v in values), self, name, f"{low} or more")
+        for name in ("learning_rate", "epsilon", "bootstrap_cost"):
+            values = as_tuple(getattr(self, name))
+            check(all(v > 0 for v in values), self, name, "numbers above 0")
+        for name in ("head_learning_rate", "weight_decay", "clip", "threshold"):
+            values = as_tuple(getattr(self, name))
+            check(all(v >= 0 for v in values), self, name, "numbers of 0 or more")
+        whole = f"a divisor of batch_size={self.batch_size}"
+        check(self.batch_size % self.accumulate == 0, self, "accumulate", whole)
+
+    @property
+    def is_off(self) -> bool:
+        """Tells that no level is fine-tuned."""
+        return not any(as_tuple(self.steps))
+
+
+@dataclass(frozen=True)
+class XRTransformerConfig:
+    """XR-Transformer (Zhang et al. 2021): an encoder fine-tuned level by level down a first tree, then XR-Linear on
+    [features, vector] with a tree of its own."""
+
+    model: Literal["xr-transformer"] = "xr-transformer"
+    seed: int = 0
+    memory: str = ""
+    """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    preliminary: TreeConfig = field(
+        default_factory=lambda: TreeConfig(branching=16, max_leaf_size=32)
+    )
+    """The tree that the encoder is fine-tuned on, of the features."""
+    tuning: TuningConfig = field(default_factory=TuningConfig)
+    tree: TreeConfig = field(default_factory=TreeConfig)
+    """The tree of the final levels, of features and vectors."""
+    refine: bool = True
+    """False: the final levels take the preliminary tree too."""
+    ranker: RankerConfig = field(
+        default_factory=lambda: RankerConfig(threshold=0.001, negatives="tfn+man")
+    )
+    search: SearchConfig = field(default_factory=lambda: SearchConfig(beam=20))
+    disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)
+
+
+@dataclass(frozen=True)
+class XTransformerConfig:
+    """X-Transformer (Chang et al. 2020): an encoder fine-tuned once on flat label clusters; its head finds the
+    clusters of a document, a linear model on [features, vector] ranks the labels in them."""
+
+    model: Literal["x-transformer"] = "x-transformer"
+    seed: int = 0
+    memory: str = ""
+    """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
+    data: DataConfig = field(default_factory=DataConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    label_embedding: Literal["pifa-tfidf", "pifa-neural", "text"] = "pifa-tfidf"
+    """What is clustered: means of the documents' features, of their vectors, or the vectors of the labels' names."""
+    tree: TreeConfig = field(default_factory=TreeConfig)
+    """Of the clusters `max_leaf_size` counts; there is one level of them, whatever `branching` is."""
+    tuning: TuningConfig = field(
+        default_factory=lambda: TuningConfig(weighted=False, bootstrap="none")
+    )
+    ranker: RankerConfig = field(
+        default_factory=lambda: RankerConfig(threshold=0.01, negatives="tfn+man")
+    )
+    search: SearchConfig = field(
+        default_factory=lambda: SearchConfig(post_processor=("l3-hinge", "noop"))
+    )
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)
+        check(
+            self.tree.embedding == "pifa",
+            self.tree,
+            "embedding",
+            "pifa (label_embedding says what it is made of)",
+        )
+
+
+TransformerConfig = XRTransformerConfig | XTransformerConfig
+Config = LinearConfig | XRTransformerConfig | XTransformerConfig
+
+CONFIGS: dict[str, type] = {
+    "linear": LinearConfig,
+    "xr-transformer": XRTransformerConfig,
+    "x-transformer": XTransformerConfig,
+}
+"""Name of a model → its settings."""
+
+
+def linear_part(config: Config) -> LinearConfig:
+    """Returns the settings of the final levels: those of XR-Linear on [features, vector]."""
+    if isinstance(config, LinearConfig):
+        return config
+    return LinearConfig(
+        seed=config.seed,
+        memory=config.memory,
+        data=config.data,
+        features=config.features,
+        tree=flat_clusters(config.tree) if isinstance(config, XTransformerConfig) else config.tree,
+        ranker=config.ranker,
+        search=config.search,
+        disentangle=getattr(config, "disentangle", DisentangleConfig()),
+        parallel=config.parallel,
+    )
+
+
+def flat_clusters(tree: TreeConfig) -> TreeConfig:
+    """Returns the tree's settings with all clusters below the root."""
+    return replace(tree, min_clusters=2**31 - 1)

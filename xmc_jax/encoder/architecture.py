@@ -1,0 +1,180 @@
+"""What an encoder is made of: one description for every family, read from its `config.json`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xmc_jax.errors import InputError, suggest
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_python": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_fast": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+"""Names of activations in `config.json` → ours. `gelu` is x·Φ(x) with the error function, `gelu_tanh` its
+approximation (Hendrycks & Gimpel 2016)."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes, rates and variants of an encoder; hashable, so that a compiled function can depend on it."""
+
+    family: str
+    vocabulary: int
+    """Rows of the word embedding."""
+    hidden: int
+    """H."""
+    layers: int
+    heads: int
+    head_size: int
+    inner: int
+    """Width of the feed-forward layer (of one half of it where it is gated)."""
+    activation: str
+    positions: int
+    """Longest text in tokens, special ones counted; 0: any."""
+    norm_eps: float
+    pooling: str
+    """`pooler`, `cls`, `mean` or `summary`."""
+    embedding_dropout: float
+    """Rate for the embeddings."""
+    dropout: float
+    """Rate for the two branches of a layer."""
+    attention_dropout: float
+    """Rate for attention weights."""
+    pooled_dropout: float
+    """Rate for the pooled vector."""
+    position_offset: int = 0
+    """Row of the position table that the first token takes (padding_idx + 1 in RoBERTa and MPNet)."""
+    types: int = 0
+    """Rows of the token-type table; row 0 is added to every token. 0: none."""
+    relative_buckets: int = 0
+    """MPNet: buckets of the relative-position bias that all layers share."""
+    window: int = 0
+    """ModernBERT: tokens that a local layer looks to each side."""
+    local_layers: tuple[bool, ...] = ()
+    """ModernBERT: which layers are local."""
+    global_theta: float = 0.0
+    local_theta: float = 0.0
+    attention_bias: bool = True
+    inner_bias: bool = True
+    norm_bias: bool = True
+    clamp: int = 0
+    """XLNet: largest relative distance told apart; 0: any."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of a `config.json` together with its path, which errors name."""
+
+    values: Mapping[str, Any]
+    path: str
+
+    def count(self, name: str, default: int | None = None, least: int = 1) -> int:
+        """Returns a whole number of at least `least`."""
+        value = self._get(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InputError(
+                f"{self.path}: {name}={value!r} given, a whole number of {least} or more needed"
+            )
+        return value
+
+    def number(self, name: str, default: float | None = None) -> float:
+        """Returns a number of 0 or more."""
+        value = self._get(name, default)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+            raise InputError(f"{self.path}: {name}={value!r} given, a number of 0 or more needed")
+        return float(value)
+
+    def rate(self, name: str, default: float) -> float:
+        """Returns a share in [0, 1)."""
+        value = self.number(name, default)
+        if value >= 1:
+            raise InputError(f"{self.path}: {name}={value!r} given, a share in [0, 1) needed")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Returns a truth value."""
+        value = self._get(name, default)
+        if not isinstance(value, bool):
+            raise InputError(f"{self.path}: {name}={value!r} given, true or false needed")
+        return value
+
+    def activation(self, name: str, default: str = "gelu") -> str:
+        """Returns our name of an activation."""
+        value = self._get(name, default)
+        if value not in ACTIVATIONS:
+            raise InputError(
+                f"{self.path}: {name}={value!r} is not an activation known here"
+                f"{suggest(str(value), ACTIVATIONS)}"
+            )
+        return ACTIVATIONS[value]
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> str:
+        """Returns one of some words; the first where nothing is said."""
+        value = self._get(name, allowed[0])
+        if value not in allowed:
+            raise InputError(
+                f"{self.path}: {name}={value!r} is not a choice{suggest(str(value), allowed)}"
+            )
+        return value
+
+    def require(self, name: str, allowed: Any, default: Any = None) -> None:
+        """Refuses a variant of the architecture that is not computed here."""
+        value = self.values.get(name, default)
+        if value is not None and value != allowed:
+            raise InputError(
+                f"{self.path}: {name}={value!r} is not supported, {allowed!r} needed; choose another encoder"
+            )
+
+    def split_heads(self, hidden: int, heads: int) -> int:
+        """Returns the size of a head."""
+        if hidden % heads:
+            raise InputError(
+                f"{self.path}: hidden size {hidden} given with {heads} heads, a multiple of the heads needed"
+            )
+        return hidden // heads
+
+    def _get(self, name: str, default: Any) -> Any:
+        value = self.values.get(name)
+        if value is None:
+            value = default
+        if value is None:
+            raise InputError(f"{self.path}: '{name}' is missing; a whole config.json is needed")
+        return value
+
+
+def replace_rates(
+    architecture: Architecture, dropout: float, attention_dropout: float
+) -> Architecture:
+    """Returns the architecture with other rates of dropout; a negative one leaves what `config.json` says."""
+    new: dict[str, Any] = {}
+    if dropout >= 0:
+        new |= dict.fromkeys(("embedding_dropout", "dropout", "pooled_dropout"), dropout)
+    if attention_dropout >= 0:
+        new |= {"attention_dropout": attention_dropout}
+    return dataclasses.replace(architecture, **new)
+
+
+def to_values(architecture: Architecture) -> dict[str, Any]:
+    """Returns the architecture as JSON-ready values."""
+    return dataclasses.asdict(architecture) | {"local_layers": list(architecture.local_layers)}
+
+
+def from_values(values: Mapping[str, Any], path: str) -> Architecture:
+    """Undoes `to_values`.
+
+    Raises:
+        InputError: fields are missing or unknown, so another version wrote them or the file is damaged.
+    """
+    try:
+        return Architecture(**{**values, "local_layers": tuple(values["local_layers"])})
+    except (TypeError, KeyError) as e:
+        raise InputError(f"{path}: damaged ({e}); train again into an empty folder") from e

@@ -1,0 +1,36 @@
+"""How large an encoder is and how much work a text takes, before any weight is read."""
+
+from __future__ import annotations
+
+import math
+
+import jax
+
+from xmc_jax.encoder.architecture import Architecture
+from xmc_jax.encoder.families import shape_params
+
+
+def count_parameters(architecture: Architecture) -> int:
+    """Returns the number of parameters, embeddings and pooler included; 4 bytes each."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shape_params(architecture)))
+
+
+def count_flops(architecture: Architecture, length: int) -> int:
+    """Returns the floating-point operations of encoding one text of `length` tokens (a product with a sum is 2).
+
+    Dense products and attention are counted; look-ups, norms and activations are not. A training step takes
+    about three times as much, four with rematerialisation.
+    """
+    a = architecture
+    width = a.heads * a.head_size
+    gated = 3 if a.family == "modernbert" else 2
+    dense = 4 * a.hidden * width + gated * a.hidden * a.inner
+    attention = 2 * length * width  # scores and weighted sum
+    once = 0.0
+    if a.family == "xlnet":
+        attention += 2 * length * width + 2 * width  # scores by distance and by segment
+        once = (
+            2 * length * a.hidden * width
+        )  # distances, shared by the texts of a batch: counted in full
+    pooler = a.hidden**2 if a.pooling == "pooler" else 0
+    return int(2 * (a.layers * (length * (dense + attention) + once) + pooler))

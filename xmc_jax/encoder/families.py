@@ -1,0 +1,225 @@
+"""The table of encoder families and the one function that computes any of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from xmc_jax.encoder import bert, distilbert, modernbert, mpnet, xlnet
+from xmc_jax.encoder.architecture import Architecture, Settings
+from xmc_jax.encoder.layers import Part
+from xmc_jax.encoder.modernbert import ModernBertBody
+from xmc_jax.encoder.pooling import pool_states
+from xmc_jax.encoder.post_norm import PostNormBody
+from xmc_jax.encoder.xlnet import XLNetBody
+from xmc_jax.errors import InputError, suggest
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family is read, computed and named.
+
+    Attributes:
+        read: settings → architecture.
+        body: the module that maps (ids, mask) to (states, collected states).
+        tensors: our module or parameter → the name in the files.
+        prefixes: that names in the files may begin with.
+        specials: tokens before and after a text, with their type.
+        first_stacked: number of the first layer that is stacked with those after it.
+        cls_last: the summary token stands last.
+    """
+
+    read: Callable[[Settings], Architecture]
+    body: Callable[..., nn.Module]
+    tensors: Mapping[str, str]
+    prefixes: tuple[str, ...]
+    specials: str
+    first_stacked: int = 0
+    cls_last: bool = False
+
+
+_BERT = "[CLS] $A [SEP]"
+_ROBERTA = "<s> $A </s>"
+
+FAMILIES: dict[str, Family] = {
+    "bert": Family(bert.read_bert, PostNormBody, bert.TENSORS, bert.PREFIXES, _BERT),
+    "roberta": Family(bert.read_roberta, PostNormBody, bert.TENSORS, bert.PREFIXES, _ROBERTA),
+    "distilbert": Family(
+        distilbert.read_distilbert, PostNormBody, distilbert.TENSORS, distilbert.PREFIXES, _BERT
+    ),
+    "mpnet": Family(mpnet.read_mpnet, PostNormBody, mpnet.TENSORS, mpnet.PREFIXES, _ROBERTA),
+    "xlnet": Family(
+        xlnet.read_xlnet,
+        XLNetBody,
+        xlnet.TENSORS,
+        xlnet.PREFIXES,
+        "$A:0 <sep>:0 <cls>:2",
+        cls_last=True,
+    ),
+    "modernbert": Family(
+        modernbert.read_modernbert,
+        ModernBertBody,
+        modernbert.TENSORS,
+        modernbert.PREFIXES,
+        _BERT,
+        first_stacked=modernbert.FIRST_STACKED,
+    ),
+}
+
+MODEL_TYPES = {name: name for name in FAMILIES} | {
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+}
+"""`model_type` of a `config.json` → family."""
+
+
+def read_architecture(folder: Path) -> Architecture:
+    """Reads the `config.json` of a folder.
+
+    Raises:
+        InputError: none there, not JSON, or of a family or variant that is not computed here.
+    """
+    path = folder / "config.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as e:
+        raise InputError(
+            f"{path}: cannot be read ({e.strerror or e}); the folder of an encoder needs it"
+        ) from e
+    except ValueError as e:
+        raise InputError(f"{path}: not JSON ({e}); download the encoder again") from e
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: holds no JSON object; the config.json of an encoder needed")
+    kind = str(values.get("model_type", ""))
+    if kind not in MODEL_TYPES:
+        raise InputError(
+            f"{path}: model_type={kind!r} is not a family known here{suggest(kind, MODEL_TYPES)}"
+        )
+    return FAMILIES[MODEL_TYPES[kind]].read(Settings(values, str(path)))
+
+
+class TextEncoder(Part):
+    """A family's body, pooled."""
+
+    remat: bool = False
+    collect: bool = False
+
+    @nn.compact
+    def __call__(
+        self, ids: Int[Array, "B T"], mask: Bool[Array, "B T"]
+    ) -> tuple[Float[Array, "B H"], Float[Array, "layers+1 B T H"] | None]:
+        a = self.architecture
+        family = FAMILIES[a.family]
+        body = family.body(a, self.dtype, self.train, self.remat, self.collect, name="body")
+        states, collected = body(ids, mask)
+        pooled = pool_states(states, mask, a.pooling, family.cls_last)
+        if a.pooling == "pooler":
+            pooled = jax.nn.tanh(self.dense(a.hidden, "pooler")(pooled))
+        return self.drop(pooled.astype(jnp.float32), a.pooled_dropout), collected
+
+
+def encode(
+    params: Any,
+    ids: Int[Array, "B T"],
+    mask: Bool[Array, "B T"],
+    *,
+    architecture: Architecture,
+    dtype: str = "float32",
+    remat: bool = False,
+    train: bool = False,
+    key: jax.Array | None = None,
+    states: bool = False,
+) -> Any:
+    """Returns the vectors of a batch of texts, float32 [B, H]; pure, of any family.
+
+    Args:
+        params: float32, of `init_params` or `load_params`.
+        ids: tokens with the special ones; any id at padding.
+        mask: true at real tokens, which stand at the left; a text of padding only gives finite values.
+        architecture: what is computed, with the rates of dropout and the pooling.
+        dtype: of the products, `float32` or `bfloat16`; norms, softmax and pooling are float32.
+        remat: recompute each layer in the backward pass, for memory.
+        train: drop units; needs `key` unless every rate is 0.
+        key: of the dropout.
+        states: return also the states of all tokens [layers + 1, B, T, H]: after the embedding and after
+            each layer.
+
+    Raises:
+        InputError: more tokens than the encoder has positions, or training without a key.
+    """
+    check_length(architecture, ids.shape[1])
+    a = architecture
+    if (
+        train
+        and key is None
+        and max(a.embedding_dropout, a.dropout, a.attention_dropout, a.pooled_dropout) > 0
+    ):
+        raise InputError("train=True given without a key, one needed for dropout; give key=…")
+    module = TextEncoder(architecture, dtype, train, remat, states)
+    rngs = {} if key is None else {"dropout": key}
+    pooled, collected = module.apply({"params": params}, ids, mask.astype(bool), rngs=rngs)
+    return (pooled, collected) if states else pooled
+
+
+def check_length(architecture: Architecture, length: int) -> None:
+    """Refuses texts longer than the encoder's positions."""
+    if architecture.positions and length > architecture.positions:
+        raise InputError(
+            f"texts of {length} tokens given, the {architecture.family} encoder has "
+            f"{architecture.positions} positions; lower max_length"
+        )
+
+
+@partial(jax.jit, static_argnums=0)
+def init_params(architecture: Architecture, key: jax.Array) -> Any:
+    """Returns new random parameters, float32: for an encoder trained from nothing, and for its shapes."""
+    ids = jnp.zeros((1, 2), jnp.int32)
+    return TextEncoder(architecture).init(key, ids, jnp.ones((1, 2), bool))["params"]
+
+
+@lru_cache(maxsize=16)
+def shape_params(architecture: Architecture) -> Any:
+    """Returns the shapes of the parameters, computing nothing."""
+    return jax.eval_shape(lambda key: init_params(architecture, key), jax.random.key(0))
+
+
+def flatten_params(params: Any) -> dict[str, np.ndarray]:
+    """Returns any pytree of parameters as named host arrays."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(params)
+    return {_name_leaf(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def fill_params(template: Any, arrays: Mapping[str, np.ndarray], source: str) -> Any:
+    """Undoes `flatten_params` for parameters of the template's structure.
+
+    Raises:
+        InputError: an array is missing, too many or of another shape.
+    """
+    leaves, structure = jax.tree_util.tree_flatten_with_path(template)
+    wanted = {_name_leaf(path): tuple(np.shape(leaf)) for path, leaf in leaves}
+    # Stored arrays have an axis at least.
+    arrays = {
+        n: a.reshape(()) if wanted.get(n) == () and a.size == 1 else a for n, a in arrays.items()
+    }
+    given = {name: tuple(a.shape) for name, a in arrays.items()}
+    for name in sorted(wanted.keys() | given.keys()):
+        if wanted.get(name) != given.get(name):
+            raise InputError(
+                f"{source}: array '{name}' of shape {given.get(name, 'none')} saved, {wanted.get(name, 'none')} "
+                "needed; use the encoder that was saved"
+            )
+    return jax.tree_util.tree_unflatten(structure, [arrays[name] for name in wanted])
+
+
+def _name_leaf(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")

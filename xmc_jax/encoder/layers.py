@@ -1,0 +1,126 @@
+"""What the families share: dense maps, norms, attention, the stack of equal layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from xmc_jax.encoder.architecture import Architecture
+
+ACTIVATE: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "gelu": partial(jax.nn.gelu, approximate=False),
+    "gelu_tanh": partial(jax.nn.gelu, approximate=True),
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+}
+
+SMALL = nn.initializers.normal(0.02)
+"""Of new weights, where none are read."""
+
+
+class Part(nn.Module):
+    """A part of an encoder: its description, the dtype it computes in, and whether it drops units."""
+
+    architecture: Architecture
+    dtype: str = "float32"
+    train: bool = False
+
+    def dense(self, features: int, name: str, bias: bool = True) -> nn.Dense:
+        """A dense map with float32 parameters."""
+        return nn.Dense(
+            features, use_bias=bias, dtype=jnp.dtype(self.dtype), kernel_init=SMALL, name=name
+        )
+
+    def norm(self, name: str) -> nn.LayerNorm:
+        """A layer norm, whose moments are float32 whatever the dtype."""
+        a = self.architecture
+        return nn.LayerNorm(
+            epsilon=a.norm_eps,
+            use_bias=a.norm_bias,
+            dtype=jnp.dtype(self.dtype),
+            use_fast_variance=False,
+            name=name,
+        )
+
+    def embed(self, rows: int, name: str) -> nn.Embed:
+        """A table of rows of H."""
+        return nn.Embed(
+            rows,
+            self.architecture.hidden,
+            dtype=jnp.dtype(self.dtype),
+            embedding_init=SMALL,
+            name=name,
+        )
+
+    def drop(self, x: jax.Array, rate: float) -> jax.Array:
+        """Dropout, in training only."""
+        return nn.Dropout(rate, deterministic=not self.train)(x)
+
+    def split(self, x: Float[Array, "B T A"]) -> Float[Array, "B T heads size"]:
+        """Cuts a dense map's result into heads."""
+        a = self.architecture
+        return x.reshape(*x.shape[:2], a.heads, a.head_size)
+
+    def attend(
+        self,
+        q: Float[Array, "B T heads size"],
+        k: Float[Array, "B T heads size"],
+        v: Float[Array, "B T heads size"],
+        mask: Bool[Array, "B 1 _ T"],
+        bias: Float[Array, "_ heads T T"] | None = None,
+    ) -> Float[Array, "B T A"]:
+        """softmax(q kᵀ/√size + bias) v over the tokens that the mask allows; heads side by side."""
+        rate = self.architecture.attention_dropout
+        if self.train and rate > 0:  # the library's attention has no dropout
+            logits = jnp.einsum("bqhd,bkhd->bhqk", q, k, preferred_element_type=jnp.float32)
+            logits = logits / q.shape[-1] ** 0.5
+            if bias is not None:
+                logits = logits + bias
+            out = self.weigh(logits, v, mask)
+        else:
+            out = jax.nn.dot_product_attention(q, k, v, bias=bias, mask=mask)
+        return out.reshape(*out.shape[:2], -1)
+
+    def weigh(
+        self,
+        logits: Float[Array, "B heads T T"],
+        v: Float[Array, "B T heads size"],
+        mask: Bool[Array, "B 1 _ T"],
+    ) -> Float[Array, "B T heads size"]:
+        """softmax over the tokens that the mask allows, dropout, weighted sum of `v`."""
+        logits = jnp.where(mask, logits, 0.7 * jnp.finfo(logits.dtype).min)
+        weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
+        weights = self.drop(weights, self.architecture.attention_dropout)
+        return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+
+
+def stack_layers(
+    layer: Callable[..., nn.Module], n_layers: int, remat: bool, per_layer: bool = False
+) -> Callable[..., nn.Module]:
+    """Returns `n_layers` equal layers as one module that is compiled once (a scan over stacked parameters).
+
+    Args:
+        layer: a module's class; it maps (x, inputs, own) to (x, what to collect).
+        n_layers: how many.
+        remat: forget what is inside a layer and compute it again for the gradient.
+        per_layer: `own` has a leading axis of layers; otherwise all layers get the same.
+    """
+    if remat:
+        layer = nn.remat(layer, prevent_cse=False)  # a scan's body
+    return nn.scan(
+        layer,
+        variable_axes={"params": 0},
+        split_rngs={"params": True, "dropout": True},
+        in_axes=(nn.broadcast, 0 if per_layer else nn.broadcast),
+        length=n_layers,
+    )
+
+
+def find_positions(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
+    """Returns each token's place among the real tokens of its text, from 0; 0 at padding."""
+    return jnp.maximum(jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, 0)

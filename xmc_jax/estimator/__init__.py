@@ -1,0 +1,21 @@
+"""The doors of the Python API: models with scikit-learn's habits around the pure functions."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from xmc_jax.estimator.linear import XRLinear
+from xmc_jax.estimator.saved import load
+
+if TYPE_CHECKING:
+    from xmc_jax.estimator.transformer import XRTransformer, XTransformer
+
+__all__ = ["XRLinear", "XRTransformer", "XTransformer", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports the models with an encoder when they are first used: XR-Linear does not wait for flax."""
+    if name in __all__:
+        return getattr(importlib.import_module("xmc_jax.estimator.transformer"), name)
+    raise AttributeError(f"module '{__name__}' has no attribute {name!r}")

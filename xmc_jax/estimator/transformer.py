@@ -1,0 +1,181 @@
+"""XR-Transformer and X-Transformer as models: XR-Linear on [features, vector], with the encoder of the vectors."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float
+
+from xmc_jax import checkpoint
+from xmc_jax.config import XRTransformerConfig, XTransformerConfig
+from xmc_jax.data import TextStore
+from xmc_jax.encoder import Encoder, embed_texts
+from xmc_jax.errors import InputError
+from xmc_jax.estimator.linear import XRLinear
+from xmc_jax.features import as_features, check_width
+from xmc_jax.train.hybrid import join_features
+from xmc_jax.train.restore import Restored
+from xmc_jax.train.sources import read_documents
+from xmc_jax.train.transformer import TransformerTraining, train_transformer
+from xmc_jax.tree import LabelTree
+from xmc_jax.types import Features, NoProgress, Progress
+
+
+class XRTransformer(XRLinear):
+    """XR-Transformer (Zhang et al. 2021): an encoder fine-tuned level by level, then XR-Linear on [features, vector].
+
+    Args:
+        config: all settings; defaults if None.
+        **settings: as in `XRLinear`; also the sections `encoder`, `preliminary` and `tuning`
+            (`encoder=dict(name="folder")`, `tuning=dict(steps=400)`).
+
+    Raises:
+        InputError: an unknown setting (with a suggestion) or a value out of range.
+
+    Attributes:
+        encoder: with the fine-tuned parameters; None before training.
+        others: as in `XRLinear`.
+    """
+
+    CONFIG: ClassVar[type] = XRTransformerConfig
+
+    def __init__(self, config: Any = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self.encoder: Encoder | None = None
+
+    def fit(
+        self,
+        x: Any,
+        labels: Any,
+        *,
+        tree: LabelTree | Mapping[str, Any] | None = None,
+        validation: tuple[Any, Any] | None = None,
+        workdir: str | os.PathLike | None = None,
+        relevance: Any = None,
+        negatives: Mapping[int, sp.spmatrix] | None = None,
+        label_features: Any = None,
+        label_names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        encoder: Encoder | None = None,
+    ) -> XRTransformer:
+        """Trains, or goes on with the unfinished run that `workdir` holds.
+
+        Args:
+            x: N texts, or a pair (texts, features [N, D]) for features of one's own in the place of TF-IDF.
+            labels, tree, workdir, relevance, negatives, label_features, label_names, progress: as in `XRLinear.fit`;
+                a tree of one's own serves for the fine-tuning and for the final levels.
+            validation: (x, labels): on each level the parameters that do best on it are kept, and it is scored at
+                the end.
+            encoder: of one's own (`wrap_function`), instead of the one that the settings name.
+
+        Returns:
+            self.
+
+        Raises:
+            InputError: bad data, an encoder that cannot be had, or `workdir` holds another run.
+            RunError: the device has too little memory.
+        """
+        texts, features = split_documents(x)
+        held_features = None
+        if isinstance(validation, tuple) and len(validation) == 2:
+            held_texts, held_features = split_documents(validation[0])
+            validation = held_texts, validation[1]
+            if (features is None) != (held_features is None):
+                raise InputError(
+                    "features given with texts for training or for validation only; both needed"
+                )
+        training, held_out = self._read(
+            texts, labels, tree, validation, relevance, negatives, label_features, label_names
+        )
+        if features is not None:
+            if len(features) != len(texts):
+                raise InputError(f"{len(features)} rows of features given for {len(texts)} texts")
+            training = dataclasses.replace(training, features=features)
+            if held_features is not None:
+                check_width(held_features, features.n_sparse, 0)
+        outcome = train_transformer(
+            TransformerTraining(self.config, training, encoder, held_out, held_features),
+            workdir,
+            progress or NoProgress(),
+        )
+        self.model, self.vectorizer = outcome.model, outcome.vectorizer
+        self.encoder, self._scale = outcome.encoder, outcome.scale
+        if held_out is not None and held_features is not None:
+            held_out = (held_out[0], held_features.sparse), held_out[1]
+        self._finish(training, held_out, workdir)
+        return self
+
+    def featurize(self, x: Any) -> Features:
+        """Returns what the final levels score: [features, vector] of texts, or of a pair (texts, features)."""
+        model = self._need_model()
+        texts, given = split_documents(x)
+        texts, vectors = read_documents(texts, None)
+        if texts is None or vectors is not None:
+            raise InputError("feature vectors given, but the model reads texts: texts needed")
+        if self.vectorizer is not None:
+            if given is not None:
+                raise InputError(
+                    "features given with the texts, but the model makes its own; give texts only"
+                )
+            sparse = self.vectorizer.transform(texts)
+        elif given is None:
+            raise InputError(
+                "texts given, but the model was trained on texts with features of their own; give (texts, features)"
+            )
+        else:
+            check_width(given, model.n_sparse, 0)
+            if len(given) != len(texts):
+                raise InputError(f"{len(given)} rows of features given for {len(texts)} texts")
+            sparse = given.sparse
+        return join_features(sparse, self.encode(texts), self._scale)
+
+    def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
+        """Returns the fine-tuned encoder's vectors of texts, float32 [N, H], not scaled.
+
+        Raises:
+            InputError: not trained yet, or no texts.
+        """
+        if self.encoder is None:
+            raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        texts = texts if isinstance(texts, TextStore) else TextStore.from_texts(texts)
+        return embed_texts(self.encoder, texts, self.config.tuning.embed_batch, progress=progress)
+
+    def _take(self, held: Restored, path: str | os.PathLike) -> None:
+        super()._take(held, path)
+        self.encoder = held.encoder
+
+    def _write_encoder(self, folder: Path) -> None:
+        assert self.encoder is not None
+        checkpoint.save_encoder(folder, self.encoder)
+
+
+class XTransformer(XRTransformer):
+    """X-Transformer (Chang et al. 2020): an encoder fine-tuned once on flat label clusters, whose head finds the
+    clusters of a document; a linear model on [features, vector] ranks the labels in them.
+
+    Args:
+        config: all settings; defaults if None.
+        **settings: as in `XRTransformer`; `label_embedding` says what is clustered.
+    """
+
+    CONFIG: ClassVar[type] = XTransformerConfig
+
+
+MODELS: dict[str, type[XRTransformer]] = {
+    "xr-transformer": XRTransformer,
+    "x-transformer": XTransformer,
+}
+
+
+def split_documents(x: Any) -> tuple[Any, Features | None]:
+    """Returns texts and, if a pair (texts, features) was given, the features."""
+    if isinstance(x, tuple) and len(x) == 2 and (sp.issparse(x[1]) or isinstance(x[1], np.ndarray)):
+        features = as_features(sp.csr_matrix(x[1]))
+        return x[0], features
+    return x, None

@@ -1,0 +1,48 @@
+"""A picture of a fine-tuning: loss and learning rate over the steps of all levels."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+
+def draw_curves(folder: Path) -> Path | None:
+    """Draws `curves.png` from `metrics.jsonl`; nothing where matplotlib (the extra `plot`) is not installed."""
+    levels = read_curves(folder / "metrics.jsonl")
+    if not levels or importlib.util.find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    loss_axes, rate_axes = figure.subplots(2, 1, sharex=True)
+    begin = 0
+    for level, rows in sorted(levels.items()):
+        steps = [begin + step for step in sorted(rows)]
+        values = [rows[step] for step in sorted(rows)]
+        loss_axes.plot(steps, [v["loss"] for v in values], label=f"level {level}")
+        rate_axes.plot(steps, [v["rate"] for v in values])
+        begin = steps[-1]
+    loss_axes.set_ylabel("loss")
+    loss_axes.legend()
+    rate_axes.set_ylabel("learning rate")
+    rate_axes.set_xlabel("step")
+    path = folder / "curves.png"
+    figure.savefig(path)
+    return path
+
+
+def read_curves(path: Path) -> dict[int, dict[int, dict[str, Any]]]:
+    """Returns the lines of a fine-tuning by level and step; of a step that was done twice the last."""
+    levels: dict[int, dict[int, dict[str, Any]]] = {}
+    if not path.exists():
+        return levels
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            facts = json.loads(line)
+        except ValueError:  # half a line of a process that was killed
+            continue
+        if facts.get("stage") == "tuning" and "loss" in facts:
+            levels.setdefault(facts["level"], {})[facts["step"]] = facts
+    return levels
