@@ -169,17 +169,17 @@ def make_scatter(rng: np.random.Generator, s: int, j: int, f: int, k: int) -> Ca
 
 
 def make_look_up(rng: np.random.Generator, p: int, f: int, c: int) -> Case:
-    """Half of the queries are stored; a query reads two buckets of two slots and a range of rows."""
+    """Half of the queries are stored; a query reads two words with their counts."""
     offsets = np.linspace(0, f, c + 1).astype(np.int64)
     cluster = np.repeat(np.arange(c), np.diff(offsets))
     features = (np.arange(f) - offsets[cluster]) * 2
-    table = jax.tree.map(jnp.asarray, ops.build_row_table(features.astype(np.int32), offsets))
+    n_features = int(features.max()) + 2
+    stored = ops.build_row_table(features.astype(np.int32), offsets, n_features)
+    table = jax.tree.map(jnp.asarray, stored)
     asked = rng.integers(0, f, p)
     feature = features[asked] + rng.integers(0, 2, p)
     arguments = table, jnp.asarray(cluster[asked], jnp.int32), jnp.asarray(feature, jnp.int32)
-    return Case(
-        "find_rows", f"P={p} F={f} C={c}", ops.find_rows, arguments, p * (8 + 8 + 32 + 4), 0
-    )
+    return Case("find_rows", f"P={p} F={f} C={c}", ops.find_rows, arguments, p * (8 + 16 + 4), 0)
 
 
 def make_top(rng: np.random.Generator, b: int, m: int, k: int) -> Case:

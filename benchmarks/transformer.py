@@ -126,6 +126,7 @@ def run_ours(work: Path, encoder: Path, settings: list[str]) -> dict:
         tuning=dict(
             steps=40, batch_size=64, learning_rate=2e-4, warmup=5, log_every=10, match_beam=5
         ),
+        ranker=dict(negatives="tfn"),
     )
     for setting in settings:
         name, _, value = setting.partition("=")
@@ -145,7 +146,6 @@ def run_ours(work: Path, encoder: Path, settings: list[str]) -> dict:
 def run_peer(work: Path, encoder: Path) -> dict:
     """Trains and scores libpecos in this process; runs under the peer's Python."""
     import numpy as np
-    from pecos.utils.featurization.text.preprocess import Preprocessor  # noqa: F401
     from pecos.xmc.xtransformer.model import XTransformer
     from pecos.xmc.xtransformer.module import MLProblemWithText
 
@@ -163,13 +163,12 @@ def run_peer(work: Path, encoder: Path) -> dict:
     prediction = XTransformer.PredParams.from_dict({}, recursive=True)
     chain = prediction.matcher_params_chain
     for matcher in chain if isinstance(chain, list) else [chain]:
-        matcher.ensemble_method = "concat-only"
+        matcher.ensemble_method, matcher.truncate_length = "concat-only", 32
     began = time.perf_counter()
     model = XTransformer.train(
         MLProblemWithText(texts, labels, X_feat=x),
         train_params=parameters,
         pred_params=prediction,
-        truncate_length=32,
     )
     out = {"train_s": time.perf_counter() - began}
     began = time.perf_counter()

@@ -6,6 +6,7 @@ Set through the environment, before jax is imported, so that processes that test
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,15 @@ def pytest_configure() -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if "JAX_PLATFORMS" in os.environ:
         jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_programs() -> Iterator[None]:
+    """Lets go of a file's compiled programs: thousands of them use up the memory maps that a process may have."""
+    import jax
+
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture(scope="session")

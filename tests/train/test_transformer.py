@@ -46,6 +46,13 @@ def flat(folder: Path, **tuning) -> dict:
     return {k: v for k, v in settings(folder, **tuning).items() if k != "preliminary"}
 
 
+@pytest.fixture(autouse=True)
+def free_programs_of_a_test():
+    """Every run of these compiles its own programs, hundreds in all."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="module")
 def corpus():
     return make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)
@@ -145,7 +152,11 @@ STOPS = [
 ]
 
 
-@pytest.mark.parametrize("stop", STOPS, ids=lambda s: "-".join(map(str, s)))
+@pytest.mark.parametrize(
+    "stop",
+    [pytest.param(s, marks=[] if i in (2, 7) else pytest.mark.slow) for i, s in enumerate(STOPS)],
+    ids=lambda s: "-".join(map(str, s)),
+)
 def test_goes_on_after_any_stage_with_the_same_outcome(
     whole, tiny_encoder, texts, labels, corpus, tmp_path, stop
 ):
@@ -162,6 +173,7 @@ def test_goes_on_after_any_stage_with_the_same_outcome(
     assert kept == {p: p.stat().st_mtime_ns for p in kept}  # finished levels are not redone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tuning",
     [
@@ -177,6 +189,7 @@ def test_variants_learn(tiny_encoder, texts, labels, corpus, tuning):
     assert precision(model, corpus, labels) > 60
 
 
+@pytest.mark.slow
 def test_one_tree_for_both_and_few_clusters(tiny_encoder, texts, labels, corpus):
     model = xmc.XRTransformer(**settings(tiny_encoder, max_clusters=10), refine=False)
     model.fit(texts, labels)
@@ -205,7 +218,14 @@ def test_the_best_parameters_on_a_held_out_set_are_kept(
         xmc.XRTransformer(**bad).fit(texts, labels, workdir=tmp_path / "run")
 
 
-@pytest.mark.parametrize("embedding", ["pifa-tfidf", "pifa-neural", "text"])
+@pytest.mark.parametrize(
+    "embedding",
+    [
+        "pifa-tfidf",
+        pytest.param("pifa-neural", marks=pytest.mark.slow),
+        pytest.param("text", marks=pytest.mark.slow),
+    ],
+)
 def test_x_transformer(tiny_encoder, texts, labels, corpus, tmp_path, embedding):
     model = xmc.XTransformer(**flat(tiny_encoder, bootstrap="linear"), label_embedding=embedding)
     model.fit(texts, labels, workdir=tmp_path / "run")
@@ -219,6 +239,7 @@ def test_x_transformer(tiny_encoder, texts, labels, corpus, tmp_path, embedding)
     np.testing.assert_allclose(dense * model._scale, model.encode(texts[:4]), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_x_transformer_goes_on(tiny_encoder, texts, labels, corpus, tmp_path):
     fit = dict(workdir=tmp_path / "run")
     for stop in (("tuning level 0", 3 * 16), ("level 1", 0)):

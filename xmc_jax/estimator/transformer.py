@@ -70,8 +70,7 @@ class XRTransformer(XRLinear):
             x: N texts, or a pair (texts, features [N, D]) for features of one's own in the place of TF-IDF.
             labels, tree, workdir, relevance, negatives, label_features, label_names, progress: as in `XRLinear.fit`;
                 a tree of one's own serves for the fine-tuning and for the final levels.
-            validation: (x, labels): on each level the parameters that do best on it are kept, and it is scored at
-                the end.
+            validation: (x, labels): the parameters that do best on it are kept, level by level.
             encoder: of one's own (`wrap_function`), instead of the one that the settings name.
 
         Returns:
