@@ -3,7 +3,7 @@
 With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parents and S children
 (tfn: a parent's problems see the documents that carry a label below it), in bytes:
 
-    program            400 M, with the programs compiled for levels 610 M
+    program            400 M, with the programs compiled for levels 660 M
     X, Y               8 an entry, 8 a row; texts; 100 a label name
     label embedding    exact 20·E, then 41·E for the tree, E = half of Σ nnz(x)·nnz(y), at most L·D;
                        sketched 16·L·columns
