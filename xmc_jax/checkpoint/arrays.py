@@ -15,10 +15,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from xmc_jax.errors import InputError, RunError
+from xmc_jax.parallel import is_first, wait
 
 _STEP = 0  # these arrays are saved once
 
@@ -28,23 +30,42 @@ def is_committed(folder: str | os.PathLike) -> bool:
     folder = Path(folder)
     if not folder.is_dir():
         return False
-    with silence_orbax(), ocp.CheckpointManager(folder.absolute()) as manager:
+    with silence_orbax(), open_manager(folder.absolute()) as manager:
         return manager.latest_step() is not None
+
+
+def open_manager(folder: Path, **options: Any) -> ocp.CheckpointManager:
+    """Returns orbax's manager of a folder, which waits for no other process."""
+    if jax.process_count() > 1:
+        me = jax.process_index()
+        options["create"] = False
+        options["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
+            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+        )
+    return ocp.CheckpointManager(
+        folder,
+        options=ocp.CheckpointManagerOptions(enable_async_checkpointing=False, **options),
+    )
 
 
 def save_arrays(folder: str | os.PathLike, arrays: Mapping[str, np.ndarray], note: dict) -> None:
     """Commits named arrays and a JSON note; a folder that holds a whole checkpoint is left as it is.
 
+    Of several processes, which all call this, the first one writes: when all have seen that it is not there yet, and
+    before any goes on.
+
     Raises:
         RunError: the disk is full or not writable.
     """
     folder = Path(folder).absolute()
-    options = ocp.CheckpointManagerOptions(enable_async_checkpointing=False)
-    with name_write_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        with silence_orbax(), ocp.CheckpointManager(folder, options=options) as manager:
-            if manager.latest_step() is None:
-                write_step(manager, _STEP, arrays, note)
+    wait(f"before {folder}")
+    if is_first():
+        with name_write_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with silence_orbax(), open_manager(folder) as manager:
+                if manager.latest_step() is None:
+                    write_step(manager, _STEP, arrays, note)
+    wait(f"after {folder}")
 
 
 def write_step(
@@ -72,7 +93,7 @@ def load_arrays(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]
         raise InputError(
             f"{folder}: no complete checkpoint; run the training command again to finish it"
         )
-    with silence_orbax(), ocp.CheckpointManager(folder) as manager:
+    with silence_orbax(), open_manager(folder) as manager:
         return read_step(manager, _STEP, folder)
 
 
@@ -113,7 +134,9 @@ def name_write_errors(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes JSON whole or not at all."""
+    """Writes JSON whole or not at all; of several processes the first one does."""
+    if not is_first():
+        return
     path = Path(path)
     part = path.with_name(f".{path.name}.part")
     try:

@@ -15,6 +15,7 @@ from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.config import Config, TreeConfig, to_dict
 from xmc_jax.errors import InputError
+from xmc_jax.types import NoProgress
 
 if TYPE_CHECKING:
     from xmc_jax.data import Split
@@ -43,6 +44,13 @@ def parse(argv: list[str]) -> Arguments:
         help="a tree of your own: .json (nested clusters or a parent map) or .npz (labels x "
         "clusters)",
     )
+    parser.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        help="of process 0, to train in several processes that see one workdir, each started with this command",
+    )
+    parser.add_argument("--processes", type=int, metavar="N", help="how many they are")
+    parser.add_argument("--process", type=int, metavar="I", help="number of this one, 0 to N - 1")
     add_config_options(parser)
     return parser.parse(argv)
 
@@ -50,12 +58,37 @@ def parse(argv: list[str]) -> Arguments:
 def run(arguments: Arguments) -> None:
     named = arguments.named
     config = build_config(arguments)
+    join(named.address, named.processes, named.process)
     began = time.monotonic()
+    if named.process:  # the first process tells how it goes
+        train_run(named.data, named.workdir, config, NoProgress(), named.tree)
+        return
     with open_progress() as progress:
         model = train_run(named.data, named.workdir, config, progress, named.tree)
     took = format_time(time.monotonic() - began)
     print(f"{summarize(model)}; done in {took}", file=sys.stderr)
     print(f"next: xmc evaluate --workdir {named.workdir} --data {named.data}", file=sys.stderr)
+
+
+def join(address: str | None, processes: int | None, process: int | None) -> None:
+    """Joins the processes of a run, if there are several.
+
+    Raises:
+        InputError: some of the three options are given, not all.
+    """
+    given = {"--address": address, "--processes": processes, "--process": process}
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == 3:
+        return
+    if missing:
+        there = next(name for name, value in given.items() if value is not None)
+        raise InputError(
+            f"option '{there}' given without {' and '.join(missing)}; all three needed"
+        )
+    from xmc_jax.parallel import join_processes
+
+    assert address is not None and processes is not None and process is not None
+    join_processes(address, processes, process)
 
 
 def train_run(
@@ -67,6 +100,7 @@ def train_run(
         InputError: bad data, tree or settings; the folder holds another run or other files.
     """
     from xmc_jax.data import open_dataset
+    from xmc_jax.parallel import is_first
 
     folder = Path(workdir)
     check_folder(folder, config)
@@ -96,7 +130,7 @@ def train_run(
         )
     except InputError:
         refused = True
-        if not was_there:
+        if not was_there and is_first():
             shutil.rmtree(folder, ignore_errors=True)
         raise
     finally:

@@ -1,8 +1,14 @@
 """Devices: the mesh, which axis of an array lies on which axis of the mesh, and the wrapper of a step."""
 
+from xmc_jax.parallel.exchange import agree_least as agree_least
+from xmc_jax.parallel.exchange import gather_shares as gather_shares
+from xmc_jax.parallel.exchange import is_first as is_first
+from xmc_jax.parallel.exchange import list_share as list_share
+from xmc_jax.parallel.exchange import wait as wait
 from xmc_jax.parallel.mesh import DATA as DATA
 from xmc_jax.parallel.mesh import LABEL as LABEL
 from xmc_jax.parallel.mesh import join_processes as join_processes
+from xmc_jax.parallel.mesh import list_devices as list_devices
 from xmc_jax.parallel.mesh import make_mesh as make_mesh
 from xmc_jax.parallel.placement import WHOLE as WHOLE
 from xmc_jax.parallel.placement import choose_spec as choose_spec

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from xmc_jax.config import Formulation, Loss
+from xmc_jax.ops import choose_widths
 
 FORMULATIONS = ("dual", "primal", "gram")
 _EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 20, 90, 40
 """Passes over the rows until 1e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
 _COMPILE = (1.5, 2.0, 10.0)
 """Seconds to compile a level's calls."""
+_N_TIERS = 3
+_SAMPLE = 2000
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,26 @@ def choose_formulation(
         for choice in options
     ]
     return options[int(np.argmin(totals))]
+
+
+def choose_tiers(n_columns: np.ndarray, nnz: np.ndarray, device: Device) -> np.ndarray:
+    """Returns the tier of each unit [U]; units of a tier are padded to its widest in the lockstep dual.
+
+    A tree whose labels lie under several clusters has clusters of many sizes; another tier has to earn its compilation.
+
+    Args:
+        n_columns: children of each unit [U].
+        nnz: sparse slots of all its rows [U].
+        device: where it will run.
+    """
+    share = np.ceil(nnz * (_SAMPLE / max(1, int(nnz.sum())))).astype(np.int64)
+    seconds = nnz * (2 * 4 * _EPOCHS / device.gather_bytes)
+    best, least = np.zeros(len(n_columns), np.int64), np.inf
+    for n_tiers in range(1, _N_TIERS + 1):
+        widths = np.asarray(choose_widths(np.repeat(n_columns, share), n_tiers))
+        # A unit without slots may be wider than all that have some.
+        tier = np.minimum(np.searchsorted(widths, n_columns), len(widths) - 1)
+        cost = (widths[tier] * seconds).sum() + n_tiers * _COMPILE[0]
+        if cost < least:
+            best, least = tier, cost
+    return best

@@ -156,8 +156,10 @@ def list_units(problem: LevelProblem) -> Units:
     n_units = -(-n_children // MAX_COLUMNS)
     cluster = np.repeat(np.arange(problem.n_clusters), n_units)
     part = concatenate_ranges(np.zeros(problem.n_clusters, np.int64), n_units)
-    first = problem.child_offsets[cluster].astype(np.int64) + part * MAX_COLUMNS
-    count = np.minimum(n_children[cluster] - part * MAX_COLUMNS, MAX_COLUMNS)
+    # About equal parts: columns are padded to the most that a unit has.
+    cut = n_children[cluster] * part // n_units[cluster]
+    first = problem.child_offsets[cluster].astype(np.int64) + cut
+    count = n_children[cluster] * (part + 1) // n_units[cluster] - cut
     return Units(cluster, first, count)
 
 

@@ -15,6 +15,7 @@ from xmc_jax.config import Formulation
 from xmc_jax.features.blocks import count_cores
 from xmc_jax.memory import release_memory
 from xmc_jax.ops import choose_widths
+from xmc_jax.parallel import agree_least, gather_shares, list_share
 from xmc_jax.ranker.blocks import (
     BlockShape,
     fill_blocks,
@@ -22,7 +23,14 @@ from xmc_jax.ranker.blocks import (
     measure_blocks,
     place_features,
 )
-from xmc_jax.ranker.cost_model import CPU, FORMULATIONS, GPU, Device, choose_formulation
+from xmc_jax.ranker.cost_model import (
+    CPU,
+    FORMULATIONS,
+    GPU,
+    Device,
+    choose_formulation,
+    choose_tiers,
+)
 from xmc_jax.ranker.dual import draw_orders, solve_dual
 from xmc_jax.ranker.footprint import (
     CHUNK_BYTES,
@@ -82,6 +90,7 @@ class SolveSettings:
         seed: of the order in which the dual visits rows.
         memory: bytes that all chunks under way may take; None: chunks of a size that is quick. Chunks that are smaller
             for want of memory visit their rows in another order: weights then differ within the tolerance.
+        devices: of this process, to which its chunks are dealt; empty: the default one.
     """
 
     tolerance: float = 1e-4
@@ -91,6 +100,7 @@ class SolveSettings:
     formulation: Formulation = "auto"
     seed: int = 0
     memory: int | None = None
+    devices: tuple[jax.Device, ...] = ()
 
 
 def solve_level(
@@ -109,7 +119,8 @@ def solve_level(
         advance: called with the number of nodes that are done.
 
     Returns:
-        The level's sparse weights; the same for every number of threads.
+        The level's sparse weights; the same for every number of threads, devices and processes (which share the chunks
+        and have all weights in the end), if they have as much memory.
     """
     units = list_units(problem)
     nnz = np.diff(problem.features.sparse.indptr)[problem.row_instance]
@@ -126,8 +137,12 @@ def solve_level(
     )
     parts: list[Part] = []
     for index, name in enumerate(FORMULATIONS):
-        chosen = units[choice == index]
-        if len(chosen):
+        which = np.flatnonzero(choice == index)
+        tiers = np.zeros(len(which), np.int64)
+        if name == "dual":  # lanes are as wide as the widest unit beside them
+            tiers = choose_tiers(units[which].n_children, unit_nnz[which], find_device())
+        for tier in np.unique(tiers):
+            chosen = units[which[tiers == tier]]
             parts += _solve_units(problem, chosen, name, penalty, settings, advance)
     weights = join_parts(problem.child_offsets, problem.features.n_dense, parts)
     if settings.threshold > 0:
@@ -140,33 +155,42 @@ def find_device() -> Device:
     return CPU if jax.default_backend() == "cpu" else GPU
 
 
-def count_workers() -> int:
-    """Returns how many chunks are solved side by side at most.
+def count_workers(n_devices: int = 1) -> int:
+    """Returns how many chunks this process solves side by side at most.
 
-    XLA runs a chunk's many small operations on one thread: chunks are what keeps the cores busy on a CPU.
+    XLA runs a chunk's many small operations on one thread: chunks are what keeps the cores busy on a CPU, however many
+    devices it plays.
     """
-    return count_cores() if jax.default_backend() == "cpu" else 1
+    return count_cores() if jax.default_backend() == "cpu" else max(1, n_devices)
 
 
 def _solve_units(problem, units: Units, formulation: str, penalty, settings, advance) -> list[Part]:
     """Solves some units by one formulation, chunk by chunk."""
     if formulation == "dual" and len(units) == 1 and jax.default_backend() == "cpu":
-        units = split_columns(units, count_cores())
-    chunks, n_workers = _split_units(problem, units, formulation, settings.memory)
+        units = split_columns(units, agree_least(count_cores()))
+    chunks, n_workers = _split_units(problem, units, formulation, settings)
     prepare = {"dual": _prepare_dual, "primal": _prepare_primal, "gram": _prepare_gram}
     solve = prepare[formulation](problem, chunks, penalty, settings)
+    devices = settings.devices or (None,)
+
+    def solve_there(k: int) -> Part:
+        with jax.default_device(devices[k // jax.process_count() % len(devices)]):
+            return solve(k)
 
     parts = []
+    mine = list_share(len(chunks))
     with ThreadPoolExecutor(n_workers) as pool:
-        for done, part in zip(chunks, pool.map(solve, range(len(chunks))), strict=True):
+        for k, part in zip(mine, pool.map(solve_there, mine), strict=True):
             parts.append(part)
             release_memory()
-            advance(int(done.n_children.sum()))  # here, so that listeners hear one thread only
-    return parts
+            advance(int(chunks[k].n_children.sum()))  # here, so that listeners hear one thread only
+    every = [Part(**arrays) for arrays in gather_shares([part._asdict() for part in parts])]
+    advance(int(units.n_children.sum() - sum(chunks[k].n_children.sum() for k in mine)))
+    return every
 
 
 def _split_units(
-    problem, units: Units, formulation: str, memory: int | None
+    problem, units: Units, formulation: str, settings: SolveSettings
 ) -> tuple[list[Units], int]:
     """Splits the units into chunks of similar work and bounded memory; returns how many are solved side by side, too.
 
@@ -177,11 +201,13 @@ def _split_units(
         n_rows,
         count_unit_slots(problem, units),
         count_features(problem, units),
-        problem.max_columns,
+        int(units.n_children.max()),
         formulation,
         problem.features.n_dense,
     )
-    division = divide_level(weights, memory, count_workers())
+    n_workers = agree_least(count_workers(len(settings.devices)))
+    memory = None if settings.memory is None else agree_least(settings.memory)
+    division = divide_level(weights, memory, n_workers)
     if formulation == "dual":
         order = np.argsort(-weights, kind="stable")
         dealt = [np.sort(order[c :: division.n_chunks]) for c in range(division.n_chunks)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 import scipy.sparse as sp
 
@@ -12,6 +13,7 @@ from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.memory import find_budget, leave, release_memory
 from xmc_jax.model import XRModel
+from xmc_jax.parallel import list_devices
 from xmc_jax.ranker import (
     LevelProblem,
     LevelWeights,
@@ -69,7 +71,8 @@ def train_level(
     del positives, matched, user, true_labels, labels, mask, relevance
     held += sum(weights.n_bytes for weights in model.levels)
     left = _leave_for_level(problem, level, ranker, held, config.memory)
-    return _solve_problem(problem, level, ranker, config.seed, left, advance)
+    devices = list_devices(config.parallel)
+    return _solve_problem(problem, level, ranker, config.seed, left, devices, advance)
 
 
 def solve_nodes(
@@ -83,6 +86,7 @@ def solve_nodes(
     relevance: sp.csr_matrix | None = None,
     *,
     memory: str = "",
+    devices: tuple[jax.Device, ...] = (),
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Solves the problems of a level's nodes.
@@ -96,6 +100,7 @@ def solve_nodes(
         seed: of the run.
         relevance: [N, nodes] or None.
         memory: the setting; empty: what there is.
+        devices: that share the work; empty: the default one.
         advance: called with the number of nodes that are done.
 
     Raises:
@@ -103,7 +108,7 @@ def solve_nodes(
     """
     problem = _pose_nodes(tree, level, features, labels, mask, relevance)
     left = _leave_for_level(problem, level, ranker, 0, memory)
-    return _solve_problem(problem, level, ranker, seed, left, advance)
+    return _solve_problem(problem, level, ranker, seed, left, devices, advance)
 
 
 def _pose_nodes(
@@ -124,9 +129,10 @@ def _solve_problem(
     ranker: RankerConfig,
     seed: int,
     memory: int,
+    devices: tuple[jax.Device, ...],
     advance: Callable[[int], None],
 ) -> LevelWeights:
-    """Solves a level with its settings, in so many bytes of memory."""
+    """Solves a level with its settings, in so many bytes of memory, on these devices."""
     release_memory()
     penalty = Penalty(
         ranker.loss,
@@ -142,6 +148,7 @@ def _solve_problem(
         formulation=at_level(ranker.formulation, level),
         seed=seed + level,
         memory=memory,
+        devices=devices,
     )
     return solve_level(problem, penalty, settings, advance=advance)
 

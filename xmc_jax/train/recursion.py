@@ -23,6 +23,7 @@ from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transfor
 from xmc_jax.matcher import propagate_pairs
 from xmc_jax.memory import release_memory
 from xmc_jax.model import XRModel
+from xmc_jax.parallel import is_first, list_devices
 from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.level import train_level
@@ -87,6 +88,9 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
         InputError: bad data, or the folder holds another run.
     """
     check_sources(training)
+    list_devices(
+        training.config.parallel
+    )  # a grid that does not fit is refused before anything runs
     folder = None if workdir is None else Path(workdir)
     if folder is not None:
         given = training.features
@@ -172,7 +176,7 @@ def make_features(
         matrix = vectorizer.transform(training.texts)
     else:
         vectorizer, matrix = fit_transform(training.texts, training.config.features)
-        if saved is not None:
+        if saved is not None and is_first():
             vectorizer.save(saved)
     progress.finish(f"{matrix.shape[1]:,} features, {matrix.nnz / max(n, 1):.1f} a document")
     return as_features(matrix), vectorizer

@@ -23,6 +23,7 @@ from xmc_jax.config import diff
 from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
+from xmc_jax.parallel import is_first, wait
 from xmc_jax.types import Features
 
 FORMAT = 1
@@ -35,7 +36,7 @@ _FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
 
 
 def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str, Any]) -> bool:
-    """Begins a run in a folder or finds the one that is there.
+    """Begins a run in a folder or finds the one that is there; several processes see one folder.
 
     Args:
         workdir: the run's folder; made if missing.
@@ -48,7 +49,15 @@ def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str,
     Raises:
         InputError: the folder holds another run or other files, or is a file.
     """
-    folder = Path(workdir)
+    if not is_first():
+        wait("run opened")
+    complete = _open_run(Path(workdir), config, data)
+    if is_first():
+        wait("run opened")
+    return complete
+
+
+def _open_run(folder: Path, config: dict[str, Any], data: dict[str, Any]) -> bool:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: a file; a folder for the run is needed")
     file = folder / "config.json"
@@ -170,6 +179,8 @@ def fingerprint(
 
 def append_metrics(workdir: str | os.PathLike, facts: dict[str, Any]) -> None:
     """Appends a line to `metrics.jsonl`; one that is there (of a run that was complete before) is not repeated."""
+    if not is_first():
+        return
     file = Path(workdir) / "metrics.jsonl"
     line = json.dumps(facts, ensure_ascii=False)
     before = file.read_text(encoding="utf-8") if file.exists() else ""
@@ -188,6 +199,8 @@ def write_names(workdir: str | os.PathLike, names: list[str] | None) -> None:
         InputError: the file that is there holds other names, or names for labels that have none.
     """
     file = Path(workdir) / "labels.txt"
+    if not is_first():
+        return
     if not file.exists():
         if names is not None:
             write_labels(file, names)

@@ -12,6 +12,7 @@ from sklearn.preprocessing import normalize
 
 from xmc_jax.config import RankerConfig, TransformerConfig, at_level
 from xmc_jax.matcher import Head, choose_pairs, inherit_head, init_head
+from xmc_jax.parallel import list_devices
 from xmc_jax.predict import extend_matches
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.hybrid import hold_vectors, join_features, to_head, to_level
@@ -158,6 +159,7 @@ def _train_matcher(
         config.seed,
         relevance,
         memory=config.memory,
+        devices=list_devices(config.parallel),
     )
     return weights, join
 
@@ -188,5 +190,6 @@ def _solve_head(
         config.seed,
         relevance,
         memory=config.memory,
+        devices=list_devices(config.parallel),
     )
     return to_head(weights)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import scipy.sparse as sp
 
@@ -31,6 +32,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
 from xmc_jax.matcher import Head
 from xmc_jax.model import XRModel
+from xmc_jax.parallel import list_devices
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.curves import draw_curves
 from xmc_jax.train.hybrid import hold_vectors, join_features, measure_scale, to_level
@@ -261,6 +263,12 @@ def _make_flat_tree(
 def _check(training: TransformerTraining) -> None:
     """Refuses before anything is written what would be refused later."""
     config, linear = training.config, training.linear
+    if jax.process_count() > 1:
+        raise InputError(
+            f"model '{config.model}' given in {jax.process_count()} processes, one process with all devices of a "
+            "machine needed; --model linear trains in several"
+        )
+    list_devices(config.parallel)
     if linear.texts is None:
         raise InputError(
             f"model '{config.model}' reads texts, feature vectors given; give texts, or use XRLinear"

@@ -1,0 +1,74 @@
+"""What the processes of a run tell each other on the host: numbers to agree on, arrays of any shape, turns to write.
+
+A run of one process goes through the same functions, which then return what they are given.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def is_first() -> bool:
+    """Tells whether this is the process that writes the run's folder."""
+    return jax.process_index() == 0
+
+
+def wait(where: str) -> None:
+    """Returns when all processes are here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
+
+
+def agree_least(number: int) -> int:
+    """Returns the least of the numbers that the processes give."""
+    if jax.process_count() == 1:
+        return number
+    return int(multihost_utils.process_allgather(np.asarray(number, np.int64)).min())
+
+
+def list_share(n: int) -> list[int]:
+    """Returns which of n pieces of work are this process's: dealt out in turn."""
+    return list(range(jax.process_index(), n, jax.process_count()))
+
+
+def gather_shares(mine: Sequence[Arrays]) -> list[Arrays]:
+    """Returns the outcomes of all pieces of work, in order; `mine` are those of `list_share`."""
+    n_processes = jax.process_count()
+    if n_processes == 1:
+        return list(mine)
+    shares = [_unpack(share) for share in _gather_bytes(_pack(mine))]
+    total = sum(len(share) for share in shares)
+    return [shares[i % n_processes][i // n_processes] for i in range(total)]
+
+
+def _pack(pieces: Sequence[Arrays]) -> bytes:
+    file = io.BytesIO()
+    named = {f"{i}/{name}": a for i, arrays in enumerate(pieces) for name, a in arrays.items()}
+    np.savez(file, allow_pickle=False, n=np.asarray(len(pieces)), **named)
+    return file.getvalue()
+
+
+def _unpack(data: bytes) -> list[Arrays]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        pieces: list[dict[str, np.ndarray]] = [{} for _ in range(int(file["n"]))]
+        for key in file.files:
+            place, _, name = key.partition("/")
+            if name:
+                pieces[int(place)][name] = file[key]
+    return list(pieces)
+
+
+def _gather_bytes(data: bytes) -> list[bytes]:
+    """Returns the bytes of every process; collectives want one shape, so they are padded to the longest."""
+    sizes = multihost_utils.process_allgather(np.asarray(len(data), np.int64))
+    mine = np.zeros(int(sizes.max()), np.uint8)
+    mine[: len(data)] = np.frombuffer(data, np.uint8)
+    every = multihost_utils.process_allgather(mine)
+    return [row[:size].tobytes() for row, size in zip(every, sizes.tolist(), strict=True)]
