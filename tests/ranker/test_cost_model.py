@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xmc_jax.ranker.cost_model import CPU, FORMULATIONS, GPU, choose_formulation
+from xmc_jax.ranker.cost_model import (
+    CPU,
+    FORMULATIONS,
+    GPU,
+    choose_formulation,
+    choose_tiers,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,3 +43,14 @@ def test_a_gram_matrix_that_does_not_fit_is_never_chosen():
     rows = np.array([200_000])
     chosen = choose_formulation(rows, rows * 10, 100, 1024, "squared_hinge", CPU)
     assert FORMULATIONS[chosen[0]] != "gram"
+
+
+def test_clusters_of_many_sizes_lie_in_tiers_and_alike_ones_in_one():
+    columns, slots = np.array([20, 25, 200, 210, 30]), np.full(5, 10**6)
+    tier = choose_tiers(columns, slots, CPU)
+    assert tier[0] == tier[1] == tier[4] < tier[2] <= tier[3]
+    assert not choose_tiers(np.array([76, 77, 77]), slots[:3], CPU).any()
+    # Where little is saved, nothing more is compiled.
+    assert not choose_tiers(columns, np.full(5, 100), CPU).any()
+    # The widest unit may have no slots at all.
+    assert len(choose_tiers(columns, np.array([10**6, 0, 0, 0, 10**6]), CPU)) == 5
