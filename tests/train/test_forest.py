@@ -97,7 +97,7 @@ def test_documents_are_searched_in_parts(corpus, whole, monkeypatch):
 
 
 def test_candidates_and_restrictions(corpus, whole):
-    _, model, expected = whole
+    _, model, _ = whole
     all_labels = sp.csr_matrix(np.ones((5, 64), np.float32))
     texts = corpus.test_texts[:5]
     scores = model.predict(texts, candidates=all_labels)
