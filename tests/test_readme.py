@@ -55,7 +55,7 @@ def test_every_command_is_shown():
 @pytest.mark.parametrize("line", COMMAND_LINES)
 def test_command_lines_parse(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("wordnet", "twice"):
+    for name in ("wordnet", "wordnet-xr", "twice"):
         run = tmp_path / "runs" / name
         run.mkdir(parents=True)
         (run / "config.json").write_text("{}")

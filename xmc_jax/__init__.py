@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from xmc_jax import metrics
     from xmc_jax.config import LinearConfig, XRTransformerConfig, XTransformerConfig
     from xmc_jax.errors import InputError, RunError, XMCError
-    from xmc_jax.estimator import XRLinear, XRTransformer, XTransformer, load
+    from xmc_jax.estimator import Ensemble, XRLinear, XRTransformer, XTransformer, load
+    from xmc_jax.predict import combine
     from xmc_jax.predict.predictions import Predictions
     from xmc_jax.tree import LabelTree
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ensemble",
     "InputError",
     "LabelTree",
     "LinearConfig",
@@ -27,11 +29,13 @@ __all__ = [
     "XRTransformerConfig",
     "XTransformer",
     "XTransformerConfig",
+    "combine",
     "load",
     "metrics",
 ]
 
 _HOMES = {
+    "Ensemble": "estimator",
     "InputError": "errors",
     "LabelTree": "tree",
     "LinearConfig": "config",
@@ -43,6 +47,7 @@ _HOMES = {
     "XRTransformerConfig": "config",
     "XTransformer": "estimator",
     "XTransformerConfig": "config",
+    "combine": "predict",
     "load": "estimator",
 }
 

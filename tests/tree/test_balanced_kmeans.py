@@ -122,7 +122,7 @@ def test_seed_decides_and_repeats():
     assert (first != cluster_labels(Z, 4, seed=2)).any()
 
 
-def test_principal_directions_and_iterations_tighten_leaves(monkeypatch):
+def test_principal_directions_and_iterations_tighten_leaves():
     rng = np.random.default_rng(4)
     centres = rng.standard_normal((40, 30)) * np.linspace(2, 0.1, 30)
     Z = centres[rng.integers(0, 40, 400)] + 0.4 * rng.standard_normal((400, 30))
@@ -134,9 +134,8 @@ def test_principal_directions_and_iterations_tighten_leaves(monkeypatch):
         return float(np.mean([np.linalg.norm(Z[f == i].sum(0)) for f in leaves for i in range(16)]))
 
     default, one = mean_tightness(), mean_tightness(iterations=1)
-    monkeypatch.setattr(exact_kmeans, "POWER_STEPS", 0)
-    assert default > mean_tightness()  # without principal directions
-    assert default > one > 1.02 * mean_tightness(iterations=1)
+    assert default > mean_tightness(power_steps=0)  # without principal directions
+    assert default > one > 1.02 * mean_tightness(power_steps=0, iterations=1)
 
 
 def test_whole_tree_compiles_once():

@@ -5,6 +5,8 @@ from xmc_jax.checkpoint.arrays import load_arrays as load_arrays
 from xmc_jax.checkpoint.arrays import read_json as read_json
 from xmc_jax.checkpoint.arrays import save_arrays as save_arrays
 from xmc_jax.checkpoint.arrays import write_json as write_json
+from xmc_jax.checkpoint.members import list_member_folders as list_member_folders
+from xmc_jax.checkpoint.members import member_folder as member_folder
 from xmc_jax.checkpoint.parts import level_folder as level_folder
 from xmc_jax.checkpoint.parts import load_encoder as load_encoder
 from xmc_jax.checkpoint.parts import load_level as load_level

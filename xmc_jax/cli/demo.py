@@ -40,7 +40,7 @@ def run(arguments: Arguments) -> None:
     with open_progress() as progress:
         model = train_run(DATA, workdir, LinearConfig(), progress)
         split = read_split(model, DATA, "test", model.config.data)
-        report, *_ = score(model, split, DATA, model.config.search.beam, progress)
+        report, *_ = score(model, split, DATA, progress)
     print(f"{summarize(model)}; done in {format_time(time.monotonic() - began)}", file=sys.stderr)
     print(f"test split, {report['n']:,} documents:")
     print("  " + "   ".join(f"P@{k} {report[f'P@{k}']:.2f}" for k in (1, 3, 5)))

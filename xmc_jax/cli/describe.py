@@ -54,24 +54,16 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     each with `round`, `stop`, `before` and `after`), `levels` (empty before the tree is built; of
     the newest round's tree): a row each as `describe_levels` gives it, with `state` "complete" or "missing", and for
     a complete level `weights`, `weights_per_node`, `density` (share of features x nodes, where the
-    number of features is known) and `bytes` on disk.
+    number of features is known) and `bytes` on disk. Of a forest `levels` and `rounds` are empty and
+    `members` holds them for each tree.
 
     Raises:
         InputError: a damaged file.
     """
-    from xmc_jax.checkpoint import (
-        find_parts,
-        is_committed,
-        level_folder,
-        list_rounds,
-        load_level,
-        load_tree,
-        read_json,
-    )
+    from xmc_jax.checkpoint import is_committed, list_member_folders, read_json
     from xmc_jax.errors import InputError
     from xmc_jax.train.restore import find_final
-    from xmc_jax.train.run import is_complete, list_levels
-    from xmc_jax.tree import describe_levels
+    from xmc_jax.train.run import is_complete
 
     header = read_json(workdir / "config.json")
     if not isinstance(header, dict) or not {"config", "data"} <= header.keys():
@@ -80,20 +72,43 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     facts |= {key: header.get(key) for key in ("config", "data", "source")}
     meta = read_json(workdir / "meta.json") if facts["complete"] else {}
     facts["levels"], facts["rounds"] = [], []
+    trees = header["config"].get("trees", 1)
+    if trees > 1:
+        folders = list_member_folders(workdir, trees)
+        facts["members"] = [describe_member(folder, meta) for folder in folders]
+        return facts
     if not is_committed(workdir / "tree"):
         return facts
     model = header["config"].get("model", "linear")
-    facts["rounds"] = []
     if model != "linear":
         facts["tuning"] = describe_tuning(workdir)
-    final = find_final(workdir, model)
+    return facts | describe_member(find_final(workdir, model), meta)
+
+
+def describe_member(final: Path, meta: dict[str, Any]) -> dict[str, Any]:
+    """Returns `levels` and `rounds` of one tree, as `describe_run` has them.
+
+    Args:
+        final: the folder that holds its `tree/`, finished or not.
+        meta: of the run, empty for an unfinished one.
+    """
+    from xmc_jax.checkpoint import (
+        find_parts,
+        is_committed,
+        level_folder,
+        list_rounds,
+        load_level,
+        load_tree,
+    )
+    from xmc_jax.train.run import list_levels
+    from xmc_jax.tree import describe_levels
+
     if not is_committed(final / "tree"):
-        return facts
-    facts["rounds"] = list_rounds(final)
+        return {"levels": [], "rounds": []}
     parts = find_parts(final)
     tree, _, _ = load_tree(parts.find_tree())
-    facts["levels"] = describe_levels(tree)
-    for row, is_there in zip(facts["levels"], list_levels(final, tree.n_levels), strict=True):
+    levels = describe_levels(tree)
+    for row, is_there in zip(levels, list_levels(final, tree.n_levels), strict=True):
         row["state"] = "complete" if is_there else "missing"
         if not is_there:
             continue
@@ -104,7 +119,7 @@ def describe_run(workdir: Path) -> dict[str, Any]:
             row["density"] = weights.n_entries / (weights.n_nodes * meta["n_sparse"])
         folder = level_folder(parts.find_level(row["level"]), row["level"])
         row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    return facts
+    return {"levels": levels, "rounds": list_rounds(final)}
 
 
 def describe_tuning(workdir: Path) -> list[dict[str, Any]]:
@@ -136,14 +151,12 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
 
     Keys: `label`, `documents` (of training), `clusters`: for each the `path` of node numbers from
     the root's child down, `size`, and `others`, its most frequent other labels as [name,
-    documents].
+    documents]; in a forest also the number of its `tree`, 1 for the first.
 
     Raises:
         InputError: no such label (with a suggestion), labels without names, no tree yet.
     """
-    import numpy as np
-
-    from xmc_jax.checkpoint import find_parts, is_committed, load_tree, read_json
+    from xmc_jax.checkpoint import list_member_folders, read_json
     from xmc_jax.data import read_labels
     from xmc_jax.errors import InputError, suggest
     from xmc_jax.train.restore import find_final
@@ -156,10 +169,25 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
         hint = near if near.startswith("; did") else "; a line of its labels.txt needed"
         raise InputError(f"option '--label {name}': {workdir} has no such label{hint}")
     label = names.index(name)
-    final = find_final(workdir, read_json(workdir / "config.json")["config"].get("model", "linear"))
-    if not is_committed(final / "tree"):
-        raise InputError(f"{workdir}: its tree is not built yet; run the training command again")
-    tree, counts, _ = load_tree(find_parts(final).find_tree())
+    config = read_json(workdir / "config.json")["config"]
+    final, trees = find_final(workdir, config.get("model", "linear")), config.get("trees", 1)
+    clusters, documents = [], 0
+    for i, folder in enumerate(list_member_folders(final, trees)):
+        rows, documents = _find_clusters(folder, label, names)
+        clusters += [row | ({"tree": i + 1} if trees > 1 else {}) for row in rows]
+    return {"label": name, "documents": documents, "clusters": clusters}
+
+
+def _find_clusters(folder: Path, label: int, names: list[str]) -> tuple[list[dict], int]:
+    """Returns the clusters of a label in one tree, and its training documents."""
+    import numpy as np
+
+    from xmc_jax.checkpoint import find_parts, is_committed, load_tree
+    from xmc_jax.errors import InputError
+
+    if not is_committed(folder / "tree"):
+        raise InputError(f"{folder}: its tree is not built yet; run the training command again")
+    tree, counts, _ = load_tree(find_parts(folder).find_tree())
     offsets = tree.children_offsets(-1)
     clusters = []
     for edge in np.flatnonzero(tree.edge_label == label):
@@ -170,7 +198,7 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
         path = [int(tree.edge_ancestor(t)[edge]) for t in range(tree.n_levels - 1)]
         rows = [[names[i], int(counts[i])] for i in others]
         clusters.append({"path": path, "size": len(inside), "others": rows})
-    return {"label": name, "documents": int(counts[label]), "clusters": clusters}
+    return clusters, int(counts[label])
 
 
 def format_label(facts: dict[str, Any]) -> str:
@@ -182,7 +210,8 @@ def format_label(facts: dict[str, Any]) -> str:
     ]
     for row in facts["clusters"]:
         path = " > ".join(map(str, row["path"])) or "the root"
-        lines += ["", f"cluster {path}, {row['size']:,} labels, among them"]
+        tree = f"tree {row['tree']}, " if "tree" in row else ""
+        lines += ["", f"{tree}cluster {path}, {row['size']:,} labels, among them"]
         lines += [f"  {name} ({count:,})" for name, count in row["others"]]
     return "\n".join(lines)
 
@@ -194,6 +223,9 @@ def format_run(facts: dict[str, Any]) -> str:
     state = (
         "complete" if facts["complete"] else f"unfinished, {done} levels of {len(levels) or '?'}"
     )
+    members = facts.get("members", [])
+    if members:
+        state = f"{len(members)} trees, " + ("complete" if facts["complete"] else "unfinished")
     counts = ", ".join(f"{v:,} {k}" for k, v in data.items() if isinstance(v, int))
     source = f" ({facts['source']['data']})" if facts["source"] else ""
     lines = [
@@ -204,6 +236,8 @@ def format_run(facts: dict[str, Any]) -> str:
         done = f", step {row['step']} of {row['steps']}" if "step" in row else ""
         lines.append(f"tuning  level {row['level']}, {row['size']:,} nodes: {row['state']}{done}")
 
+    if members:
+        return "\n".join([*lines, *(_format_member(i, m) for i, m in enumerate(members, 1))])
     lines += [_format_round(note) for note in facts["rounds"]]
     if not levels:
         return "\n".join([*lines, "tree    not built yet"])
@@ -214,6 +248,23 @@ def format_run(facts: dict[str, Any]) -> str:
     lines.append("")
     lines += ["  ".join(c.rjust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in cells]
     return "\n".join(lines)
+
+
+def _format_member(number: int, member: dict[str, Any]) -> str:
+    """Returns a tree of a forest as one line."""
+    levels = member["levels"]
+    if not levels:
+        return f"tree {number:<2} not built yet"
+    done = [row for row in levels if row["state"] == "complete"]
+    rounds = sum(not note["stop"] for note in member["rounds"])
+    parts = [
+        " - ".join(f"{row['size']:,}" for row in levels),
+        f"{sum(row['weights'] for row in done):,} weights",
+        format_bytes(sum(row["bytes"] for row in done)),
+        f"{len(done)} of {len(levels)} levels",
+    ]
+    parts += [f"{rounds} round{'s' if rounds > 1 else ''} of disentangling"] if rounds else []
+    return f"tree {number:<2} {', '.join(parts)}"
 
 
 def _format_round(note: dict[str, Any]) -> str:

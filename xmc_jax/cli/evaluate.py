@@ -8,14 +8,15 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run
-from xmc_jax.cli.predict import BATCH, reads_pairs, reads_text
+from xmc_jax.cli.model import add_model_options, open_model
+from xmc_jax.cli.options import Arguments, Parser
+from xmc_jax.cli.predict import BATCH
 from xmc_jax.cli.progress import open_progress
 from xmc_jax.errors import InputError
 
 if TYPE_CHECKING:
+    from xmc_jax.cli.model import Model
     from xmc_jax.data import Split
-    from xmc_jax.estimator import XRLinear
     from xmc_jax.types import Progress
 
 SECTIONS = ("memory", "data", "search.beam", "parallel")
@@ -25,9 +26,7 @@ METRICS = ("P", "nDCG", "PSP", "recall")
 
 def parse(argv: list[str]) -> Arguments:
     parser = Parser("evaluate", __doc__.partition("\n")[0], sections=SECTIONS)
-    parser.add_argument(
-        "--workdir", required=True, type=existing_run, metavar="W", help="the folder of a run"
-    )
+    add_model_options(parser)
     parser.add_argument("--data", required=True, metavar="D", help="as for xmc train")
     parser.add_argument("--split", default="test", metavar="NAME", help="test (default), ...")
     return parser.parse(argv)
@@ -37,13 +36,10 @@ def run(arguments: Arguments) -> None:
     from xmc_jax.evaluate import format_table
 
     named = arguments.named
-    from xmc_jax.estimator import load
-
-    model = load(named.workdir)
-    model.config = config = apply_overrides(model.config, arguments.overrides, SECTIONS)
+    model, config = open_model(arguments, SECTIONS)
     split = read_split(model, named.data, named.split, config.data)
     with open_progress() as progress:
-        report, n_short, width = score(model, split, named.data, config.search.beam, progress)
+        report, n_short, width = score(model, split, named.data, progress)
     print(format_table(report), file=sys.stderr)
     if n_short:
         print(
@@ -54,7 +50,7 @@ def run(arguments: Arguments) -> None:
     print(to_json(report))
 
 
-def read_split(model: XRLinear, spec: str, name: str, config: Any) -> Split:
+def read_split(model: Model, spec: str, name: str, config: Any) -> Split:
     """Reads a split with the label columns of a model.
 
     Raises:
@@ -74,15 +70,15 @@ def read_split(model: XRLinear, spec: str, name: str, config: Any) -> Split:
             f"{spec}, split '{name}': {split.n_unknown_labels:,} labels, {what}; a data set of the "
             "labels that the model was trained on needed"
         )
-    if reads_text(model) and split.texts is None:
+    if model.reads_text and split.texts is None:
         raise InputError(f"{spec}: holds vectors, but the model was trained on texts; give texts")
-    if (reads_pairs(model) or not reads_text(model)) and split.features is None:
+    if model.reads_vectors and split.features is None:
         raise InputError(f"{spec}: holds texts, but the model was trained on vectors; give vectors")
     return split
 
 
 def score(
-    model: XRLinear, split: Split, spec: str, beam: int, progress: Progress
+    model: Model, split: Split, spec: str, progress: Progress
 ) -> tuple[dict[str, Any], int, int]:
     """Returns the report on a split, how many documents got fewer labels than wanted, and how many
     that is: 100, or all there are."""
@@ -99,12 +95,12 @@ def score(
     progress.start("evaluation", len(split))
     for start in range(0, len(split), BATCH):
         rows = slice(start, start + BATCH)
-        source: Any = _take(split.texts if reads_text(model) else split.features, rows)
-        if reads_pairs(model):
+        source: Any = _take(split.texts if model.reads_text else split.features, rows)
+        if model.reads_text and model.reads_vectors:
             source = source, _take(split.features, rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewResultsWarning)  # counted and told at the end
-            predictions = model.predict(source, width, beam=beam)
+            predictions: Any = model.predict(source, width)
         total.add(predictions, split.labels[rows])
         n_found = (predictions.ids != PAD).sum(axis=1)
         n_short += int((n_found < width).sum())

@@ -23,6 +23,9 @@ With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parent
 A round of disentangling with P copies trains the upper levels once for each fold without its
 documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
 P times the labels and P times as many of them a document.
+
+The trees of a forest are trained one after the other: a tree's work and weights times their number,
+and the weights of those before it in memory.
 """
 
 from __future__ import annotations
@@ -93,6 +96,10 @@ def run(arguments: Arguments) -> None:
     cost = None if isinstance(config, LinearConfig) else read_cost(config)
     counts = count_data(arguments.named.data, linear_part(config))
     if isinstance(config, LinearConfig):
+        from xmc_jax.train.forest import check_forest
+
+        check_forest(config, counts.n_labels, has_tree=False)
+    if isinstance(config, LinearConfig):
         plan = make_plan(counts, config)
     else:
         assert cost is not None
@@ -159,7 +166,20 @@ def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
 
 
 def make_plan(counts: Counts, config: LinearConfig) -> Plan:
-    """Returns tree shape, memory and work; the formulas stand at the top of this file."""
+    """Returns tree shape, memory and work; the formulas stand at the top of this file.
+
+    Of a forest the shape is that of one tree, stages after the features are those of all trees, and so are the bytes.
+    """
+    plan, n = _plan_tree_run(counts, config), config.trees
+    if n == 1:
+        return plan
+    before = (n - 1) * plan.model_bytes  # the last tree is the one with the most beside it
+    stages = [Stage(f"{s.name}, {n} trees", s.memory + before, s.work * n) for s in plan.stages[1:]]
+    return Plan(plan.level_sizes, (plan.stages[0], *stages), plan.model_bytes * n)
+
+
+def _plan_tree_run(counts: Counts, config: LinearConfig) -> Plan:
+    """Returns the plan of one tree."""
     sizes = shape_tree(counts.n_labels, config.tree)
     n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
@@ -334,6 +354,7 @@ def _plan_tree(
 def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
     """Returns the plan as lines for reading."""
     a_document = counts.nnz_labels / counts.n_documents
+    wide = max(26, *(len(stage.name) + 1 for stage in plan.stages))
     lines = [
         f"data    {counts.n_documents:,} documents, {counts.n_features:,} features "
         f"({counts.nnz_features / counts.n_documents:.1f} a document), "
@@ -341,12 +362,12 @@ def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
         f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes)}",
         f"model   about {format_bytes(plan.model_bytes)}",
         "",
-        f"{'stage':<26}{'memory, about':>16}{'multiply-adds':>16}",
+        f"{'stage':<{wide}}{'memory, about':>16}{'multiply-adds':>16}",
     ]
     for stage in plan.stages:
         once = " a pass" if "level" in stage.name else ""
         lines.append(
-            f"{stage.name:<26}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
+            f"{stage.name:<{wide}}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
         )
     lines.append(f"\npeak    about {format_bytes(plan.peak.memory)}, in {plan.peak.name}")
     lines.append(

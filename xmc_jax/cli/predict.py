@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run, whole_number
+from xmc_jax.cli.model import add_model_options, open_model
+from xmc_jax.cli.options import Arguments, Parser, whole_number
 from xmc_jax.cli.progress import open_progress
 from xmc_jax.errors import InputError
 
 if TYPE_CHECKING:
-    from xmc_jax.estimator import XRLinear
+    from xmc_jax.cli.model import Model
 
 SECTIONS = ("memory", "data.text_column", "search.beam", "parallel")
 """What may still be chosen when a model is used."""
@@ -27,9 +28,7 @@ MATRIX_ENDINGS = (".npz", ".npy")
 
 def parse(argv: list[str]) -> Arguments:
     parser = Parser("predict", __doc__.partition("\n")[0], sections=SECTIONS)
-    parser.add_argument(
-        "--workdir", required=True, type=existing_run, metavar="W", help="the folder of a run"
-    )
+    add_model_options(parser)
     parser.add_argument(
         "--input",
         required=True,
@@ -53,16 +52,13 @@ def parse(argv: list[str]) -> Arguments:
 def run(arguments: Arguments) -> None:
     named = arguments.named
     check_output(named.output, named.input)
-    from xmc_jax.estimator import load
-
-    model = load(named.workdir)
-    model.config = config = apply_overrides(model.config, arguments.overrides, SECTIONS)
+    model, config = open_model(arguments, SECTIONS)
     batches = read_batches(model, named.input, config.data)
     with open_progress() as progress, gather_notes(), open_output(named.output) as stream:
         progress.start("documents", 0)
         n = 0
         for batch in batches:
-            predictions = model.predict(batch, named.top_k, beam=config.search.beam)
+            predictions: Any = model.predict(batch, named.top_k)
             predictions.to_jsonl(stream)
             stream.flush()
             n += len(predictions)
@@ -83,21 +79,21 @@ def check_output(output: str, source: str) -> None:
         raise InputError(f"option '--output {output}': is the input; name another file")
 
 
-def read_batches(model: XRLinear, source: str, config: Any) -> Iterator[Any]:
+def read_batches(model: Model, source: str, config: Any) -> Iterator[Any]:
     """Yields what `predict` takes, some documents at a time: texts, or rows of a matrix of vectors.
 
     Raises:
         InputError: no such file, or of a kind that the model or the program cannot read.
     """
-    if reads_pairs(model):
+    if model.reads_text and model.reads_vectors:
         raise InputError(
             f"{source}: one file given, but the model was trained on texts with vectors of their own; "
             "predict in Python: xmc_jax.load(W).predict((texts, vectors))"
         )
     is_matrix = source.endswith(MATRIX_ENDINGS)
-    if is_matrix and reads_text(model):
+    if is_matrix and model.reads_text:
         raise InputError(f"{source}: holds vectors, but the model was trained on texts; give texts")
-    if not is_matrix and not reads_text(model):
+    if not is_matrix and not model.reads_text:
         needed = " or ".join(MATRIX_ENDINGS)
         raise InputError(f"{source}: holds texts, but the model was trained on vectors; {needed}")
     if not is_matrix:
@@ -109,16 +105,6 @@ def read_batches(model: XRLinear, source: str, config: Any) -> Iterator[Any]:
 
     matrix = scale_rows(load_matrix(source), config.vector_norm)
     return (matrix[i : i + BATCH] for i in range(0, matrix.shape[0], BATCH))
-
-
-def reads_text(model: XRLinear) -> bool:
-    """Tells whether a model was trained on texts; else it was on feature vectors."""
-    return model.vectorizer is not None or model.config.model != "linear"
-
-
-def reads_pairs(model: XRLinear) -> bool:
-    """Tells whether a model was trained on texts and feature vectors side by side."""
-    return reads_text(model) and model.vectorizer is None
 
 
 @contextlib.contextmanager

@@ -228,6 +228,9 @@ def summarize(model: XRLinear) -> str:
     """Returns what was trained, in a line."""
     assert model.model is not None
     sizes = " - ".join(f"{size:,}" for size in model.model.tree.level_sizes)
-    weights = sum(level.n_entries for level in model.model.levels)
-    size = format_bytes(sum(level.n_bytes for level in model.model.levels))
-    return f"{model.n_train:,} documents; tree {sizes}; {weights:,} weights, {size}"
+    levels = [level for member in model.models for level in member.levels]
+    weights = sum(level.n_entries for level in levels)
+    size = format_bytes(sum(level.n_bytes for level in levels))
+    n = len(model.models)
+    trees = f"{n} trees like {sizes}" if n > 1 else f"tree {sizes}"
+    return f"{model.n_train:,} documents; {trees}; {weights:,} weights, {size}"

@@ -11,6 +11,7 @@ from xmc_jax.config.fields import (
 )
 from xmc_jax.config.sections import (
     PROBABILITIES,
+    Combination,
     DataConfig,
     DisentangleConfig,
     EncoderConfig,
@@ -43,6 +44,7 @@ __all__ = [
     "CONFIGS",
     "PROBABILITIES",
     "Bootstrap",
+    "Combination",
     "Config",
     "DataConfig",
     "DisentangleConfig",

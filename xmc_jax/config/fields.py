@@ -14,6 +14,11 @@ from xmc_jax.errors import InputError, suggest
 T = TypeVar("T")
 
 
+QUIET = {"quiet": True}
+"""Metadata of a field that `to_dict` leaves out where it has its default: runs made before there was such a field are
+the same runs."""
+
+
 def at_level(value: Any, level: int) -> Any:
     """Returns what a per-level field holds for `level`; a tuple's last value serves the deeper levels."""
     return value[min(level, len(value) - 1)] if isinstance(value, tuple) else value
@@ -73,8 +78,14 @@ def list_settings(config_type: type) -> list[str]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """Returns the config as JSON-ready nested dicts (tuples become lists)."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
+    """Returns the config as JSON-ready nested dicts (tuples become lists), without quiet fields that have defaults."""
+    values = json.loads(json.dumps(dataclasses.asdict(config)))
+    for f in fields(config):
+        if is_dataclass(getattr(config, f.name)):
+            values[f.name] = to_dict(getattr(config, f.name))
+        elif f.metadata.get("quiet") and getattr(config, f.name) == f.default:
+            del values[f.name]
+    return values
 
 
 def from_dict(config_type: type[T], values: dict[str, Any]) -> T:
@@ -93,7 +104,8 @@ def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str
         if isinstance(a, dict) and isinstance(b, dict):
             out += diff(a, b, f"{prefix}{name}.")
         elif a != b:
-            out.append(f"{prefix}{name}: {a!r} -> {b!r}")
+            was, new_value = (repr(v[name]) if name in v else "default" for v in (old, new))
+            out.append(f"{prefix}{name}: {was} -> {new_value}")
     return out
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from xmc_jax.config.fields import as_tuple, check, check_choices
+from xmc_jax.config.fields import QUIET, as_tuple, check, check_choices
 from xmc_jax.errors import InputError
 from xmc_jax.memory import parse_size
 
@@ -30,6 +30,10 @@ Loss = Literal["squared_hinge", "hinge", "logistic"]
 Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+tfn+man"]
 Formulation = Literal["auto", "dual", "primal", "gram"]
 Merge = Literal["mean", "max", "noisy-or"]
+Combination = Literal[
+    "average", "rank_average", "sigmoid_average", "softmax_average", "round_robin"
+]
+"""How predictions of several models become one; `predict/combination.py` has the formulas."""
 
 PROBABILITIES = ("sigmoid", "l1-hinge", "l2-hinge", "l3-hinge", "l4-hinge")
 """Post-processors whose scores lie in [0, 1]."""
@@ -115,6 +119,9 @@ class TreeConfig:
     """Columns of the Johnson-Lindenstrauss sketch of the features; 0: exact; -1: exact unless it would be huge."""
     spherical: bool = True
     iterations: int = 20
+    start: Literal["auto", "principal", "random"] = field(default="auto", metadata=QUIET)
+    """Where the split of a node begins: its principal direction, or that between two of its members drawn at random;
+    `auto`: principal, for the trees of a forest after the first random, so that they differ more."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -274,10 +281,16 @@ class LinearConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    trees: int = field(default=1, metadata=QUIET)
+    """Trees of a forest; tree i is that of seed + i, their predictions are combined."""
+    combine: Combination = field(default="average", metadata=QUIET)
+    """How the predictions of a forest's trees become one."""
 
     def __post_init__(self) -> None:
         check_choices(self)
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        check(1 <= self.trees <= 64, self, "trees", "1 (no forest) to 64")
+        check(self.seed + self.trees <= 2**31, self, "seed", "0 to 2^31 - trees")
         if self.memory:
             parse_size(self.memory)
         kinds = as_tuple(self.search.post_processor)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from xmc_jax.estimator.ensemble import Ensemble
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.estimator.saved import load
 
 if TYPE_CHECKING:
     from xmc_jax.estimator.transformer import XRTransformer, XTransformer
 
-__all__ = ["XRLinear", "XRTransformer", "XTransformer", "load"]
+__all__ = ["Ensemble", "XRLinear", "XRTransformer", "XTransformer", "load"]
 
 
 def __getattr__(name: str) -> Any:

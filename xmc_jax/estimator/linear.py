@@ -35,13 +35,14 @@ from xmc_jax.parallel import make_mesh
 from xmc_jax.predict import (
     FewResultsWarning,
     Predictions,
-    predict_batches,
+    combine_candidates,
+    predict_forest,
     restrict,
     score_candidates,
 )
 from xmc_jax.train import run as runs
 from xmc_jax.train.recursion import Training, train
-from xmc_jax.train.restore import Restored, find_final
+from xmc_jax.train.restore import Restored, list_finals
 from xmc_jax.train.sources import (
     read_documents,
     read_label_features,
@@ -54,19 +55,20 @@ from xmc_jax.types import Features, NoProgress, Progress
 
 
 class XRLinear:
-    """XR-Linear: a label tree with one linear level for each resolution (Yu et al. 2022, "PECOS").
+    """XR-Linear: a label tree with one linear level for each resolution (Yu et al. 2022, "PECOS"), or a forest of them.
 
     Args:
         config: all settings; defaults if None.
         **settings: sections as dataclass or dict (`tree=dict(max_leaf_size=100)`), fields by dotted name through a
-            dict (`{"search.beam": 20}`), or a field by its own name where it is unique (`beam=10`, `seed=0`).
+            dict (`{"search.beam": 20}`), or a field by its own name where it is unique (`beam=10`, `trees=3`).
 
     Raises:
         InputError: an unknown setting (with a suggestion) or a value out of range.
 
     Attributes:
         config: the settings.
-        model: the trained `XRModel`.
+        models: the trained `XRModel` of each tree; none before training.
+        model: the first of them, or None.
         vectorizer: text to features, or None if it was trained on features.
         label_names: names by id, or None if it was trained on a label matrix.
         label_counts: int32 [L], training positives of each label.
@@ -84,13 +86,28 @@ class XRLinear:
                 f"keywords: {type(self).__name__}(beam=10, seed=0)"
             )
         self.config: Any = _apply(config or self.CONFIG(), settings)
-        self.model: XRModel | None = None
+        self.models: tuple[XRModel, ...] = ()
         self.vectorizer: Vectorizer | None = None
         self.label_names: list[str] | None = None
         self.label_counts: np.ndarray | None = None
         self.n_train = 0
         self._workdir: Path | None = None
         self._scale = 0.0
+
+    @property
+    def model(self) -> XRModel | None:
+        """The first tree's model; the only one but in a forest."""
+        return self.models[0] if self.models else None
+
+    @property
+    def reads_text(self) -> bool:
+        """Tells whether a trained model was trained on texts."""
+        return self.vectorizer is not None or self.config.model != "linear"
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Tells whether a trained model was trained on feature vectors, by themselves or beside texts."""
+        return self.vectorizer is None
 
     def fit(
         self,
@@ -130,7 +147,7 @@ class XRLinear:
             x, labels, tree, validation, relevance, negatives, label_features, label_names
         )
         outcome = train(training, workdir, progress or NoProgress())
-        self.model, self.vectorizer = outcome.model, outcome.vectorizer
+        self.models, self.vectorizer = outcome.models, outcome.vectorizer
         self._finish(training, held_out, workdir)
         return self
 
@@ -206,7 +223,8 @@ class XRLinear:
         Raises:
             InputError: bad input, or not the kind or width of features that training had.
         """
-        model = self._need_model()
+        self._need_model()
+        models = self.models
         features = self.featurize(x)
         search = self.config.search
         if beam is not None:
@@ -214,19 +232,22 @@ class XRLinear:
         if top_k is not None:
             search = replace_field(search, "top_k", top_k)
         if restrict_to is not None:
-            model = restrict(model, self._label_ids(restrict_to))
+            ids = self._label_ids(restrict_to)
+            models = tuple(restrict(model, ids) for model in models)
+        linear = linear_part(self.config)
+        merge = choose_merge(linear)
         if candidates is not None:
             asked = check_features(candidates, "candidates")
-            return score_candidates(
-                model, features, asked, merge=choose_merge(linear_part(self.config))
-            )
-        return predict_batches(
-            model,
+            scores = [score_candidates(m, features, asked, merge=merge) for m in models]
+            return scores[0] if len(scores) == 1 else combine_candidates(scores, linear.combine)
+        return predict_forest(
+            models,
             features,
             search,
+            rule=linear.combine,
             label_names=self.label_names,
-            merge=choose_merge(linear_part(self.config)),
-            memory=self._leave_for_search(model, features),
+            merge=merge,
+            memory=self._leave_for_search(models, features),
             progress=progress or NoProgress(),
             mesh=make_mesh(self.config.parallel),
         )
@@ -278,10 +299,10 @@ class XRLinear:
         if self.vectorizer is not None:
             self.vectorizer.save(folder / "vectorizer")
         assert self.label_counts is not None
-        final = find_final(folder, self.config.model)
-        checkpoint.save_tree(final, model.tree, self.label_counts, {})
-        for t, weights in enumerate(model.levels):
-            checkpoint.save_level(final, t, weights, {"stage": "level", "level": t})
+        for final, member in zip(list_finals(folder, self.config), self.models, strict=True):
+            checkpoint.save_tree(final, member.tree, self.label_counts, {})
+            for t, weights in enumerate(member.levels):
+                checkpoint.save_level(final, t, weights, {"stage": "level", "level": t})
         self._write_encoder(folder)
         runs.close_run(
             folder,
@@ -292,16 +313,16 @@ class XRLinear:
             scale=self._scale,
         )
 
-    def _leave_for_search(self, model: XRModel, features: Features) -> int:
-        """Returns the bytes for batches beside the model, its index and the features."""
+    def _leave_for_search(self, models: Sequence[XRModel], features: Features) -> int:
+        """Returns the bytes for batches beside the models, their indices and the features."""
         # Rows of the index are cut into slots of eight entries, half of them filled.
-        held = 3 * sum(weights.n_bytes for weights in model.levels)
+        held = 3 * sum(weights.n_bytes for model in models for weights in model.levels)
         held += 8 * features.sparse.nnz + features.dense.nbytes
         return leave(find_budget(self.config.memory), held, "search")
 
     def _take(self, held: Restored, path: str | os.PathLike) -> None:
         """Becomes the model that a run's folder holds."""
-        self.model, self.vectorizer = held.model, held.vectorizer
+        self.models, self.vectorizer = held.models, held.vectorizer
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self._workdir, self._scale = held.n_train, Path(path), held.scale
 

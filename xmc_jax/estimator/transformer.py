@@ -103,7 +103,7 @@ class XRTransformer(XRLinear):
             workdir,
             progress or NoProgress(),
         )
-        self.model, self.vectorizer = outcome.model, outcome.vectorizer
+        self.models, self.vectorizer = (outcome.model,), outcome.vectorizer
         self.encoder, self._scale = outcome.encoder, outcome.scale
         if held_out is not None and held_features is not None:
             held_out = (held_out[0], held_features.sparse), held_out[1]

@@ -1,7 +1,14 @@
 """Whole-tree search: sets of documents, single queries, given candidates."""
 
 from xmc_jax.predict.candidates import score_candidates as score_candidates
+from xmc_jax.predict.combination import check_rule as check_rule
+from xmc_jax.predict.combination import combine as combine
+from xmc_jax.predict.combination import combine_candidates as combine_candidates
+from xmc_jax.predict.combination import match_names as match_names
+from xmc_jax.predict.combination import renumber as renumber
 from xmc_jax.predict.extend import extend_matches as extend_matches
+from xmc_jax.predict.forest import choose_results as choose_results
+from xmc_jax.predict.forest import predict_forest as predict_forest
 from xmc_jax.predict.index import SearchIndex as SearchIndex
 from xmc_jax.predict.index import build_index as build_index
 from xmc_jax.predict.predictions import Predictions as Predictions

@@ -26,6 +26,7 @@ from xmc_jax.model import XRModel
 from xmc_jax.parallel import is_first, list_devices
 from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import LevelWeights
+from xmc_jax.train.forest import check_forest, train_forest
 from xmc_jax.train.level import train_level
 from xmc_jax.train.relevance import check_relevance, induce_relevance
 from xmc_jax.train.restore import restore
@@ -70,14 +71,14 @@ class Training:
 
 
 class Outcome(NamedTuple):
-    """The trained model, and what made features of the texts (None for the user's own features)."""
+    """The trained model of each tree, and what made features of the texts (None for the user's own features)."""
 
-    model: XRModel
+    models: tuple[XRModel, ...]
     vectorizer: Vectorizer | None
 
 
 def train(training: Training, workdir: str | os.PathLike | None, progress: Progress) -> Outcome:
-    """Trains a model, or finishes the run that `workdir` holds.
+    """Trains a model of one tree or several, or finishes the run that `workdir` holds.
 
     Args:
         training: settings and data.
@@ -101,19 +102,25 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
             progress.start("run", 0)
             held = restore(folder)
             progress.finish("complete already, nothing to do")
-            return Outcome(held.model, held.vectorizer)
+            return Outcome(held.models, held.vectorizer)
         _tell_resumed(folder, progress)
     features, vectorizer = make_features(training, folder, progress)
-    model = train_ranker(training, features, folder, progress)
+
+    def train_one(config: LinearConfig, at: Path | None, told: Progress) -> XRModel:
+        if at is not None and at != folder:
+            _tell_resumed(at, told)
+        return train_ranker(replace(training, config=config), features, at, told)
+
+    models = train_forest(training.config, folder, train_one, progress)
     if folder is not None:
         close_run(
             folder,
-            model,
+            models[0],
             n_train=training.labels.shape[0],
             from_text=vectorizer is not None,
             named_labels=training.label_names is not None,
         )
-    return Outcome(model, vectorizer)
+    return Outcome(models, vectorizer)
 
 
 def train_ranker(
@@ -305,7 +312,8 @@ def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_m
 
 
 def check_sources(training: Training) -> None:
-    """Refuses before anything is written what would be refused later: negatives or relevance without a use."""
+    """Refuses before anything is written what would be refused later: negatives, relevance or trees without a use."""
+    check_forest(training.config, training.labels.shape[1], training.tree is not None)
     kinds = training.config.ranker.negatives
     uses = any("usn" in kind.split("+") for kind in ([kinds] if isinstance(kinds, str) else kinds))
     if uses and training.negatives is None:

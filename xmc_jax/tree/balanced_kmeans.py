@@ -72,6 +72,7 @@ def cluster_labels(
     seed: int = 0,
     spherical: bool = True,
     iterations: int = 20,
+    power_steps: int = POWER_STEPS,
 ) -> np.ndarray:
     """Splits labels into 2^depth leaves whose sizes differ by at most one.
 
@@ -82,6 +83,8 @@ def cluster_labels(
         seed: chooses the two members of a node from which its principal direction is sought.
         spherical: compares directions of centroids instead of centroids.
         iterations: splits tried for a node at most; it stops earlier when nothing changes.
+        power_steps: from those two members towards the principal direction before the first split;
+            0: it is between the two members, as in Parabel.
 
     Returns:
         The leaf of each label, int32 [L] in [0, 2^depth); leaves are ordered from left to right.
@@ -106,12 +109,17 @@ def cluster_labels(
     draws = jax.random.bits(jax.random.key(seed), (depth, 2, 1 << depth), jnp.uint32)
     if sp.issparse(embeddings):
         order = order_labels(
-            embeddings, leaf_sizes, np.asarray(draws), spherical=spherical, iterations=iterations
+            embeddings,
+            leaf_sizes,
+            np.asarray(draws),
+            spherical=spherical,
+            iterations=iterations,
+            power_steps=power_steps,
         )
     else:
         dense = jnp.asarray(embeddings, jnp.float32)
         layout = _lay_out(leaf_sizes)
-        order = np.asarray(_order_labels(dense, layout, draws, spherical, iterations))
+        order = np.asarray(_order_labels(dense, layout, draws, spherical, iterations, power_steps))
     leaf = np.empty(n_labels, np.int32)
     leaf[order] = np.repeat(np.arange(1 << depth, dtype=np.int32), leaf_sizes)
     return leaf
@@ -247,7 +255,12 @@ def _reorder(order: jax.Array, right: jax.Array, layout: _Layout, node: _Node) -
 
 @partial(jax.jit, static_argnames=("spherical",))
 def _order_labels(
-    embeddings: jax.Array, layout: _Layout, draws: jax.Array, spherical: bool, iterations: int
+    embeddings: jax.Array,
+    layout: _Layout,
+    draws: jax.Array,
+    spherical: bool,
+    iterations: int,
+    power_steps: int,
 ) -> jax.Array:
     """Builds the whole tree: embeddings float32 [L, D] → labels in leaf order, int32 [L]."""
     n_labels = embeddings.shape[0]
@@ -276,7 +289,7 @@ def _order_labels(
         q = apply_gram(layout.valid.astype(jnp.float32))
         pair = _pick_pairs(draws[t], layout, node)
         first = lax.fori_loop(
-            0, POWER_STEPS, lambda _, w: _centre(apply_gram(w), layout, node, height), pair
+            0, power_steps, lambda _, w: _centre(apply_gram(w), layout, node, height), pair
         )
         nothing = (jnp.zeros(shape, bool), True, 0)
         state = lax.while_loop(lambda s: s[1] & (s[2] < iterations), resplit, nothing)

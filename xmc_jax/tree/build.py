@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from xmc_jax.config import TreeConfig
 from xmc_jax.errors import InputError
 from xmc_jax.tree.balanced_kmeans import cluster_labels, split_depth
+from xmc_jax.tree.exact_kmeans import POWER_STEPS
 from xmc_jax.tree.label_tree import LabelTree, make_tree
 
 
@@ -41,6 +42,7 @@ def build_tree(
         seed=seed,
         spherical=config.spherical,
         iterations=config.iterations,
+        power_steps=0 if config.start == "random" else POWER_STEPS,
     )
     _, leaf = np.unique(leaf, return_inverse=True)  # more leaves than labels: some are empty
     return join_levels(

@@ -27,6 +27,7 @@ def order_labels(
     *,
     spherical: bool,
     iterations: int,
+    power_steps: int = POWER_STEPS,
 ) -> np.ndarray:
     """Returns the labels in leaf order, int32 [L].
 
@@ -34,7 +35,7 @@ def order_labels(
         embeddings: finite CSR [L, D].
         leaf_sizes: int32 [C], C = 2^depth.
         draws: uint32 [depth, 2, C], the random numbers of each depth's nodes.
-        spherical, iterations: as in `balanced_kmeans.cluster_labels`.
+        spherical, iterations, power_steps: as in `balanced_kmeans.cluster_labels`.
     """
     embeddings = embeddings.tocsr().astype(np.float32, copy=False)
     if not embeddings.has_canonical_format:
@@ -48,7 +49,9 @@ def order_labels(
             width = leaf_sizes.reshape(nodes, 2, -1).sum(2)  # of the left and the right child
             used = valid.reshape(nodes, -1)
             gram = _BlockGram(embeddings[order].tocsc(), used, pool)
-            right = _split_nodes(gram, used, width, draws[t, :, :nodes], spherical, iterations)
+            right = _split_nodes(
+                gram, used, width, draws[t, :, :nodes], spherical, iterations, power_steps
+            )
             del gram  # before the next one is made
             # Stable, so members stay sorted by label id, which is what breaks ties.
             slots = np.argsort(~used * 2 + right, axis=1, kind="stable")
@@ -66,6 +69,7 @@ def _split_nodes(
     draws: np.ndarray,
     spherical: bool,
     iterations: int,
+    power_steps: int,
 ) -> np.ndarray:
     """Returns the right half of each node, bool [nodes, slots].
 
@@ -73,7 +77,7 @@ def _split_nodes(
     """
     size = np.maximum(width.sum(1), 1)[:, None].astype(np.float32)
     score = gram.apply(_pick_pairs(draws, used, width.sum(1)))
-    for _ in range(POWER_STEPS):
+    for _ in range(power_steps):
         score = gram.apply(_centre(score, used, size))
     right = _cut_in_half(score, used, width[:, 0])
     q = gram.apply(used)

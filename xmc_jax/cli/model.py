@@ -1,0 +1,89 @@
+"""The model that `--workdir` names: one run, or several as an ensemble."""
+
+from __future__ import annotations
+
+import argparse
+import typing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run
+from xmc_jax.config import Combination, Config
+from xmc_jax.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from xmc_jax.estimator import Ensemble, XRLinear
+
+    Model = XRLinear | Ensemble
+
+
+def add_model_options(parser: Parser) -> None:
+    parser.add_argument(
+        "--workdir",
+        required=True,
+        nargs="+",
+        action="extend",
+        type=existing_run,
+        metavar="W",
+        help="the folder of a run; of several their predictions are combined",
+    )
+    parser.add_argument(
+        "--combine",
+        type=_rule,
+        metavar="RULE",
+        help="how several runs, or the trees of a forest, become one: "
+        f"{', '.join(typing.get_args(Combination))} (several runs: average; a forest: as it was trained)",
+    )
+
+
+def open_model(arguments: Arguments, sections: tuple[str, ...]) -> tuple[Model, Config]:
+    """Returns the model and the settings of the first run, with those that the command line sets.
+
+    Raises:
+        InputError: a folder twice, `--combine` for one tree, runs of different labels, a bad run.
+    """
+    folders, rule = arguments.named.workdir, arguments.named.combine
+    _check_folders(folders, rule)
+    from xmc_jax.estimator import Ensemble, load
+
+    members = []
+    for folder in folders:
+        member = load(folder)
+        member.config = apply_overrides(member.config, arguments.overrides, sections)
+        members.append(member)
+    config = members[0].config
+    if len(members) > 1:
+        return Ensemble(members, rule or "average"), config
+    if rule is not None:
+        from xmc_jax.config import replace_field
+
+        members[0].config = config = replace_field(config, "combine", rule)
+    return members[0], config
+
+
+def _check_folders(folders: list[Path], rule: str | None) -> None:
+    """Refuses before anything is loaded."""
+    seen: set[Path] = set()
+    for folder in folders:
+        if folder.resolve() in seen:
+            raise InputError(f"option '--workdir {folder}' given twice; name each run once")
+        seen.add(folder.resolve())
+    if rule is None or len(folders) > 1:
+        return
+    from xmc_jax.checkpoint import read_json
+
+    header = read_json(folders[0] / "config.json")
+    config = header.get("config") if isinstance(header, dict) else None
+    if not isinstance(config, dict) or config.get("trees", 1) == 1:
+        raise InputError(
+            f"option '--combine {rule}': {folders[0]} is one tree; give several runs "
+            "(--workdir A B), a forest (xmc train --trees 3), or leave it out"
+        )
+
+
+def _rule(text: str) -> str:
+    """An argparse type: the name of a rule."""
+    known = typing.get_args(Combination)
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"'{text}' given{suggest(text, known)}")
+    return text

@@ -1,0 +1,195 @@
+"""Trained models of any kind as one: each ranks the labels by itself, a rule makes one ranking of all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.config import Combination, replace_field
+from xmc_jax.data import check_features
+from xmc_jax.errors import InputError
+from xmc_jax.estimator.linear import XRLinear
+from xmc_jax.estimator.saved import load
+from xmc_jax.predict import (
+    Predictions,
+    check_rule,
+    choose_results,
+    combine,
+    combine_candidates,
+    match_names,
+    renumber,
+)
+from xmc_jax.types import NoProgress, Progress
+
+Member = XRLinear | str | os.PathLike
+
+
+class Ensemble:
+    """Predictions of several trained models, combined; each has its own features, tree and settings.
+
+    Nothing is trained and nothing kept on disk: the members' folders are the ensemble.
+
+    Args:
+        members: trained models (`XRLinear`, `XRTransformer`, `XTransformer`) or folders of runs, one or more. With
+            names their labels may be numbered differently; results have the first's numbers.
+        rule: `average`, `rank_average`, `sigmoid_average`, `softmax_average` or `round_robin`; see
+            `xmc_jax.combine`.
+
+    Raises:
+        InputError: no members, one that is not trained, members of different labels, an unknown rule.
+
+    Attributes:
+        members: the models.
+        rule: as given.
+        label_names, label_counts, n_train: the first member's.
+    """
+
+    def __init__(self, members: Sequence[Member], rule: Combination = "average") -> None:
+        check_rule(rule)
+        if isinstance(members, (str, os.PathLike, XRLinear)):
+            raise InputError(
+                f"members given as {type(members).__name__}, a list of models or folders needed"
+            )
+        self.rule = rule
+        self.members = [_open(member, i) for i, member in enumerate(members)]
+        if not self.members:
+            raise InputError("no members given, one model or folder or more needed")
+        first = self.members[0]
+        self.label_names, self.n_train = first.label_names, first.n_train
+        self.label_counts = first.label_counts
+        self._orders = [
+            match_names(
+                first.label_names,
+                _count_labels(first),
+                m.label_names,
+                _count_labels(m),
+                f"member {i}",
+            )
+            for i, m in enumerate(self.members)
+        ]
+
+    @property
+    def reads_text(self) -> bool:
+        """Tells whether a member was trained on texts."""
+        return any(member.reads_text for member in self.members)
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Tells whether a member was trained on feature vectors."""
+        return any(member.reads_vectors for member in self.members)
+
+    def predict(
+        self,
+        x: Any,
+        top_k: int | None = None,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """Ranks the labels of each document.
+
+        Args:
+            x: what the members were trained on: N texts, features [N, D], or a pair (texts, features), of which each
+                member takes what it reads.
+            top_k: results R of a document; the first member's `search.top_k` if None.
+            beam: clusters kept on each level, by every member; its own setting if None.
+            restrict_to, candidates, progress: as in `XRLinear.predict`.
+
+        Returns:
+            Predictions, or a CSR matrix [N, L] if `candidates` are given.
+
+        Raises:
+            InputError: as `XRLinear.predict`; texts or vectors only where members need both.
+        """
+        inputs = [self._choose(x, member) for member in self.members]
+        if candidates is not None:
+            return self._score(inputs, check_features(candidates, "candidates"), restrict_to)
+        told, wanted = progress or NoProgress(), None
+        if restrict_to is not None:
+            wanted = self.members[0]._label_ids(restrict_to)
+        search = self.members[0].config.search
+        if top_k is not None:
+            search = replace_field(search, "top_k", top_k)
+        found = []
+        for member, order, documents in zip(self.members, self._orders, inputs, strict=True):
+            predictions = member.predict(
+                documents,
+                _choose_results(member, search.top_k, beam),
+                beam=beam,
+                restrict_to=_to_member(wanted, order),
+                progress=told,
+            )
+            assert isinstance(predictions, Predictions)
+            ids = renumber(predictions.ids, order)
+            found.append(
+                Predictions(ids, predictions.scores, self.label_names, predictions.n_labels)
+            )
+        return combine(found, self.rule, search.top_k)
+
+    def _score(self, inputs: list[Any], asked: sp.csr_matrix, restrict_to: Any) -> sp.csr_matrix:
+        """Returns the combined scores of candidates [N, L]."""
+        wanted = None if restrict_to is None else self.members[0]._label_ids(restrict_to)
+        scores = []
+        for member, order, documents in zip(self.members, self._orders, inputs, strict=True):
+            own = asked
+            if order is not None and asked.shape[1] == len(order):
+                own = _move_columns(asked, np.argsort(order))
+            found = member.predict(documents, restrict_to=_to_member(wanted, order), candidates=own)
+            scores.append(found if order is None else _move_columns(found, order))
+        return combine_candidates(scores, self.rule)
+
+    def _choose(self, x: Any, member: XRLinear) -> Any:
+        """Returns the part of the documents that a member reads."""
+        is_pair = isinstance(x, tuple) and len(x) == 2
+        if is_pair and (sp.issparse(x[1]) or isinstance(x[1], np.ndarray)):
+            if member.reads_text and member.reads_vectors:
+                return x
+            return x[0] if member.reads_text else x[1]
+        if self.reads_text and self.reads_vectors:
+            raise InputError(
+                "some members read texts, some vectors: give predict a pair (texts, vectors)"
+            )
+        return x
+
+
+def _open(member: Member, number: int) -> XRLinear:
+    """Returns a trained model, read from its folder if it is one."""
+    if isinstance(member, (str, os.PathLike)):
+        return load(member)
+    if not isinstance(member, XRLinear):
+        raise InputError(
+            f"member {number} given as {type(member).__name__}, a trained model or a folder needed"
+        )
+    if not member.models:
+        raise InputError(f"member {number} is not trained; call fit first, or give its folder")
+    return member
+
+
+def _count_labels(member: XRLinear) -> int:
+    return member.models[0].tree.n_labels
+
+
+def _choose_results(member: XRLinear, top_k: int, beam: int | None) -> int:
+    """Returns how many labels a member is asked for."""
+    search = replace_field(member.config.search, "top_k", top_k)
+    if beam is not None:
+        search = replace_field(search, "beam", beam)
+    return min(choose_results(model.tree, search) for model in member.models)
+
+
+def _to_member(wanted: np.ndarray | None, order: np.ndarray | None) -> Any:
+    """Returns labels of the first's numbers in a member's own, as `renumber` has it the other way round."""
+    return wanted if wanted is None or order is None else np.argsort(order)[wanted]
+
+
+def _move_columns(matrix: sp.csr_matrix, target: np.ndarray) -> sp.csr_matrix:
+    """Returns the matrix with column j at target[j]; stored zeros stay stored."""
+    moved = sp.csr_matrix((matrix.data, target[matrix.indices], matrix.indptr), matrix.shape)
+    moved.sort_indices()
+    return moved

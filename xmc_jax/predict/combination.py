@@ -1,0 +1,226 @@
+"""Predictions of several models as one: pure functions of their ranked labels.
+
+Of a document, model i of n = 0 … n − 1 names up to R labels; the label at place r = 0, 1, … of its row has score s.
+A label's score in the outcome, where a model that does not name it adds nothing:
+
+    average            Σ s / n
+    sigmoid_average    Σ 1 / (1 + e^−s) / n
+    softmax_average    Σ e^s / (Σ e^s over the model's row) / n
+    rank_average       Σ (R − r) / n
+    round_robin        max(R − r + (n − i) / (n + 1)) / n
+
+R is the greatest number of results (slots of a row) that a model was asked for, so that a row of the outcome depends
+on its document alone. Of equal scores the smaller label comes first. `round_robin` takes the models' first labels, in
+the models' order, then their second ones, …; a label that is there already is passed over.
+
+Source: the ensembles of Zhang et al. 2021 ("XR-Transformer") and Yu et al. 2022 ("PECOS").
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float, Int
+from scipy.special import expit
+
+from xmc_jax.config import Combination, SearchConfig, replace_field
+from xmc_jax.errors import InputError, suggest
+from xmc_jax.predict.predictions import Predictions
+from xmc_jax.types import PAD
+
+_ROWS_AT_ONCE = 4096
+
+
+def combine(
+    predictions: Sequence[Predictions], rule: Combination = "average", top_k: int | None = None
+) -> Predictions:
+    """Combines what several models predict for the same documents.
+
+    A model's labels beyond its R are unknown here: let each name more labels than are wanted in the end.
+
+    Args:
+        predictions: of n models, one or more, for the same N documents in the same order and for the same labels;
+            with names the labels may be numbered differently, and the outcome has the first's numbers.
+        rule: see the formulas above.
+        top_k: results of a document at most; R if None.
+
+    Returns:
+        Predictions [N, top_k]; rows of documents with fewer labels are padded.
+
+    Raises:
+        InputError: no predictions, other documents or labels, a label twice in a row, an unknown rule.
+    """
+    check_rule(rule)
+    parts = list(predictions)
+    if not parts or not all(isinstance(part, Predictions) for part in parts):
+        given = ", ".join(type(part).__name__ for part in parts) or "none"
+        raise InputError(f"{given} given, a list of Predictions needed, one a model")
+    first = parts[0]
+    orders = [match_labels(first, part, f"predictions {i}") for i, part in enumerate(parts)]
+    for i, part in enumerate(parts):
+        if len(part) != len(first):
+            raise InputError(
+                f"predictions {i} of {len(part)} documents and predictions 0 of {len(first)} given, "
+                "the same documents needed"
+            )
+    width = max(part.ids.shape[1] for part in parts)
+    n_results = width
+    if top_k is not None:
+        n_results = replace_field(SearchConfig(), "top_k", top_k).top_k
+    ids = np.full((len(first), n_results), PAD, np.int32)
+    scores = np.zeros(ids.shape, np.float32)
+    for start in range(0, len(first), _ROWS_AT_ONCE):
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        block = [
+            (renumber(part.ids[rows], order), part.scores[rows])
+            for part, order in zip(parts, orders, strict=True)
+        ]
+        best, values = _combine_rows(block, rule, width, start)
+        n = min(n_results, best.shape[1])
+        ids[rows, :n], scores[rows, :n] = best[:, :n], values[:, :n]
+    return Predictions(ids, scores, first.label_names, first.n_labels)
+
+
+def combine_candidates(
+    matrices: Sequence[sp.csr_matrix], rule: Combination = "average"
+) -> sp.csr_matrix:
+    """Combines the scores that several models give to the same candidates.
+
+    Args:
+        matrices: CSR [N, L] of the same entries, a score of 0 stored; sorted indices.
+        rule: as in `combine`; R of a row is the number of its candidates.
+
+    Returns:
+        float32 CSR [N, L] of the same entries.
+    """
+    check_rule(rule)
+    first, n = matrices[0], len(matrices)
+    counts = np.diff(first.indptr)
+    row = np.repeat(np.arange(first.shape[0]), counts)
+    total = np.zeros(first.nnz)
+    for i, matrix in enumerate(matrices):
+        score = matrix.data.astype(np.float64)
+        if rule == "sigmoid_average":
+            score = expit(score)
+        elif rule == "softmax_average" and first.nnz:
+            starts = first.indptr[:-1][counts > 0]
+            used = counts[counts > 0]
+            score = np.exp(score - np.repeat(np.maximum.reduceat(score, starts), used))
+            score /= np.repeat(np.add.reduceat(score, starts), used)
+        elif rule in ("rank_average", "round_robin"):
+            order = np.lexsort((matrix.indices, -score, row))
+            score[order] = counts[row] - (np.arange(first.nnz) - first.indptr[:-1][row])
+        if rule == "round_robin":
+            total = np.maximum(total, score + (n - i) / (n + 1))
+        else:
+            total += score
+    return sp.csr_matrix(((total / n).astype(np.float32), first.indices, first.indptr), first.shape)
+
+
+def check_rule(rule: str) -> None:
+    """Raises InputError, with a suggestion, for a rule that there is not."""
+    known = typing.get_args(Combination)
+    if rule not in known:
+        raise InputError(f"combination rule {rule!r} given{suggest(str(rule), known)}")
+
+
+def match_labels(first: Predictions, other: Predictions, who: str) -> np.ndarray | None:
+    """Returns the first's number of each label of the other [L], or None where the numbers are the same.
+
+    Raises:
+        InputError: other labels; `who` names the other.
+    """
+    return match_names(first.label_names, first.n_labels, other.label_names, other.n_labels, who)
+
+
+def match_names(
+    names: Sequence[str] | None,
+    n_labels: int,
+    other_names: Sequence[str] | None,
+    n_other: int,
+    who: str,
+) -> np.ndarray | None:
+    """As `match_labels`, for lists of L label names or None."""
+    if n_labels != n_other:
+        raise InputError(f"{who}: {n_other} labels, the first has {n_labels}; the same needed")
+    if names is None or other_names is None:
+        if names is not other_names:
+            raise InputError(f"{who}: labels with and without names given, one kind needed")
+        return None
+    if names is other_names or list(names) == list(other_names):
+        return None
+    number = {name: i for i, name in enumerate(names)}
+    unknown = next((name for name in other_names if name not in number), None)
+    if unknown is not None or len(set(other_names)) != len(number) or len(number) != n_labels:
+        what = f"label {unknown!r:.80} is none of the first's" if unknown else "names stand twice"
+        raise InputError(f"{who}: {what}; the same labels needed")
+    return np.array([number[name] for name in other_names], np.int32)
+
+
+def renumber(ids: Int[np.ndarray, "N R"], order: np.ndarray | None) -> Int[np.ndarray, "N R"]:
+    """Returns ids in the first's numbers, as `match_labels` gives them; PAD stays."""
+    return ids if order is None else np.where(ids == PAD, PAD, order[ids])
+
+
+def _combine_rows(
+    block: Sequence[tuple[np.ndarray, np.ndarray]], rule: Combination, width: int, start: int
+) -> tuple[Int[np.ndarray, "B M"], Float[np.ndarray, "B M"]]:
+    """Returns labels and scores of some documents, best first; M = n R, PAD at the end.
+
+    Args:
+        block: (ids, scores) [B, R of the model] by model.
+        width: R.
+        start: number of the first document, for the message.
+    """
+    n = len(block)
+    label = np.concatenate([ids for ids, _ in block], axis=1).astype(np.int64)
+    value = np.concatenate(
+        [_weigh(ids, scores, rule, i, n, width) for i, (ids, scores) in enumerate(block)], axis=1
+    )
+    member = np.repeat(np.arange(n), [ids.shape[1] for ids, _ in block])
+    if not label.size:
+        return label.astype(np.int32), value.astype(np.float32)
+    last = np.iinfo(np.int64).max
+    label[label == PAD] = last
+    order = np.argsort(label, axis=1, kind="stable")
+    label, value = (np.take_along_axis(a, order, axis=1) for a in (label, value))
+    new = np.ones(label.shape, bool)
+    new[:, 1:] = label[:, 1:] != label[:, :-1]
+    again = ~new[:, 1:] & (label[:, 1:] != last) & (member[order[:, 1:]] == member[order[:, :-1]])
+    if again.any():
+        row, column = np.argwhere(again)[0]
+        raise InputError(
+            f"document {start + row}: one model names label {label[row, column]} twice, once needed"
+        )
+    # A label's entries stand together, and a row begins a new label: no sum crosses rows.
+    gather = np.maximum.reduceat if rule == "round_robin" else np.add.reduceat
+    total = np.full(label.shape, -np.inf, np.float32)
+    total[new] = gather(value.reshape(-1), np.flatnonzero(new)) / n
+    total[label == last] = -np.inf
+    # Stable, and labels ascend: of equal scores the smaller label comes first.
+    best = np.argsort(-total, axis=1, kind="stable")
+    ids, scores = (np.take_along_axis(a, best, axis=1) for a in (label, total))
+    unused = scores == -np.inf
+    return np.where(unused, PAD, ids).astype(np.int32), np.where(unused, np.float32(0), scores)
+
+
+def _weigh(
+    ids: np.ndarray, scores: np.ndarray, rule: Combination, i: int, n: int, width: int
+) -> Float[np.ndarray, "B R"]:
+    """Returns what model i adds to the score of each label of its rows; 0 in PAD slots."""
+    used = ids != PAD
+    value = scores.astype(np.float64)
+    if rule == "sigmoid_average":
+        value = expit(value)
+    elif rule == "softmax_average":
+        most = np.where(used, value, -np.inf).max(axis=1, initial=-np.inf, keepdims=True)
+        value = np.exp(np.where(used, value - np.where(np.isfinite(most), most, 0.0), -np.inf))
+        value /= np.maximum(value.sum(axis=1, keepdims=True), 1e-300)
+    elif rule in ("rank_average", "round_robin"):
+        value = width - (np.cumsum(used, axis=1) - 1.0)
+        if rule == "round_robin":
+            value += (n - i) / (n + 1)
+    return np.where(used, value, 0.0)
