@@ -116,8 +116,11 @@ def _solve(arrays, orders, n_steps, costs, tolerance, n_features: int, loss: Los
 
 def _block_grams(
     ids: Int[Array, "S G B J"], values: Float[Array, "S G B J"], n_features: int
-) -> Float[Array, "S G B B"]:
-    """Inner products of the rows of every block: rows are scattered into their own columns and read back."""
+) -> tuple[Float[Array, "S G B B"], Float[Array, "S G B 1"]]:
+    """Returns the inner products of every row with those before it in its block, and with itself.
+
+    Rows are scattered into their own columns and read back.
+    """
     identity = jnp.eye(BLOCK)[None]
 
     def visit(s, carry):
@@ -125,41 +128,50 @@ def _block_grams(
         table = scatter_rows(table, ids[s], values[s], identity)
         rows = table.at[ids[s]].get(mode="promise_in_bounds")
         gram = jnp.einsum("gbj,gbjk->gbk", values[s], rows, precision=lax.Precision.HIGHEST)
-        table = table.at[ids[s]].set(0.0, mode="promise_in_bounds")
+        # Zeros that depend on what was read: XLA copies the table, should it be written before or beside that.
+        zeros = 0.0 * gram[:, :, None, :]
+        zeros = jnp.broadcast_to(zeros, (*ids.shape[1:], BLOCK))
+        table = table.at[ids[s]].set(zeros, mode="promise_in_bounds")
         return table, grams.at[s].set(gram)
 
     start = jnp.zeros((n_features, BLOCK)), jnp.zeros((*ids.shape[:3], BLOCK))
-    return lax.fori_loop(0, ids.shape[0], visit, start)[1]
+    grams = lax.fori_loop(0, ids.shape[0], visit, start)[1]
+    below = grams * np.tri(BLOCK, k=-1, dtype=np.float32)[None, None]
+    return below, jnp.diagonal(grams, axis1=2, axis2=3)[..., None]
 
 
 def _visit(carry, step, arrays, grams, costs, loss: Loss):
     """Visits one block of every lane: gathers margins, descends row by row, scatters the change."""
     weights, duals, gain = carry
-    ids, values, signs = (a[step] for a in arrays[:3])
-    relevance = None if arrays[3] is None else arrays[3][step]
-    gram, alpha = grams[step], duals[step]
+    ids, values, signs, relevance, below, q, alpha = (
+        None if a is None else lax.dynamic_index_in_dim(a, step, keepdims=False)
+        for a in (*arrays, *grams, duals)
+    )
     y = signs.astype(jnp.float32)
     cost = jnp.where(y > 0, costs[0] if relevance is None else costs[0] * relevance, costs[1])
     margins = accumulate(ids, values, weights)
 
-    def descend(i, state):
-        margins, alpha, change, gain = state
-        q = gram[:, i, i][:, None]
-        new, added = _step_dual(y[:, i] * margins[:, i], alpha[:, i], q, cost[:, i], loss)
-        active = y[:, i] != 0
-        delta = jnp.where(active, new - alpha[:, i], 0.0)
-        moved = y[:, i] * delta
-        margins = margins + gram[:, :, i][:, :, None] * moved[:, None, :]
-        alpha = alpha.at[:, i].add(delta)
-        return margins, alpha, change.at[:, i].set(moved), gain + jnp.where(active, added, 0.0)
+    def descend(i, margins):
+        new = _step_dual(y[:, i] * margins[:, i], alpha[:, i], q[:, i], cost[:, i], loss)
+        moved = y[:, i] * (new - alpha[:, i])
+        return margins + below[:, :, i][:, :, None] * moved[:, None, :]
 
-    start = (margins, alpha, jnp.zeros_like(alpha), gain)
-    _, alpha, change, gain = lax.fori_loop(0, BLOCK, descend, start)
-    return scatter_rows(weights, ids, values, change), duals.at[step].set(alpha), gain
+    margins = lax.fori_loop(0, BLOCK - 1, descend, margins)
+    new = _step_dual(y * margins, alpha, q, cost, loss)
+    active = y != 0
+    added = _measure_gain(y * margins, alpha, new, q, cost, loss)
+    gain = gain + jnp.where(active, added, 0.0).sum(axis=1)
+    # A division, unlike a product, is not computed again for every slot that is scattered.
+    change = jnp.where(active, new - alpha, 0.0) / jnp.where(active, y, 1.0)
+    weights = scatter_rows(weights, ids, values, change)
+    # XLA copies all duals unless what reads them is a condition of writing them.
+    done = 0.0 * (gain[0, 0] + weights[0, 0])
+    alpha = alpha + y * change + done
+    return weights, lax.dynamic_update_index_in_dim(duals, alpha, step, 0), gain
 
 
 def _step_dual(margin, alpha, q, cost, loss: Loss):
-    """Returns the dual variable that is best for one instance, and what it adds to the dual objective.
+    """Returns the dual variable that is best for one instance.
 
     Args:
         margin: y·f of the instance.
@@ -171,12 +183,19 @@ def _step_dual(margin, alpha, q, cost, loss: Loss):
         return _step_logistic(margin, alpha, q, cost)
     ridge = 0.5 / cost if loss == "squared_hinge" else 0.0
     slope = margin - 1.0 + ridge * alpha
-    curve = jnp.maximum(q + ridge, 1e-12)
-    new = jnp.maximum(alpha - slope / curve, 0.0)
-    if loss == "hinge":
-        new = jnp.minimum(new, cost)
+    new = jnp.maximum(alpha - slope / jnp.maximum(q + ridge, 1e-12), 0.0)
+    return jnp.minimum(new, cost) if loss == "hinge" else new
+
+
+def _measure_gain(margin, alpha, new, q, cost, loss: Loss):
+    """Returns what the step of `_step_dual` from `alpha` to `new` adds to the dual objective."""
     delta = new - alpha
-    return new, -(slope * delta + 0.5 * curve * delta * delta)
+    if loss == "logistic":
+        entropy = _binary_entropy(new, cost) - _binary_entropy(alpha, cost)
+        return entropy - (margin * delta + 0.5 * q * delta * delta)
+    ridge = 0.5 / cost if loss == "squared_hinge" else 0.0
+    slope = margin - 1.0 + ridge * alpha
+    return -(slope * delta + 0.5 * (q + ridge) * delta * delta)
 
 
 def _step_logistic(margin, alpha, q, cost):
@@ -196,10 +215,7 @@ def _step_logistic(margin, alpha, q, cost):
         return jnp.where(inside, step, 0.5 * (low + high)), low, high
 
     z = lax.fori_loop(0, _LOGISTIC_STEPS, newton, (0.5 * (low + high), low, high))[0]
-    new = cost * jax.nn.sigmoid(z)
-    delta = new - alpha
-    entropy = _binary_entropy(new, cost) - _binary_entropy(alpha, cost)
-    return new, entropy - (margin * delta + 0.5 * q * delta * delta)
+    return cost * jax.nn.sigmoid(z)
 
 
 def _binary_entropy(alpha, cost):
