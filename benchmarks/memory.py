@@ -46,7 +46,8 @@ def compare(data: str, work: Path | None, memory: str | None) -> dict:
     from xmc_jax.config import LinearConfig
 
     measured = measure(data, work, memory)
-    plan = make_plan(count_data(data, LinearConfig()), LinearConfig())
+    config = LinearConfig(memory=memory or "")
+    plan = make_plan(count_data(data, config), config)
     stages = {stage.name: {"planned_MB": round(stage.memory / 1e6, 1)} for stage in plan.stages}
     for name, facts in measured["stages"].items():
         stages[name] = stages.get(name, {}) | facts
@@ -59,6 +60,7 @@ def compare(data: str, work: Path | None, memory: str | None) -> dict:
         "planned_MB": round(peak, 1),
         "measured_MB": most,
         "ratio": round(peak / most, 3),
+        **{name: value for name, value in measured.items() if name not in ("stages", "peak_MB")},
         "stages": stages,
     }
 
@@ -85,7 +87,8 @@ def train_and_search(data: str, work: Path, memory: str | None) -> dict:
     from xmc_jax.data import open_dataset
 
     jax.devices()
-    model = train_run(data, str(work / "run"), LinearConfig(), watch)
+    config = LinearConfig(memory=memory or "")
+    model = train_run(data, str(work / "run"), config, watch)
     watch.start("reading the test set", 0)
     dataset = open_dataset(data)
     found: dict = {"tree": list(model.model.tree.level_sizes)}

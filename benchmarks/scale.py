@@ -16,8 +16,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from linear import describe_device
-from memory import append_row, measure
+from memory import append_row, compare
 
 from xmc_jax.data import AMAZON_3M, write_shape
 
@@ -45,18 +44,17 @@ def run_factor(factor: float, seed: int, work: Path | None, memory: str | None) 
         began = time.perf_counter()
         write_shape(data, shape, seed=seed)
         made = time.perf_counter() - began
-        measured = measure(str(data), Path(folder), memory)
-    stages = measured["stages"]
+        row = compare(str(data), Path(folder), memory)
+    stages = row["stages"]
     return {
         "factor": factor,
         "seed": seed,
         "shape": asdict(shape),
-        "device": describe_device(),
-        "date": time.strftime("%Y-%m-%d"),
-        "memory": memory,
         "made_s": round(made, 2),
-        "train_s": round(sum(s["seconds"] for n, s in stages.items() if is_training(n)), 2),
-        **measured,
+        "train_s": round(
+            sum(s.get("seconds", 0.0) for n, s in stages.items() if is_training(n)), 2
+        ),
+        **row,
     }
 
 

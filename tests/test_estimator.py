@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 import xmc_jax as xmc
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, RunError
 from xmc_jax.types import Features
 
 TEXTS = ["red apple", "green pear", "red pear", "green apple"] * 3
@@ -126,6 +128,27 @@ def test_a_saved_model_is_no_run_to_go_on_with(tmp_path):
     xmc.XRLinear(min_count=1).fit(texts, labels).save(tmp_path / "m")
     with pytest.raises(InputError, match="saved model"):
         xmc.XRLinear(min_count=1).fit(texts, labels, workdir=tmp_path / "m")
+
+
+def test_memory_bounds_training_and_search(tmp_path):
+    texts, labels = TEXTS, LABELS
+    with pytest.raises(RunError, match=r"memory of 0.1 GB given, level 0 needs .* at least"):
+        xmc.XRLinear(memory="100MB").fit(texts, labels, workdir=tmp_path / "run")
+    # What is enough goes on where the other stopped: another machine is no other run.
+    model = xmc.XRLinear(memory="2GB").fit(texts, labels, workdir=tmp_path / "run")
+    expected = model.predict(texts).ids
+    again = xmc.load(tmp_path / "run")
+    assert again.config.memory == ""
+    np.testing.assert_array_equal(again.predict(texts).ids, expected)
+    again.config = dataclasses.replace(again.config, memory="100MB")
+    with pytest.raises(RunError, match="search needs"):
+        again.predict(texts)
+
+
+@pytest.mark.parametrize("memory", ["8XB", "lots", "10kB"])
+def test_memory_that_is_no_size(memory):
+    with pytest.raises(InputError, match="memory="):
+        xmc.XRLinear(memory=memory)
 
 
 def test_more_devices_than_there_are_are_refused():

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "xmc_jax"
 
 FLOORS = [  # lowest first
     {"types", "errors"},
+    {"memory"},
     {"config"},
     {"ops"},
     {"losses", "metrics", "parallel"},

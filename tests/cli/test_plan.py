@@ -9,6 +9,7 @@ from xmc_jax.cli.main import main
 from xmc_jax.cli.plan import Counts, count_data, format_count, make_plan, shape_tree
 from xmc_jax.config import DisentangleConfig, LinearConfig, RankerConfig, TreeConfig
 from xmc_jax.data import write_corpus
+from xmc_jax.memory import LIBRARIES, find_memory
 from xmc_jax.tree import build_tree
 
 
@@ -44,15 +45,28 @@ def test_formulas():
     plan = make_plan(counts, config)
     assert plan.level_sizes == (4, 40)
     assert [stage.name for stage in plan.stages] == [
-        "features", "label embedding", "tree", "level 0", "level 1",
+        "features", "label embedding", "tree", "level 0", "level 1", "search",
     ]  # fmt: skip
-    # level 0: one parent, every document, 8 features a document, 4 children; below: two labels each
+    # level 0: one parent, every document, 8 features a document, 4 children; below two labels each,
+    # which share some of the 4 clusters
     assert plan.stages[3].work == 1000 * 8 * 4
-    assert plan.stages[4].work == 1000 * 2 * 8 * (40 // 4)
-    assert plan.model_bytes == 8 * (4 * 50 + 40 * 50)
-    held = 8 * (8000 + 2000) + 16 * 1001
-    assert plan.stages[3].memory == held + 1000 * (8 * 8 + 16) + 8 * 4 * 50
+    shared = 2 ** (np.log(4) / np.log(40))
+    assert plan.stages[4].work == pytest.approx(1000 * shared * 8 * (40 // 4), abs=1)
+    features = 50 * (shared / 4) ** 0.58
+    assert plan.model_bytes == pytest.approx(8 * (4 * 50 + 40 * features), abs=2)
+    held = LIBRARIES + 8 * (8000 + 2000) + 16 * 1001 + 100 * 40
+    assert plan.stages[0].memory == held
+    entries = min(8000 * 2000 // 1000 // 2, 50 * 40)
+    assert plan.stages[2].memory == held + 41 * entries
     assert plan.peak.memory == max(stage.memory for stage in plan.stages)
+
+
+def test_a_budget_bounds_the_levels():
+    counts = Counts(82_000, 29_000, 740_000, 19_600, 246_000)
+    free = make_plan(counts, LinearConfig(memory="1TB"))
+    tight = make_plan(counts, LinearConfig(memory="800MB"))
+    assert tight.stages[-2].memory < free.stages[-2].memory
+    assert tight.level_sizes == free.level_sizes and tight.model_bytes == free.model_bytes
 
 
 def test_settings_move_the_plan():
@@ -62,7 +76,7 @@ def test_settings_move_the_plan():
     some = make_plan(counts, LinearConfig())
     assert few.model_bytes < some.model_bytes < all_weights.model_bytes
     more = make_plan(counts, LinearConfig(ranker=RankerConfig(negatives="tfn+man")))
-    assert more.stages[-1].work > some.stages[-1].work
+    assert more.stages[-2].work > some.stages[-2].work
 
 
 def test_counts_of_texts_are_exact_when_there_are_few(tmp_path):
@@ -94,6 +108,9 @@ def test_command(tmp_path, capsys):
     content = json.loads(capsys.readouterr().out)
     assert content["level_sizes"] == [8, 30]
     assert content["peak_bytes"] == max(stage["memory"] for stage in content["stages"])
+    assert content["budget_bytes"] == find_memory()
+    assert main([*command, "--memory", "100MB"]) == 0
+    assert "budget  100 MB: too little" in capsys.readouterr().out
     assert main([*command, "--branching", "4"]) == 0
     assert "2 - 8 - 30" in capsys.readouterr().out
 
@@ -113,14 +130,14 @@ def test_rounds_of_disentangling_are_planned():
     plan = make_plan(counts, LinearConfig(tree=tree, disentangle=twice))
     assert plan.level_sizes == (*plain.level_sizes[:-1], 4000)
     last = len(plain.level_sizes) - 1
-    names = [stage.name for stage in plan.stages[len(plain.stages) :]]
+    names = [stage.name for stage in plan.stages[len(plain.stages) - 1 : -1]]
     assert names == ["round 1, assignment", f"round 1, level {last}"]
-    # Twice the rows and twice the children of each cluster.
-    assert plan.stages[-1].work == 4 * plain.stages[-1].work
+    # Twice the children of each cluster, and more rows, since a document has twice the labels.
+    assert 2.2 < plan.stages[-2].work / plain.stages[-2].work < 4
     folds = make_plan(counts, LinearConfig(tree=tree, disentangle=DisentangleConfig(copies=2)))
-    names = [stage.name for stage in folds.stages[len(plain.stages) :]]
+    names = [stage.name for stage in folds.stages[len(plain.stages) - 1 : -1]]
     assert names[0] == "round 1, fold 1, level 0" and names[-1] == f"round 1, level {last}"
-    assert folds.stages[len(plain.stages)].work * 2 == plain.stages[-last - 1].work
+    assert folds.stages[len(plain.stages) - 1].work * 2 == plain.stages[-last - 2].work
     assert make_plan(counts, LinearConfig(tree=TreeConfig(kind="flat"), disentangle=twice)) == (
         make_plan(counts, LinearConfig(tree=TreeConfig(kind="flat")))
     )

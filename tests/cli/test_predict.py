@@ -84,6 +84,14 @@ def test_the_beam_may_be_chosen(tiny, tmp_path, xmc):
     assert {len(line["labels"]) for line in narrow} == {5}
 
 
+def test_the_memory_may_be_chosen(tiny, tmp_path, xmc):
+    (tmp_path / "in.txt").write_text("\n".join(tiny.corpus.test_texts))
+    words = ["predict", "--workdir", tiny.run, "--input", tmp_path / "in.txt", "--output", "-"]
+    assert xmc(*words, "--memory", "2GB").out == xmc(*words).out
+    refused = xmc(*words, "--memory", "100MB")
+    assert refused.code == 1 and "search needs" in refused.err[-1]
+
+
 def test_vectors(vectors, tmp_path, xmc):
     sp.save_npz(tmp_path / "x.npz", vectors.features[:8])
     words = ["predict", "--workdir", vectors.run, "--output", "-", "--top-k", "1"]

@@ -63,6 +63,9 @@ def test_memory_bounds_the_rows(tools):
     assert limit_rows(index, 10, 7) == 7
     assert all(level.table is not None for level in index.levels)
     assert limit_rows(index, 10) == 2**24 // 40
+    assert limit_rows(index, 10, memory=2**40) == 2**24 // 40
+    assert limit_rows(index, 10, memory=2**20) < limit_rows(index, 10)
+    assert limit_rows(index, 10, memory=1) == 1
 
 
 def test_an_error_in_a_batch_is_raised():

@@ -244,3 +244,19 @@ def test_labels_of_every_level_are_positives_of_their_clusters(corpus):
     tree = xmc.XRLinear(**SMALL).fit(corpus.train_texts, labels).model.tree
     top = labels_at(tree, 0, labels)
     assert top.sum() == labels.sum()
+
+
+def test_nothing_of_the_search_is_kept_while_a_level_is_solved(corpus, monkeypatch):
+    from xmc_jax.predict import index
+    from xmc_jax.train import level
+
+    kept, solve = [], level.solve_level
+    monkeypatch.setattr(index, "_built", {})
+
+    def look(*args, **settings):
+        kept.append(len(index._built))
+        return solve(*args, **settings)
+
+    monkeypatch.setattr(level, "solve_level", look)
+    xmc.XRLinear(**SMALL, negatives="tfn+man").fit(corpus.train_texts, corpus.train_labels)
+    assert kept == [0, 0, 0]

@@ -46,13 +46,6 @@ def flat(folder: Path, **tuning) -> dict:
     return {k: v for k, v in settings(folder, **tuning).items() if k != "preliminary"}
 
 
-@pytest.fixture(autouse=True)
-def free_programs_of_a_test():
-    """Every run of these compiles its own programs, hundreds in all."""
-    yield
-    jax.clear_caches()
-
-
 @pytest.fixture(scope="module")
 def corpus():
     return make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)

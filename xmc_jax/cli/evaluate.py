@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from xmc_jax.estimator import XRLinear
     from xmc_jax.types import Progress
 
-SECTIONS = ("data", "search.beam", "parallel")
+SECTIONS = ("memory", "data", "search.beam", "parallel")
 METRICS = ("P", "nDCG", "PSP", "recall")
 """Those of the JSON object; the table has more."""
 

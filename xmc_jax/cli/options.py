@@ -189,7 +189,7 @@ def _field_names(config_type: type, sections: Sequence[str]) -> list[str]:
         if is_dataclass(value):
             inner = [f"{field.name}.{f.name}" for f in dataclasses.fields(value)]
             names += [name for name in inner if field.name in sections or name in sections]
-        elif "" in sections and field.name != "model":
+        elif ("" in sections and field.name != "model") or field.name in sections:
             names.append(field.name)
     return names
 

@@ -1,15 +1,24 @@
 """`xmc plan`: tree shape, peak memory and work of a training, before anything runs.
 
 With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parents and S children
-(tfn: a parent's problems see the documents that carry a label below it):
+(tfn: a parent's problems see the documents that carry a label below it), in bytes:
 
-    X, Y               8 bytes an entry, 8 a row
-    label embedding    sketched 4·L·columns bytes, exact 8·min(L·D, Σ nnz(x)·nnz(y)) at most
-    rows of a level    N at level 0, N·min(C, nnz(Y)/N) at most below
-    work of a level    rows · nnz(x) · children a parent, multiply-adds of one pass over the data
-    weights            8·S·min(D, nnz(x)·rows/C) bytes at most; with a threshold about
-                       8·Σ nnz(x)·(children a document is positive for): what survives it are
+    program            400 M, with the programs compiled for levels 660 M
+    X, Y               8 an entry, 8 a row; texts; 100 a label name
+    label embedding    exact 20·E, then 41·E for the tree, E = half of Σ nnz(x)·nnz(y), at most L·D;
+                       sketched 16·L·columns
+    rows of a level    R = N·m^(log C / log L), m labels a document: all of them share the root, at
+                       the labels each has its own cluster
+    features of a      F = D·(n / N)^0.58 for its n = R / C rows, at most its slots (Heaps' law)
+      cluster
+    posing a level     40·(R + nnz(Y)), of which 17 stay
+    solving a level    `xmc_jax/ranker/footprint.py` for each cluster, as many at once as the cores
+                       and the budget allow
+    weights            10 an entry, twice while they are put together; with a threshold half of
+                       Σ nnz(x)·(children a document is positive for): what survives it are
                        mostly the features of a child's own documents
+    search             the weights thrice, and the batches
+    work of a level    rows · nnz(x) · children a parent, multiply-adds of one pass over the data
 
 A round of disentangling with P copies trains the upper levels once for each fold without its
 documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
@@ -26,9 +35,12 @@ from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan_encoder import plan_transformer, read_cost
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.config import LinearConfig, TreeConfig, at_level, linear_part
+from xmc_jax.memory import LIBRARIES, PROGRAM, find_budget
 
 SAMPLE = 20_000
 """Documents of a larger set of texts that the features are counted on."""
+SEARCH_BATCHES = 150_000_000
+"""Bytes of the batches of a search and of its results."""
 ENTRY = 8
 """Bytes of a sparse entry: an int32 column and a float32 value."""
 
@@ -85,7 +97,9 @@ def run(arguments: Arguments) -> None:
     else:
         assert cost is not None
         plan = plan_transformer(counts, config, cost)
-    print(to_json(counts, plan) if arguments.named.json else format_plan(counts, plan))
+    budget = find_budget(config.memory)
+    as_json = arguments.named.json
+    print(to_json(counts, plan, budget) if as_json else format_plan(counts, plan, budget))
 
 
 def count_data(spec: str, config: LinearConfig) -> Counts:
@@ -149,17 +163,20 @@ def make_plan(counts: Counts, config: LinearConfig) -> Plan:
     sizes = shape_tree(counts.n_labels, config.tree)
     n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
-    held = counts.text_bytes + matrices
-    stages = [Stage("features", held + counts.nnz_features * ENTRY, counts.nnz_features)]
+    held = LIBRARIES + counts.text_bytes + matrices + 100 * counts.n_labels
+    made = 2 * counts.nnz_features * ENTRY if counts.text_bytes else 0
+    stages = [Stage("features", held + made, counts.nnz_features)]
     if len(sizes) > 1:
         stages += _plan_tree(counts, config, sizes, held)
+    held += PROGRAM - LIBRARIES
     levels, model = _plan_levels(counts, config, sizes, held)
     stages += levels
-    if config.disentangle.copies == 1 or config.disentangle.rounds == 0 or len(sizes) == 1:
-        return Plan(sizes, tuple(stages), model)
-    wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
-    rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
-    return Plan(wide, tuple(stages + rounds), model)
+    if config.disentangle.copies > 1 and config.disentangle.rounds > 0 and len(sizes) > 1:
+        wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
+        rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
+        stages, sizes = stages + rounds, wide
+    stages.append(Stage("search", PROGRAM + 3 * model + SEARCH_BATCHES, 0))
+    return Plan(sizes, tuple(stages), model)
 
 
 def _plan_rounds(
@@ -206,19 +223,89 @@ def _plan_levels(
     model, labels = 0, max(1.0, copies * counts.nnz_labels / n)
     for level, size in enumerate(sizes):
         parents = sizes[level - 1] if level else 1
-        rows = n * min(parents, labels)
+        rows = n * _share_clusters(parents, labels, sizes[-1])
         if "man" in at_level(config.ranker.negatives, level):
             rows += n * min(parents, config.search.beam)
-        weights = size * min(counts.n_features, a_row * rows / parents)
+        positives = n * _share_clusters(size, labels, sizes[-1])
+        features = _count_cluster_features(counts, rows / parents)
+        weights = size * features
         if at_level(config.ranker.threshold, level) > 0:
-            weights = min(weights, counts.nnz_features * min(size, labels))
+            weights = min(weights, 0.5 * a_row * positives)
         if config.ranker.max_nonzeros:
             weights = min(weights, size * config.ranker.max_nonzeros)
         work = rows * a_row * size / parents
-        memory = held + rows * (a_row * ENTRY + 16) + model + weights * ENTRY
+        there = held + model + 17 * (rows + positives)
+        left = find_budget(config.memory) - there - 20 * weights
+        solving = _plan_solving(rows, rows * a_row, features, parents, size, config, level, left)
+        memory = max(there + solving + 10 * weights, there + 20 * weights)
+        memory = max(memory, held + model + 40 * (rows + positives))
         stages.append(Stage(f"level {level}", round(memory), round(work)))
         model += round(weights * ENTRY)
     return stages, model
+
+
+def _share_clusters(n_clusters: int, labels: float, n_labels: int) -> float:
+    """Returns how many of a level's clusters a document with so many labels is in."""
+    import math
+
+    if n_clusters == 1 or n_labels == 1:
+        return 1.0
+    return min(n_clusters, labels ** (math.log(n_clusters) / math.log(n_labels)))
+
+
+def _count_cluster_features(counts: Counts, n_rows: float) -> float:
+    """Returns how many features the rows of a cluster have."""
+    slots = n_rows * counts.nnz_features / counts.n_documents
+    share = min(1.0, n_rows / counts.n_documents)
+    return min(slots, counts.n_features * share**0.58)
+
+
+def _plan_solving(
+    rows: float,
+    slots: float,
+    features: float,
+    parents: int,
+    size: int,
+    config: LinearConfig,
+    level: int,
+    left: float,
+) -> float:
+    """Returns the bytes of the chunks that are solved at once, and of those that are cut beforehand.
+
+    Args:
+        rows, slots: of the level.
+        features: of a cluster.
+        parents, size: clusters and their children.
+        config, level: settings and the level's number.
+        left: bytes of the budget that the chunks may take.
+    """
+    import numpy as np
+
+    from xmc_jax.ranker.cost_model import FORMULATIONS, choose_formulation
+    from xmc_jax.ranker.footprint import CHUNK_BYTES, divide_level, weigh_chunks, weigh_units
+    from xmc_jax.ranker.problem import MAX_COLUMNS
+    from xmc_jax.ranker.solve import count_workers, find_device
+
+    children = -(-size // parents)
+    columns = min(children, MAX_COLUMNS)
+    n_units = parents * -(-children // columns)
+    n, s, f = (np.full(n_units, x / parents) for x in (rows, slots + rows, features * parents))
+    wanted = at_level(config.ranker.formulation, level)
+    choice = choose_formulation(
+        n.astype(np.int64),
+        s.astype(np.int64),
+        columns,
+        0,
+        config.ranker.loss,
+        find_device(),
+        wanted,
+    )
+    weights = weigh_units(n, s, f, columns, FORMULATIONS[int(choice[0])])
+    memory = max(left, float(weights.max()))
+    division = divide_level(weights, int(memory) + 1, count_workers())
+    kept = 12 * slots + 24 * rows
+    at_once = division.n_workers * weigh_chunks(weights, division.n_chunks)
+    return at_once + (kept if 12 * slots <= CHUNK_BYTES // 2 else 0.0)
 
 
 def _plan_tree(
@@ -230,21 +317,21 @@ def _plan_tree(
     sketch = config.tree.sketch
     if sketch < 0:
         sketch = choose_sketch(products, counts.n_labels, counts.n_features)
-    entries = min(products, counts.n_labels * counts.n_features)
-    memory = ENTRY * entries
+    entries = min(products // 2, counts.n_labels * counts.n_features)
+    embedding, tree = 20 * entries, 41 * entries
     if sketch:
         entries = counts.n_labels * sketch
-        memory = 4 * entries
+        embedding, tree = 8 * entries, 16 * entries
         products = counts.nnz_features * sketch + counts.nnz_labels * sketch
     depth = (sizes[-2] - 1).bit_length()
     work = 2 * entries * depth * config.tree.iterations
     return [
-        Stage("label embedding", held + 2 * memory, products),
-        Stage("tree", held + 2 * memory, work),
+        Stage("label embedding", held + embedding, products),
+        Stage("tree", held + tree, work),
     ]
 
 
-def format_plan(counts: Counts, plan: Plan) -> str:
+def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
     """Returns the plan as lines for reading."""
     a_document = counts.nnz_labels / counts.n_documents
     lines = [
@@ -262,12 +349,16 @@ def format_plan(counts: Counts, plan: Plan) -> str:
             f"{stage.name:<26}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
         )
     lines.append(f"\npeak    about {format_bytes(plan.peak.memory)}, in {plan.peak.name}")
+    lines.append(
+        f"budget  {format_bytes(budget)}" + ("" if plan.peak.memory <= budget else ": too little")
+    )
     return "\n".join(lines)
 
 
-def to_json(counts: Counts, plan: Plan) -> str:
+def to_json(counts: Counts, plan: Plan, budget: int) -> str:
     """Returns counts and plan as one line of JSON."""
     content = {"data": asdict(counts), **asdict(plan), "peak_bytes": plan.peak.memory}
+    content["budget_bytes"] = budget
     return json.dumps(content)
 
 

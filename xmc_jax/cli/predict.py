@@ -18,7 +18,7 @@ from xmc_jax.errors import InputError
 if TYPE_CHECKING:
     from xmc_jax.estimator import XRLinear
 
-SECTIONS = ("data.text_column", "search.beam", "parallel")
+SECTIONS = ("memory", "data.text_column", "search.beam", "parallel")
 """What may still be chosen when a model is used."""
 BATCH = 4096
 """Documents that are in memory at once."""

@@ -13,7 +13,7 @@ from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
-from xmc_jax.config import Config, TreeConfig, diff, to_dict
+from xmc_jax.config import Config, TreeConfig, to_dict
 from xmc_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -140,10 +140,11 @@ def check_folder(workdir: Path, config: Config) -> None:
     file = workdir / "config.json"
     if file.is_file():
         from xmc_jax.checkpoint import read_json
+        from xmc_jax.train.run import compare_settings
 
         header = read_json(file)
         known = header.get("config") if isinstance(header, dict) else None
-        changed = diff(known, to_dict(config)) if isinstance(known, dict) else []
+        changed = compare_settings(known, to_dict(config)) if isinstance(known, dict) else []
         if changed:
             raise InputError(
                 f"option '--workdir {workdir}': holds a run with other settings "

@@ -11,6 +11,7 @@ from typing import Literal
 
 from xmc_jax.config.fields import as_tuple, check, check_choices
 from xmc_jax.errors import InputError
+from xmc_jax.memory import parse_size
 
 PostProcessor = Literal[
     "noop",
@@ -264,6 +265,8 @@ class LinearConfig:
 
     model: Literal["linear"] = "linear"
     seed: int = 0
+    memory: str = ""
+    """Host memory that training and search keep to, such as 8GB; empty: what machine and control group have."""
     data: DataConfig = field(default_factory=DataConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     tree: TreeConfig = field(default_factory=TreeConfig)
@@ -275,6 +278,8 @@ class LinearConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)
         kinds = as_tuple(self.search.post_processor)
         if self.disentangle.merge == "noisy-or" and not set(kinds) <= set(PROBABILITIES):
             raise InputError(

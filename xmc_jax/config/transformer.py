@@ -18,6 +18,7 @@ from xmc_jax.config.sections import (
     SearchConfig,
     TreeConfig,
 )
+from xmc_jax.memory import parse_size
 
 TuningNegatives = Literal["tfn", "man", "tfn+man"]
 Bootstrap = Literal["linear", "weighted-linear", "inherit", "none"]
@@ -116,6 +117,8 @@ class XRTransformerConfig:
 
     model: Literal["xr-transformer"] = "xr-transformer"
     seed: int = 0
+    memory: str = ""
+    """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
     data: DataConfig = field(default_factory=DataConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -138,6 +141,8 @@ class XRTransformerConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,8 @@ class XTransformerConfig:
 
     model: Literal["x-transformer"] = "x-transformer"
     seed: int = 0
+    memory: str = ""
+    """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
     data: DataConfig = field(default_factory=DataConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -168,6 +175,8 @@ class XTransformerConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)
         check(
             self.tree.embedding == "pifa",
             self.tree,
@@ -193,6 +202,7 @@ def linear_part(config: Config) -> LinearConfig:
         return config
     return LinearConfig(
         seed=config.seed,
+        memory=config.memory,
         data=config.data,
         features=config.features,
         tree=flat_clusters(config.tree) if isinstance(config, XTransformerConfig) else config.tree,

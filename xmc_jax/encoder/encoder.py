@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,7 @@ def build_encoder(
         check_length(architecture, max_length)
         return tokenizer.tokenize(texts, max_length)
 
-    def apply(
-        params: Any, ids: Any, mask: Any, key: jax.Array | None = None, train: bool = False
-    ) -> jax.Array:
-        return compute(params, ids, mask, key=key, train=train)
-
-    compute = partial(encode, architecture=architecture, dtype=config.dtype, remat=config.remat)
+    apply = _make_apply(architecture, config.dtype, config.remat)
     return Encoder(
         apply,
         params,
@@ -98,6 +93,19 @@ def build_encoder(
         config,
         tokenizer,
     )
+
+
+@cache
+def _make_apply(architecture: Architecture, dtype: str, remat: bool) -> Callable[..., jax.Array]:
+    """Returns one function for all encoders alike, so that what was compiled for one serves the next."""
+    compute = partial(encode, architecture=architecture, dtype=dtype, remat=remat)
+
+    def apply(
+        params: Any, ids: Any, mask: Any, key: jax.Array | None = None, train: bool = False
+    ) -> jax.Array:
+        return compute(params, ids, mask, key=key, train=train)
+
+    return apply
 
 
 def wrap_function(

@@ -28,6 +28,7 @@ from xmc_jax.data import check_features
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.evaluate import report
 from xmc_jax.features import Vectorizer, as_features, check_width
+from xmc_jax.memory import find_budget, leave
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
 from xmc_jax.parallel import make_mesh
@@ -225,6 +226,7 @@ class XRLinear:
             search,
             label_names=self.label_names,
             merge=choose_merge(linear_part(self.config)),
+            memory=self._leave_for_search(model, features),
             progress=progress or NoProgress(),
             mesh=make_mesh(self.config.parallel),
         )
@@ -289,6 +291,13 @@ class XRLinear:
             named_labels=self.label_names is not None,
             scale=self._scale,
         )
+
+    def _leave_for_search(self, model: XRModel, features: Features) -> int:
+        """Returns the bytes for batches beside the model, its index and the features."""
+        # Rows of the index are cut into slots of eight entries, half of them filled.
+        held = 3 * sum(weights.n_bytes for weights in model.levels)
+        held += 8 * features.sparse.nnz + features.dense.nbytes
+        return leave(find_budget(self.config.memory), held, "search")
 
     def _take(self, held: Restored, path: str | os.PathLike) -> None:
         """Becomes the model that a run's folder holds."""

@@ -21,6 +21,7 @@ _MOST_ROWS_DEFAULT = 4096
 _MOST_SLOTS = 2**20  # of ids in a batch
 _MOST_FLOATS = {"cpu": 2**24}  # candidates of a batch; other devices:
 _MOST_FLOATS_DEFAULT = 2**28
+_CANDIDATE_BYTES = 32  # scores, their sorted copies and places
 
 
 class Batch(NamedTuple):
@@ -59,9 +60,15 @@ def choose_size(width: int, n_rows: int, limit: int) -> int:
     return min(size, most)
 
 
-def limit_rows(index: SearchIndex, beam: int, wanted: int = 0) -> int:
-    """Returns the rows whose candidates fit in memory, at most `wanted` (0: not said)."""
+def limit_rows(index: SearchIndex, beam: int, wanted: int = 0, memory: int | None = None) -> int:
+    """Returns the rows whose candidates fit in memory, at most `wanted` (0: not said).
+
+    Args:
+        memory: bytes for all batches under way; None: no bound.
+    """
     floats = _MOST_FLOATS.get(jax.default_backend(), _MOST_FLOATS_DEFAULT)
+    if memory is not None:
+        floats = min(floats, memory // (_CANDIDATE_BYTES * count_cores()))
     widest = max(level.count_candidates(min(beam, level.n_clusters)) for level in index.levels)
     most = max(1, floats // widest)
     return min(wanted, most) if wanted else most

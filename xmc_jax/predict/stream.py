@@ -34,6 +34,7 @@ def predict_batches(
     *,
     label_names: Sequence[str] | None = None,
     merge: Merge = "mean",
+    memory: int | None = None,
     progress: Progress | None = None,
     mesh: Mesh | None = None,
 ) -> Predictions:
@@ -44,6 +45,7 @@ def predict_batches(
         features: [N], as the model was trained on.
         config: `beam`, `top_k` and `batch`; the model holds its own post-processors.
         merge: of a label found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
+        memory: bytes that the batches under way may take; None: no bound.
         progress: told about documents.
         mesh: of several devices, which share the work; every process calls with the same arguments
             and gets all predictions.
@@ -62,7 +64,7 @@ def predict_batches(
     n = min(config.top_k, count_results(index, config))
     ids = np.full((len(features), config.top_k), PAD, np.int32)
     scores = np.zeros(ids.shape, np.float32)
-    limit = limit_rows(index, config.beam, config.batch)
+    limit = limit_rows(index, config.beam, config.batch, memory)
     options: Any = {"beam": config.beam, "top_k": n, "merge": merge}
     progress = progress or NoProgress()
     progress.start("search", len(features))

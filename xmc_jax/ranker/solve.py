@@ -6,13 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
 from xmc_jax.config import Formulation
 from xmc_jax.features.blocks import count_cores
+from xmc_jax.memory import release_memory
 from xmc_jax.ops import choose_widths
 from xmc_jax.ranker.blocks import (
     BlockShape,
@@ -23,6 +24,13 @@ from xmc_jax.ranker.blocks import (
 )
 from xmc_jax.ranker.cost_model import CPU, FORMULATIONS, GPU, Device, choose_formulation
 from xmc_jax.ranker.dual import draw_orders, solve_dual
+from xmc_jax.ranker.footprint import (
+    CHUNK_BYTES,
+    count_features,
+    count_unit_slots,
+    divide_level,
+    weigh_units,
+)
 from xmc_jax.ranker.gram import solve_gram
 from xmc_jax.ranker.lanes import (
     N_WIDTHS,
@@ -34,6 +42,7 @@ from xmc_jax.ranker.lanes import (
     measure_lanes,
     place_rows,
 )
+from xmc_jax.ranker.parts import Part, join_parts, keep_weights
 from xmc_jax.ranker.primal import Unit, solve_primal
 from xmc_jax.ranker.problem import (
     Chunk,
@@ -52,13 +61,11 @@ from xmc_jax.ranker.products import (
     join_product_shapes,
     measure_products,
 )
-from xmc_jax.ranker.weights import LevelWeights, build_weights, keep_largest
+from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.types import Features
 
-_CHUNK_BYTES = 256 * 2**20
 _SLOT_BYTES = 12
 _N_TIERS = 3
-_MIN_CHUNKS = 2  # a machine has two cores at least
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,8 @@ class SolveSettings:
         max_nonzeros: sparse weights kept for a label (bias and dense columns aside); 0: all.
         formulation: "auto" lets the cost model choose.
         seed: of the order in which the dual visits rows.
+        memory: bytes that all chunks under way may take; None: chunks of a size that is quick. Chunks that are smaller
+            for want of memory visit their rows in another order: weights then differ within the tolerance.
     """
 
     tolerance: float = 1e-4
@@ -81,18 +90,7 @@ class SolveSettings:
     max_nonzeros: int = 0
     formulation: Formulation = "auto"
     seed: int = 0
-
-
-class Part(NamedTuple):
-    """Weights of a chunk as loose entries, and the biases and dense weights of its nodes."""
-
-    cluster: np.ndarray
-    feature: np.ndarray
-    child: np.ndarray
-    value: np.ndarray
-    node: np.ndarray
-    bias: np.ndarray
-    dense: np.ndarray
+    memory: int | None = None
 
 
 def solve_level(
@@ -131,7 +129,10 @@ def solve_level(
         chosen = units[choice == index]
         if len(chosen):
             parts += _solve_units(problem, chosen, name, penalty, settings, advance)
-    return _join(problem, parts, settings)
+    weights = join_parts(problem.child_offsets, problem.features.n_dense, parts)
+    if settings.threshold > 0:
+        weights.dense[np.abs(weights.dense) < settings.threshold] = 0.0
+    return weights
 
 
 def find_device() -> Device:
@@ -139,54 +140,81 @@ def find_device() -> Device:
     return CPU if jax.default_backend() == "cpu" else GPU
 
 
+def count_workers() -> int:
+    """Returns how many chunks are solved side by side at most.
+
+    XLA runs a chunk's many small operations on one thread: chunks are what keeps the cores busy on a CPU.
+    """
+    return count_cores() if jax.default_backend() == "cpu" else 1
+
+
 def _solve_units(problem, units: Units, formulation: str, penalty, settings, advance) -> list[Part]:
     """Solves some units by one formulation, chunk by chunk."""
     if formulation == "dual" and len(units) == 1 and jax.default_backend() == "cpu":
         units = split_columns(units, count_cores())
-    chunks = _split_units(problem, units, formulation)
+    chunks, n_workers = _split_units(problem, units, formulation, settings.memory)
     prepare = {"dual": _prepare_dual, "primal": _prepare_primal, "gram": _prepare_gram}
     solve = prepare[formulation](problem, chunks, penalty, settings)
 
     parts = []
-    # XLA runs a chunk's many small operations on one thread: chunks are what keeps the cores busy on a CPU.
-    n_workers = min(len(chunks), count_cores()) if jax.default_backend() == "cpu" else 1
     with ThreadPoolExecutor(n_workers) as pool:
         for done, part in zip(chunks, pool.map(solve, range(len(chunks))), strict=True):
             parts.append(part)
+            release_memory()
             advance(int(done.n_children.sum()))  # here, so that listeners hear one thread only
     return parts
 
 
-def _split_units(problem, units: Units, formulation: str) -> list[Units]:
-    """Splits the units into chunks of similar work and bounded memory.
+def _split_units(
+    problem, units: Units, formulation: str, memory: int | None
+) -> tuple[list[Units], int]:
+    """Splits the units into chunks of similar work and bounded memory; returns how many are solved side by side, too.
 
     Lanes like a mix of sizes (dealt out in turn, largest first); blocks like equal sizes (runs of the sorted list).
     """
     n_rows = count_rows(problem, units)
-    order = np.argsort(-n_rows, kind="stable")
-    n_rows, k = n_rows[order], problem.max_columns
+    weights = weigh_units(
+        n_rows,
+        count_unit_slots(problem, units),
+        count_features(problem, units),
+        problem.max_columns,
+        formulation,
+        problem.features.n_dense,
+    )
+    division = divide_level(weights, memory, count_workers())
     if formulation == "dual":
-        total = int(n_rows.sum()) * k * 12
-        n_chunks = min(len(units), max(_MIN_CHUNKS, -(-total // _CHUNK_BYTES)))
-        return [units[np.sort(order[c::n_chunks])] for c in range(n_chunks)]
+        order = np.argsort(-weights, kind="stable")
+        dealt = [np.sort(order[c :: division.n_chunks]) for c in range(division.n_chunks)]
+        return [units[some] for some in dealt], division.n_workers
+    order = np.argsort(-n_rows, kind="stable")
     if formulation == "primal":
-        return [units[order[i : i + 1]] for i in range(len(order))]
-    need = 4 * n_rows * (12 * k + 3 * n_rows + problem.features.n_dense)
+        chunks = [units[order[i : i + 1]] for i in range(len(order))]
+        return chunks, min(len(chunks), division.n_workers)
+    n_rows, need = n_rows[order], weights[order]
+    chunk_bytes = CHUNK_BYTES if memory is None else min(CHUNK_BYTES, memory / division.n_workers)
     # A run is padded to the largest unit of its tier; few tiers are few compilations.
     tier = np.searchsorted(choose_widths(n_rows, _N_TIERS), n_rows)
     first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
-    size = np.maximum(1, _CHUNK_BYTES // np.maximum(need[first], 1))
+    largest = np.maximum(np.maximum.reduceat(need, first), 1)
+    size = np.maximum(1, chunk_bytes // largest).astype(np.int64)
     place = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
     run = place // np.repeat(size, np.diff(np.append(first, len(order))))
     ends = np.flatnonzero((np.diff(tier) != 0) | (np.diff(run) != 0)) + 1
-    return [units[part] for part in np.split(order, ends)]
+    chunks = [units[part] for part in np.split(order, ends)]
+    return chunks, min(len(chunks), division.n_workers)
+
+
+def _keeps_chunks(problem: LevelProblem) -> bool:
+    """Tells whether the chunks that were cut for their shapes are kept until they are solved, or cut again."""
+    lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
+    return int(lengths.sum()) * _SLOT_BYTES <= CHUNK_BYTES // 2
 
 
 def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
     widths = choose_lane_widths(lengths + problem.features.n_dense + (penalty.bias > 0))
     # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
-    keeps = int(lengths.sum()) * _SLOT_BYTES <= _CHUNK_BYTES
+    keeps = _keeps_chunks(problem)
     n_columns = max(int(units.n_children.max()) for units in chunks)
     n_lanes = choose_lanes([count_rows(problem, units) for units in chunks], n_columns)
     shapes: list[LaneShape] = []
@@ -216,25 +244,32 @@ def _run_dual(
     share = 1e-4 if penalty.loss == "hinge" else 1.0
     solution = solve_dual(lanes, orders, shape.n_features, penalty, share * settings.tolerance)
     weights = np.asarray(solution.weights)[: chunk.n_features + len(chunk.units)]
-    return _keep_weights(problem, chunk, weights, penalty, settings)
+    return keep_weights(problem, chunk, weights, penalty, settings)
 
 
 def _prepare_primal(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
-    cut = [cut_chunk(sparse_only, c, 0.0) for c in chunks]
+    keeps = _keeps_chunks(problem)
     lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
     widths = tuple(choose_widths(np.maximum(lengths, 1), N_WIDTHS))
-    own = [measure_products(c.slots, widths) for c in cut]
-    shapes = _share_shapes(own, np.array([len(c.row_unit) for c in cut]), join_product_shapes)
+    own: list[ProductShape] = []
+    cut: list[Chunk | None] = []
+    for units in chunks:
+        chunk = cut_chunk(sparse_only, units, 0.0)
+        own.append(measure_products(chunk.slots, widths))
+        cut.append(chunk if keeps else None)
+    n_rows = np.array([count_rows(problem, units).sum() for units in chunks])
+    shapes = _share_shapes(own, n_rows, join_product_shapes)
     n_columns = max(int(units.n_children.max()) for units in chunks)
-    return partial(_run_primal, problem, cut, shapes, n_columns, penalty, settings)
+    return partial(_run_primal, problem, chunks, cut, shapes, n_columns, penalty, settings)
 
 
 def _run_primal(
-    problem, chunks, shapes: list[ProductShape], n_columns: int, penalty, settings, k: int
+    problem, chunks, cut, shapes: list[ProductShape], n_columns: int, penalty, settings, k: int
 ) -> Part:
-    chunk, shape = chunks[k], shapes[k]
-    chunks[k] = None  # so that its rows are free as soon as it is solved
+    shape = shapes[k]
+    chunk = cut[k] or cut_chunk(_without_dense(problem), chunks[k], 0.0)
+    cut[k] = None  # so that its rows are free as soon as it is solved
     products, row_place, feature_place = fill_products(chunk.slots, shape)
     signs, weights = (
         None if x is None else place_rows(x, row_place, shape.n_rows)
@@ -254,20 +289,27 @@ def _run_primal(
     found = np.asarray(result.vector["sparse"])[feature_place]
     found[chunk.n_features :] = result.vector["bias"]
     dense = np.asarray(result.vector["dense"])[None]
-    return _keep_weights(problem, chunk, found, penalty, settings, dense)
+    return keep_weights(problem, chunk, found, penalty, settings, dense)
 
 
 def _prepare_gram(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
-    cut = [cut_chunk(sparse_only, c, penalty.bias) for c in chunks]
+    keeps = _keeps_chunks(problem)
+    own: list[BlockShape] = []
+    cut: list[Chunk | None] = []
+    for units in chunks:
+        chunk = cut_chunk(sparse_only, units, penalty.bias)
+        own.append(measure_blocks(chunk))
+        cut.append(chunk if keeps else None)
     largest = np.array([count_rows(problem, c).max() for c in chunks])
-    shapes = _share_shapes([measure_blocks(c) for c in cut], largest, join_block_shapes)
-    return partial(_run_gram, problem, cut, shapes, penalty, settings)
+    shapes = _share_shapes(own, largest, join_block_shapes)
+    return partial(_run_gram, problem, chunks, cut, shapes, penalty, settings)
 
 
-def _run_gram(problem, chunks, shapes: list[BlockShape], penalty, settings, k: int) -> Part:
-    chunk, shape = chunks[k], shapes[k]
-    chunks[k] = None  # so that its rows are free as soon as it is solved
+def _run_gram(problem, chunks, cut, shapes: list[BlockShape], penalty, settings, k: int) -> Part:
+    shape = shapes[k]
+    chunk = cut[k] or cut_chunk(_without_dense(problem), chunks[k], penalty.bias)
+    cut[k] = None  # so that its rows are free as soon as it is solved
     blocks = fill_blocks(problem, chunk, problem.features.dense, shape)
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
     tolerance = np.float32(settings.tolerance)
@@ -275,7 +317,7 @@ def _run_gram(problem, chunks, shapes: list[BlockShape], penalty, settings, k: i
     sparse = np.asarray(result.vector["sparse"]).reshape(shape.n_units * shape.n_features, -1)
     weights = sparse[place_features(chunk, shape.n_features)]
     dense = np.asarray(result.vector["dense"])[: len(chunk.units)]
-    return _keep_weights(problem, chunk, weights, penalty, settings, dense)
+    return keep_weights(problem, chunk, weights, penalty, settings, dense)
 
 
 def _share_shapes(shapes: list[Any], largest: np.ndarray, join: Callable[[list], Any]) -> list:
@@ -294,58 +336,3 @@ def _share_shapes(shapes: list[Any], largest: np.ndarray, join: Callable[[list],
 def _without_dense(problem: LevelProblem) -> LevelProblem:
     empty = np.zeros((problem.features.n_rows, 0), np.float32)
     return replace(problem, features=Features(problem.features.sparse, empty))
-
-
-def _keep_weights(
-    problem: LevelProblem, chunk: Chunk, weights: np.ndarray, penalty, settings, dense=None
-) -> Part:
-    """Drops small weights and names the rest by (cluster, feature, child).
-
-    Args:
-        weights: float32 [F + U, K], constant features last.
-        dense: float32 [U, H, K], or None if the dense columns are slots of `weights`.
-    """
-    units, f = chunk.units, chunk.n_features
-    n_sparse, h = problem.features.n_sparse, problem.features.n_dense
-    is_child = np.arange(weights.shape[1])[None, :] < units.n_children[:, None]
-    node = (units.first_child[:, None] + np.arange(weights.shape[1]))[is_child]
-    if dense is None:
-        dense = np.zeros((len(units), h, weights.shape[1]), np.float32)
-        wide = chunk.feature_id >= n_sparse
-        at = chunk.feature_unit[wide], chunk.feature_id[wide] - n_sparse
-        dense[at] = weights[:f][wide]
-    big = np.abs(weights[:f]) >= max(settings.threshold, np.finfo(np.float32).tiny)
-    big &= is_child[chunk.feature_unit] & (chunk.feature_id < n_sparse)[:, None]
-    row, column = np.nonzero(big)
-    unit = chunk.feature_unit[row]
-    base = units.first_child - problem.child_offsets[units.cluster]
-    bias = weights[f:][is_child] * penalty.bias if penalty.bias > 0 else np.zeros(len(node))
-    bias = np.where(np.abs(bias) >= settings.threshold * penalty.bias, bias, 0.0)
-    return Part(
-        cluster=units.cluster[unit],
-        feature=chunk.feature_id[row],
-        child=base[unit] + column,
-        value=weights[row, column],
-        node=node,
-        bias=bias.astype(np.float32),
-        dense=np.moveaxis(dense, 1, 2)[is_child],
-    )
-
-
-def _join(problem: LevelProblem, parts: list[Part], settings: SolveSettings) -> LevelWeights:
-    """Puts the parts of all chunks together."""
-    cluster, feature, child, value = (
-        np.concatenate([getattr(p, name) for p in parts]) for name in Part._fields[:4]
-    )
-    n_nodes = int(problem.child_offsets[-1])
-    bias = np.zeros(n_nodes, np.float32)
-    dense = np.zeros((n_nodes, problem.features.n_dense), np.float32)
-    for part in parts:
-        bias[part.node], dense[part.node] = part.bias, part.dense
-    if settings.threshold > 0:
-        dense[np.abs(dense) < settings.threshold] = 0.0
-    if settings.max_nonzeros:
-        node = problem.child_offsets[cluster] + child
-        keep = keep_largest(node, feature, value, settings.max_nonzeros)
-        cluster, feature, child, value = (x[keep] for x in (cluster, feature, child, value))
-    return build_weights(problem.child_offsets, cluster, feature, child, value, bias, dense)

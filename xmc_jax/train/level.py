@@ -10,8 +10,16 @@ import scipy.sparse as sp
 from xmc_jax.config import LinearConfig, RankerConfig, at_level
 from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
+from xmc_jax.memory import find_budget, leave, release_memory
 from xmc_jax.model import XRModel
-from xmc_jax.ranker import LevelWeights, Penalty, SolveSettings, pose_level, solve_level
+from xmc_jax.ranker import (
+    LevelProblem,
+    LevelWeights,
+    Penalty,
+    SolveSettings,
+    pose_level,
+    solve_level,
+)
 from xmc_jax.tree import LabelTree
 from xmc_jax.types import Features
 
@@ -27,6 +35,7 @@ def train_level(
     user: sp.csr_matrix | None = None,
     relevance: sp.csr_matrix | None = None,
     true_labels: sp.csr_matrix | None = None,
+    held: int = 0,
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Trains the level after those that the model has.
@@ -40,7 +49,11 @@ def train_level(
         relevance: [N, nodes] or None.
         true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
             document that trains a cluster for another reason is a positive of it all the same, never a negative.
+        held: bytes that the caller holds beside features and model.
         advance: called with the number of nodes that are done.
+
+    Raises:
+        RunError: `config.memory` is too little for the level; says how much it needs.
     """
     level, ranker = len(model.levels), config.ranker
     kind = at_level(ranker.negatives, level)
@@ -51,9 +64,12 @@ def train_level(
         parent = np.asarray(model.tree.parent(level))
         labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
         labels.sort_indices()
-    return solve_nodes(
-        model.tree, level, features, labels, mask, ranker, config.seed, relevance, advance=advance
-    )
+    problem = _pose_nodes(model.tree, level, features, labels, mask, relevance)
+    # Solving takes long and needs the problem only.
+    del positives, matched, user, true_labels, labels, mask, relevance
+    held += sum(weights.n_bytes for weights in model.levels)
+    left = _leave_for_level(problem, level, ranker, held, config.memory)
+    return _solve_problem(problem, level, ranker, config.seed, left, advance)
 
 
 def solve_nodes(
@@ -66,6 +82,7 @@ def solve_nodes(
     seed: int,
     relevance: sp.csr_matrix | None = None,
     *,
+    memory: str = "",
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Solves the problems of a level's nodes.
@@ -78,16 +95,39 @@ def solve_nodes(
         ranker: its settings, which may differ by level.
         seed: of the run.
         relevance: [N, nodes] or None.
+        memory: the setting; empty: what there is.
         advance: called with the number of nodes that are done.
+
+    Raises:
+        RunError: the memory is too little; says how much is needed.
     """
-    problem = pose_level(
-        features,
-        mask,
-        labels,
-        np.asarray(tree.parent(level)),
-        tree.children_offsets(level),
-        relevance,
-    )
+    problem = _pose_nodes(tree, level, features, labels, mask, relevance)
+    left = _leave_for_level(problem, level, ranker, 0, memory)
+    return _solve_problem(problem, level, ranker, seed, left, advance)
+
+
+def _pose_nodes(
+    tree: LabelTree,
+    level: int,
+    features: Features,
+    labels: sp.csr_matrix,
+    mask: sp.csr_matrix,
+    relevance: sp.csr_matrix | None,
+) -> LevelProblem:
+    parent, offsets = np.asarray(tree.parent(level)), tree.children_offsets(level)
+    return pose_level(features, mask, labels, parent, offsets, relevance)
+
+
+def _solve_problem(
+    problem: LevelProblem,
+    level: int,
+    ranker: RankerConfig,
+    seed: int,
+    memory: int,
+    advance: Callable[[int], None],
+) -> LevelWeights:
+    """Solves a level with its settings, in so many bytes of memory."""
+    release_memory()
     penalty = Penalty(
         ranker.loss,
         at_level(ranker.cost_positive, level),
@@ -101,5 +141,25 @@ def solve_nodes(
         max_nonzeros=ranker.max_nonzeros,
         formulation=at_level(ranker.formulation, level),
         seed=seed + level,
+        memory=memory,
     )
     return solve_level(problem, penalty, settings, advance=advance)
+
+
+def _leave_for_level(
+    problem: LevelProblem, level: int, ranker: RankerConfig, held: int, memory: str
+) -> int:
+    """Returns the bytes that the solution of a level may take beside what is in memory already.
+
+    The weights that come out are counted at half an entry for each feature of a node's own documents (measured, with a
+    threshold above 0), or `max_nonzeros` of each node.
+    """
+    arrays = [problem.row_instance, problem.row_masked, problem.positive_row, problem.positive_node]
+    features = problem.features
+    held += sum(a.nbytes for a in arrays) + features.dense.nbytes
+    held += features.sparse.data.nbytes + features.sparse.indices.nbytes
+    a_row = features.sparse.nnz / max(1, features.n_rows)
+    entries = len(problem.positive_row) * a_row * 0.5
+    if ranker.max_nonzeros:
+        entries = min(entries, int(problem.child_offsets[-1]) * ranker.max_nonzeros)
+    return leave(find_budget(memory), held + round(20 * entries), f"level {level}")

@@ -21,8 +21,9 @@ from xmc_jax.config import LinearConfig, at_level, to_dict
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
 from xmc_jax.matcher import propagate_pairs
+from xmc_jax.memory import release_memory
 from xmc_jax.model import XRModel
-from xmc_jax.predict import matched_clusters
+from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.level import train_level
 from xmc_jax.train.relevance import check_relevance, induce_relevance
@@ -201,6 +202,7 @@ def make_tree(
     if folder is not None:
         counts = np.bincount(labels.indices, minlength=labels.shape[1])
         checkpoint.save_tree(folder, tree, counts, {})
+    release_memory()
     progress.finish(" - ".join(f"{n:,}" for n in tree.level_sizes))
     return tree
 
@@ -249,6 +251,7 @@ def _train_levels(
             user=None if user is None else user[t],
             relevance=relevance[t],
             true_labels=None if plan is None else plan.find_true_labels(t, labels),
+            held=_count_held(training),
             advance=progress.advance,
         )
         note = {"stage": "level", "level": t, "weights": weights.n_entries}
@@ -257,9 +260,17 @@ def _train_levels(
         if folder is not None:
             checkpoint.save_level(folder, t, weights, note)
             append_metrics(folder, note | {"seconds": round(time.monotonic() - began, 3)})
+        release_memory()
         levels.append(weights)
         progress.finish(f"{weights.n_entries:,} weights")
     return XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
+
+
+def _count_held(training: Training) -> int:
+    """Returns the bytes of texts, labels and names, which stay in memory while levels are trained."""
+    texts = 0 if training.texts is None else training.texts.nbytes
+    names = 100 * len(training.label_names or ())
+    return texts + names + 8 * training.labels.nnz + 8 * training.labels.shape[0]
 
 
 def _take_rows(training: Training, rows: np.ndarray) -> Training:
@@ -285,7 +296,8 @@ def _sum_positives(
 
 
 def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:
-    return matched_clusters(model, features, config.search.beam)
+    # An index of its own, dropped here: the model's would be kept while the level is solved.
+    return matched_clusters(build_index(model), features, config.search.beam)
 
 
 def check_sources(training: Training) -> None:

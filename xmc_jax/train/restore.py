@@ -58,9 +58,11 @@ def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Restored:
     """
     header, facts = read_run(workdir)
     folder = Path(workdir)
-    # The devices were those of another machine, it may be.
+    # Memory and devices were those of another machine, it may be.
     config: Config = replace(
-        from_dict(find_config_type(header, folder), header["config"]), parallel=ParallelConfig()
+        from_dict(find_config_type(header, folder), header["config"]),
+        memory="",
+        parallel=ParallelConfig(),
     )
     parts = checkpoint.find_parts(find_final(folder, config.model))
     tree, counts, _ = checkpoint.load_tree(parts.find_tree())

@@ -28,6 +28,9 @@ from xmc_jax.types import Features
 FORMAT = 1
 """Version of the folder's layout."""
 
+_OF_THE_MACHINE = {"memory", "parallel"}
+"""Settings that do not make it another run."""
+
 _FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
 
 
@@ -194,6 +197,12 @@ def write_names(workdir: str | os.PathLike, names: list[str] | None) -> None:
         )
 
 
+def compare_settings(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Returns `name: old -> new` for each setting that makes it another run; a run may go on on another machine."""
+    before, after = ({k: v for k, v in c.items() if k not in _OF_THE_MACHINE} for c in (old, new))
+    return diff(before, after)
+
+
 def _check_same(file: Path, config: dict[str, Any], data: dict[str, Any]) -> None:
     """Raises InputError with the differences if the folder's run is not this one."""
     header = read_json(file)
@@ -203,9 +212,7 @@ def _check_same(file: Path, config: dict[str, Any], data: dict[str, Any]) -> Non
         or not {"config", "data"} <= header.keys()
     ):
         raise InputError(f"{file}: not a run of this version; give another folder")
-    # A run may go on on other devices.
-    old, new = ({**c, "parallel": None} for c in (header["config"], config))
-    changed = diff(old, new)
+    changed = compare_settings(header["config"], config)
     if changed:
         raise InputError(
             f"{file.parent}: holds a run with other settings ({'; '.join(changed)}); "

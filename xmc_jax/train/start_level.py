@@ -149,7 +149,15 @@ def _train_matcher(
     relevance = normalize(labels, "l1") if tuning.cost_sensitive else None
     ranker = RankerConfig(threshold=tuning.threshold, **_MATCHER)
     weights = solve_nodes(
-        tree, level, join(documents), labels, mask, ranker, config.seed, relevance
+        tree,
+        level,
+        join(documents),
+        labels,
+        mask,
+        ranker,
+        config.seed,
+        relevance,
+        memory=config.memory,
     )
     return weights, join
 
@@ -170,4 +178,15 @@ def _solve_head(
     ranker = RankerConfig(cost_positive=cost, cost_negative=cost, threshold=0.0, **_HEAD)
     relevance = labels if tuning.bootstrap == "weighted-linear" else None
     features = hold_vectors(vectors)
-    return to_head(solve_nodes(tree, level, features, labels, mask, ranker, config.seed, relevance))
+    weights = solve_nodes(
+        tree,
+        level,
+        features,
+        labels,
+        mask,
+        ranker,
+        config.seed,
+        relevance,
+        memory=config.memory,
+    )
+    return to_head(weights)

@@ -1,0 +1,145 @@
+"""What solving takes in memory: bytes of a unit while its chunk is solved, and how many chunks a budget allows.
+
+A unit of n rows with s slots, F features and K columns takes, in lockstep dual coordinate descent,
+
+    slots      as cut, as laid out (padded by about a quarter) and on the device      32·s
+    rows       signs, duals and their copies, Gram blocks                            n·(7·K + 100)
+    weights    on the device, and what is looked at while small ones are dropped     10·F·K + 48·F
+
+and by Newton's method, in blocks whose units are padded to the largest of their tier (half as much again),
+
+    slots      as cut, as laid out twice, by row and by feature, and on the device   64·s
+    rows       signs, margins and directions; gram: three n × n matrices             n·(48·K + 4·H + 12·n)
+    features   sixteen slots at least for each                                       400·F
+    weights    as above; primal: eight vectors more                                  16·F·K + 32·F·K
+
+(the figures measured beside the resident set of a process).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from xmc_jax.errors import RunError
+from xmc_jax.ops import concatenate_ranges
+from xmc_jax.ranker.problem import LevelProblem, Units, count_rows
+
+CHUNK_BYTES = 512 * 2**20
+"""Of a chunk, where memory does not ask for less: what keeps cores busy and the cost of a call small."""
+MIN_CHUNKS = 2
+"""A machine has two cores at least."""
+_COUNTED_SLOTS = 2**22
+"""Slots whose features are counted at once."""
+_TABLE_KEYS = 2**20
+"""Up to so many keys, and sixteen for each slot, a table of all of them beats sorting."""
+
+
+class Division(NamedTuple):
+    """How a level is divided: chunks, and how many of them are solved side by side."""
+
+    n_chunks: int
+    n_workers: int
+
+
+def weigh_units(
+    n_rows: np.ndarray,
+    n_slots: np.ndarray,
+    n_features: np.ndarray,
+    n_columns: int,
+    formulation: str = "dual",
+    n_dense: int = 0,
+) -> np.ndarray:
+    """Returns the bytes of units [U] while their chunk is solved, float64.
+
+    Args:
+        n_rows, n_slots, n_features: of each unit [U].
+        n_columns: K.
+        formulation: dual, primal or gram.
+        n_dense: H.
+    """
+    k = float(n_columns)
+    if formulation == "dual":
+        return 32.0 * n_slots + n_rows * (7 * k + 100) + n_features * (10 * k + 48)
+    square = n_rows if formulation == "gram" else 0.0
+    rows = n_rows * (48 * k + 4 * n_dense + 12 * square)
+    vectors = 48 if formulation == "primal" else 16
+    return 64.0 * n_slots + rows + n_features * (400 + vectors * k)
+
+
+def divide_level(weights: np.ndarray, memory: int | None, n_cores: int) -> Division:
+    """Chooses the chunks of a level so that those solved side by side fit into memory.
+
+    Args:
+        weights: bytes of each unit, of `weigh_units`.
+        memory: bytes for all chunks under way, or None for no bound.
+        n_cores: chunks that could be solved side by side.
+
+    Raises:
+        RunError: one unit needs more than there is.
+    """
+    largest, total = float(weights.max(initial=0.0)), float(weights.sum())
+    if memory is None:
+        n_chunks = min(len(weights), max(MIN_CHUNKS, int(-(-total // CHUNK_BYTES))))
+        return Division(n_chunks, min(n_chunks, n_cores))
+    if largest > memory:
+        raise RunError(
+            f"memory: the largest cluster of this level takes about {largest / 1e9:.2g} GB while it is solved, "
+            f"{memory / 1e9:.2g} GB are left for it; set a larger --memory, or --max_leaf_size or --branching smaller"
+        )
+    n_workers = n_cores
+    # The largest unit may fill a chunk of its own; fewer side by side rather than none.
+    while n_workers > 1 and largest > memory / n_workers:
+        n_workers -= 1
+    size = min(CHUNK_BYTES, memory / n_workers)
+    n_chunks = min(len(weights), max(MIN_CHUNKS, int(-(-total // size))))
+    while n_chunks < len(weights) and weigh_chunks(weights, n_chunks) > memory / n_workers:
+        n_chunks = min(len(weights), n_chunks + max(1, n_chunks // 8))
+    return Division(n_chunks, min(n_chunks, n_workers))
+
+
+def weigh_chunks(weights: np.ndarray, n_chunks: int) -> float:
+    """Returns the bytes of the largest of so many chunks, the units dealt out in turn, the largest first."""
+    order = np.argsort(-weights, kind="stable")
+    return float(weights[order[::n_chunks]].sum())
+
+
+def count_features(problem: LevelProblem, units: Units) -> np.ndarray:
+    """Returns how many different features the rows of each unit have, dense columns included, int64 [U]."""
+    features, width = problem.features.sparse, problem.features.n_sparse
+    clusters, place = np.unique(units.cluster, return_inverse=True)
+    offsets = problem.row_offsets
+    slots = np.append(0, np.cumsum(np.diff(features.indptr)[problem.row_instance], dtype=np.int64))
+    n_slots = (slots[offsets[1:]] - slots[offsets[:-1]])[clusters]
+    counts = np.zeros(len(clusters), np.int64)
+    group = np.cumsum(n_slots) // _COUNTED_SLOTS
+    bounds = np.append(np.flatnonzero(np.append(True, np.diff(group) != 0)), len(clusters))
+    for first, end in pairwise(bounds.tolist()):
+        some = clusters[first:end]
+        n_rows = np.diff(offsets)[some]
+        instance = problem.row_instance[concatenate_ranges(offsets[some], n_rows)]
+        lengths = np.diff(features.indptr)[instance].astype(np.int64)
+        at = concatenate_ranges(features.indptr[:-1][instance], lengths)
+        unit = np.repeat(np.repeat(np.arange(len(some)), n_rows), lengths)
+        keys = unit * width + features.indices[at]
+        counts[first:end] = _count_distinct(keys, len(some), width)
+    return counts[place] + problem.features.n_dense
+
+
+def _count_distinct(keys: np.ndarray, n_units: int, width: int) -> np.ndarray:
+    """Returns the distinct keys of each unit; a key is unit · width + feature."""
+    if n_units * width <= 16 * len(keys) + _TABLE_KEYS:
+        seen = np.zeros(n_units * width, bool)
+        seen[keys] = True
+        return np.count_nonzero(seen.reshape(n_units, width), axis=1)
+    return np.bincount(np.unique(keys) // width, minlength=n_units)
+
+
+def count_unit_slots(problem: LevelProblem, units: Units) -> np.ndarray:
+    """Returns the slots of all rows of each unit, constants and dense columns included, int64 [U]."""
+    lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
+    totals = np.append(0, np.cumsum(lengths, dtype=np.int64))
+    slots = np.diff(totals[problem.row_offsets])[units.cluster]
+    return slots + count_rows(problem, units) * (1 + problem.features.n_dense)
