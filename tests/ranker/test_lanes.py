@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from xmc_jax.ranker.blocks import fill_blocks, measure_blocks
 from xmc_jax.ranker.lanes import (
     BLOCK,
+    GROUP,
     assign_lanes,
-    choose_lane_widths,
     choose_lanes,
     fill_lanes,
     measure_lanes,
@@ -70,19 +70,17 @@ def test_a_positive_of_relevance_0_is_neither_positive_nor_negative():
 def test_lanes_hold_each_row_once_and_whole_units():
     problem, *_ = make_problem()
     chunk = cut_chunk(problem, list_units(problem), 0.5)
-    widths = choose_lane_widths(np.diff(chunk.slots.indptr))
-    shape = measure_lanes(chunk, widths, 2)
+    shape = measure_lanes(chunk, 2)
     lanes = fill_lanes(problem, chunk, shape, np.random.default_rng(0))
     dense = chunk.slots.toarray()
-    stored, lane_of_feature = [], {}
-    for lane in lanes:
-        flat = np.zeros((*lane.ids.shape[:3], shape.n_features), np.float32)
-        np.put_along_axis(flat, lane.ids, lane.values, axis=-1)
-        used = (lane.signs != 0).any(axis=-1)
-        stored.append(flat[used][:, : dense.shape[1]])
-        for _, g, _, f in np.argwhere(flat != 0):
-            assert lane_of_feature.setdefault(int(f), int(g)) == g
-    stored = np.concatenate(stored)
+    step = np.repeat(np.arange(shape.n_steps), np.diff(lanes.bounds))
+    flat = np.zeros((*lanes.signs.shape[:3], shape.n_features), np.float32)
+    at = (step[:, None, None, None], *np.indices(lanes.ids.shape)[1:3])
+    np.add.at(flat, (*at, lanes.ids[: len(step)]), lanes.values[: len(step)])
+    lane_of_feature = {}
+    for _, g, _, f in np.argwhere(flat != 0):
+        assert lane_of_feature.setdefault(int(f), int(g)) == g
+    stored = flat[(lanes.signs != 0).any(axis=-1)][:, : dense.shape[1]]
     assert stored.shape == dense.shape
     order, wanted = np.lexsort(stored.T), np.lexsort(dense.T)
     np.testing.assert_array_equal(stored[order], dense[wanted])
@@ -96,12 +94,13 @@ def test_lanes_are_about_as_long_as_the_largest_unit_at_least():
     assert choose_lanes([np.full(1000, 5)], 64) > 16
 
 
-def test_wide_rows_leave_room_for_narrow_ones():
+def test_a_step_has_the_groups_of_its_longest_row():
     problem, *_ = make_problem()
     chunk = cut_chunk(problem, list_units(problem), 0.5)
-    widths = choose_lane_widths(np.diff(chunk.slots.indptr))
-    shape = measure_lanes(chunk, widths, 1)
-    assert sum(shape.n_steps) == -(-chunk.slots.shape[0] // BLOCK)
+    shape = measure_lanes(chunk, 1)
+    assert shape.n_steps == -(-chunk.slots.shape[0] // BLOCK)
+    lengths = -np.sort(-np.diff(chunk.slots.indptr))
+    assert shape.n_groups == (-(-lengths[::BLOCK] // GROUP)).sum()
 
 
 def test_blocks_hold_the_rows_and_their_transpose():

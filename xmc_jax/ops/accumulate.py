@@ -41,7 +41,7 @@ def accumulate(
 
 def _add_slots(ids, values, table, out):
     for j in range(ids.shape[-1]):
-        row = table.at[ids[..., j]].get(mode="promise_in_bounds")
+        row = table.at[ids[..., j]].get(mode="promise_in_bounds", wrap_negative_indices=False)
         out = out + values[..., j, None] * row
     return out
 
@@ -53,4 +53,5 @@ def scatter_rows(
     rows: Float[Array, "*S K"],
 ) -> Float[Array, "F K"]:
     """Returns the table with `values[s, j] · rows[s]` added to row `ids[s, j]`: the transpose of `accumulate`."""
-    return table.at[ids].add(values[..., None] * rows[..., None, :], mode="promise_in_bounds")
+    added = values[..., None] * rows[..., None, :]
+    return table.at[ids].add(added, mode="promise_in_bounds", wrap_negative_indices=False)

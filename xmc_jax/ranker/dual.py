@@ -15,15 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.scipy.special import xlogy
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from xmc_jax.config import Loss
 from xmc_jax.ops import ONE_THREAD, accumulate, scatter_rows
 from xmc_jax.ranker.lanes import BLOCK, Lanes
 from xmc_jax.ranker.problem import Penalty
-
-_ROUNDS = 16
-"""Turns of an epoch, every width visited in each: rows sorted by length converge slowly."""
 
 _LOGISTIC_STEPS = 8
 
@@ -39,23 +36,20 @@ class Solution(NamedTuple):
     n_epochs: Array
 
 
-def draw_orders(rng: np.random.Generator, lanes: list[Lanes], n_epochs: int) -> list[np.ndarray]:
-    """Draws the order of the steps that hold rows for every epoch, int32 [epochs, S] for each width.
+def draw_orders(rng: np.random.Generator, lanes: Lanes, n_epochs: int) -> np.ndarray:
+    """Draws the order of the steps that hold rows for every epoch, int32 [epochs, S].
 
     A fixed order converges slowly, and so does one that shuffles within fixed stretches only (twice the epochs).
     """
-    orders = []
-    for lane in lanes:
-        order = np.zeros((n_epochs, lane.ids.shape[0]), np.int32)
-        steps = np.tile(np.arange(lane.n_steps, dtype=np.int32), (n_epochs, 1))
-        order[:, : lane.n_steps] = rng.permuted(steps, axis=1)
-        orders.append(order)
-    return orders
+    order = np.zeros((n_epochs, lanes.signs.shape[0]), np.int32)
+    steps = np.tile(np.arange(lanes.n_steps, dtype=np.int32), (n_epochs, 1))
+    order[:, : lanes.n_steps] = rng.permuted(steps, axis=1)
+    return order
 
 
 def solve_dual(
-    lanes: list[Lanes],
-    orders: list[np.ndarray],
+    lanes: Lanes,
+    orders: np.ndarray,
     n_features: int,
     penalty: Penalty,
     tolerance: float,
@@ -63,103 +57,144 @@ def solve_dual(
     """Solves a chunk.
 
     Args:
-        lanes: one for each stored width.
-        orders: of `draw_orders`; their first axis bounds the epochs.
+        lanes: the rows.
+        orders: of `draw_orders`; its first axis bounds the epochs.
         n_features: rows F of the weights, the spare last one included.
         penalty: loss and costs (the constant feature is a slot of the rows).
         tolerance: stops when an epoch adds less than this share of the objective.
     """
-    arrays = [(x.ids, x.values, x.signs, x.weights) for x in lanes]
-    n_steps = [np.int32(x.n_steps) for x in lanes]
+    slots = _Slots(lanes.bounds, lanes.ids, lanes.values)
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
-    return _solve(arrays, orders, n_steps, costs, np.float32(tolerance), n_features, penalty.loss)
+    rows = lanes.signs, lanes.weights
+    n_steps, share = np.int32(lanes.n_steps), np.float32(tolerance)
+    return _solve(slots, rows, orders, n_steps, costs, share, n_features, penalty.loss)
+
+
+class _Slots(NamedTuple):
+    """Slots of all steps, see `Lanes`."""
+
+    bounds: Array
+    ids: Array
+    values: Array
+
+    def gather(self, step, table: Float[Array, "F C"]) -> Float[Array, "G B C"]:
+        """Returns the products of a step's rows with a table."""
+
+        def add(group, out):
+            return out + accumulate(_get(self.ids, group), _get(self.values, group), table)
+
+        start = jnp.zeros((*self.ids.shape[1:3], table.shape[1]))
+        return lax.fori_loop(*self._span(step), add, start)
+
+    def scatter(self, step, table: Float[Array, "F C"], rows) -> Float[Array, "F C"]:
+        """Adds to a table the products of a step's transposed rows with [G, B, C]."""
+
+        def add(group, table):
+            return scatter_rows(table, _get(self.ids, group), _get(self.values, group), rows)
+
+        return lax.fori_loop(*self._span(step), add, table)
+
+    def clear(self, step, table: Float[Array, "F C"], zeros) -> Float[Array, "F C"]:
+        """Writes zeros [G, B, C] to the rows of a table that a step names."""
+
+        def write(group, table):
+            at = _get(self.ids, group)
+            rows = jnp.broadcast_to(zeros[:, :, None, :], (*at.shape, zeros.shape[-1]))
+            return table.at[at].set(rows, mode="promise_in_bounds")
+
+        return lax.fori_loop(*self._span(step), write, table)
+
+    def _span(self, step):
+        return _get(self.bounds, step), _get(self.bounds, step + 1)
+
+
+def _get(x, at):
+    return lax.dynamic_index_in_dim(x, at, keepdims=False)
 
 
 @partial(jax.jit, static_argnames=("n_features", "loss"), compiler_options=ONE_THREAD)
-def _solve(arrays, orders, n_steps, costs, tolerance, n_features: int, loss: Loss) -> Solution:
-    n_columns = arrays[0][2].shape[-1]
-    grams = [_block_grams(ids, values, n_features) for ids, values, _, _ in arrays]
+def _solve(
+    slots: _Slots, rows, orders, n_steps, costs, tolerance, n_features: int, loss: Loss
+) -> Solution:
+    n_lanes, n_columns = rows[0].shape[1], rows[0].shape[-1]
+    grams = _block_grams(slots, rows[0].shape[0], n_steps, n_features)
 
     def run_epoch(state):
         epoch, weights, duals, total, _ = state
-        gain = jnp.zeros((arrays[0][0].shape[1], n_columns))
 
-        def run_round(r, carry):
-            weights, duals, gain = carry
-            duals = list(duals)
-            for k, (block_arrays, gram, order, n) in enumerate(
-                zip(arrays, grams, orders, n_steps, strict=True)
-            ):
+        def visit(t, carry):
+            step = lax.dynamic_slice(orders, (epoch, t), (1, 1))[0, 0]
+            return _visit(carry, step, slots, (*rows, *grams), costs, loss)
 
-                def visit(t, c, block_arrays=block_arrays, gram=gram, order=order):
-                    step = order[epoch, t]
-                    return _visit(c, step, block_arrays, gram, costs, loss)
-
-                span = (r * n // _ROUNDS, (r + 1) * n // _ROUNDS)
-                weights, duals[k], gain = lax.fori_loop(*span, visit, (weights, duals[k], gain))
-            return weights, tuple(duals), gain
-
-        weights, duals, gain = lax.fori_loop(0, _ROUNDS, run_round, (weights, duals, gain))
+        start = weights, duals, jnp.zeros((n_lanes, n_columns))
+        weights, duals, gain = lax.fori_loop(0, n_steps, visit, start)
         added = gain.sum()
         return epoch + 1, weights, duals, total + added, added
 
     def goes_on(state):
         epoch, _, _, total, added = state
-        return (epoch < orders[0].shape[0]) & ((epoch < 2) | (added > tolerance * jnp.abs(total)))
+        return (epoch < orders.shape[0]) & ((epoch < 2) | (added > tolerance * jnp.abs(total)))
 
-    weights = jnp.zeros((n_features, n_columns))
-    duals = tuple(jnp.zeros(signs.shape) for _, _, signs, _ in arrays)
+    weights, duals = jnp.zeros((n_features, n_columns)), jnp.zeros(rows[0].shape)
     start = (jnp.int32(0), weights, duals, jnp.float32(0), jnp.float32(0))
     epoch, weights, _, total, added = lax.while_loop(goes_on, run_epoch, start)
     return Solution(weights, total, added, epoch)
 
 
 def _block_grams(
-    ids: Int[Array, "S G B J"], values: Float[Array, "S G B J"], n_features: int
-) -> Float[Array, "S G B B"]:
-    """Inner products of the rows of every block: rows are scattered into their own columns and read back."""
-    identity = jnp.eye(BLOCK)[None]
+    slots: _Slots, size: int, n_steps, n_features: int
+) -> tuple[Float[Array, "S G B B"], Float[Array, "S G B 1"]]:
+    """Returns the inner products of every row with those before it in its block, and with itself.
+
+    Rows are scattered into their own columns and read back.
+    """
+    identity = jnp.broadcast_to(jnp.eye(BLOCK), (*slots.ids.shape[1:3], BLOCK))
 
     def visit(s, carry):
         table, grams = carry
-        table = scatter_rows(table, ids[s], values[s], identity)
-        rows = table.at[ids[s]].get(mode="promise_in_bounds")
-        gram = jnp.einsum("gbj,gbjk->gbk", values[s], rows, precision=lax.Precision.HIGHEST)
-        table = table.at[ids[s]].set(0.0, mode="promise_in_bounds")
-        return table, grams.at[s].set(gram)
+        table = slots.scatter(s, table, identity)
+        gram = slots.gather(s, table)
+        # Zeros that depend on what was read: XLA copies the table, should it be written before or beside that.
+        table = slots.clear(s, table, 0.0 * gram)
+        return table, lax.dynamic_update_index_in_dim(grams, gram, s, 0)
 
-    start = jnp.zeros((n_features, BLOCK)), jnp.zeros((*ids.shape[:3], BLOCK))
-    return lax.fori_loop(0, ids.shape[0], visit, start)[1]
+    start = jnp.zeros((n_features, BLOCK)), jnp.zeros((size, *identity.shape))
+    grams = lax.fori_loop(0, n_steps, visit, start)[1]
+    below = grams * np.tri(BLOCK, k=-1, dtype=np.float32)[None, None]
+    return below, jnp.diagonal(grams, axis1=2, axis2=3)[..., None]
 
 
-def _visit(carry, step, arrays, grams, costs, loss: Loss):
+def _visit(carry, step, slots: _Slots, arrays, costs, loss: Loss):
     """Visits one block of every lane: gathers margins, descends row by row, scatters the change."""
     weights, duals, gain = carry
-    ids, values, signs = (a[step] for a in arrays[:3])
-    relevance = None if arrays[3] is None else arrays[3][step]
-    gram, alpha = grams[step], duals[step]
+    signs, relevance, below, q, alpha = (
+        None if a is None else _get(a, step) for a in (*arrays, duals)
+    )
     y = signs.astype(jnp.float32)
     cost = jnp.where(y > 0, costs[0] if relevance is None else costs[0] * relevance, costs[1])
-    margins = accumulate(ids, values, weights)
+    margins = slots.gather(step, weights)
 
-    def descend(i, state):
-        margins, alpha, change, gain = state
-        q = gram[:, i, i][:, None]
-        new, added = _step_dual(y[:, i] * margins[:, i], alpha[:, i], q, cost[:, i], loss)
-        active = y[:, i] != 0
-        delta = jnp.where(active, new - alpha[:, i], 0.0)
-        moved = y[:, i] * delta
-        margins = margins + gram[:, :, i][:, :, None] * moved[:, None, :]
-        alpha = alpha.at[:, i].add(delta)
-        return margins, alpha, change.at[:, i].set(moved), gain + jnp.where(active, added, 0.0)
+    def descend(i, margins):
+        new = _step_dual(y[:, i] * margins[:, i], alpha[:, i], q[:, i], cost[:, i], loss)
+        moved = y[:, i] * (new - alpha[:, i])
+        return margins + below[:, :, i][:, :, None] * moved[:, None, :]
 
-    start = (margins, alpha, jnp.zeros_like(alpha), gain)
-    _, alpha, change, gain = lax.fori_loop(0, BLOCK, descend, start)
-    return scatter_rows(weights, ids, values, change), duals.at[step].set(alpha), gain
+    margins = lax.fori_loop(0, BLOCK - 1, descend, margins)
+    new = _step_dual(y * margins, alpha, q, cost, loss)
+    active = y != 0
+    added = _measure_gain(y * margins, alpha, new, q, cost, loss)
+    gain = gain + jnp.where(active, added, 0.0).sum(axis=1)
+    # A division, unlike a product, is not computed again for every slot that is scattered.
+    change = jnp.where(active, new - alpha, 0.0) / jnp.where(active, y, 1.0)
+    weights = slots.scatter(step, weights, change)
+    # XLA copies all duals unless what reads them is a condition of writing them.
+    done = 0.0 * (gain[0, 0] + weights[0, 0])
+    alpha = alpha + y * change + done
+    return weights, lax.dynamic_update_index_in_dim(duals, alpha, step, 0), gain
 
 
 def _step_dual(margin, alpha, q, cost, loss: Loss):
-    """Returns the dual variable that is best for one instance, and what it adds to the dual objective.
+    """Returns the dual variable that is best for one instance.
 
     Args:
         margin: y·f of the instance.
@@ -171,12 +206,19 @@ def _step_dual(margin, alpha, q, cost, loss: Loss):
         return _step_logistic(margin, alpha, q, cost)
     ridge = 0.5 / cost if loss == "squared_hinge" else 0.0
     slope = margin - 1.0 + ridge * alpha
-    curve = jnp.maximum(q + ridge, 1e-12)
-    new = jnp.maximum(alpha - slope / curve, 0.0)
-    if loss == "hinge":
-        new = jnp.minimum(new, cost)
+    new = jnp.maximum(alpha - slope / jnp.maximum(q + ridge, 1e-12), 0.0)
+    return jnp.minimum(new, cost) if loss == "hinge" else new
+
+
+def _measure_gain(margin, alpha, new, q, cost, loss: Loss):
+    """Returns what the step of `_step_dual` from `alpha` to `new` adds to the dual objective."""
     delta = new - alpha
-    return new, -(slope * delta + 0.5 * curve * delta * delta)
+    if loss == "logistic":
+        entropy = _binary_entropy(new, cost) - _binary_entropy(alpha, cost)
+        return entropy - (margin * delta + 0.5 * q * delta * delta)
+    ridge = 0.5 / cost if loss == "squared_hinge" else 0.0
+    slope = margin - 1.0 + ridge * alpha
+    return -(slope * delta + 0.5 * (q + ridge) * delta * delta)
 
 
 def _step_logistic(margin, alpha, q, cost):
@@ -196,10 +238,7 @@ def _step_logistic(margin, alpha, q, cost):
         return jnp.where(inside, step, 0.5 * (low + high)), low, high
 
     z = lax.fori_loop(0, _LOGISTIC_STEPS, newton, (0.5 * (low + high), low, high))[0]
-    new = cost * jax.nn.sigmoid(z)
-    delta = new - alpha
-    entropy = _binary_entropy(new, cost) - _binary_entropy(alpha, cost)
-    return new, entropy - (margin * delta + 0.5 * q * delta * delta)
+    return cost * jax.nn.sigmoid(z)
 
 
 def _binary_entropy(alpha, cost):

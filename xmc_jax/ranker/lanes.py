@@ -1,7 +1,9 @@
 """The layout of the lockstep dual: rows in lanes that are visited side by side.
 
 A lane holds whole units, so two rows of a unit are never visited in the same place of a step by different lanes:
-coordinate descent stays Gauss-Seidel within every unit. A step visits one block of `BLOCK` rows of each lane.
+coordinate descent stays Gauss-Seidel within every unit. A step visits one block of `BLOCK` rows of each lane. The rows
+of a lane lie by length, so that those of a step are about as long; their slots are stored in groups of `GROUP`, as many
+groups as the longest row of the step needs: one compiled program serves rows of every length.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xmc_jax.ops import choose_widths, concatenate_ranges, round_up
+from xmc_jax.ops import concatenate_ranges, round_up
 from xmc_jax.ranker.problem import Chunk, LevelProblem, lay_signs
 
 BLOCK = 8
-N_WIDTHS = 5
+GROUP = 4
 MAX_LANES = 64
 _STEP_ELEMENTS = 512
 """What a step costs beside its rows, in rows times columns."""
@@ -23,17 +25,19 @@ _STEP_ELEMENTS = 512
 
 @dataclass(frozen=True)
 class Lanes:
-    """Rows of one stored width J, as steps × lanes × rows of a block.
+    """Rows of a chunk, as steps × lanes × rows of a block, and their slots, as groups × lanes × rows × slots.
 
     Attributes:
         n_steps: steps that hold rows; the arrays may be longer.
-        ids: int32 [S, G, BLOCK, J], local features; unused slots point at the spare last row of the weights.
-        values: float32 [S, G, BLOCK, J].
+        bounds: int32 [S + 1], the groups of every step.
+        ids: int32 [N, G, BLOCK, GROUP], local features; unused slots point at the spare last row of the weights.
+        values: float32 [N, G, BLOCK, GROUP].
         signs: int8 [S, G, BLOCK, K]; 0 in unused rows.
         weights: float32 [S, G, BLOCK, K] or None.
     """
 
     n_steps: int
+    bounds: np.ndarray
     ids: np.ndarray
     values: np.ndarray
     signs: np.ndarray
@@ -45,16 +49,15 @@ class LaneShape:
     """What all chunks of a level share, so that they share one compilation.
 
     Attributes:
-        widths: stored widths J, ascending.
-        n_steps: steps S of each width. A row may lie in a wider slot than it needs: what wide rows leave free of
-            their blocks is filled.
+        n_steps: steps S.
+        n_groups: groups N of slots.
         n_lanes: G.
         n_features: rows F of the weights, the spare last one included.
         n_columns: K.
     """
 
-    widths: tuple[int, ...]
-    n_steps: tuple[int, ...]
+    n_steps: int
+    n_groups: int
     n_lanes: int
     n_features: int
     n_columns: int
@@ -83,22 +86,14 @@ def assign_lanes(n_rows: np.ndarray, n_lanes: int) -> np.ndarray:
     return lanes
 
 
-def choose_lane_widths(lengths: np.ndarray) -> tuple[int, ...]:
-    """Chooses the stored widths for rows of these lengths (constant feature included)."""
-    return tuple(choose_widths(lengths, N_WIDTHS))
-
-
-def measure_lanes(chunk: Chunk, widths: tuple[int, ...], n_lanes: int) -> LaneShape:
+def measure_lanes(chunk: Chunk, n_lanes: int) -> LaneShape:
     """Returns the smallest shape that holds the chunk."""
-    n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))
-    lane = assign_lanes(n_rows, n_lanes)[chunk.row_unit]
-    width = np.searchsorted(widths, np.diff(chunk.slots.indptr))
-    counts = np.bincount(width * n_lanes + lane, minlength=len(widths) * n_lanes)
-    at_least = np.cumsum(counts.reshape(len(widths), n_lanes)[::-1], axis=0)
-    blocks = -(-at_least.max(axis=1) // BLOCK)
+    needed = _count_groups(chunk)
+    _, place = _order_rows(chunk, needed, np.zeros(len(needed)), n_lanes)
+    groups = _measure_steps(needed, place // BLOCK)
     return LaneShape(
-        widths,
-        tuple(np.diff(blocks, prepend=0)[::-1].tolist()),
+        len(groups),
+        int(groups.sum()),
         n_lanes,
         chunk.slots.shape[1] + 1,
         int(chunk.units.n_children.max()),
@@ -106,77 +101,75 @@ def measure_lanes(chunk: Chunk, widths: tuple[int, ...], n_lanes: int) -> LaneSh
 
 
 def join_shapes(shapes: list[LaneShape]) -> LaneShape:
-    """Returns a shape, coarse so that levels alike share it, that holds all of these (widths and lanes the same)."""
+    """Returns a shape, coarse so that levels alike share it, that holds all of these (the lanes the same)."""
     return LaneShape(
-        shapes[0].widths,
-        tuple(
-            round_up(max(n)) if max(n) else 0
-            for n in zip(*(s.n_steps for s in shapes), strict=True)
-        ),
+        round_up(max(s.n_steps for s in shapes)),
+        round_up(max(s.n_groups for s in shapes)),
         shapes[0].n_lanes,
         round_up(max(s.n_features for s in shapes), 16),
         max(s.n_columns for s in shapes),
     )
 
 
+def _count_groups(chunk: Chunk) -> np.ndarray:
+    """Returns the groups of slots that each row needs, int64 [R]."""
+    return np.maximum(-(-np.diff(chunk.slots.indptr).astype(np.int64) // GROUP), 1)
+
+
+def _order_rows(
+    chunk: Chunk, needed: np.ndarray, chance: np.ndarray, n_lanes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns each row's lane and its place there: the longest first, those alike by chance."""
+    n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))
+    lane = assign_lanes(n_rows, n_lanes)[chunk.row_unit]
+    order = np.lexsort((chance, -needed, lane))
+    place = np.empty(len(lane), np.int64)
+    counts = np.bincount(lane, minlength=n_lanes)
+    place[order] = concatenate_ranges(np.zeros(n_lanes, np.int64), counts)
+    return lane, place
+
+
+def _measure_steps(needed: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Returns the groups of each step: those of its longest row."""
+    groups = np.zeros(int(step.max(initial=-1)) + 1, np.int64)
+    np.maximum.at(groups, step, needed)
+    return groups
+
+
 def fill_lanes(
     problem: LevelProblem, chunk: Chunk, shape: LaneShape, rng: np.random.Generator
-) -> list[Lanes]:
-    """Lays the rows out in random order within each lane and width, one `Lanes` for each width that has steps.
+) -> Lanes:
+    """Lays the rows out by length in each lane, rows of alike lengths in random order.
 
     Units are mixed on purpose: blocks of rows of one unit took a quarter more epochs.
     """
-    lengths = np.diff(chunk.slots.indptr)
-    n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))
-    lane = assign_lanes(n_rows, shape.n_lanes)[chunk.row_unit]
-    chance = rng.random(len(lane))
-    # The widest rows of a lane take its widest slots; what they leave, the next narrower rows fill.
-    needed = np.searchsorted(shape.widths, lengths)
-    order = np.lexsort((chance, -needed, lane))
-    per_lane = np.bincount(lane, minlength=shape.n_lanes)
-    own = measure_lanes(chunk, shape.widths, shape.n_lanes).n_steps
-    room = np.cumsum(own[::-1])[::-1] * BLOCK
-    width = np.empty(len(lane), np.int64)
-    place = concatenate_ranges(np.zeros(len(per_lane), np.int64), per_lane)
-    width[order] = len(room) - 1 - np.searchsorted(room[::-1], place, side="right")
-    order = np.lexsort((chance, lane, width))
-    bounds = np.searchsorted(width[order], np.arange(len(shape.widths) + 1))
-    labels = lay_signs(problem, chunk, shape.n_columns)
-    return [
-        _fill_width(chunk, labels, order[bounds[k] : bounds[k + 1]], lane, shape, k)
-        for k in range(len(shape.widths))
-        if shape.n_steps[k]
-    ]
-
-
-def _fill_width(
-    chunk: Chunk,
-    labels: tuple[np.ndarray, np.ndarray | None],
-    rows: np.ndarray,
-    lane: np.ndarray,
-    shape: LaneShape,
-    k: int,
-) -> Lanes:
-    """Places the rows of one width, given in lane order."""
-    n_steps, width, g = shape.n_steps[k], shape.widths[k], shape.n_lanes
-    counts = np.bincount(lane[rows], minlength=g)
-    place = concatenate_ranges(np.zeros(g, np.int64), counts)
-    at = ((place // BLOCK) * g + lane[rows]) * BLOCK + place % BLOCK
-    total = n_steps * g * BLOCK
-    lengths = np.diff(chunk.slots.indptr)[rows].astype(np.int64)
-    source = concatenate_ranges(chunk.slots.indptr[:-1][rows], lengths)
-    target = concatenate_ranges(at * width, lengths)
-    ids = np.full(total * width, shape.n_features - 1, np.int32)
-    values = np.zeros(total * width, np.float32)
-    ids[target], values[target] = chunk.slots.indices[source], chunk.slots.data[source]
-    block = (n_steps, g, BLOCK)
+    needed = _count_groups(chunk)
+    lane, place = _order_rows(chunk, needed, rng.random(len(needed)), shape.n_lanes)
+    step, row = place // BLOCK, place % BLOCK
+    groups = _measure_steps(needed, step)
+    bounds = np.zeros(shape.n_steps + 1, np.int32)
+    bounds[1 : len(groups) + 1] = np.cumsum(groups)
+    bounds[len(groups) + 1 :] = bounds[len(groups)]
+    lengths = np.diff(chunk.slots.indptr).astype(np.int64)
+    slot = concatenate_ranges(np.zeros(len(lengths), np.int64), lengths)
+    in_group = lane * BLOCK + row
+    n_per_group = shape.n_lanes * BLOCK
+    group = np.repeat(bounds[step].astype(np.int64), lengths) + slot // GROUP
+    target = (group * n_per_group + np.repeat(in_group, lengths)) * GROUP + slot % GROUP
+    total = shape.n_groups * n_per_group * GROUP
+    ids = np.full(total, shape.n_features - 1, np.int32)
+    values = np.zeros(total, np.float32)
+    ids[target], values[target] = chunk.slots.indices, chunk.slots.data
     # Unused rows have sign 0, which takes them out of every problem.
+    at, n_rows = step * n_per_group + in_group, shape.n_steps * n_per_group
+    block = (shape.n_lanes, BLOCK)
     signs, weights = (
-        None if x is None else place_rows(x[rows], at, total).reshape(*block, -1) for x in labels
+        None if x is None else place_rows(x, at, n_rows).reshape(shape.n_steps, *block, -1)
+        for x in lay_signs(problem, chunk, shape.n_columns)
     )
     assert signs is not None
-    used = -(-int(counts.max(initial=0)) // BLOCK)
-    return Lanes(used, ids.reshape(*block, width), values.reshape(*block, width), signs, weights)
+    slots = (shape.n_groups, *block, GROUP)
+    return Lanes(len(groups), bounds, ids.reshape(slots), values.reshape(slots), signs, weights)
 
 
 def place_rows(rows: np.ndarray, at: np.ndarray, total: int) -> np.ndarray:

@@ -41,9 +41,7 @@ from xmc_jax.ranker.footprint import (
 )
 from xmc_jax.ranker.gram import solve_gram
 from xmc_jax.ranker.lanes import (
-    N_WIDTHS,
     LaneShape,
-    choose_lane_widths,
     choose_lanes,
     fill_lanes,
     join_shapes,
@@ -74,6 +72,7 @@ from xmc_jax.types import Features
 
 _SLOT_BYTES = 12
 _N_TIERS = 3
+_N_WIDTHS = 5
 
 
 @dataclass(frozen=True)
@@ -237,8 +236,6 @@ def _keeps_chunks(problem: LevelProblem) -> bool:
 
 
 def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
-    lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
-    widths = choose_lane_widths(lengths + problem.features.n_dense + (penalty.bias > 0))
     # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
     keeps = _keeps_chunks(problem)
     n_columns = max(int(units.n_children.max()) for units in chunks)
@@ -247,7 +244,7 @@ def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[
     cut: list[Chunk | None] = []
     for units in chunks:
         chunk = cut_chunk(problem, units, penalty.bias)
-        shapes.append(measure_lanes(chunk, widths, n_lanes))
+        shapes.append(measure_lanes(chunk, n_lanes))
         cut.append(chunk if keeps else None)
     return partial(_run_dual, problem, chunks, cut, join_shapes(shapes), penalty, settings)
 
@@ -277,7 +274,7 @@ def _prepare_primal(problem, chunks: list[Units], penalty, settings) -> Callable
     sparse_only = _without_dense(problem)
     keeps = _keeps_chunks(problem)
     lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
-    widths = tuple(choose_widths(np.maximum(lengths, 1), N_WIDTHS))
+    widths = tuple(choose_widths(np.maximum(lengths, 1), _N_WIDTHS))
     own: list[ProductShape] = []
     cut: list[Chunk | None] = []
     for units in chunks:
