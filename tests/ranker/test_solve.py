@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,7 +13,7 @@ from sklearn.svm import LinearSVC
 from xmc_jax.config import FeaturesConfig, TreeConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.features import as_features, embed_labels, fit_transform
-from xmc_jax.ranker import Penalty, SolveSettings, pose_level, solve_level, to_matrix
+from xmc_jax.ranker import Penalty, SolveSettings, pose_level, solve, solve_level, to_matrix
 from xmc_jax.tree import build_tree, labels_at
 from xmc_jax.types import Features
 
@@ -223,3 +225,28 @@ def test_a_cluster_of_very_many_children_is_split_without_changing_it(level, mon
     a, b = (ours(level, w, "squared_hinge", 1.0, 1.0) for w in (whole, split))
     np.testing.assert_allclose(a, b, rtol=1e-4)
     np.testing.assert_allclose(split.bias, whole.bias, atol=2e-2)
+
+
+def test_a_start_near_the_optimum_takes_fewer_steps_to_the_same_weights(level, monkeypatch):
+    penalty = Penalty("squared_hinge", 1.0, 1.0, 0.5)
+    settings = SolveSettings(
+        tolerance=EXACT, max_epochs=500, threshold=0.0, formulation="primal"
+    )
+    steps, run = [], solve.solve_primal
+
+    def listen(*arguments):
+        result = run(*arguments)
+        steps.append(int(result.n_steps))
+        return result
+
+    monkeypatch.setattr(solve, "solve_primal", listen)
+    whole = solve_level(level.pose(), penalty, settings)
+    cold, steps[:] = sum(steps), []
+    again = solve_level(level.pose(), penalty, settings, start=whole)
+    assert sum(steps) < cold / 2
+    far = replace(whole, entry_value=-3 * whole.entry_value, bias=-whole.bias)
+    back = solve_level(level.pose(), penalty, settings, start=far)
+    for found in (again, back):
+        a, b = (to_matrix(w, level.features.n_sparse).toarray() for w in (whole, found))
+        np.testing.assert_allclose(a, b, atol=2e-3)
+        np.testing.assert_allclose(found.bias, whole.bias, atol=2e-3)

@@ -54,12 +54,20 @@ class PrimalResult(NamedTuple):
 
 @partial(jax.jit, static_argnames=("n_features", "loss", "max_steps"))
 def solve_primal(
-    unit: Unit, n_features: int, costs, bias, loss: Loss, tolerance, max_steps: int
+    unit: Unit,
+    begin: Vector | None,
+    n_features: int,
+    costs,
+    bias,
+    loss: Loss,
+    tolerance,
+    max_steps: int,
 ) -> PrimalResult:
     """Solves all labels of a unit.
 
     Args:
         unit: rows and signs.
+        begin: weights to start from; None: 0.
         n_features: F of the layout.
         costs: of positives and of negatives.
         bias: value of the constant feature; 0: none.
@@ -71,7 +79,7 @@ def solve_primal(
     positive = costs[0] if unit.weights is None else costs[0] * unit.weights
     cost = jnp.where(y > 0, positive, jnp.where(y < 0, costs[1], 0.0))
     k = y.shape[1]
-    start = {
+    start: Vector = begin or {
         "sparse": jnp.zeros((n_features, k)),
         "dense": jnp.zeros((unit.dense.shape[1], k)),
         "bias": jnp.zeros((1, k)),
@@ -93,9 +101,10 @@ def solve_primal(
         n, _, _, after, before = state
         return (n < max_steps) & ((before - after) > tolerance * jnp.maximum(after, 1e-12)).any()
 
-    value, _, _ = evaluate_loss(jnp.zeros_like(y), loss)
-    objective = (cost * value).sum(axis=0, keepdims=True)
-    state = jnp.int32(0), start, jnp.zeros_like(y), objective, jnp.full_like(objective, jnp.inf)
+    f = jnp.zeros_like(y) if begin is None else _multiply(unit, bias, start)
+    value, _, _ = evaluate_loss(y * f, loss)
+    objective = 0.5 * _dot(start, start) + (cost * value).sum(axis=0, keepdims=True)
+    state = jnp.int32(0), start, f, objective, jnp.full_like(objective, jnp.inf)
     n, w, _, objective, _ = lax.while_loop(goes_on, step, state)
     return PrimalResult(w, objective, n)
 

@@ -67,6 +67,7 @@ from xmc_jax.ranker.products import (
     join_product_shapes,
     measure_products,
 )
+from xmc_jax.ranker.start import lay_dense, lay_start
 from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.types import Features
 
@@ -107,6 +108,7 @@ def solve_level(
     penalty: Penalty,
     settings: SolveSettings,
     *,
+    start: LevelWeights | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Solves the problems of all clusters and labels of a level.
@@ -115,6 +117,9 @@ def solve_level(
         problem: of `pose_level`.
         penalty: loss and costs.
         settings: exactness and sparsity.
+        start: weights near the optimum, over the same nodes; None: nothing is known. The primal begins there. The dual
+            does not: what margins say of its variables is so much blurred by the weights that were dropped that it
+            takes as many epochs.
         advance: called with the number of nodes that are done.
 
     Returns:
@@ -142,7 +147,7 @@ def solve_level(
             tiers = choose_tiers(units[which].n_children, unit_nnz[which], find_device())
         for tier in np.unique(tiers):
             chosen = units[which[tiers == tier]]
-            parts += _solve_units(problem, chosen, name, penalty, settings, advance)
+            parts += _solve_units(problem, chosen, name, penalty, settings, start, advance)
     weights = join_parts(problem.child_offsets, problem.features.n_dense, parts)
     if settings.threshold > 0:
         weights.dense[np.abs(weights.dense) < settings.threshold] = 0.0
@@ -163,12 +168,18 @@ def count_workers(n_devices: int = 1) -> int:
     return count_cores() if jax.default_backend() == "cpu" else max(1, n_devices)
 
 
-def _solve_units(problem, units: Units, formulation: str, penalty, settings, advance) -> list[Part]:
+def _solve_units(
+    problem, units: Units, formulation: str, penalty, settings, start, advance
+) -> list[Part]:
     """Solves some units by one formulation, chunk by chunk."""
     if formulation == "dual" and len(units) == 1 and jax.default_backend() == "cpu":
         units = split_columns(units, agree_least(count_cores()))
     chunks, n_workers = _split_units(problem, units, formulation, settings)
-    prepare = {"dual": _prepare_dual, "primal": _prepare_primal, "gram": _prepare_gram}
+    prepare: dict[str, Callable[..., Callable[[int], Part]]] = {
+        "dual": _prepare_dual,
+        "primal": partial(_prepare_primal, start),
+        "gram": _prepare_gram,
+    }
     solve = prepare[formulation](problem, chunks, penalty, settings)
     devices = settings.devices or (None,)
 
@@ -235,7 +246,7 @@ def _keeps_chunks(problem: LevelProblem) -> bool:
     return int(lengths.sum()) * _SLOT_BYTES <= CHUNK_BYTES // 2
 
 
-def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
+def _prepare_dual(problem, chunks: list[Units], penalty, settings, start) -> Callable[[int], Part]:
     # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
     keeps = _keeps_chunks(problem)
     n_columns = max(int(units.n_children.max()) for units in chunks)
@@ -270,7 +281,9 @@ def _run_dual(
     return keep_weights(problem, chunk, weights, penalty, settings)
 
 
-def _prepare_primal(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
+def _prepare_primal(
+    start: LevelWeights | None, problem, chunks: list[Units], penalty, settings
+) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
     keeps = _keeps_chunks(problem)
     lengths = np.diff(problem.features.sparse.indptr)[problem.row_instance]
@@ -284,11 +297,19 @@ def _prepare_primal(problem, chunks: list[Units], penalty, settings) -> Callable
     n_rows = np.array([count_rows(problem, units).sum() for units in chunks])
     shapes = _share_shapes(own, n_rows, join_product_shapes)
     n_columns = max(int(units.n_children.max()) for units in chunks)
-    return partial(_run_primal, problem, chunks, cut, shapes, n_columns, penalty, settings)
+    return partial(_run_primal, problem, chunks, cut, shapes, n_columns, penalty, settings, start)
 
 
 def _run_primal(
-    problem, chunks, cut, shapes: list[ProductShape], n_columns: int, penalty, settings, k: int
+    problem,
+    chunks: list[Units],
+    cut: list[Chunk | None],
+    shapes: list[ProductShape],
+    n_columns: int,
+    penalty,
+    settings,
+    start: LevelWeights | None,
+    k: int,
 ) -> Part:
     shape = shapes[k]
     chunk = cut[k] or cut_chunk(_without_dense(problem), chunks[k], 0.0)
@@ -300,8 +321,19 @@ def _run_primal(
     )
     dense = problem.features.dense[problem.row_instance[chunk.row_level]]
     unit = Unit(products, place_rows(dense, row_place, shape.n_rows), signs, weights)
+    begin = None
+    if start is not None:
+        laid = lay_start(start, problem, chunk, n_columns, penalty)
+        begin = {
+            "sparse": place_rows(
+                laid[: chunk.n_features], feature_place[: chunk.n_features], shape.n_features
+            ),
+            "dense": lay_dense(start, problem, chunk.units, n_columns)[0],
+            "bias": laid[chunk.n_features :],
+        }
     result = solve_primal(
         unit,
+        begin,
         shape.n_features,
         (np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)),
         np.float32(penalty.bias),
@@ -315,7 +347,7 @@ def _run_primal(
     return keep_weights(problem, chunk, found, penalty, settings, dense)
 
 
-def _prepare_gram(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
+def _prepare_gram(problem, chunks: list[Units], penalty, settings, start) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
     keeps = _keeps_chunks(problem)
     own: list[BlockShape] = []

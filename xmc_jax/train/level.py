@@ -38,6 +38,7 @@ def train_level(
     relevance: sp.csr_matrix | None = None,
     true_labels: sp.csr_matrix | None = None,
     held: int = 0,
+    start: LevelWeights | None = None,
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Trains the level after those that the model has.
@@ -52,6 +53,7 @@ def train_level(
         true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
             document that trains a cluster for another reason is a positive of it all the same, never a negative.
         held: bytes that the caller holds beside features and model.
+        start: weights of the same nodes near those that are sought, or None.
         advance: called with the number of nodes that are done.
 
     Raises:
@@ -72,7 +74,7 @@ def train_level(
     held += sum(weights.n_bytes for weights in model.levels)
     left = _leave_for_level(problem, level, ranker, held, config.memory)
     devices = list_devices(config.parallel)
-    return _solve_problem(problem, level, ranker, config.seed, left, devices, advance)
+    return _solve_problem(problem, level, ranker, config.seed, left, devices, advance, start)
 
 
 def solve_nodes(
@@ -131,6 +133,7 @@ def _solve_problem(
     memory: int,
     devices: tuple[jax.Device, ...],
     advance: Callable[[int], None],
+    start: LevelWeights | None = None,
 ) -> LevelWeights:
     """Solves a level with its settings, in so many bytes of memory, on these devices."""
     release_memory()
@@ -150,7 +153,7 @@ def _solve_problem(
         memory=memory,
         devices=devices,
     )
-    return solve_level(problem, penalty, settings, advance=advance)
+    return solve_level(problem, penalty, settings, start=start, advance=advance)
 
 
 def _leave_for_level(

@@ -263,6 +263,7 @@ def _train_levels(
             relevance=relevance[t],
             true_labels=None if plan is None else plan.find_true_labels(t, labels),
             held=_count_held(training),
+            start=None if plan is None else plan.find_start(t),
             advance=progress.advance,
         )
         note = {"stage": "level", "level": t, "weights": weights.n_entries}

@@ -38,6 +38,8 @@ class Round:
         tree: with the new edges.
         folder: of the round, or None.
         kept: weights of the upper levels that are not trained again.
+        before: weights of all levels before the round, near which the upper levels end again; empty for a fold, which
+            must not know what its documents were.
         routed: CSR [N, E], the copies of its labels that each document is a positive of; None: all of them.
         fold: 1 … if only the matcher is trained, on the documents of the other folds.
         rows: those documents; None: all.
@@ -47,6 +49,7 @@ class Round:
     tree: LabelTree
     folder: Path | None
     kept: tuple[LevelWeights, ...]
+    before: tuple[LevelWeights, ...]
     routed: sp.csr_matrix | None
     fold: int = 0
     rows: np.ndarray | None = None
@@ -59,6 +62,10 @@ class Round:
     @property
     def name(self) -> str:
         return f"round {self.number}" + (f", fold {self.fold}" if self.fold else "")
+
+    def find_start(self, level: int) -> LevelWeights | None:
+        """Returns weights of the level's nodes to start from; the last level has other nodes than before."""
+        return self.before[level] if level < len(self.before) - 1 else None
 
     def find_true_labels(self, level: int, labels: sp.csr_matrix) -> sp.csr_matrix | None:
         """Returns all copies of the documents' labels [N, E] for the last level, if only some are positives."""
@@ -127,7 +134,9 @@ def run_rounds(
         routed = None
         if settings.positives == "routed":
             routed = route_positives(labels, matched, tree)
-        model = retrain(Round(number, tree, at, model.levels[: note["first_level"]], routed))
+        model = retrain(
+            Round(number, tree, at, model.levels[: note["first_level"]], model.levels, routed)
+        )
     return model
 
 
@@ -151,7 +160,7 @@ def _match(
     parts = []
     for held_out in range(folds):
         rows = np.flatnonzero(fold != held_out)
-        upper = retrain(Round(number, model.tree, None, (), None, fold=held_out + 1, rows=rows))
+        upper = retrain(Round(number, model.tree, None, (), (), None, fold=held_out + 1, rows=rows))
         parts.append(matched_clusters(upper, features[np.flatnonzero(fold == held_out)], beam))
     order = np.argsort(np.argsort(fold, kind="stable"))
     return sp.vstack(parts, format="csr")[order]
