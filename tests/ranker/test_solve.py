@@ -229,9 +229,7 @@ def test_a_cluster_of_very_many_children_is_split_without_changing_it(level, mon
 
 def test_a_start_near_the_optimum_takes_fewer_steps_to_the_same_weights(level, monkeypatch):
     penalty = Penalty("squared_hinge", 1.0, 1.0, 0.5)
-    settings = SolveSettings(
-        tolerance=EXACT, max_epochs=500, threshold=0.0, formulation="primal"
-    )
+    settings = SolveSettings(tolerance=EXACT, max_epochs=500, threshold=0.0, formulation="primal")
     steps, run = [], solve.solve_primal
 
     def listen(*arguments):

@@ -246,7 +246,7 @@ def _keeps_chunks(problem: LevelProblem) -> bool:
     return int(lengths.sum()) * _SLOT_BYTES <= CHUNK_BYTES // 2
 
 
-def _prepare_dual(problem, chunks: list[Units], penalty, settings, start) -> Callable[[int], Part]:
+def _prepare_dual(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     # All chunks are cut once for the shape that they share; where that is much, they are cut again one by one.
     keeps = _keeps_chunks(problem)
     n_columns = max(int(units.n_children.max()) for units in chunks)
@@ -347,7 +347,7 @@ def _run_primal(
     return keep_weights(problem, chunk, found, penalty, settings, dense)
 
 
-def _prepare_gram(problem, chunks: list[Units], penalty, settings, start) -> Callable[[int], Part]:
+def _prepare_gram(problem, chunks: list[Units], penalty, settings) -> Callable[[int], Part]:
     sparse_only = _without_dense(problem)
     keeps = _keeps_chunks(problem)
     own: list[BlockShape] = []
