@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -94,6 +95,20 @@ def test_documents_are_searched_in_parts(corpus, whole, monkeypatch):
     found = model.predict(corpus.test_texts)
     np.testing.assert_array_equal(found.ids, expected.ids)
     assert seen == [40] * 9 + [30] * 3
+
+
+@pytest.mark.parametrize("rule", ["average", "rank_average"])
+def test_single_queries_are_answered_as_in_a_batch(corpus, whole, rule):
+    _, model, _ = whole
+    x = model.featurize(corpus.test_texts[:4])
+    search = replace(model.config.search, top_k=25)
+    batch = forest.predict_forest(model.models, x, search, rule=rule)
+    endpoint = forest.ForestEndpoint(model.models, search, rule=rule)
+    endpoint.warm_up(64)
+    for i in range(4):
+        ids, scores = endpoint.predict_one(x.sparse[i])
+        assert ids.tolist() == [j for j in batch.ids[i].tolist() if j >= 0]
+        np.testing.assert_allclose(scores, batch.scores[i, : len(ids)], rtol=1e-5)
 
 
 def test_candidates_and_restrictions(corpus, whole):
@@ -237,6 +252,7 @@ xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels, workdir=sy
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["member_01/level_01"])
 def test_killed_process_goes_on_where_it_was(corpus, whole, tmp_path, stage):
     folder = tmp_path / "run"

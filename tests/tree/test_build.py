@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from xmc_jax.config import TreeConfig
 from xmc_jax.errors import InputError
-from xmc_jax.tree import build_tree, flat_tree, tree_from_levels
+from xmc_jax.tree import build_tree, cluster_labels, flat_tree, tree_from_levels
 
 
 @pytest.mark.parametrize(
@@ -98,3 +98,21 @@ def test_wrong_levels_are_refused(levels, message):
     assert message in str(error.value)
     with pytest.raises(InputError, match="branching=1"):
         tree_from_levels([np.array([0])], branching=1)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_splits_may_begin_between_random_members(dense):
+    Z = np.random.default_rng(0).integers(-4, 5, (101, 12)).astype(np.float32)
+    embeddings = Z if dense else sp.csr_matrix(Z)
+    trees = {
+        start: build_tree(embeddings, TreeConfig(max_leaf_size=7, start=start), seed=3)
+        for start in ("auto", "principal", "random")
+    }
+    assert trees["auto"].equals(trees["principal"])
+    assert not trees["random"].equals(trees["principal"])
+    leaf = cluster_labels(embeddings, 4, seed=3, power_steps=0)
+    cluster = np.empty(101, np.int64)
+    cluster[trees["random"].edge_label] = trees["random"].edge_cluster
+    np.testing.assert_array_equal(cluster, np.unique(leaf, return_inverse=True)[1])
+    with pytest.raises(InputError, match="'principle' is not a choice; did you mean 'principal'"):
+        TreeConfig(start="principle")

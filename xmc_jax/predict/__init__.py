@@ -7,6 +7,7 @@ from xmc_jax.predict.combination import combine_candidates as combine_candidates
 from xmc_jax.predict.combination import match_names as match_names
 from xmc_jax.predict.combination import renumber as renumber
 from xmc_jax.predict.extend import extend_matches as extend_matches
+from xmc_jax.predict.forest import ForestEndpoint as ForestEndpoint
 from xmc_jax.predict.forest import choose_results as choose_results
 from xmc_jax.predict.forest import predict_forest as predict_forest
 from xmc_jax.predict.index import SearchIndex as SearchIndex
