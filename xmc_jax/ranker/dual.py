@@ -84,7 +84,8 @@ class _Slots(NamedTuple):
             return out + accumulate(_get(self.ids, group), _get(self.values, group), table)
 
         start = jnp.zeros((*self.ids.shape[1:3], table.shape[1]))
-        return lax.fori_loop(*self._span(step), add, start)
+        first, end = self._span(step)
+        return lax.fori_loop(first, end, add, start)
 
     def scatter(self, step, table: Float[Array, "F C"], rows) -> Float[Array, "F C"]:
         """Adds to a table the products of a step's transposed rows with [G, B, C]."""
@@ -92,7 +93,8 @@ class _Slots(NamedTuple):
         def add(group, table):
             return scatter_rows(table, _get(self.ids, group), _get(self.values, group), rows)
 
-        return lax.fori_loop(*self._span(step), add, table)
+        first, end = self._span(step)
+        return lax.fori_loop(first, end, add, table)
 
     def clear(self, step, table: Float[Array, "F C"], zeros) -> Float[Array, "F C"]:
         """Writes zeros [G, B, C] to the rows of a table that a step names."""
@@ -102,7 +104,8 @@ class _Slots(NamedTuple):
             rows = jnp.broadcast_to(zeros[:, :, None, :], (*at.shape, zeros.shape[-1]))
             return table.at[at].set(rows, mode="promise_in_bounds")
 
-        return lax.fori_loop(*self._span(step), write, table)
+        first, end = self._span(step)
+        return lax.fori_loop(first, end, write, table)
 
     def _span(self, step):
         return _get(self.bounds, step), _get(self.bounds, step + 1)
@@ -124,7 +127,7 @@ def _solve(
 
         def visit(t, carry):
             step = lax.dynamic_slice(orders, (epoch, t), (1, 1))[0, 0]
-            return _visit(carry, step, slots, (*rows, *grams), costs, loss)
+            return _visit(carry, step, slots, rows, grams, costs, loss)
 
         start = weights, duals, jnp.zeros((n_lanes, n_columns))
         weights, duals, gain = lax.fori_loop(0, n_steps, visit, start)
@@ -164,12 +167,11 @@ def _block_grams(
     return below, jnp.diagonal(grams, axis1=2, axis2=3)[..., None]
 
 
-def _visit(carry, step, slots: _Slots, arrays, costs, loss: Loss):
+def _visit(carry, step, slots: _Slots, rows, grams, costs, loss: Loss):
     """Visits one block of every lane: gathers margins, descends row by row, scatters the change."""
     weights, duals, gain = carry
-    signs, relevance, below, q, alpha = (
-        None if a is None else _get(a, step) for a in (*arrays, duals)
-    )
+    signs, below, q, alpha = (_get(a, step) for a in (rows[0], *grams, duals))
+    relevance = None if rows[1] is None else _get(rows[1], step)
     y = signs.astype(jnp.float32)
     cost = jnp.where(y > 0, costs[0] if relevance is None else costs[0] * relevance, costs[1])
     margins = slots.gather(step, weights)
