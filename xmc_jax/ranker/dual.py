@@ -21,6 +21,7 @@ from xmc_jax.config import Loss
 from xmc_jax.ops import ONE_THREAD, accumulate, scatter_rows
 from xmc_jax.ranker.lanes import BLOCK, Lanes
 from xmc_jax.ranker.problem import Penalty
+from xmc_jax.types import AnyArray
 
 _LOGISTIC_STEPS = 8
 
@@ -73,9 +74,9 @@ def solve_dual(
 class _Slots(NamedTuple):
     """Slots of all steps, see `Lanes`."""
 
-    bounds: Array
-    ids: Array
-    values: Array
+    bounds: AnyArray
+    ids: AnyArray
+    values: AnyArray
 
     def gather(self, step, table: Float[Array, "F C"]) -> Float[Array, "G B C"]:
         """Returns the products of a step's rows with a table."""
