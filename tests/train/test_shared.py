@@ -17,7 +17,7 @@ import hashlib, sys
 import numpy as np
 from xmc_jax.ranker import footprint, solve
 
-solve.CHUNK_BYTES = footprint.CHUNK_BYTES = 40_000  # several chunks even here
+solve.CHUNK_BYTES = footprint.CHUNK_BYTES = footprint.LANES_BYTES = 40_000  # several chunks even here
 n, process, address, workdir, *settings = sys.argv[1:]
 from xmc_jax.parallel import join_processes
 if int(n) > 1:
