@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Float
 
 from xmc_jax.encoder.encoder import Encoder
 from xmc_jax.encoder.tokens import Tokens
+from xmc_jax.parallel import DATA, WHOLE, choose_spec, fetch, place
 from xmc_jax.types import NoProgress, Progress
 
 
@@ -19,6 +23,7 @@ def embed_texts(
     batch: int = 64,
     max_length: int = 0,
     progress: Progress | None = None,
+    mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "N H"]:
     """Returns the vector of each text, float32 [N, H], in order; no unit is dropped.
 
@@ -31,22 +36,29 @@ def embed_texts(
         batch: texts of the greatest width at once.
         max_length: tokens of a text that are read; 0: the encoder's own.
         progress: told of the texts done.
+        mesh: whose axis `data` cuts a batch, in which there are as many more texts; None: the default device.
     """
     progress = progress or NoProgress()
     tokens = texts if isinstance(texts, Tokens) else encoder.tokenize(texts, max_length)
     out = np.empty((len(tokens), encoder.hidden), np.float32)
-    apply = jax.jit(encoder.apply)
-    params = jax.device_put(encoder.params)
+    mesh = None if mesh is not None and mesh.size == 1 else mesh
+    apply = _compile(encoder.apply, mesh)
+    n_rows = 1 if mesh is None else mesh.shape[DATA]
+    params = jax.device_put(encoder.params) if mesh is None else place(encoder.params, mesh)
     widest = max((a.shape[1] for a in tokens.ids), default=1)
     waiting: tuple[np.ndarray, jax.Array] | None = None
     progress.start("embedding", len(tokens))
     for width, rows in tokens.iterate_buckets():
-        size = min(batch * max(1, widest // width), 1 << max(len(rows) - 1, 0).bit_length())
+        share = -(-len(rows) // n_rows)
+        size = n_rows * min(batch * max(1, widest // width), 1 << (share - 1).bit_length())
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             ids, mask = tokens.take(part, width)
             fill = [(0, size - len(part))] + [(0, 0)] * (ids.ndim - 1)
-            vectors = apply(params, np.pad(ids, fill), np.pad(mask, fill[: mask.ndim]))
+            inputs = np.pad(ids, fill), np.pad(mask, fill[: mask.ndim])
+            if mesh is not None:
+                inputs = place(inputs, mesh, choose_spec("B"))
+            vectors = apply(params, *inputs)
             if waiting is not None:  # fetched while the next batch is computed
                 _store(out, *waiting, progress)
             waiting = (part, vectors)
@@ -56,6 +68,13 @@ def embed_texts(
     return out
 
 
+@lru_cache(maxsize=8)
+def _compile(apply: Callable[..., jax.Array], mesh: Mesh | None) -> Callable[..., jax.Array]:
+    if mesh is None:
+        return jax.jit(apply)
+    return jax.jit(apply, out_shardings=NamedSharding(mesh, WHOLE))
+
+
 def _store(out: np.ndarray, rows: np.ndarray, vectors: jax.Array, progress: Progress) -> None:
-    out[rows] = np.asarray(vectors)[: len(rows)]
+    out[rows] = fetch(vectors)[: len(rows)]
     progress.advance(len(rows))

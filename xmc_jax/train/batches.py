@@ -38,7 +38,8 @@ class LevelTask:
         child_offsets: [C + 1].
         limit: candidates of a text at most; 0: any number.
         batch_size: B.
-        accumulate: parts of a batch; every part of a layout is a multiple of it.
+        multiple: every part of a layout has a multiple of so many texts, which divides the batch: the parts of
+            accumulation times those on the devices.
         seed: of the run.
     """
 
@@ -49,7 +50,7 @@ class LevelTask:
     child_offsets: Int[np.ndarray, "C1"]
     limit: int
     batch_size: int
-    accumulate: int
+    multiple: int
     seed: int
 
 
@@ -75,14 +76,14 @@ def choose_layouts(task: LevelTask, steps: int) -> tuple[Layout, ...]:
     The usual one pads the shorter texts of a batch to a smaller width, where that saves enough: every part of every
     layout is a compilation. A text longer than nearly all others does not widen every batch.
     """
-    size, grain = task.batch_size, max(task.accumulate, task.batch_size // 8)
+    size, grain = task.batch_size, max(task.multiple, task.batch_size // 8)
     widest = int(task.tokens.widths.max())
     probes = np.unique(np.linspace(0, max(steps - 1, 0), _PROBES).astype(int))
     seen = np.sort([task.tokens.widths[_draw(task, step)] for step in probes], axis=1)
     safe: Layout = ((size, widest),)
     chosen, cost = safe, _GAIN * size * widest
     for n_short in range(0, size, grain):
-        if n_short % task.accumulate:
+        if n_short % task.multiple:
             continue
         long = int(np.quantile(seen[:, -1], _FIT, method="higher"))
         parts = [(size - n_short, long)]
