@@ -9,12 +9,15 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from xmc_jax.encoder.encoder import Encoder
 from xmc_jax.encoder.tokens import Tokens
 from xmc_jax.parallel import DATA, WHOLE, choose_spec, fetch, place
 from xmc_jax.types import NoProgress, Progress
+
+_SAVED = 4096
+"""Tokens of padding that a width of its own has to save: a second or so of a small encoder on two cores."""
 
 
 def embed_texts(
@@ -28,7 +31,7 @@ def embed_texts(
     """Returns the vector of each text, float32 [N, H], in order; no unit is dropped.
 
     A batch holds texts of one width, more of them the narrower they are, so that one shape is compiled for each
-    width that occurs. The last batch of a width is filled up with padding. Vectors are not scaled.
+    width that is worth it. The last batch of a width is filled up with padding. Vectors are not scaled.
 
     Args:
         encoder: any.
@@ -48,7 +51,7 @@ def embed_texts(
     widest = max((a.shape[1] for a in tokens.ids), default=1)
     waiting: tuple[np.ndarray, jax.Array] | None = None
     progress.start("embedding", len(tokens))
-    for width, rows in tokens.iterate_buckets():
+    for width, rows in merge_buckets(tokens):
         share = -(-len(rows) // n_rows)
         size = n_rows * min(batch * max(1, widest // width), 1 << (share - 1).bit_length())
         for start in range(0, len(rows), size):
@@ -66,6 +69,28 @@ def embed_texts(
         _store(out, *waiting, progress)
     progress.finish("")
     return out
+
+
+def merge_buckets(tokens: Tokens) -> list[tuple[int, Int[np.ndarray, "n"]]]:
+    """Returns widths and the texts padded to each: few texts go with those of the next width, narrow to wide.
+
+    A width of its own costs a compilation, so it has to save as much padding as that is worth.
+    """
+    merged: list[tuple[int, np.ndarray]] = []
+    waiting = np.zeros(0, np.int64)
+    buckets = list(tokens.iterate_buckets())
+    # The last ones go with a power of two: single queries of any length take few programs.
+    widest = max((a.shape[1] for a in tokens.ids), default=1)
+    after = [width for width, _ in buckets[1:]]
+    after += [min(widest, max(16, 1 << (width - 1).bit_length())) for width, _ in buckets[-1:]]
+    for (width, rows), wider in zip(buckets, after, strict=True):
+        waiting = np.sort(np.concatenate([waiting, rows]))
+        if len(waiting) * (wider - width) >= _SAVED:
+            merged.append((width, waiting))
+            waiting = waiting[:0]
+    if len(waiting):
+        merged.append((after[-1], waiting))
+    return merged
 
 
 @lru_cache(maxsize=8)
