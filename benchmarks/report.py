@@ -23,7 +23,11 @@ def main() -> None:
 
 def make_part(folder: Path) -> str:
     """Returns the tables of one device."""
-    parts = (("linear.jsonl", make_linear), ("kernels.jsonl", make_kernels))
+    parts = (
+        ("linear.jsonl", make_linear),
+        ("ablation.jsonl", make_ablation),
+        ("kernels.jsonl", make_kernels),
+    )
     return "\n".join(make(folder) for name, make in parts if (folder / name).exists())
 
 
@@ -43,6 +47,26 @@ def make_kernels(folder: Path) -> str:
         ceiling = f"{100 * row['fraction']:.0f} % ({row['bound']})"
         cells = [row["kernel"], row["shape"], row["ms"], row["GB_s"], row["Gflop_s"], ceiling]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def make_ablation(folder: Path) -> str:
+    rows = read_rows(folder / "ablation.jsonl")
+    n = max(row["documents"] for row in rows)
+    lines = [
+        f"XR-Transformer in parts, on {n:,} WordNet glosses ({rows[0]['device']}; "
+        f"`benchmarks/results/{folder.name}/ablation.jsonl`; what a row leaves out: "
+        "`benchmarks/ablation.py`):",
+        "",
+        "| vectors, features | P@1/3/5 | training, processor s |",
+        "| --- | --- | --- |",
+    ]
+    for row in rows:
+        if row["documents"] == n:
+            scores = " / ".join(f"{row[f'P@{k}']:.2f}" for k in (1, 3, 5))
+            settings = f" ({', '.join(row['settings'])})" if row["settings"] else ""
+            cells = [row["row"] + settings, scores, f"{row['train_cpu_s']:.0f}"]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 
 

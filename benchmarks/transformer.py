@@ -7,6 +7,10 @@
 hinge, linear levels on [features, vector] between the resolutions. Training set: `default_rng(0).permutation(n)[:8000]`
 of the bundled set, labels that occur in it; test: all glosses of the test split, same labels. With --peer both run in
 turn, each in a fresh process. `--settings tuning.steps=80 ...` changes ours.
+
+    python benchmarks/transformer.py --ablation --out benchmarks/results/DEVICE
+
+leaves out one part of it after the other (`ablation.py`); a stopped run goes on with the rows that are missing.
 """
 
 from __future__ import annotations
@@ -22,8 +26,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ablation import WHOLE, find_missing, read_rows, read_tuning, run_ablation
+from linear import describe_device
+
 N_DOCUMENTS = 8000
 KS = (1, 3, 5)
+TUNING: dict[str, Any] = dict(
+    steps=40, batch_size=64, learning_rate=2e-4, warmup=5, log_every=10, match_beam=5
+)
 
 
 def main() -> None:
@@ -34,6 +46,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--documents", type=int, default=N_DOCUMENTS)
     parser.add_argument("--settings", nargs="*", default=[], metavar="NAME=VALUE")
+    parser.add_argument("--ablation", action="store_true", help="parts left out, beside the whole")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    parser.add_argument("--levels", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--theirs", type=Path, help=argparse.SUPPRESS)
     named = parser.parse_args()
@@ -41,6 +56,15 @@ def main() -> None:
         print(json.dumps(run_peer(named.theirs, named.encoder)))
         return
     encoder = named.encoder or find_encoder()
+    if named.run:
+        case = read_case(named.ours)
+        tuning = TUNING | read_tuning(named.settings)
+        rows = run_ablation(named.run, case, encoder, tuning, named.levels)
+        print(json.dumps({"rows": rows}))
+        return
+    if named.ablation:
+        ablate(named, encoder)
+        return
     if named.ours:
         print(json.dumps(run_ours(named.ours, encoder, named.settings)))
         return
@@ -58,6 +82,30 @@ def main() -> None:
                 named.out.mkdir(parents=True, exist_ok=True)
                 with open(named.out / "transformer.jsonl", "a", encoding="utf-8") as f:
                     f.write(json.dumps(row) + "\n")
+
+
+def ablate(named: argparse.Namespace, encoder: Path) -> None:
+    """Computes the rows of the ablation that are missing, each run in a fresh process."""
+    if not named.out:
+        raise SystemExit("--ablation given without --out FOLDER, the folder of the results needed")
+    read_tuning(named.settings)
+    named.out.mkdir(parents=True, exist_ok=True)
+    path = named.out / "ablation.jsonl"
+    with tempfile.TemporaryDirectory() as work:
+        write_case(Path(work), named.documents)
+        for run in find_missing(read_rows(path, named.documents, named.settings)):
+            done = read_rows(path, named.documents, named.settings)
+            levels = str(done.get(WHOLE, {}).get("tuned_levels", 0))
+            flags = ["--encoder", str(encoder), "--levels", levels, "--settings", *named.settings]
+            command = [sys.executable, __file__, "--ours", work, "--run", run, *flags]
+            facts = {"date": time.strftime("%Y-%m-%d"), "device": describe_device()}
+            facts |= {"documents": named.documents, "settings": named.settings}
+            for row in run_child(command)["rows"]:
+                if row["row"] in done:
+                    continue
+                print(json.dumps(row), flush=True)
+                with open(path, "a", encoding="utf-8") as f:
+                    f.write(json.dumps(row | facts) + "\n")
 
 
 def find_encoder() -> Path:
@@ -123,9 +171,7 @@ def run_ours(work: Path, encoder: Path, settings: list[str]) -> dict:
     model = xmc.XRTransformer(
         encoder=dict(name=str(encoder), max_length=32),
         preliminary=dict(branching=16, max_leaf_size=100),
-        tuning=dict(
-            steps=40, batch_size=64, learning_rate=2e-4, warmup=5, log_every=10, match_beam=5
-        ),
+        tuning=dict(TUNING),
         ranker=dict(negatives="tfn"),
     )
     for setting in settings:

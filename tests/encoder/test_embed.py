@@ -9,6 +9,8 @@ from xmc_jax.config import EncoderConfig
 from xmc_jax.encoder import embed_texts, load_encoder, wrap_function, wrap_vectors
 from xmc_jax.errors import InputError
 
+SHAPES = [(32, 24), (16, 40), (8, 64), (8, 80), (8, 96)]
+
 
 def make_texts(n: int, longest: int) -> list[str]:
     rng = np.random.default_rng(0)
@@ -45,23 +47,26 @@ def counting(make_folder):
     return wrap_function(total, {"scale": jnp.float32(2)}, 1, tokenizer, max_length=96), shapes
 
 
-def test_few_shapes_are_compiled(counting):
+def test_few_shapes_are_compiled(counting, monkeypatch):
     encoder, shapes = counting
+    monkeypatch.setattr("xmc_jax.encoder.embed._SAVED", 400)
     texts = make_texts(300, 90)
     vectors = embed_texts(encoder, texts, batch=8)
-    # One for each width, more texts at once where they are short.
-    assert sorted(shapes, key=lambda s: s[1]) == [(48, 16), (24, 32), (16, 48), (8, 64), (8, 96)]
+    # One for each width that is worth it, more texts at once where they are short.
+    assert sorted(shapes, key=lambda s: s[1]) == SHAPES
     words = [[int(w[1:]) for w in t.split()] for t in texts]
     np.testing.assert_array_equal(vectors[:, 0], [2 * (7 + sum(w)) for w in words])
-    embed_texts(encoder, texts[:200], batch=8)
+    embed_texts(encoder, texts[:280], batch=8)
     embed_texts(encoder.replace({"scale": jnp.float32(3)}), texts, batch=8)
-    assert len(shapes) == 5  # compiled once, whatever the parameters
+    assert len(shapes) == len(SHAPES)  # compiled once, whatever the parameters
 
 
 def test_one_text_is_not_padded_to_a_batch(counting):
     encoder, shapes = counting
     embed_texts(encoder, ["w7 w8"])
-    assert shapes == [(1, 16)]
+    embed_texts(encoder, ["w7 " * 12])
+    embed_texts(encoder, ["w7 " * 40, "w8 w9"])
+    assert shapes == [(1, 16), (2, 64)]
 
 
 def test_progress_is_told_of_every_text(counting):

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Float, Int
 
 from xmc_jax.encoder.encoder import Encoder
 from xmc_jax.encoder.tokens import Tokens
+from xmc_jax.parallel import DATA, WHOLE, choose_spec, fetch, place
 from xmc_jax.types import NoProgress, Progress
+
+_SAVED = 4096
+"""Tokens of padding that a width of its own has to save: a second or so of a small encoder on two cores."""
 
 
 def embed_texts(
@@ -19,11 +26,12 @@ def embed_texts(
     batch: int = 64,
     max_length: int = 0,
     progress: Progress | None = None,
+    mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "N H"]:
     """Returns the vector of each text, float32 [N, H], in order; no unit is dropped.
 
     A batch holds texts of one width, more of them the narrower they are, so that one shape is compiled for each
-    width that occurs. The last batch of a width is filled up with padding. Vectors are not scaled.
+    width that is worth it. The last batch of a width is filled up with padding. Vectors are not scaled.
 
     Args:
         encoder: any.
@@ -31,22 +39,29 @@ def embed_texts(
         batch: texts of the greatest width at once.
         max_length: tokens of a text that are read; 0: the encoder's own.
         progress: told of the texts done.
+        mesh: whose axis `data` cuts a batch, in which there are as many more texts; None: the default device.
     """
     progress = progress or NoProgress()
     tokens = texts if isinstance(texts, Tokens) else encoder.tokenize(texts, max_length)
     out = np.empty((len(tokens), encoder.hidden), np.float32)
-    apply = jax.jit(encoder.apply)
-    params = jax.device_put(encoder.params)
+    mesh = None if mesh is not None and mesh.size == 1 else mesh
+    apply = _compile(encoder.apply, mesh)
+    n_rows = 1 if mesh is None else mesh.shape[DATA]
+    params = jax.device_put(encoder.params) if mesh is None else place(encoder.params, mesh)
     widest = max((a.shape[1] for a in tokens.ids), default=1)
     waiting: tuple[np.ndarray, jax.Array] | None = None
     progress.start("embedding", len(tokens))
-    for width, rows in tokens.iterate_buckets():
-        size = min(batch * max(1, widest // width), 1 << max(len(rows) - 1, 0).bit_length())
+    for width, rows in merge_buckets(tokens):
+        share = -(-len(rows) // n_rows)
+        size = n_rows * min(batch * max(1, widest // width), 1 << (share - 1).bit_length())
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             ids, mask = tokens.take(part, width)
             fill = [(0, size - len(part))] + [(0, 0)] * (ids.ndim - 1)
-            vectors = apply(params, np.pad(ids, fill), np.pad(mask, fill[: mask.ndim]))
+            inputs = np.pad(ids, fill), np.pad(mask, fill[: mask.ndim])
+            if mesh is not None:
+                inputs = place(inputs, mesh, choose_spec("B"))
+            vectors = apply(params, *inputs)
             if waiting is not None:  # fetched while the next batch is computed
                 _store(out, *waiting, progress)
             waiting = (part, vectors)
@@ -56,6 +71,35 @@ def embed_texts(
     return out
 
 
+def merge_buckets(tokens: Tokens) -> list[tuple[int, Int[np.ndarray, "n"]]]:
+    """Returns widths and the texts padded to each: few texts go with those of the next width, narrow to wide.
+
+    A width of its own costs a compilation, so it has to save as much padding as that is worth.
+    """
+    merged: list[tuple[int, np.ndarray]] = []
+    waiting = np.zeros(0, np.int64)
+    buckets = list(tokens.iterate_buckets())
+    # The last ones go with a power of two: single queries of any length take few programs.
+    widest = max((a.shape[1] for a in tokens.ids), default=1)
+    after = [width for width, _ in buckets[1:]]
+    after += [min(widest, max(16, 1 << (width - 1).bit_length())) for width, _ in buckets[-1:]]
+    for (width, rows), wider in zip(buckets, after, strict=True):
+        waiting = np.sort(np.concatenate([waiting, rows]))
+        if len(waiting) * (wider - width) >= _SAVED:
+            merged.append((width, waiting))
+            waiting = waiting[:0]
+    if len(waiting):
+        merged.append((after[-1], waiting))
+    return merged
+
+
+@lru_cache(maxsize=8)
+def _compile(apply: Callable[..., jax.Array], mesh: Mesh | None) -> Callable[..., jax.Array]:
+    if mesh is None:
+        return jax.jit(apply)
+    return jax.jit(apply, out_shardings=NamedSharding(mesh, WHOLE))
+
+
 def _store(out: np.ndarray, rows: np.ndarray, vectors: jax.Array, progress: Progress) -> None:
-    out[rows] = np.asarray(vectors)[: len(rows)]
+    out[rows] = fetch(vectors)[: len(rows)]
     progress.advance(len(rows))

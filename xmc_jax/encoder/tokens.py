@@ -11,26 +11,10 @@ from jaxtyping import Bool, Int
 from xmc_jax.errors import InputError
 
 WIDTHS = (
-    16,
-    32,
-    48,
-    64,
-    96,
-    128,
-    192,
-    256,
-    384,
-    512,
-    768,
-    1024,
-    1536,
-    2048,
-    3072,
-    4096,
-    6144,
-    8192,
+    *(8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512),
+    *(640, 768, 1024, 1280, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192),
 )
-"""Widths of the arrays: a function of a batch is compiled once for each, and padding is a third at most."""
+"""Widths of the arrays: a function of a batch is compiled once for each, and padding is a quarter at most, beyond 8."""
 
 
 @dataclass(frozen=True)

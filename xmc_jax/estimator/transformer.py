@@ -19,6 +19,7 @@ from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.features import as_features, check_width
+from xmc_jax.parallel import make_mesh
 from xmc_jax.train.hybrid import join_features
 from xmc_jax.train.restore import Restored
 from xmc_jax.train.sources import read_documents
@@ -143,7 +144,8 @@ class XRTransformer(XRLinear):
         if self.encoder is None:
             raise InputError("the model is not trained; call fit or xmc_jax.load first")
         texts = texts if isinstance(texts, TextStore) else TextStore.from_texts(texts)
-        return embed_texts(self.encoder, texts, self.config.tuning.embed_batch, progress=progress)
+        batch, mesh = self.config.tuning.embed_batch, make_mesh(self.config.parallel)
+        return embed_texts(self.encoder, texts, batch, progress=progress, mesh=mesh)
 
     def _take(self, held: Restored, path: str | os.PathLike) -> None:
         super()._take(held, path)

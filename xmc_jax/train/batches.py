@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, combinations, islice
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +20,8 @@ from xmc_jax.train.tuning import BatchPart, TuningBatch
 _AHEAD = 2  # batches made before they are asked for
 _PROBES = 200  # batches looked at to choose a layout
 _FIT = 0.98  # of them fit the usual layout
-_GAIN = 0.85  # of the work of padding all texts alike that another layout may have at most
+_CUTS = 4  # parts of a layout at most
+_PART = 1.06  # by so much has the work to fall for one more part
 
 Layout = tuple[tuple[int, int], ...]
 """Parts of a batch, (texts, width) each; shorter texts come first."""
@@ -38,7 +39,8 @@ class LevelTask:
         child_offsets: [C + 1].
         limit: candidates of a text at most; 0: any number.
         batch_size: B.
-        accumulate: parts of a batch; every part of a layout is a multiple of it.
+        multiple: every part of a layout has a multiple of so many texts, which divides the batch: the parts of
+            accumulation times those on the devices.
         seed: of the run.
     """
 
@@ -49,7 +51,7 @@ class LevelTask:
     child_offsets: Int[np.ndarray, "C1"]
     limit: int
     batch_size: int
-    accumulate: int
+    multiple: int
     seed: int
 
 
@@ -69,38 +71,37 @@ def _shuffle(n: int, seed: int, level: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, level, epoch)).permutation(n)
 
 
-def choose_layouts(task: LevelTask, steps: int) -> tuple[Layout, ...]:
+def choose_layouts(task: LevelTask) -> tuple[Layout, ...]:
     """Returns how batches are cut and padded: the usual layout, and the one that fits every batch.
 
-    The usual one pads the shorter texts of a batch to a smaller width, where that saves enough: every part of every
-    layout is a compilation. A text longer than nearly all others does not widen every batch.
+    The usual one pads the shorter texts of a batch to smaller widths, where that saves enough: every part of every
+    layout is a compilation. A text longer than nearly all others does not widen every batch. All levels of the same
+    texts get the same layouts, so that the encoder is compiled for one of them.
     """
-    size, grain = task.batch_size, max(task.accumulate, task.batch_size // 8)
+    size = task.batch_size
+    grain = task.multiple * max(1, size // (_CUTS * task.multiple))
     widest = int(task.tokens.widths.max())
-    probes = np.unique(np.linspace(0, max(steps - 1, 0), _PROBES).astype(int))
-    seen = np.sort([task.tokens.widths[_draw(task, step)] for step in probes], axis=1)
+    draws = (draw_rows(i, size, len(task.tokens), task.seed, 0) for i in range(_PROBES))
+    seen = np.sort([task.tokens.widths[rows] for rows in draws], axis=1)
     safe: Layout = ((size, widest),)
-    chosen, cost = safe, _GAIN * size * widest
-    for n_short in range(0, size, grain):
-        if n_short % task.accumulate:
-            continue
-        long = int(np.quantile(seen[:, -1], _FIT, method="higher"))
-        parts = [(size - n_short, long)]
-        if n_short:
-            short = int(np.quantile(seen[:, n_short - 1], _FIT, method="higher"))
-            parts = [(n_short, short), *parts]
-        fits = seen[:, -1] <= long
-        if n_short:
-            fits &= seen[:, n_short - 1] <= parts[0][1]
-        work = sum(n * width for n, width in parts) + (1 - fits.mean()) * size * widest
-        if work < cost:
-            chosen, cost = tuple(parts), work
+    chosen, least = safe, float(size * widest)
+    inner = range(grain, size, grain)
+    for cuts in chain.from_iterable(combinations(inner, n) for n in range(_CUTS)):
+        ends = np.array([*cuts, size])
+        widths = np.quantile(seen[:, ends - 1], _FIT, axis=0, method="higher")
+        fits = (seen[:, ends - 1] <= widths).all(axis=1).mean()
+        texts = np.diff(ends, prepend=0)
+        work = fits * (texts @ widths) + (1 - fits) * size * widest
+        cost = work * _PART ** len(cuts)
+        if cost < least:
+            least = cost
+            chosen = tuple((int(n), int(width)) for n, width in zip(texts, widths, strict=True))
     return (chosen,) if chosen == safe else (chosen, safe)
 
 
 def stream_batches(task: LevelTask, start: int, stop: int) -> Iterator[TuningBatch]:
     """Yields the batches of steps `start` to `stop` - 1; the next ones are made meanwhile in a thread."""
-    layouts = choose_layouts(task, stop)
+    layouts = choose_layouts(task)
     n_slots = 0
     if task.mask is not None:
         n_slots = count_candidates(task.mask, task.labels, task.child_offsets, task.limit)

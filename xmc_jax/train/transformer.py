@@ -48,6 +48,7 @@ from xmc_jax.train.restore import find_final, restore
 from xmc_jax.train.run import close_run, fingerprint, open_run, write_names
 from xmc_jax.train.tune_level import explain_memory
 from xmc_jax.train.tune_levels import Corpus, count_finished, count_levels, tune_levels
+from xmc_jax.train.tuning_mesh import choose_mesh
 from xmc_jax.tree import LabelTree, build_tree
 from xmc_jax.types import Features, Progress
 
@@ -226,7 +227,8 @@ def _embed_all(
     if at is not None and checkpoint.is_committed(at):
         return checkpoint.load_arrays(at)[0]["vectors"]
     with explain_memory(config.tuning):
-        vectors = embed_texts(encoder, tokens, config.tuning.embed_batch, progress=progress)
+        size, mesh = config.tuning.embed_batch, choose_mesh(config)
+        vectors = embed_texts(encoder, tokens, size, progress=progress, mesh=mesh)
     if at is not None:
         checkpoint.save_arrays(at, {"vectors": vectors}, {})
     return vectors
@@ -248,12 +250,12 @@ def _make_flat_tree(
     is_made = folder is not None and checkpoint.is_committed(folder / "tree")
     if is_made or linear.tree is not None or kind == "pifa-tfidf" or n_labels <= 1:
         return make_tree(linear, features, folder, progress)
-    batch = config.tuning.embed_batch
+    inputs = linear.label_names if kind == "text" else tokens
     with explain_memory(config.tuning):
-        if kind == "text":
-            embeddings: Any = embed_texts(encoder, linear.label_names, batch, progress=progress)
-        else:
-            vectors = embed_texts(encoder, tokens, batch, progress=progress)
+        size, mesh = config.tuning.embed_batch, choose_mesh(config)
+        embeddings: Any = embed_texts(encoder, inputs, size, progress=progress, mesh=mesh)
+        if kind != "text":
+            vectors = embeddings
             dense = hold_vectors(join_features(features.sparse, vectors).dense)
             embeddings = embed_labels(dense, linear.labels, config=config.tree, seed=config.seed)
     tree = build_tree(embeddings, flat_clusters(config.tree), config.seed)
@@ -277,6 +279,7 @@ def _check(training: TransformerTraining) -> None:
         raise InputError(
             "an encoder without a tokenizer given, one that reads texts needed; wrap_function(..., tokenizer=...)"
         )
+    choose_mesh(config)
     if not isinstance(config, XTransformerConfig):
         return
     if config.label_embedding == "text" and linear.label_names is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from xmc_jax.checkpoint import TuningStore
 from xmc_jax.config import TuningConfig, at_level
@@ -19,7 +20,8 @@ from xmc_jax.errors import RunError
 from xmc_jax.matcher import Head
 from xmc_jax.train.batches import LevelTask, stream_batches
 from xmc_jax.train.run import append_metrics
-from xmc_jax.train.tuning import TuningState, choose_step, configure_step, start_state
+from xmc_jax.train.tuning import TuningState, configure_step, start_state
+from xmc_jax.train.tuning_mesh import Placement
 from xmc_jax.types import Progress
 
 Evaluate = Callable[[Any, Head], float]
@@ -56,6 +58,7 @@ def tune_level(
     store: TuningStore | None,
     reporter: Reporter,
     evaluate: Evaluate | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Any, Head]:
     """Fine-tunes encoder and head on a level, from the last checkpoint of `store` on.
 
@@ -67,6 +70,7 @@ def tune_level(
         store: of the level; None keeps nothing.
         reporter: told loss, learning rate and speed.
         evaluate: on a held-out set; None: the last parameters are the outcome.
+        mesh: of `choose_mesh`; it changes the outcome by rounding only, and a level may go on on another one.
 
     Returns:
         (params, head) as host arrays: the best ones if they are evaluated, else the last ones.
@@ -75,43 +79,44 @@ def tune_level(
         RunError: the device has too little memory.
     """
     steps = at_level(config.steps, task.level)
-    step_config = configure_step(encoder.apply, config, task.level, steps)
+    step_config = configure_step(encoder.apply, config, task.level, steps, mesh)
     key = jax.random.key_data(jax.random.fold_in(jax.random.key(task.seed), task.level))
     state = start_state(encoder.params, head, key)
     state, best = _resume(state, store, steps)
-    done, step = int(state.step), choose_step()
+    placement = Placement(mesh, head.n_nodes)
+    done, step = int(state.step), placement.choose_step()
     progress = reporter.progress
     progress.start(f"tuning level {task.level}", steps * task.batch_size)
     progress.advance(done * task.batch_size)
     with explain_memory(config):
+        state = placement.place_state(state)
         meter = Meter(reporter, task, done, steps)
         for batch in stream_batches(task, done, steps):
             if _is_stale(best, config):
                 break
-            state, metrics = step(state, batch, config=step_config)
+            state, metrics = step(state, placement.place_batch(batch), config=step_config)
             done += 1
             meter.add(done, metrics)
             if done % config.save_every == 0 or done == steps:
+                now = placement.fetch_state(state)
                 if evaluate is not None:
-                    best = _compare(best, evaluate, state, done)
+                    best = _compare(best, evaluate, now, done)
                     meter.note_score(done, best)
                 if store is not None and done < steps:
-                    _save(store, state, best, done)
+                    _save(store, now, best, done)
         meter.flush()
-    params, head = _fetch(state) if best is None else (best.params, best.head)
     progress.finish(meter.describe(best))
-    return params, head
-
-
-def _fetch(state: TuningState) -> tuple[Any, Head]:
-    return jax.device_get((state.params, state.head))
+    if best is not None:
+        return best.params, best.head
+    last = placement.fetch_state(state)
+    return last.params, last.head
 
 
 def _compare(best: Best | None, evaluate: Evaluate, state: TuningState, step: int) -> Best:
-    """Returns the better of the best so far and the state's parameters."""
+    """Returns the better of the best so far and the state's parameters (host arrays)."""
     score = evaluate(state.params, state.head)
     if best is None or score > best.score:
-        return Best(score, step, 0, *_fetch(state))
+        return Best(score, step, 0, state.params, state.head)
     return Best(best.score, best.step, best.stale + 1, best.params, best.head)
 
 
@@ -148,8 +153,7 @@ def _resume(
         params, head = fill_params((state.params, state.head), parts["best"], source)
         facts = note["best"]
         best = Best(facts["score"], facts["step"], facts["stale"], params, head)
-    state = jax.tree.map(jax.numpy.asarray, fill_params(state, parts["state"], source))
-    return state, best
+    return fill_params(state, parts["state"], source), best
 
 
 class Meter:

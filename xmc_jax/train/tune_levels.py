@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+from jax.sharding import Mesh
 
 from xmc_jax import checkpoint
 from xmc_jax.checkpoint import TuningStore
@@ -27,6 +28,7 @@ from xmc_jax.train.start_level import (
     start_level,
 )
 from xmc_jax.train.tune_level import Reporter, explain_memory, tune_level
+from xmc_jax.train.tuning_mesh import choose_mesh, count_rows
 from xmc_jax.tree import LabelTree, labels_at
 from xmc_jax.types import Progress
 
@@ -89,7 +91,12 @@ def tune_levels(
 
     Returns:
         The encoder with its new parameters, and the head of the last level tuned.
+
+    Raises:
+        InputError: see `count_levels`, `choose_mesh`.
+        RunError: the device has too little memory.
     """
+    mesh = choose_mesh(config)
     n_levels = count_levels(tree, config)
     first = count_finished(folder, n_levels, config)
     start: LevelStart | None = None
@@ -100,7 +107,7 @@ def tune_levels(
             params, head = _load_outcome(store, encoder, start, config, first - 1)
             encoder = encoder.replace(params)
     for level in range(first, n_levels):
-        work = _Level(level, tree, corpus, held_out, config, folder, progress)
+        work = _Level(level, tree, corpus, held_out, config, mesh, folder, progress)
         if folder is None:
             encoder, head, start = work.run(encoder, head, start, None)
             continue
@@ -119,6 +126,7 @@ class _Level:
     corpus: Corpus
     held_out: Corpus | None
     config: TransformerConfig
+    mesh: Mesh | None
     folder: Path | None
     progress: Progress
 
@@ -146,6 +154,7 @@ class _Level:
             store,
             Reporter(self.progress, self.folder, tuning.log_every),
             None if self.held_out is None else self._make_evaluation(encoder, start),
+            self.mesh,
         )
         if store is not None:
             arrays = flatten_params({"params": params, "head": head})
@@ -173,7 +182,8 @@ class _Level:
         return start
 
     def _embed(self, encoder: Encoder, tokens: Tokens) -> np.ndarray:
-        return embed_texts(encoder, tokens, self.config.tuning.embed_batch, progress=self.progress)
+        size = self.config.tuning.embed_batch
+        return embed_texts(encoder, tokens, size, progress=self.progress, mesh=self.mesh)
 
     def _make_task(self, start: LevelStart) -> LevelTask:
         tree, level, labels, tuning = self.tree, self.level, self.corpus.labels, self.config.tuning
@@ -188,7 +198,7 @@ class _Level:
             tree.children_offsets(level),
             at_level(tuning.max_candidates, level),
             tuning.batch_size,
-            tuning.accumulate,
+            tuning.accumulate * count_rows(self.mesh),
             self.config.seed,
         )
 
@@ -201,9 +211,8 @@ class _Level:
         kind = at_level(self.config.search.post_processor, self.level)
 
         def evaluate(params: Any, head: Head) -> float:
-            vectors = embed_texts(
-                encoder.replace(params), held_out.tokens, self.config.tuning.embed_batch
-            )
+            size = self.config.tuning.embed_batch
+            vectors = embed_texts(encoder.replace(params), held_out.tokens, size, mesh=self.mesh)
             level = to_level(head, self.tree, self.level)
             found = extend_matches(level, kind, hold_vectors(vectors), start.held_out, max(cuts))
             report = score_ranking(found, truth, k=cuts)

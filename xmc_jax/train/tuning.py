@@ -10,11 +10,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float, Int
 
 from xmc_jax import losses
 from xmc_jax.config import TuningConfig, at_level
 from xmc_jax.matcher import Head, find_touched, score_nodes
+from xmc_jax.parallel import DATA, choose_spec
 from xmc_jax.types import PAD, AnyArray
 
 _LOSSES = {
@@ -79,10 +81,16 @@ class StepConfig:
     weight_decay: float
     epsilon: float
     clip: float
+    mesh: Mesh | None
+    """That the batch lies on; None: one device."""
 
 
 def configure_step(
-    apply: Callable[..., jax.Array], config: TuningConfig, level: int, steps: int
+    apply: Callable[..., jax.Array],
+    config: TuningConfig,
+    level: int,
+    steps: int,
+    mesh: Mesh | None = None,
 ) -> StepConfig:
     """Returns the settings of a level's steps."""
     rate = at_level(config.learning_rate, level)
@@ -99,6 +107,7 @@ def configure_step(
         weight_decay=config.weight_decay,
         epsilon=config.epsilon,
         clip=config.clip,
+        mesh=mesh,
     )
 
 
@@ -127,7 +136,8 @@ def tuning_step(
     loss, grads, head_grads = _average_gradients(state, batch, key, config)
     touched = None
     if batch[0].nodes is not None:
-        touched = _find_all_touched([part.nodes for part in batch], state.head.n_nodes)
+        nodes = [part.nodes for part in batch]
+        touched = _find_all_touched(nodes, state.head.n_nodes, config.mesh)
     return _update(state, loss, grads, head_grads, touched, config=config)
 
 
@@ -147,9 +157,9 @@ def _fold_key(key: Array, step: Array) -> Array:
     return jax.random.fold_in(jax.random.wrap_key_data(key), step)
 
 
-@partial(jax.jit, static_argnames="n_nodes")
-def _find_all_touched(nodes: list[Array], n_nodes: int) -> Array:
-    return find_touched(jnp.concatenate(nodes), n_nodes)
+@partial(jax.jit, static_argnames=("n_nodes", "mesh"))
+def _find_all_touched(nodes: list[Array], n_nodes: int, mesh: Mesh | None) -> Array:
+    return find_touched(_join(nodes, mesh), n_nodes)
 
 
 @partial(jax.jit, static_argnames="config", donate_argnums=0)
@@ -211,7 +221,13 @@ def _average_gradients(
     """Returns the loss of the batch and the gradients of encoder and head, computed in `accumulate` parts."""
     if config.accumulate == 1:
         return _find_gradients(state, batch, key, config)
-    parts = jax.tree.map(lambda a: a.reshape(config.accumulate, -1, *a.shape[1:]), batch)
+    # Row i goes to part i % accumulate: a device that holds neighbours has its share of every part.
+    parts = jax.tree.map(
+        lambda a: _spread(
+            a.reshape(-1, config.accumulate, *a.shape[1:]).swapaxes(0, 1), config.mesh, None, "B"
+        ),
+        batch,
+    )
 
     def add(total, part):
         one = _find_gradients(state, part[0], jax.random.fold_in(key, part[1]), config)
@@ -226,21 +242,24 @@ def _find_gradients(
     state: TuningState, batch: TuningBatch, key: Array, config: StepConfig
 ) -> tuple[Array, Any, Head]:
     texts = [(part.ids, part.mask) for part in batch]
-    vectors, pull = _encode(state.params, texts, key, apply=config.apply)
+    vectors, pull = _encode(state.params, texts, key, apply=config.apply, mesh=config.mesh)
     targets = [(part.nodes, part.values) for part in batch]
     loss, (head_grads, back) = _score(state.head, vectors, targets, config=config)
     return loss, _pull(pull, back), head_grads
 
 
-@partial(jax.jit, static_argnames="apply")
-def _encode(params: Any, texts: Any, key: Array, *, apply: Callable[..., Array]) -> Any:
+@partial(jax.jit, static_argnames=("apply", "mesh"))
+def _encode(
+    params: Any, texts: Any, key: Array, *, apply: Callable[..., Array], mesh: Mesh | None
+) -> Any:
     """Returns the vectors of the parts [B, H], and the function that carries their gradient back to the encoder."""
 
     def encode(params):
         keys = jax.random.split(key, len(texts))
-        return jnp.concatenate(
-            [apply(params, *text, key=k, train=True) for text, k in zip(texts, keys, strict=True)]
-        )
+        vectors = [
+            apply(params, *text, key=k, train=True) for text, k in zip(texts, keys, strict=True)
+        ]
+        return _join(vectors, mesh)
 
     return jax.vjp(encode, params)
 
@@ -253,18 +272,38 @@ def _pull(pull: Callable[[Array], Any], back: Array) -> Any:
 @partial(jax.jit, static_argnames="config")
 def _score(head: Head, vectors: Array, targets: Any, *, config: StepConfig) -> Any:
     """Returns the loss, and its gradients of head and vectors."""
-    values = jnp.concatenate([values for _, values in targets])
+    values = _join([values for _, values in targets], config.mesh)
     nodes = None
     if targets[0][0] is not None:
-        nodes = jnp.concatenate([nodes for nodes, _ in targets])
+        nodes = _join([nodes for nodes, _ in targets], config.mesh)
 
     def compute(head, vectors):
         where = None if nodes is None else nodes != PAD
         loss = _LOSSES[config.loss, config.weighted]
         logits = score_nodes(head, vectors, nodes)
+        if (
+            nodes is None
+        ):  # a head that is cut over devices has nodes without meaning behind the others
+            logits = logits[:, : values.shape[1]]
         return loss(logits, values, where=where, reduce_fn=partial(jnp.mean, axis=-1)).mean()
 
     return jax.value_and_grad(compute, argnums=(0, 1))(head, vectors)
+
+
+def _join(parts: list[Array], mesh: Mesh | None) -> Array:
+    """Returns the rows of all parts; those on a device stay there, in the order of the devices."""
+    if mesh is None:
+        return jnp.concatenate(parts)
+    shares = [a.reshape(mesh.shape[DATA], -1, *a.shape[1:]) for a in parts]
+    joined = jnp.concatenate(shares, axis=1)
+    return _spread(joined.reshape(-1, *joined.shape[2:]), mesh, "B")
+
+
+def _spread(x: Array, mesh: Mesh | None, *axes: str | None) -> Array:
+    """Says how an array lies; on one device nothing."""
+    if mesh is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, choose_spec(*axes)))
 
 
 def _clip(grads: Any, limit: float) -> tuple[Array, Any]:

@@ -1,0 +1,244 @@
+"""Fine-tuning on several devices is that of one device: 8 virtual ones, and 2 processes of 2 each."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+import xmc_jax as xmc
+from xmc_jax.config import ParallelConfig, TuningConfig, XRTransformerConfig
+from xmc_jax.data.synthetic import make_corpus
+from xmc_jax.encoder import Encoder, embed_texts, load_encoder
+from xmc_jax.encoder.tokens import bucket_tokens
+from xmc_jax.errors import InputError
+from xmc_jax.matcher import init_head
+from xmc_jax.parallel import make_mesh
+from xmc_jax.train import tuning
+from xmc_jax.train.tuning import BatchPart, configure_step, start_state
+from xmc_jax.train.tuning_mesh import Placement, choose_mesh
+from xmc_jax.types import PAD, NoProgress
+
+HERE = Path(__file__).parent
+NODES = 13  # divides no grid
+
+CHILD = """
+import sys
+from pathlib import Path
+from test_tuning_mesh import *
+from xmc_jax.parallel import join_processes
+what, folder, n, process, address, *grids = sys.argv[1:]
+if int(n) > 1:
+    join_processes(address, int(n), int(process))
+if what == "fit":
+    fit(Path(folder), Path(address), grids[0])
+else:
+    for grid in grids:
+        check(load(Path(folder)), grid)
+print("same")
+"""
+
+
+def load(folder: Path) -> Encoder:
+    """An encoder whose dropout is on."""
+    encoder = load_encoder(xmc.config.EncoderConfig(name=str(folder), pooling="mean"))
+    assert encoder.architecture is not None and encoder.architecture.dropout > 0
+    return encoder
+
+
+def make_batch(candidates: bool) -> tuple[BatchPart, ...]:
+    """16 texts in two parts of unlike widths."""
+    rng = np.random.default_rng(1)
+    parts = []
+    for n, width in ((8, 6), (8, 16)):
+        mask = np.arange(width)[None] < rng.integers(2, width + 1, (n, 1))
+        ids = np.where(mask, rng.integers(5, 100, (n, width)), 0).astype(np.int32)
+        nodes = None
+        values = (rng.random((n, NODES)) < 0.2).astype(np.float32)
+        if candidates:
+            nodes = np.stack([rng.permutation(NODES)[:7] for _ in range(n)]).astype(np.int32)
+            nodes[:, 6] = np.where(rng.random(n) < 0.5, PAD, nodes[:, 6])
+            values = np.take_along_axis(values, nodes, axis=1)
+        parts.append(BatchPart(ids, mask, nodes, values))
+    return tuple(parts)
+
+
+def trace(encoder: Encoder, mesh, candidates: bool, accumulate: int, steps: int = 4):
+    """Returns losses and norms of some steps, and the last parameters and head."""
+    config = TuningConfig(batch_size=16, accumulate=accumulate, learning_rate=0.05, warmup=0)
+    step_config = configure_step(encoder.apply, config, 0, steps, mesh)
+    key = jax.random.key_data(jax.random.key(3))
+    placement = Placement(mesh, NODES)
+    state = placement.place_state(
+        start_state(encoder.params, init_head(NODES, encoder.hidden, (0,)), key)
+    )
+    step, seen = placement.choose_step(), []
+    for _ in range(steps):
+        batch = placement.place_batch(make_batch(candidates))
+        state, metrics = step(state, batch, config=step_config)
+        seen.append([float(metrics[name]) for name in ("loss", "norm", "head_norm")])
+    return np.array(seen), placement.fetch_state(state)
+
+
+def check(encoder: Encoder, grid: str) -> None:
+    """Plain gradient descent on a grid beside one device, dropout on; and the vectors of texts."""
+
+    # Adam divides by the root of what it has seen, and turns roundings of tiny gradients into steps.
+    def pass_on(grads, state, params=None):
+        return grads, state._replace(count=state.count + 1)
+
+    scale = optax.scale_by_adam()
+    tuning.optax.scale_by_adam = lambda **_: optax.GradientTransformation(scale.init, pass_on)
+    data, label, candidates, accumulate = grid.split(",")
+    mesh = make_mesh(ParallelConfig(data=int(data), label=int(label)))
+    one, many = (trace(encoder, m, candidates == "some", int(accumulate)) for m in (None, mesh))
+    np.testing.assert_allclose(many[0], one[0], rtol=2e-5)
+    assert one[0][-1, 0] < one[0][0, 0]
+    assert many[1].head.weights.shape == (NODES, encoder.hidden)
+    for a, b in zip(jax.tree.leaves(many[1]), jax.tree.leaves(one[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-6)
+    lengths = np.random.default_rng(2).integers(2, 40, 37)
+    tokens = bucket_tokens(np.full(lengths.sum(), 7, np.int32), lengths, 64)
+    vectors = [embed_texts(encoder, tokens, 4, mesh=m) for m in (None, mesh)]
+    np.testing.assert_allclose(vectors[1], vectors[0], rtol=1e-4, atol=1e-6)
+
+
+def fit(folder: Path, workdir: Path, how: str) -> None:
+    """Fits on all devices in `workdir`; stops after the checkpoint of step 2 if `how` is `stop`."""
+    texts, labels = read_corpus()
+    model = xmc.XRTransformer(**settings(folder))
+    if how == "stop":
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(texts, labels, workdir=workdir, progress=StopAfter(3 * 16))
+    else:
+        model.fit(texts, labels, workdir=workdir)
+
+
+class StopAfter(NoProgress):
+    """Stops the fine-tuning after so many texts."""
+
+    def __init__(self, texts: int) -> None:
+        self.left, self.here = texts, False
+
+    def start(self, stage: str, total: int) -> None:
+        self.here = stage.startswith("tuning level")
+
+    def advance(self, n: int) -> None:
+        self.left -= n if self.here else 0
+        if self.left <= 0:
+            raise KeyboardInterrupt
+
+
+def settings(folder: Path) -> dict:
+    tree = dict(branching=4, max_leaf_size=16)
+    # A large epsilon: the rounding of a gradient near 0 is no whole step of Adam.
+    rates = dict(learning_rate=2e-3, warmup=1, epsilon=1e-3)
+    steps = dict(steps=6, batch_size=16, save_every=2, log_every=2, match_beam=3)
+    return dict(
+        encoder=dict(name=str(folder), max_length=32, pooling="mean"),
+        features=dict(min_count=1),
+        preliminary=tree,
+        tree=tree,
+        tuning=dict(max_clusters=10, **steps, **rates),
+    )
+
+
+def read_corpus() -> tuple[list[str], list[list[str]]]:
+    corpus = make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)
+    return corpus.train_texts[:240], corpus.train_labels[:240]
+
+
+def start(n_devices: int, *arguments: str) -> subprocess.Popen:
+    env = os.environ | {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
+    }
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, *arguments],
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(*children: subprocess.Popen) -> None:
+    try:
+        for child in children:
+            out, errors = child.communicate(timeout=300)
+            assert child.returncode == 0 and out.endswith("same\n"), errors[-2000:]
+    finally:
+        for child in children:
+            child.kill()
+            child.communicate()
+
+
+def test_steps_on_eight_devices_are_those_of_one(tiny_encoder):
+    finish(start(8, "steps", str(tiny_encoder), "1", "0", "", "4,2,some,2"))
+
+
+@pytest.mark.slow
+def test_more_grids(tiny_encoder):
+    grids = ["8,1,all,1", "2,4,all,2", "1,8,some,4"]
+    finish(start(8, "steps", str(tiny_encoder), "1", "0", "", *grids))
+
+
+@pytest.mark.slow
+def test_steps_of_two_processes_are_those_of_one(tiny_encoder):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    grids = ["4,1,some,1", "2,2,all,2"]
+    folder = str(tiny_encoder)
+    finish(*(start(2, "steps", folder, "2", str(i), address, *grids) for i in range(2)))
+
+
+@pytest.mark.slow
+def test_a_fit_on_eight_devices_is_that_of_one(tiny_encoder, tmp_path):
+    """And a run begun on 8 devices goes on on 1, and the other way round."""
+    texts, labels = read_corpus()
+    begun = [tmp_path / name for name in ("begun on 8", "begun on 1")]
+    finish(start(8, "fit", str(tiny_encoder), "1", "0", str(begun[0]), "stop"))
+    fit(tiny_encoder, begun[1], "stop")
+    finish(start(8, "fit", str(tiny_encoder), "1", "0", str(begun[1]), "go"))
+    fit(tiny_encoder, begun[0], "go")
+    whole = xmc.XRTransformer(**settings(tiny_encoder)).fit(texts, labels)
+    finish(start(8, "fit", str(tiny_encoder), "1", "0", str(tmp_path / "eight"), "go"))
+    for folder in (tmp_path / "eight", *begun):
+        model = xmc.load(folder)
+        vectors = model.encode(texts[:50])
+        np.testing.assert_allclose(vectors, whole.encode(texts[:50]), rtol=1e-3, atol=1e-4)
+        found, same = (m.predict(texts, top_k=5).to_csr() for m in (model, whole))
+        assert abs(found - same).max() < 1e-2
+
+
+def test_a_batch_that_cannot_be_cut_is_refused(monkeypatch):
+    monkeypatch.setattr("xmc_jax.train.tuning_mesh.make_mesh", lambda c: FakeMesh(c.data or 6))
+    config = XRTransformerConfig(tuning=TuningConfig(batch_size=32))
+    with pytest.raises(InputError, match=r"parallel.data=0 \(6 devices\) given with tuning.batch"):
+        choose_mesh(config)
+    accumulated = dataclasses.replace(
+        config,
+        tuning=TuningConfig(batch_size=32, accumulate=16),
+        parallel=ParallelConfig(data=4),
+    )
+    with pytest.raises(InputError, match=r"=4 and tuning.accumulate=16 .* a multiple of 64 needed"):
+        choose_mesh(accumulated)
+    off = dataclasses.replace(config, tuning=TuningConfig(steps=0))
+    assert choose_mesh(off).size == 6
+
+
+class FakeMesh:
+    """The shape of a grid of more devices than there are here."""
+
+    def __init__(self, data: int) -> None:
+        self.size, self.shape = data, {"data": data, "label": 1}
