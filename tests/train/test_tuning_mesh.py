@@ -197,7 +197,8 @@ def test_steps_of_two_processes_are_those_of_one(tiny_encoder):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
-    grids = ["4,1,some,1", "2,2,all,2"]
+    # Not label > 1: gloo opens the groups of both axes in any order, and two processes may wait for each other.
+    grids = ["4,1,some,1", "4,1,all,2"]
     folder = str(tiny_encoder)
     finish(*(start(2, "steps", folder, "2", str(i), address, *grids) for i in range(2)))
 
