@@ -24,7 +24,7 @@ from xmc_jax.parallel import gather_columns, take_largest
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.types import PAD
 
-_SHORTLIST = 64
+_SHORTLIST = 32
 
 
 @partial(jax.jit, static_argnames=("beam", "top_k", "merge"))
@@ -42,7 +42,7 @@ def search(
 
     A row depends on its query alone (but for the last digit of a score). Of equal scores the smaller
     label comes first; where only some of them fit, those of smaller nodes are kept. Where labels have
-    several copies, those labels are ranked that own the best 4 R copies (64 at least; P R if that is
+    several copies, those labels are ranked that own the best 2 R copies (32 at least; P R if that is
     more), each by the merged score of all its copies in the beam.
 
     Args:
@@ -62,7 +62,7 @@ def search(
         scores = _score(index, depth, ids, values, dense, keep_own(level, above))
     n_listed = top_k
     if index.has_copies:
-        n_listed = max(_SHORTLIST, top_k * max(4, len(index.siblings) + 1))
+        n_listed = max(_SHORTLIST, top_k * max(2, len(index.siblings) + 1))
         if level.shard is not None:
             # Copies of a label may lie on different shards; each candidate is scored by one.
             scores = take_largest(scores)

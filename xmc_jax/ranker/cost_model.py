@@ -10,7 +10,7 @@ from xmc_jax.config import Formulation, Loss
 from xmc_jax.ops import choose_widths
 
 FORMULATIONS = ("dual", "primal", "gram")
-_EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 20, 90, 40
+_EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 20, 90, 100
 """Passes over the rows until 1e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
 _COMPILE = (1.5, 2.6, 10.0)
 """Seconds to compile a level's calls."""
@@ -37,7 +37,7 @@ class Device:
     memory: float
 
 
-CPU = Device(gather_bytes=8e9, product_bytes=1e10, flops=3e10, step=9e-6, memory=2**30)
+CPU = Device(gather_bytes=1.2e10, product_bytes=1e10, flops=3e10, step=1e-5, memory=2**30)
 GPU = Device(gather_bytes=1e12, product_bytes=1e12, flops=2e13, step=2.5e-4, memory=2**33)
 
 
