@@ -1,4 +1,4 @@
-"""Writes the README's table from the files in `benchmarks/results/`.
+"""Writes the README's tables from the files in `benchmarks/results/`.
 
 python benchmarks/report.py          # rewrites the part of README.md between the two markers
 """
@@ -25,10 +25,52 @@ def make_part(folder: Path) -> str:
     """Returns the tables of one device."""
     parts = (
         ("linear.jsonl", make_linear),
+        ("disentangle.jsonl", make_disentangle),
+        ("forest.jsonl", make_forest),
         ("ablation.jsonl", make_ablation),
         ("kernels.jsonl", make_kernels),
     )
     return "\n".join(make(folder) for name, make in parts if (folder / name).exists())
+
+
+def make_disentangle(folder: Path) -> str:
+    rows = {(r["data"], r["copies"]): r for r in read_rows(folder / "disentangle.jsonl")}
+    lines = [
+        f"Labels under several clusters ({next(iter(rows.values()))['device']}; "
+        f"`benchmarks/results/{folder.name}/disentangle.jsonl`; cost: time of the round beside the first training, "
+        "and of a batch search beside that with one cluster a label):",
+        "",
+        "| set | clusters a label, at most | P@1/3/5 | R@10 | PSP@1/3/5 | cost of the round | of search |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (name, copies), row in rows.items():
+        base = rows.get((name, 1))
+        if row["settings"] or base is None:
+            continue
+        cells = [name, copies, join_scores(row, "P"), f"{row['R@10']:.1f}", join_scores(row, "PSP")]
+        cost = row["rounds_s"] / row["first_training_s"], row["search_ms"] / base["search_ms"]
+        cells += [f"{c:.1f}" if copies > 1 else "" for c in cost]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def make_forest(folder: Path) -> str:
+    rows = read_rows(folder / "forest.jsonl")
+    lines = [
+        f"Forests ({rows[0]['device']}; `benchmarks/results/{folder.name}/forest.jsonl`):",
+        "",
+        "| set | trees | clusters a label | P@1/3/5 | R@10 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if not row["settings"]:
+            cells = [row["data"], row["trees"], row["copies"], join_scores(row, "P")]
+            lines.append("| " + " | ".join(map(str, [*cells, f"{row['R@10']:.1f}"])) + " |")
+    return "\n".join([*lines, ""])
+
+
+def join_scores(row: dict, name: str) -> str:
+    return " / ".join(f"{row[f'{name}@{k}']:.2f}" for k in (1, 3, 5))
 
 
 def make_kernels(folder: Path) -> str:
@@ -82,7 +124,7 @@ def make_linear(folder: Path) -> str:
     ]
     for row in rows:
         peer, ours, text = row["libpecos"], row["ours"], row["ours_from_text"]
-        scores = [" / ".join(f"{r[f'P@{k}']:.2f}" for k in (1, 3, 5)) for r in (peer, ours, text)]
+        scores = [join_scores(r, "P") for r in (peer, ours, text)]
         pairs = [f"{peer[name]:.1f} → {ours[name]:.1f}" for name in ("R@10", "PSP@5")]
         lines.append("| " + " | ".join([row["data"], f"{peer['L']:,}", *scores, *pairs]) + " |")
     lines += [

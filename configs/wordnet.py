@@ -6,10 +6,9 @@ package (WordNet 3.0; the recipe is xmc_jax/data/build_wordnet.py).
 Command:   xmc train --data bundled:wordnet --workdir runs/wordnet \
                --config configs/wordnet.py
            xmc evaluate --workdir runs/wordnet --data bundled:wordnet
-Hardware:  2 cores of AMD EPYC, shared with other work
-Time:      23 s of features, tree and training, compilation included, while other programs ran
-           beside it
-Expected:  P@1/3/5 54.88 / 43.70 / 33.99, R@10 66.84, PSP@1/3/5 24.52 / 37.64 / 46.41 (A=0.55,
+Hardware:  2 cores of AMD EPYC
+Time:      9 s of features, tree and training, compilation included
+Expected:  P@1/3/5 55.00 / 43.83 / 34.04, R@10 66.98, PSP@1/3/5 24.59 / 37.79 / 46.49 (A=0.55,
            B=1.5). libpecos 1.2.8, XR-Linear with its default settings (branching 16), on the same
            TF-IDF: P@1/3/5 55.08 / 43.60 / 33.86, R@10 66.52, PSP@1/3/5 24.46 / 37.50 / 46.07. Both
            in benchmarks/results/cpu-2-cores/linear.jsonl.
