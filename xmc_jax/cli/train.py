@@ -15,7 +15,6 @@ from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.config import Config, TreeConfig, to_dict
 from xmc_jax.errors import InputError
-from xmc_jax.types import NoProgress
 
 if TYPE_CHECKING:
     from xmc_jax.data import Split
@@ -61,6 +60,8 @@ def run(arguments: Arguments) -> None:
     join(named.address, named.processes, named.process)
     began = time.monotonic()
     if named.process:  # the first process tells how it goes
+        from xmc_jax.types import NoProgress
+
         train_run(named.data, named.workdir, config, NoProgress(), named.tree)
         return
     with open_progress() as progress:
