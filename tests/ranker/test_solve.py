@@ -173,6 +173,25 @@ def test_result_does_not_depend_on_threads(level, monkeypatch):
     np.testing.assert_array_equal(one.row_feature, many.row_feature)
 
 
+def test_an_interruption_does_not_wait_for_chunks_that_have_not_begun(level, monkeypatch):
+    begun, cut = [], solve.keep_weights
+    settings = SolveSettings(formulation="primal")  # a chunk for each cluster
+
+    def listen(*arguments):
+        begun.append(arguments)
+        return cut(*arguments)
+
+    def advance(n):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(solve, "keep_weights", listen)
+    monkeypatch.setattr("xmc_jax.ranker.solve.count_cores", lambda: 2)
+    penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        solve_level(level.pose(), penalty, settings, advance=advance)
+    assert len(begun) < N_CLUSTERS // 2
+
+
 def test_relevance_of_one_changes_nothing_and_of_zero_removes_the_positive(level):
     penalty, settings = Penalty("squared_hinge", 1.0, 1.0, 1.0), SolveSettings(formulation="dual")
     plain = solve_level(level.pose(), penalty, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,7 +12,6 @@ import jax
 import numpy as np
 
 from xmc_jax.config import Formulation
-from xmc_jax.features.blocks import count_cores
 from xmc_jax.memory import release_memory
 from xmc_jax.ops import choose_widths
 from xmc_jax.parallel import agree_least, gather_shares, list_share
@@ -69,6 +68,7 @@ from xmc_jax.ranker.products import (
 )
 from xmc_jax.ranker.start import lay_dense, lay_start
 from xmc_jax.ranker.weights import LevelWeights
+from xmc_jax.threads import count_cores, map_threads
 from xmc_jax.types import Features
 
 _SLOT_BYTES = 12
@@ -189,8 +189,8 @@ def _solve_units(
 
     parts = []
     mine = list_share(len(chunks))
-    with ThreadPoolExecutor(n_workers) as pool:
-        for k, part in zip(mine, pool.map(solve_there, mine), strict=True):
+    with closing(map_threads(solve_there, mine, n_workers, ahead=len(mine))) as solved:
+        for k, part in zip(mine, solved, strict=True):
             parts.append(part)
             release_memory()
             advance(int(chunks[k].n_children.sum()))  # here, so that listeners hear one thread only
