@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 from xmc_jax.config import Formulation
 from xmc_jax.memory import release_memory
 from xmc_jax.ops import choose_widths
-from xmc_jax.parallel import agree_least, gather_shares, list_share
+from xmc_jax.parallel import agree_least, run_shares
 from xmc_jax.ranker.blocks import (
     BlockShape,
     fill_blocks,
@@ -68,7 +67,7 @@ from xmc_jax.ranker.products import (
 )
 from xmc_jax.ranker.start import lay_dense, lay_start
 from xmc_jax.ranker.weights import LevelWeights
-from xmc_jax.threads import count_cores, map_threads
+from xmc_jax.threads import count_cores
 from xmc_jax.types import Features
 
 _SLOT_BYTES = 12
@@ -181,22 +180,20 @@ def _solve_units(
         "gram": _prepare_gram,
     }
     solve = prepare[formulation](problem, chunks, penalty, settings)
-    devices = settings.devices or (None,)
+    n_children = [int(some.n_children.sum()) for some in chunks]
 
-    def solve_there(k: int) -> Part:
-        with jax.default_device(devices[k // jax.process_count() % len(devices)]):
-            return solve(k)
+    def listen(solved: Sequence[int]) -> None:
+        release_memory()
+        advance(sum(n_children[k] for k in solved))
 
-    parts = []
-    mine = list_share(len(chunks))
-    with closing(map_threads(solve_there, mine, n_workers, ahead=len(mine))) as solved:
-        for k, part in zip(mine, solved, strict=True):
-            parts.append(part)
-            release_memory()
-            advance(int(chunks[k].n_children.sum()))  # here, so that listeners hear one thread only
-    every = [Part(**arrays) for arrays in gather_shares([part._asdict() for part in parts])]
-    advance(int(units.n_children.sum() - sum(chunks[k].n_children.sum() for k in mine)))
-    return every
+    parts = run_shares(
+        lambda k: solve(k)._asdict(),
+        len(chunks),
+        devices=settings.devices,
+        n_workers=n_workers,
+        done=listen,
+    )
+    return [Part(**arrays) for arrays in parts]
 
 
 def _split_units(
