@@ -2,7 +2,7 @@
 
 A unit of n rows with s slots, F features and K columns takes, in lockstep dual coordinate descent,
 
-    slots      as cut, as laid out (padded by about a quarter) and on the device      32·s
+    slots      as cut, as laid out (padded 1.3 to 1.4 times) and on the device        32·s
     rows       signs, duals and their copies, Gram blocks                            n·(7·K + 100)
     weights    on the device, and what is looked at while small ones are dropped     10·F·K + 48·F
 
