@@ -12,7 +12,6 @@ from sklearn.preprocessing import normalize
 
 from xmc_jax.config import RankerConfig, TransformerConfig, at_level
 from xmc_jax.matcher import Head, choose_pairs, inherit_head, init_head
-from xmc_jax.parallel import list_devices
 from xmc_jax.predict import extend_matches
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.hybrid import hold_vectors, join_features, to_head, to_level
@@ -149,19 +148,8 @@ def _train_matcher(
     mask = choose_mask(tree, level, documents.labels, start.matched, config)
     relevance = normalize(labels, "l1") if tuning.cost_sensitive else None
     ranker = RankerConfig(threshold=tuning.threshold, **_MATCHER)
-    weights = solve_nodes(
-        tree,
-        level,
-        join(documents),
-        labels,
-        mask,
-        ranker,
-        config.seed,
-        relevance,
-        memory=config.memory,
-        devices=list_devices(config.parallel),
-    )
-    return weights, join
+    joined = join(documents)
+    return solve_nodes(tree, level, joined, labels, mask, ranker, config, relevance), join
 
 
 def _solve_head(
@@ -180,16 +168,4 @@ def _solve_head(
     ranker = RankerConfig(cost_positive=cost, cost_negative=cost, threshold=0.0, **_HEAD)
     relevance = labels if tuning.bootstrap == "weighted-linear" else None
     features = hold_vectors(vectors)
-    weights = solve_nodes(
-        tree,
-        level,
-        features,
-        labels,
-        mask,
-        ranker,
-        config.seed,
-        relevance,
-        memory=config.memory,
-        devices=list_devices(config.parallel),
-    )
-    return to_head(weights)
+    return to_head(solve_nodes(tree, level, features, labels, mask, ranker, config, relevance))
