@@ -16,27 +16,32 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import orbax.checkpoint as ocp
 
-from xmc_jax.checkpoint.arrays import name_write_errors, read_step, silence_orbax, write_step
+from xmc_jax.checkpoint.arrays import (
+    name_write_errors,
+    open_manager,
+    read_step,
+    silence_orbax,
+    write_step,
+)
 
 Arrays = Mapping[str, np.ndarray]
 _NEVER = 2**62
 
 
 class TuningStore:
-    """The manager of one level, open as long as the level is worked on (a context)."""
+    """The manager of one level, open as long as the level is worked on (a context).
+
+    It waits for no other process: of several, one may save, and another sees the steps that were there when it opened.
+    """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self._folder = Path(folder).absolute()
-        # Steps that are a multiple of keep_period are kept: the first only.
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, keep_period=_NEVER, enable_async_checkpointing=False
-        )
         with name_write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             with silence_orbax():
-                self._manager = ocp.CheckpointManager(self._folder, options=options)
+                # Steps that are a multiple of keep_period are kept: the first only.
+                self._manager = open_manager(self._folder, max_to_keep=1, keep_period=_NEVER)
 
     def __enter__(self) -> TuningStore:
         return self
