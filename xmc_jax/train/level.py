@@ -83,6 +83,8 @@ def solve_nodes(
     ranker: RankerConfig,
     config: LinearConfig | TransformerConfig,
     relevance: sp.csr_matrix | None = None,
+    *,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Solves the problems of a level's nodes.
 
@@ -94,12 +96,13 @@ def solve_nodes(
         ranker: its settings, which may differ by level.
         config: of the model: its seed, memory and devices.
         relevance: [N, nodes] or None.
+        advance: called with the number of nodes that are done.
 
     Raises:
         RunError: `config.memory` is too little; says how much is needed.
     """
     problem = _pose_nodes(tree, level, features, labels, mask, relevance)
-    return _solve_problem(problem, level, ranker, config)
+    return _solve_problem(problem, level, ranker, config, advance=advance)
 
 
 def _pose_nodes(
