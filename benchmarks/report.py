@@ -27,6 +27,7 @@ def make_part(folder: Path) -> str:
         ("linear.jsonl", make_linear),
         ("disentangle.jsonl", make_disentangle),
         ("forest.jsonl", make_forest),
+        ("transformer.jsonl", make_transformer),
         ("ablation.jsonl", make_ablation),
         ("kernels.jsonl", make_kernels),
     )
@@ -88,6 +89,26 @@ def make_kernels(folder: Path) -> str:
     for row in rows:
         ceiling = f"{100 * row['fraction']:.0f} % ({row['bound']})"
         cells = [row["kernel"], row["shape"], row["ms"], row["GB_s"], row["Gflop_s"], ceiling]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def make_transformer(folder: Path) -> str:
+    rows = read_rows(folder / "transformer.jsonl")
+    lines = [
+        "XR-Transformer on WordNet glosses, all-MiniLM-L6-v2 "
+        f"(`benchmarks/results/{folder.name}/transformer.jsonl`; libpecos where it ran beside, in turn):",
+        "",
+        "| glosses | updates a level | P@1/3/5 libpecos | P@1/3/5 XR-Linear | P@1/3/5 ours | training, s |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        scores = [
+            join_scores(row[who], "P") if who in row else ""
+            for who in ("libpecos", "linear", "ours")
+        ]
+        took = [f"{row[who]['train_s']:.0f}" for who in ("libpecos", "ours") if who in row]
+        cells = [f"{row['documents']:,}", row["steps"], *scores, " → ".join(took)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join([*lines, ""])
 

@@ -71,7 +71,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as work:
         write_case(Path(work), named.documents)
         for _ in range(named.repeats):
-            row: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count()}
+            row: dict[str, Any] = {"date": time.strftime("%Y-%m-%d"), "device": describe_device()}
+            row |= {"documents": named.documents, "steps": read_steps(named.settings)}
             flags = ["--encoder", str(encoder), "--settings", *named.settings]
             row["ours"] = run_child([sys.executable, __file__, "--ours", work, *flags])
             if named.peer:
@@ -106,6 +107,11 @@ def ablate(named: argparse.Namespace, encoder: Path) -> None:
                 print(json.dumps(row), flush=True)
                 with open(path, "a", encoding="utf-8") as f:
                     f.write(json.dumps(row | facts) + "\n")
+
+
+def read_steps(settings: list[str]) -> int:
+    """Returns the updates a level, of the settings given."""
+    return dict(s.split("=", 1) for s in settings).get("tuning.steps", TUNING["steps"])
 
 
 def find_encoder() -> Path:
