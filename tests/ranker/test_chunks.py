@@ -6,7 +6,7 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.features import as_features
-from xmc_jax.ranker import chunks
+from xmc_jax.ranker import chunks, footprint
 from xmc_jax.ranker.chunks import CutChunks, share_shapes, split_units
 from xmc_jax.ranker.problem import list_units, pose_level
 
@@ -43,7 +43,7 @@ def test_chunks_of_this_process_alone_are_kept_until_they_are_taken(problem, mon
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     monkeypatch.setattr(chunks, "cut_chunk", lambda *a: cuts.append(0) or cut(*a))
     if not few:
-        monkeypatch.setattr(chunks, "CHUNK_BYTES", 0)
+        monkeypatch.setattr(footprint, "CHUNK_BYTES", 0)
     made = CutChunks(problem, split, 1.0, lambda chunk: chunk.n_features)
     assert len(made.shapes) == len(cuts) == N_CLUSTERS
     assert sorted(made._kept) == ([1, 4, 7, 10] if few else [])

@@ -302,7 +302,7 @@ def _plan_solving(
     import numpy as np
 
     from xmc_jax.ranker.cost_model import FORMULATIONS, choose_formulation
-    from xmc_jax.ranker.footprint import CHUNK_BYTES, divide_level, weigh_chunks, weigh_units
+    from xmc_jax.ranker.footprint import divide_level, weigh_chunks, weigh_cuts, weigh_units
     from xmc_jax.ranker.problem import MAX_COLUMNS
     from xmc_jax.ranker.solve import count_workers, find_device
 
@@ -323,9 +323,8 @@ def _plan_solving(
     weights = weigh_units(n, s, f, columns, FORMULATIONS[int(choice[0])])
     memory = max(left, float(weights.max()))
     division = divide_level(weights, int(memory) + 1, count_workers())
-    kept = 12 * slots + 24 * rows
     at_once = division.n_workers * weigh_chunks(weights, division.n_chunks)
-    return at_once + (kept if 12 * slots <= CHUNK_BYTES // 2 else 0.0)
+    return at_once + weigh_cuts(slots, rows)
 
 
 def _plan_tree(

@@ -14,6 +14,7 @@ from xmc_jax.ranker.footprint import (
     count_features,
     count_unit_slots,
     divide_level,
+    weigh_cuts,
     weigh_units,
 )
 from xmc_jax.ranker.problem import (
@@ -27,7 +28,6 @@ from xmc_jax.ranker.problem import (
 
 Shape = TypeVar("Shape")
 
-_SLOT_BYTES = 12
 _N_TIERS = 3
 
 
@@ -112,8 +112,8 @@ class CutChunks(Generic[Shape]):
     ) -> None:
         """Cuts chunks with a constant feature of value `bias` (none for 0)."""
         self._cut = lambda k: cut_chunk(problem, chunks[k], bias)
-        few = int(count_nonzeros(problem).sum()) * _SLOT_BYTES <= CHUNK_BYTES // 2
-        own = set(list_share(len(chunks))) if few else set()
+        keeps = weigh_cuts(int(count_nonzeros(problem).sum()), len(problem.row_instance)) > 0
+        own = set(list_share(len(chunks))) if keeps else set()
         self._kept: dict[int, Chunk] = {}
         self.shapes: list[Shape] = []
         for k in range(len(chunks)):

@@ -33,6 +33,8 @@ LANES_BYTES = 128 * 2**20
 """The same for the dual: what its steps gather and scatter should stay in a cache (four chunks for two: -12 %)."""
 MIN_CHUNKS = 2
 """A machine has two cores at least."""
+_CUT_SLOT, _CUT_ROW = 12, 24
+"""Bytes of a slot and of a row as cut out of the level."""
 _COUNTED_SLOTS = 2**22
 """Slots whose features are counted at once."""
 _TABLE_KEYS = 2**20
@@ -100,6 +102,12 @@ def divide_level(weights: np.ndarray, memory: int | None, n_cores: int) -> Divis
     while n_chunks < len(weights) and weigh_chunks(weights, n_chunks) > memory / n_workers:
         n_chunks = min(len(weights), n_chunks + max(1, n_chunks // 8))
     return Division(n_chunks, min(n_chunks, n_workers))
+
+
+def weigh_cuts(n_slots: float, n_rows: float) -> float:
+    """Returns the bytes of a level's chunks, cut once for their shapes and kept until they are solved; 0: too many."""
+    few = _CUT_SLOT * n_slots <= CHUNK_BYTES // 2
+    return _CUT_SLOT * n_slots + _CUT_ROW * n_rows if few else 0.0
 
 
 def weigh_chunks(weights: np.ndarray, n_chunks: int) -> float:
