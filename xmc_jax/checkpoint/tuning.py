@@ -16,9 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import orbax.checkpoint as ocp
 
-from xmc_jax.checkpoint.arrays import name_write_errors, read_step, silence_orbax, write_step
+from xmc_jax.checkpoint.arrays import (
+    name_write_errors,
+    open_manager,
+    read_step,
+    silence_orbax,
+    write_step,
+)
+from xmc_jax.parallel import is_first, wait
 
 Arrays = Mapping[str, np.ndarray]
 _NEVER = 2**62
@@ -30,13 +36,10 @@ class TuningStore:
     def __init__(self, folder: str | os.PathLike) -> None:
         self._folder = Path(folder).absolute()
         # Steps that are a multiple of keep_period are kept: the first only.
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=1, keep_period=_NEVER, enable_async_checkpointing=False
-        )
         with name_write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             with silence_orbax():
-                self._manager = ocp.CheckpointManager(self._folder, options=options)
+                self._manager = open_manager(self._folder, max_to_keep=1, keep_period=_NEVER)
 
     def __enter__(self) -> TuningStore:
         return self
@@ -51,13 +54,19 @@ class TuningStore:
         return self._manager.latest_step()
 
     def save(self, step: int, arrays: Arrays, note: dict) -> None:
-        """Commits a step, and lets the one before it go.
+        """Commits a step, and lets the one before it go; of several processes the first one writes, the others wait.
 
         Raises:
             RunError: the disk is full or not writable.
         """
-        with name_write_errors(self._folder), silence_orbax():
-            write_step(self._manager, step, arrays, note)
+        wait(f"before step {step} of {self._folder}")
+        if is_first():
+            with name_write_errors(self._folder), silence_orbax():
+                write_step(self._manager, step, arrays, note)
+        wait(f"after step {step} of {self._folder}")
+        if not is_first():
+            with silence_orbax():
+                self._manager.reload()
 
     def load(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
         """Restores a step and its note.

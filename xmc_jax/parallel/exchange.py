@@ -33,6 +33,13 @@ def agree_least(number: int) -> int:
     return int(multihost_utils.process_allgather(np.asarray(number, np.int64)).min())
 
 
+def agree_first(number: float) -> float:
+    """Returns the number that the first process gives."""
+    if jax.process_count() == 1:
+        return number
+    return float(np.frombuffer(_gather_bytes(np.float64(number).tobytes())[0], np.float64)[0])
+
+
 def list_share(n: int) -> list[int]:
     """Returns which of n pieces of work are this process's: dealt out in turn."""
     return list(range(jax.process_index(), n, jax.process_count()))
