@@ -23,7 +23,6 @@ from xmc_jax.config import (
     FeaturesConfig,
     LinearConfig,
     RankerConfig,
-    SearchConfig,
     TreeConfig,
 )
 
@@ -33,6 +32,5 @@ def get_config() -> LinearConfig:
         features=FeaturesConfig(sublinear_tf=True, min_count=2, strip_accents=True),
         tree=TreeConfig(branching=32, max_leaf_size=100),
         ranker=RankerConfig(threshold=0.1),
-        search=SearchConfig(beam=10),
         disentangle=DisentangleConfig(copies=2, capacity=1.5),
     )

@@ -6,6 +6,11 @@ Set through the environment, before jax is imported, so that processes that test
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +48,76 @@ def free_programs() -> Iterator[None]:
 
     yield
     jax.clear_caches()
+
+
+class Processes:
+    """Python processes of a test, on CPUs, with as many devices as it likes."""
+
+    def __init__(self) -> None:
+        self._children: list[subprocess.Popen] = []
+
+    def start(
+        self, code: str, *words: object, devices: int = 1, beside: Path | None = None
+    ) -> subprocess.Popen:
+        """Runs code in a process of its own, which may import the test files in the folder `beside`."""
+        folders = [Path(__file__).parents[1], *([] if beside is None else [beside])]
+        env = os.environ | {
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": os.pathsep.join(map(str, folders)),
+        }
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", code, *map(str, words)]
+        child = subprocess.Popen(command, env=env, stdout=pipe, stderr=pipe, text=True)
+        self._children.append(child)
+        return child
+
+    def finish(self, *children: subprocess.Popen, timeout: float = 300) -> list[str]:
+        """Returns the last line that each child prints (gloo speaks before it); none may fail."""
+        try:
+            said = []
+            for child in children:
+                out, errors = child.communicate(timeout=timeout)
+                assert child.returncode == 0, errors[-2000:]
+                said.append(out.splitlines()[-1] if out else "")
+            return said
+        finally:
+            self.end(*children)
+
+    def kill_at(self, sign: Path, *children: subprocess.Popen, timeout: float = 240) -> None:
+        """Kills children, all of which are at work, as soon as a file is there: they clean nothing up."""
+        deadline = time.monotonic() + timeout
+        while not (was_there := sign.exists()) and time.monotonic() < deadline:
+            if children[0].poll() is not None:
+                break
+            time.sleep(0.002)
+        for child in children:
+            child.send_signal(signal.SIGKILL)
+        ended = [child.communicate()[1][-2000:] for child in children]
+        assert was_there, f"{sign} was never there: {ended}"
+        for child, errors in zip(children, ended, strict=True):
+            assert child.returncode == -signal.SIGKILL, f"it ended before it was killed: {errors}"
+
+    def find_address(self) -> str:
+        """Returns a free `host:port` for the first of several processes."""
+        with socket.socket() as probe:
+            probe.bind(("localhost", 0))
+            return f"localhost:{probe.getsockname()[1]}"
+
+    def end(self, *children: subprocess.Popen) -> None:
+        """Ends children, or all of them, that are still at work."""
+        for child in children or self._children:
+            if child.poll() is None:
+                child.kill()
+                child.communicate()
+
+
+@pytest.fixture(scope="session")
+def processes() -> Iterator[Processes]:
+    """Gives what starts processes; those that a test left behind end with the session."""
+    made = Processes()
+    yield made
+    made.end()
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def test_other_splits_and_a_narrow_beam(tiny, xmc):
     assert scores["n"] == 60
     assert scores["recall@100"] < 100
     assert any(
-        line.startswith("beam 1 finds fewer than 20 labels for 60 documents") for line in done.err
+        line.startswith("the beam finds fewer than 20 labels for 60 documents") for line in done.err
     )
 
 

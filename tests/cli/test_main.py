@@ -127,6 +127,11 @@ def test_help_needs_no_jax():
     assert done.returncode == 0, done.stderr
 
 
+def test_texts_become_vectors_without_jax():
+    done = run_python("-c", "import sys, xmc_jax.features; sys.exit('jax' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
 def test_module_and_exit_codes():
     assert run_python("-m", "xmc_jax", "--version").stdout.startswith("xmc_jax ")
     done = run_python("-m", "xmc_jax", "evaluat")

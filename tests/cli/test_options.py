@@ -82,7 +82,7 @@ def test_wrong_words(words, message):
     ("option", "value", "message"),
     [
         ("--beam", "x", "a whole number needed"),
-        ("--beam", "0", "1 or more needed"),
+        ("--beam", "-1", "0 (chosen), 1 or more needed"),
         ("--tree.kind", "kmean", "did you mean 'kmeans'?"),
         ("--lowercase", "yes", "true or false needed"),
     ],
@@ -106,7 +106,7 @@ def test_only_the_sections_of_the_command_can_be_set():
 
 def test_help_lists_every_field_with_its_default():
     text = list_fields(SECTIONS)
-    assert "--search.beam 10" in text
+    assert "--search.beam 0" in text
     assert "--tree.label_features ''" in text
     assert "--features.lowercase true" in text
     assert "--seed 0" in text

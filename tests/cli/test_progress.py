@@ -67,6 +67,10 @@ def test_a_terminal_gets_bars_and_a_file_gets_lines(monkeypatch):
         progress.start("data", 0)
         progress.finish("")
     assert sys.stderr.getvalue() == "data: done in 0.0 s\n"
+    with open_progress(tells=False) as progress:
+        progress.start("labels", 3)
+        progress.finish("")
+    assert sys.stderr.getvalue() == "data: done in 0.0 s\n"
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,8 @@ from xmc_jax.ops import lookup
         (512, 100_000, 32, "bitmaps"),
         (16, 2_000_000, 16, "table"),
         (17, 2_000_000, 17, "bitmaps"),
-        (20_000, 0, 256, "bitmaps"),
-        (20_000, 30_000, 257, "slots"),
+        (20_000, 0, 512, "bitmaps"),
+        (20_000, 30_000, 513, "slots"),
     ],
 )
 def test_layouts(n_nodes, n_sparse, max_children, layout):

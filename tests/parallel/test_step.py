@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -53,8 +50,7 @@ def test_one_device():
     check(make_mesh(ParallelConfig(), jax.devices()[:1]))
 
 
-def test_eight_devices():
-    here = Path(__file__).parent
+def test_eight_devices(processes):
     code = (
         "from test_step import check\n"
         "from xmc_jax.config import ParallelConfig\n"
@@ -62,8 +58,4 @@ def test_eight_devices():
         "check(make_mesh(ParallelConfig(data=4, label=2)))\n"
         "check(make_mesh(ParallelConfig(label=8)))\n"
     )
-    env = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
-        "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
-    }
-    subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=200)
+    processes.finish(processes.start(code, devices=8, beside=Path(__file__).parent))

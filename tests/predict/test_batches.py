@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,20 @@ def test_an_error_in_a_batch_is_raised():
 
     with pytest.raises(ValueError, match="row"):
         run_parallel(fail, plan_batches(np.ones(900, int), 256))
+
+
+def test_an_interruption_does_not_wait_for_batches_that_have_not_begun():
+    begun = []
+
+    def run(batch):
+        begun.append(batch)
+        if len(begun) > 1:
+            time.sleep(0.05)
+
+    def advance(n):
+        raise KeyboardInterrupt
+
+    batches = plan_batches(np.ones(9000, int), 20)
+    with pytest.raises(KeyboardInterrupt):
+        run_parallel(run, batches, advance)
+    assert len(begun) < 20 < len(batches)

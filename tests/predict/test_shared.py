@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -58,43 +54,21 @@ print("same")
 """
 
 
-def start(n_devices: int, *arguments: str) -> subprocess.Popen:
-    here = Path(__file__).parent
-    env = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": f"{here}{os.pathsep}{here.parents[1]}",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+HERE = Path(__file__).parent
 
 
-def finish(*children: subprocess.Popen) -> None:
-    try:
-        for child in children:
-            out, errors = child.communicate(timeout=240)
-            assert child.returncode == 0 and out.endswith("same\n"), errors[-2000:]
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()
+def test_eight_devices_answer_as_one(processes):
+    grids = ["8,1,,bitmaps", "0,4,copies,bitmaps", "2,2,,slots"]
+    child = processes.start(CHILD, 1, 0, "", *grids, devices=8, beside=HERE)
+    assert processes.finish(child) == ["same"]
 
 
-def test_eight_devices_answer_as_one():
-    finish(start(8, "1", "0", "", "8,1,,bitmaps", "0,4,copies,bitmaps", "2,2,,slots"))
-
-
-def test_two_processes_answer_as_one():
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
-    grids = ["4,1,,bitmaps", "2,2,copies,bitmaps"]
-    finish(*(start(2, "2", str(i), address, *grids) for i in range(2)))
+def test_two_processes_answer_as_one(processes):
+    address, grids = processes.find_address(), ["4,1,,bitmaps", "2,2,copies,bitmaps"]
+    children = [
+        processes.start(CHILD, 2, i, address, *grids, devices=2, beside=HERE) for i in range(2)
+    ]
+    assert processes.finish(*children) == ["same"] * 2
 
 
 def test_one_device_needs_no_mesh(tools):

@@ -119,3 +119,13 @@ def test_a_model_is_laid_out_once_and_forgotten_with_it(tools):
     del model
     gc.collect()
     assert len(index._built) == before - 1
+
+
+@pytest.mark.parametrize(("copies", "kept"), [(False, 10), (True, 8)])
+def test_fewer_clusters_are_kept_where_labels_have_copies(tools, copies, kept):
+    model, features = tools.model(copies=copies, inner=(3, 12)), tools.features(40)
+    chosen = predict_batches(model, features, SearchConfig(top_k=40))
+    for beam in (8, 10):
+        named = predict_batches(model, features, SearchConfig(beam=beam, top_k=40))
+        same = np.array_equal(named.ids, chosen.ids) and np.array_equal(named.scores, chosen.scores)
+        assert same == (beam == kept)

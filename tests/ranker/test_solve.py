@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 from xmc_jax.config import FeaturesConfig, TreeConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.features import as_features, embed_labels, fit_transform
-from xmc_jax.ranker import Penalty, SolveSettings, pose_level, solve, solve_level, to_matrix
+from xmc_jax.ranker import Penalty, SolveSettings, formulations, pose_level, solve_level, to_matrix
 from xmc_jax.tree import build_tree, labels_at
 from xmc_jax.types import Features
 
@@ -173,6 +173,25 @@ def test_result_does_not_depend_on_threads(level, monkeypatch):
     np.testing.assert_array_equal(one.row_feature, many.row_feature)
 
 
+def test_an_interruption_does_not_wait_for_chunks_that_have_not_begun(level, monkeypatch):
+    begun, cut = [], formulations.keep_weights
+    settings = SolveSettings(formulation="primal")  # a chunk for each cluster
+
+    def listen(*arguments):
+        begun.append(arguments)
+        return cut(*arguments)
+
+    def advance(n):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(formulations, "keep_weights", listen)
+    monkeypatch.setattr("xmc_jax.ranker.solve.count_cores", lambda: 2)
+    penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
+    with pytest.raises(KeyboardInterrupt):
+        solve_level(level.pose(), penalty, settings, advance=advance)
+    assert len(begun) < N_CLUSTERS // 2
+
+
 def test_relevance_of_one_changes_nothing_and_of_zero_removes_the_positive(level):
     penalty, settings = Penalty("squared_hinge", 1.0, 1.0, 1.0), SolveSettings(formulation="dual")
     plain = solve_level(level.pose(), penalty, settings)
@@ -230,14 +249,14 @@ def test_a_cluster_of_very_many_children_is_split_without_changing_it(level, mon
 def test_a_start_near_the_optimum_takes_fewer_steps_to_the_same_weights(level, monkeypatch):
     penalty = Penalty("squared_hinge", 1.0, 1.0, 0.5)
     settings = SolveSettings(tolerance=EXACT, max_epochs=500, threshold=0.0, formulation="primal")
-    steps, run = [], solve.solve_primal
+    steps, run = [], formulations.solve_primal
 
     def listen(*arguments):
         result = run(*arguments)
         steps.append(int(result.n_steps))
         return result
 
-    monkeypatch.setattr(solve, "solve_primal", listen)
+    monkeypatch.setattr(formulations, "solve_primal", listen)
     whole = solve_level(level.pose(), penalty, settings)
     cold, steps[:] = sum(steps), []
     again = solve_level(level.pose(), penalty, settings, start=whole)

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -254,18 +249,9 @@ xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels, workdir=sy
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["member_01/level_01"])
-def test_killed_process_goes_on_where_it_was(corpus, whole, tmp_path, stage):
+def test_killed_process_goes_on_where_it_was(processes, corpus, whole, tmp_path, stage):
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder)],
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / stage).exists() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    processes.kill_at(folder / stage, processes.start(KILLED, folder))
     assert not (folder / "meta.json").exists()
     again = xmc.XRLinear(**FOREST).fit(corpus.train_texts, corpus.train_labels, workdir=folder)
     for mine, theirs in zip(again.models, whole[1].models, strict=True):

@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import time
-
 import jax
 import numpy as np
 import pytest
@@ -214,25 +208,15 @@ from xmc_jax.data import labels_from_names, labels_to_csr
 from xmc_jax.data.synthetic import make_corpus
 corpus = make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)
 settings = dict(tree=dict(branching=4, max_leaf_size=8), features=dict(min_count=1))
-print("begun", flush=True)
 xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels, workdir=sys.argv[1])
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["vectorizer", "tree", "level_00", "level_01"])
-def test_killed_process_goes_on_where_it_was(corpus, tmp_path, stage):
+def test_killed_process_goes_on_where_it_was(processes, corpus, tmp_path, stage):
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder)],
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / stage).exists() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    processes.kill_at(folder / stage, processes.start(KILLED, folder))
     again = xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels, workdir=folder)
     whole = xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels)
     same_predictions(again.predict(corpus.test_texts), whole.predict(corpus.test_texts))

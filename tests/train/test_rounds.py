@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -224,17 +219,8 @@ xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels, workdir=sy
 @pytest.mark.parametrize(
     "stage", ["round_01", "round_01/beams/0", "round_01/level_01", "round_02/tree"]
 )
-def test_killed_process_goes_on_where_it_was(corpus, whole, tmp_path, stage):
+def test_killed_process_goes_on_where_it_was(processes, corpus, whole, tmp_path, stage):
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder)],
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / stage).exists() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    processes.kill_at(folder / stage, processes.start(KILLED, folder))
     again = xmc.XRLinear(**TWICE).fit(corpus.train_texts, corpus.train_labels, workdir=folder)
     same_models(again.model, whole[1].model)

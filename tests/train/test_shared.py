@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
-
 import pytest
 
 CHILD = """
 import hashlib, sys
 import numpy as np
-from xmc_jax.ranker import footprint, solve
+from xmc_jax.ranker import chunks as ranker_chunks, footprint, formulations
 
-solve.CHUNK_BYTES = footprint.CHUNK_BYTES = footprint.LANES_BYTES = 40_000  # several chunks even here
+ranker_chunks.CHUNK_BYTES = footprint.CHUNK_BYTES = footprint.LANES_BYTES = 40_000  # several chunks even here
 n, process, address, workdir, *settings = sys.argv[1:]
 from xmc_jax.parallel import join_processes
 if int(n) > 1:
@@ -28,8 +20,8 @@ from xmc_jax.data.synthetic import make_corpus
 
 corpus = make_corpus(n_train=400, n_test=20, n_labels=64, branching=4, seed=0)
 chunks = []
-run = solve._run_dual
-solve._run_dual = lambda *a: (chunks.append((a[-1], str(jax.config.jax_default_device))), run(*a))[1]
+run = formulations._run_dual
+formulations._run_dual = lambda *a: (chunks.append((a[-1], str(jax.config.jax_default_device))), run(*a))[1]
 model = xmc.XRLinear(
     tree=dict(branching=8, max_leaf_size=8),
     features=dict(min_count=1),
@@ -46,76 +38,49 @@ print(len(chunks), len({d for _, d in chunks}), digest.hexdigest())
 """
 
 
-def start(n_devices: int, *arguments: str) -> subprocess.Popen:
-    env = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture(scope="module")
+def start(processes):
+    """Starts one of n processes on so many devices."""
 
+    def begin(n_devices: int, n: int, process: int, address: str, workdir, *settings: str):
+        return processes.start(CHILD, n, process, address, workdir, *settings, devices=n_devices)
 
-def finish(*children: subprocess.Popen) -> list[list[str]]:
-    """Returns what each child says: chunks that it solved, devices that it used, a digest of the weights."""
-    try:
-        said = []
-        for child in children:
-            out, errors = child.communicate(timeout=240)
-            assert child.returncode == 0, errors[-2000:]
-            said.append(out.splitlines()[-1].split())  # gloo speaks before it
-        return said
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()
-
-
-def find_address() -> str:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return f"localhost:{probe.getsockname()[1]}"
+    return begin
 
 
 @pytest.fixture(scope="module")
-def alone() -> list[str]:
-    return finish(start(1, "1", "0", "", ""))[0]
+def finish(processes):
+    """Returns what each child says: chunks that it solved, devices that it used, a digest of the weights."""
+    return lambda *children: [line.split() for line in processes.finish(*children)]
 
 
-def test_eight_devices_train_as_one(alone):
-    chunks, devices, digest = finish(start(8, "1", "0", "", ""))[0]
+@pytest.fixture(scope="module")
+def alone(start, finish) -> list[str]:
+    return finish(start(1, 1, 0, "", ""))[0]
+
+
+def test_eight_devices_train_as_one(start, finish, alone):
+    chunks, devices, digest = finish(start(8, 1, 0, "", ""))[0]
     assert alone[1] == "1" and int(devices) > 3
     assert (chunks, digest) == (alone[0], alone[2])
 
 
-def test_two_processes_train_as_one_and_leave_one_run(alone, tmp_path):
-    folder, address = str(tmp_path / "run"), find_address()
-    first, second = finish(*(start(2, "2", str(i), address, folder) for i in range(2)))
+def test_two_processes_train_as_one_and_leave_one_run(processes, start, finish, alone, tmp_path):
+    folder, address = tmp_path / "run", processes.find_address()
+    first, second = finish(*(start(2, 2, i, address, folder) for i in range(2)))
     assert first[2] == second[2] == alone[2]
     assert int(first[0]) + int(second[0]) == int(alone[0]) > int(first[0]) > 0
     # One process alone finds the run complete.
-    assert finish(start(1, "1", "0", "", folder))[0] == ["0", "0", alone[2]]
+    assert finish(start(1, 1, 0, "", folder))[0] == ["0", "0", alone[2]]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sign", ["tree/0", "level_00/0", "round_01/beams/0"])
-def test_two_processes_that_were_killed_go_on(tmp_path, sign):
-    whole = finish(start(1, "1", "0", "", "", "copies"))[0]
-    folder, address = tmp_path / "run", find_address()
-    children = [start(2, "2", str(i), address, str(folder), "copies") for i in range(2)]
-    deadline = time.monotonic() + 240
-    while not (folder / sign).exists() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    for child in children:
-        child.send_signal(signal.SIGKILL)
-    assert [child.wait() for child in children] == [-signal.SIGKILL] * 2
-    for child in children:
-        child.communicate()
-    address = find_address()
-    again = finish(*(start(2, "2", str(i), address, str(folder), "copies") for i in range(2)))
+def test_two_processes_that_were_killed_go_on(processes, start, finish, tmp_path, sign):
+    whole = finish(start(1, 1, 0, "", "", "copies"))[0]
+    folder, address = tmp_path / "run", processes.find_address()
+    children = [start(2, 2, i, address, folder, "copies") for i in range(2)]
+    processes.kill_at(folder / sign, *children)
+    address = processes.find_address()
+    again = finish(*(start(2, 2, i, address, folder, "copies") for i in range(2)))
     assert again[0][2] == again[1][2] == whole[2]

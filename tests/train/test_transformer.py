@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jax
@@ -318,7 +313,6 @@ def test_lack_of_device_memory_says_what_to_lower():
 
 KILLED = """
 import sys
-sys.path.insert(0, sys.argv[3])
 import xmc_jax as xmc
 from test_transformer import N, settings
 from xmc_jax.data.synthetic import make_corpus
@@ -334,17 +328,10 @@ model.fit(corpus.train_texts[:N], corpus.train_labels[:N], workdir=sys.argv[1])
     "sign", ["tree/0", "level_00/0", "level_00/2", "level_00/7", "level_01/4", "ranker/level_00/0"]
 )
 def test_killed_process_goes_on_where_it_was(
-    whole, tiny_encoder, texts, labels, corpus, tmp_path, sign
+    processes, whole, tiny_encoder, texts, labels, corpus, tmp_path, sign
 ):
     folder = tmp_path / "run"
-    process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(folder), str(tiny_encoder), str(Path(__file__).parent)],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
-    deadline = time.monotonic() + 240
-    while not (folder / sign).exists() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "the run ended before it could be killed"
+    child = processes.start(KILLED, folder, tiny_encoder, beside=Path(__file__).parent)
+    processes.kill_at(folder / sign, child)
     again = xmc.XRTransformer(**settings(tiny_encoder)).fit(texts, labels, workdir=folder)
     same_predictions(again, whole[0], corpus)

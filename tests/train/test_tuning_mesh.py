@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import signal
-import socket
 import subprocess
-import sys
-import time
 from pathlib import Path
 
 import jax
@@ -201,64 +196,42 @@ def read_corpus() -> tuple[list[str], list[list[str]]]:
     return corpus.train_texts[:240], corpus.train_labels[:240]
 
 
-def start(n_devices: int, *arguments: str) -> subprocess.Popen:
-    env = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def launch(
+    processes, n: int, devices: int, what: str, folder: Path, *words: object
+) -> list[subprocess.Popen]:
+    """Starts the processes of a run, on so many devices each."""
+    address = processes.find_address()
+    return [
+        processes.start(CHILD, what, folder, n, i, address, *words, devices=devices, beside=HERE)
+        for i in range(n)
+    ]
 
 
-def start_two(what: str, folder: Path, *arguments: str) -> list[subprocess.Popen]:
-    """Starts two processes of a run, on two devices each."""
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
-    return [start(2, what, str(folder), "2", str(i), address, *arguments) for i in range(2)]
-
-
-def finish(*children: subprocess.Popen) -> None:
-    try:
-        for child in children:
-            out, errors = child.communicate(timeout=300)
-            assert child.returncode == 0 and out.endswith("same\n"), errors[-2000:]
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()
-
-
-def test_steps_on_eight_devices_are_those_of_one(tiny_encoder):
-    finish(start(8, "steps", str(tiny_encoder), "1", "0", "", "4,2,some,2"))
+def test_steps_on_eight_devices_are_those_of_one(processes, tiny_encoder):
+    processes.finish(*launch(processes, 1, 8, "steps", tiny_encoder, "4,2,some,2"))
 
 
 @pytest.mark.slow
-def test_more_grids(tiny_encoder):
+def test_more_grids(processes, tiny_encoder):
     grids = ["8,1,all,1", "2,4,all,2", "1,8,some,4"]
-    finish(start(8, "steps", str(tiny_encoder), "1", "0", "", *grids))
+    processes.finish(*launch(processes, 1, 8, "steps", tiny_encoder, *grids))
 
 
 @pytest.mark.slow
-def test_steps_of_two_processes_are_those_of_one(tiny_encoder):
-    finish(*start_two("steps", tiny_encoder, "4,1,some,1", "2,2,all,2", "1,4,some,1"))
+def test_steps_of_two_processes_are_those_of_one(processes, tiny_encoder):
+    processes.finish(
+        *launch(processes, 2, 2, "steps", tiny_encoder, "4,1,some,1", "2,2,all,2", "1,4,some,1")
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "grid"), [("xr-transformer", ("2", "2")), ("x-transformer", ("4", "1"))]
 )
-def test_a_fit_of_two_processes_is_that_of_one(tiny_encoder, tmp_path, kind, grid):
-    one = start(4, kind, str(tiny_encoder), "1", "0", "", *grid, "", str(tmp_path / "one"))
-    finish(one)
+def test_a_fit_of_two_processes_is_that_of_one(processes, tiny_encoder, tmp_path, kind, grid):
+    processes.finish(*launch(processes, 1, 4, kind, tiny_encoder, *grid, "", tmp_path / "one"))
     run, two = str(tmp_path / "run"), tmp_path / "two"
-    finish(*start_two(kind, tiny_encoder, *grid, run, str(two)))
+    processes.finish(*launch(processes, 2, 2, kind, tiny_encoder, *grid, run, two))
     compare(two, tmp_path / "one-0.npz")
     texts, _ = read_corpus()
     again = xmc.load(run).predict(texts[:50], top_k=5).to_csr().toarray()
@@ -267,31 +240,18 @@ def test_a_fit_of_two_processes_is_that_of_one(tiny_encoder, tmp_path, kind, gri
 
 
 @pytest.mark.slow
-def test_fits_of_two_processes_that_were_killed_go_on(tiny_encoder, tmp_path):
+def test_fits_of_two_processes_that_were_killed_go_on(processes, tiny_encoder, tmp_path):
     kind = "xr-transformer"
-    one = start(4, kind, str(tiny_encoder), "1", "0", "", "4", "1", "", str(tmp_path / "one"))
-    finish(one)
+    processes.finish(*launch(processes, 1, 4, kind, tiny_encoder, 4, 1, "", tmp_path / "one"))
     run, two = tmp_path / "run", tmp_path / "two"
     for sign in ("level_00/2", "level_01/4", "ranker/vectors/0", "meta.json"):
-        children = start_two(kind, tiny_encoder, "4", "1", str(run), str(two))
+        children = launch(processes, 2, 2, kind, tiny_encoder, 4, 1, run, two)
         if sign == "meta.json":
-            finish(*children)
+            processes.finish(*children)
             break
-        kill_after(run / sign, children)
+        processes.kill_at(run / sign, *children)
         assert not (run / "meta.json").exists()
     compare(two, tmp_path / "one-0.npz")
-
-
-def kill_after(sign: Path, children: list[subprocess.Popen]) -> None:
-    """Kills processes when they have written a path."""
-    deadline = time.monotonic() + 240
-    while not sign.exists() and time.monotonic() < deadline:
-        time.sleep(0.002)
-    for child in children:
-        child.send_signal(signal.SIGKILL)
-    assert [child.wait() for child in children] == [-signal.SIGKILL] * 2
-    for child in children:
-        child.communicate()
 
 
 def compare(several: Path, one: Path) -> None:
@@ -302,21 +262,21 @@ def compare(several: Path, one: Path) -> None:
             np.testing.assert_allclose(a[name], c[name], rtol=1e-3, atol=atol)
 
 
-def test_two_processes_keep_the_checkpoints_of_the_first(tmp_path):
-    finish(*start_two("store", tmp_path / "level"))
+def test_two_processes_keep_the_checkpoints_of_the_first(processes, tmp_path):
+    processes.finish(*launch(processes, 2, 2, "store", tmp_path / "level"))
 
 
 @pytest.mark.slow
-def test_a_fit_on_eight_devices_is_that_of_one(tiny_encoder, tmp_path):
+def test_a_fit_on_eight_devices_is_that_of_one(processes, tiny_encoder, tmp_path):
     """And a run begun on 8 devices goes on on 1, and the other way round."""
     texts, labels = read_corpus()
     begun = [tmp_path / name for name in ("begun on 8", "begun on 1")]
-    finish(start(8, "fit", str(tiny_encoder), "1", "0", "", str(begun[0]), "stop"))
+    processes.finish(*launch(processes, 1, 8, "fit", tiny_encoder, begun[0], "stop"))
     fit(tiny_encoder, begun[1], "stop")
-    finish(start(8, "fit", str(tiny_encoder), "1", "0", "", str(begun[1]), "go"))
+    processes.finish(*launch(processes, 1, 8, "fit", tiny_encoder, begun[1], "go"))
     fit(tiny_encoder, begun[0], "go")
     whole = xmc.XRTransformer(**settings(tiny_encoder)).fit(texts, labels)
-    finish(start(8, "fit", str(tiny_encoder), "1", "0", "", str(tmp_path / "eight"), "go"))
+    processes.finish(*launch(processes, 1, 8, "fit", tiny_encoder, tmp_path / "eight", "go"))
     for folder in (tmp_path / "eight", *begun):
         model = xmc.load(folder)
         vectors = model.encode(texts[:50])

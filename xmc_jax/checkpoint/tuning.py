@@ -31,14 +31,17 @@ _NEVER = 2**62
 
 
 class TuningStore:
-    """The manager of one level, open as long as the level is worked on (a context)."""
+    """The manager of one level, open as long as the level is worked on (a context).
+
+    Opening it waits for no other process; what saves, all of them call together.
+    """
 
     def __init__(self, folder: str | os.PathLike) -> None:
         self._folder = Path(folder).absolute()
-        # Steps that are a multiple of keep_period are kept: the first only.
         with name_write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             with silence_orbax():
+                # Steps that are a multiple of keep_period are kept: the first only.
                 self._manager = open_manager(self._folder, max_to_keep=1, keep_period=_NEVER)
 
     def __enter__(self) -> TuningStore:

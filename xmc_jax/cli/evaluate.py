@@ -43,7 +43,7 @@ def run(arguments: Arguments) -> None:
     print(format_table(report), file=sys.stderr)
     if n_short:
         print(
-            f"beam {config.search.beam} finds fewer than {width} labels for {n_short:,} documents, "
+            f"the beam finds fewer than {width} labels for {n_short:,} documents, "
             "which lowers recall@100; --beam sets a wider one",
             file=sys.stderr,
         )

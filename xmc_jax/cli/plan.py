@@ -209,7 +209,7 @@ def _plan_rounds(
 ) -> tuple[list[Stage], int]:
     """Returns the stages of all rounds of disentangling and the bytes of the weights after them."""
     overlap, n = config.disentangle, counts.n_documents
-    width = min(sizes[-2], config.search.beam)
+    width = min(sizes[-2], config.search.choose_beam())
     products = counts.nnz_labels * width
     memory = held + before + (n * width + 5 * products) * ENTRY
     again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
@@ -245,7 +245,7 @@ def _plan_levels(
         parents = sizes[level - 1] if level else 1
         rows = n * _share_clusters(parents, labels, sizes[-1])
         if "man" in at_level(config.ranker.negatives, level):
-            rows += n * min(parents, config.search.beam)
+            rows += n * min(parents, config.search.choose_beam())
         positives = n * _share_clusters(size, labels, sizes[-1])
         features = _count_cluster_features(counts, rows / parents)
         weights = size * features

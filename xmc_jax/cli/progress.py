@@ -109,9 +109,13 @@ class BarProgress:
 
 
 @contextlib.contextmanager
-def open_progress() -> Iterator[Progress]:
-    """Gives the kind of progress that standard error can show, and clears it away at the end."""
-    if sys.stderr.isatty():
+def open_progress(tells: bool = True) -> Iterator[Progress]:
+    """Gives the kind of progress that standard error can show, and clears it away at the end; or one that is silent."""
+    if not tells:
+        from xmc_jax.types import NoProgress
+
+        yield NoProgress()
+    elif sys.stderr.isatty():
         with BarProgress() as bar:
             yield bar
     else:

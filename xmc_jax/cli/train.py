@@ -59,13 +59,11 @@ def run(arguments: Arguments) -> None:
     config = build_config(arguments)
     join(named.address, named.processes, named.process)
     began = time.monotonic()
-    if named.process:  # the first process tells how it goes
-        from xmc_jax.types import NoProgress
-
-        train_run(named.data, named.workdir, config, NoProgress(), named.tree)
-        return
-    with open_progress() as progress:
+    tells = not named.process  # how it goes: the first process
+    with open_progress(tells) as progress:
         model = train_run(named.data, named.workdir, config, progress, named.tree)
+    if not tells:
+        return
     took = format_time(time.monotonic() - began)
     print(f"{summarize(model)}; done in {took}", file=sys.stderr)
     print(f"next: xmc evaluate --workdir {named.workdir} --data {named.data}", file=sys.stderr)

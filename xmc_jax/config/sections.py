@@ -38,6 +38,8 @@ Combination = Literal[
 PROBABILITIES = ("sigmoid", "l1-hinge", "l2-hinge", "l3-hinge", "l4-hinge")
 """Post-processors whose scores lie in [0, 1]."""
 
+_BEAM, _BEAM_COPIES = 10, 8
+
 
 @dataclass(frozen=True)
 class DataConfig:
@@ -175,7 +177,9 @@ class RankerConfig:
 class SearchConfig:
     """Beam search down the tree."""
 
-    beam: int = 10
+    beam: int = 0
+    """Clusters kept on each level; 0: 10, and 8 to search a model whose labels have copies, of which fewer hold as
+    much."""
     top_k: int = 20
     """Results a document at most."""
     post_processor: PostProcessor | tuple[PostProcessor, ...] = "l3-hinge"
@@ -184,9 +188,13 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
-        check(self.beam >= 1, self, "beam", "1 or more")
+        check(self.beam >= 0, self, "beam", "0 (chosen), 1 or more")
         check(self.top_k >= 1, self, "top_k", "1 or more")
         check(self.batch >= 0, self, "batch", "0 (chosen) or more")
+
+    def choose_beam(self, has_copies: bool = False) -> int:
+        """Returns the clusters kept on each level, 1 or more."""
+        return self.beam or (_BEAM_COPIES if has_copies else _BEAM)
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import scipy.sparse as sp
 
 from xmc_jax.config import TreeConfig
 from xmc_jax.errors import InputError
-from xmc_jax.features.blocks import map_threads
 from xmc_jax.features.projection import make_projection
 from xmc_jax.features.vectors import normalize_rows, to_csr, to_dense
+from xmc_jax.threads import map_threads
 from xmc_jax.types import Features
 
 SKETCH = 512

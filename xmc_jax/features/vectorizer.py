@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from xmc_jax.config import FeaturesConfig, from_dict, to_dict
 from xmc_jax.errors import InputError, RunError
-from xmc_jax.features.blocks import cut_blocks, map_threads
+from xmc_jax.features.blocks import cut_blocks
 from xmc_jax.features.hashing import fold_columns, hash_terms
 from xmc_jax.features.slices import concatenate, number_distinct
 from xmc_jax.features.tfidf import (
@@ -30,6 +30,7 @@ from xmc_jax.features.tfidf import (
     weigh_counts,
 )
 from xmc_jax.features.tokens import Block, read_block, read_few
+from xmc_jax.threads import map_threads
 
 _FEW_DOCUMENTS, _FEW_CHARACTERS = 32, 20_000
 """Up to both, plain Python beats the array operations' start-up."""

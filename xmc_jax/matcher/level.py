@@ -19,7 +19,7 @@ SLOTS = 8
 
 _TABLE_NODES = 512
 _TABLE_BYTES = 128 * 2**20
-_BITMAP_CHILDREN = 256
+_BITMAP_CHILDREN = 512
 
 
 @jax.tree_util.register_dataclass

@@ -1,4 +1,4 @@
-"""Devices: the mesh, which axis of an array lies on which axis of the mesh, and the wrapper of a step."""
+"""Devices: the mesh, which axis of an array lies on which axis of it, the wrapper of a step, and shares of work."""
 
 from xmc_jax.parallel.exchange import agree_first as agree_first
 from xmc_jax.parallel.exchange import agree_least as agree_least
@@ -16,6 +16,7 @@ from xmc_jax.parallel.placement import choose_spec as choose_spec
 from xmc_jax.parallel.placement import fetch as fetch
 from xmc_jax.parallel.placement import local_rows as local_rows
 from xmc_jax.parallel.placement import place as place
+from xmc_jax.parallel.shares import run_shares as run_shares
 from xmc_jax.parallel.step import gather_columns as gather_columns
 from xmc_jax.parallel.step import gather_rows as gather_rows
 from xmc_jax.parallel.step import shard_step as shard_step

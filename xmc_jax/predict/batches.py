@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from xmc_jax.features.blocks import count_cores
 from xmc_jax.ops import pack_rows
 from xmc_jax.predict.index import SearchIndex
+from xmc_jax.threads import count_cores, map_threads
 from xmc_jax.types import PAD, Features
 
 _NARROWEST, _WIDER = 64, 8  # widths of a query
@@ -126,21 +126,13 @@ def run_parallel(
     batches: list[Batch],
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
-    """Calls `run` on every batch; the first error ends it."""
-    if len(batches) == 1:
-        run(batches[0])
-        advance(len(batches[0].rows))
-        return
+    """Calls `run` on every batch; the first error or interruption ends it."""
     # A compiled call lets go of the interpreter: on a CPU every core takes batches; elsewhere the host
     # packs one batch while the device works on another.
     cores = count_cores() if jax.default_backend() == "cpu" else 2
-    with ThreadPoolExecutor(min(cores, max(1, len(batches)))) as pool:
-        try:
-            for batch, _ in zip(batches, pool.map(run, batches), strict=True):
-                advance(len(batch.rows))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with closing(map_threads(run, batches, cores, ahead=len(batches))) as done:
+        for batch, _ in zip(batches, done, strict=True):
+            advance(len(batch.rows))
 
 
 def pack_batch(features: Features, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

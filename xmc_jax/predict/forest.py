@@ -126,9 +126,9 @@ class ForestEndpoint:
 
 def choose_results(tree: LabelTree, config: SearchConfig) -> int:
     """Returns how many labels a member is asked for: `top_k`, or `RESULTS` where its beam finds as many."""
-    width = 1
+    width, beam = 1, config.choose_beam(tree.n_edges > tree.n_labels)
     for level in range(tree.n_levels - 1):
-        width = min(config.beam, width * tree.max_children(level), tree.level_sizes[level])
+        width = min(beam, width * tree.max_children(level), tree.level_sizes[level])
     most = min(width * tree.max_children(tree.n_levels - 1), tree.n_labels)
     return max(config.top_k, min(RESULTS, most))
 

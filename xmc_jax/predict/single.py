@@ -39,7 +39,8 @@ class Endpoint:
         check_complete(index)
         top_k = min(config.top_k, count_results(index, config))
         self.index = index
-        self._search = partial(search, index, beam=config.beam, top_k=top_k, merge=merge)
+        beam = config.choose_beam(index.has_copies)
+        self._search = partial(search, index, beam=beam, top_k=top_k, merge=merge)
         self._no_dense = np.zeros((1, 0), np.float32)
 
     def warm_up(self, longest: int = 512) -> None:

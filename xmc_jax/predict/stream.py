@@ -64,8 +64,9 @@ def predict_batches(
     n = min(config.top_k, count_results(index, config))
     ids = np.full((len(features), config.top_k), PAD, np.int32)
     scores = np.zeros(ids.shape, np.float32)
-    limit = limit_rows(index, config.beam, config.batch, memory)
-    options: Any = {"beam": config.beam, "top_k": n, "merge": merge}
+    beam = config.choose_beam(index.has_copies)
+    limit = limit_rows(index, beam, config.batch, memory)
+    options: Any = {"beam": beam, "top_k": n, "merge": merge}
     progress = progress or NoProgress()
     progress.start("search", len(features))
     if mesh is not None:
@@ -107,10 +108,11 @@ def matched_clusters(
 
 def count_results(index: SearchIndex, config: SearchConfig) -> int:
     """Returns how many labels a document can get; warns if the beam leaves fewer than wanted."""
-    most = index.count_results(config.beam)
+    beam = config.choose_beam(index.has_copies)
+    most = index.count_results(beam)
     if most < min(config.top_k, index.n_labels):
         warnings.warn(
-            f"top_k={config.top_k} given, beam={config.beam} finds at most {most} labels a document; "
+            f"top_k={config.top_k} given, beam={beam} finds at most {most} labels a document; "
             "a wider beam gives more",
             FewResultsWarning,
             stacklevel=3,

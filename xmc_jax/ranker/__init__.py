@@ -1,7 +1,8 @@
 """One level's weights: posed as one-vs-rest problems, solved in three formulations, stored sparse."""
 
 from xmc_jax.ranker.problem import LevelProblem, Penalty, pose_level
-from xmc_jax.ranker.solve import SolveSettings, solve_level
+from xmc_jax.ranker.settings import SolveSettings
+from xmc_jax.ranker.solve import solve_level
 from xmc_jax.ranker.weights import (
     LevelWeights,
     build_weights,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from xmc_jax.ops import concatenate_ranges
 from xmc_jax.ranker.problem import Chunk, LevelProblem, Penalty
+from xmc_jax.ranker.settings import SolveSettings
 from xmc_jax.ranker.weights import LevelWeights, keep_largest
 
 
@@ -42,7 +43,7 @@ def keep_weights(
     chunk: Chunk,
     weights: np.ndarray,
     penalty: Penalty,
-    settings: Any,
+    settings: SolveSettings,
     dense: np.ndarray | None = None,
 ) -> Part:
     """Drops small weights and names the rest by (cluster, feature, child).
@@ -52,7 +53,7 @@ def keep_weights(
         chunk: solved.
         weights: float32 [F + U, K], constant features last.
         penalty: its bias.
-        settings: `threshold` and `max_nonzeros` of `SolveSettings`.
+        settings: `threshold` and `max_nonzeros`.
         dense: float32 [U, H, K], or None if the dense columns are slots of `weights`.
     """
     units, f = chunk.units, chunk.n_features

@@ -176,6 +176,17 @@ def count_rows(problem: LevelProblem, units: Units) -> np.ndarray:
     return np.diff(problem.row_offsets)[units.cluster]
 
 
+def measure_rows(problem: LevelProblem) -> np.ndarray:
+    """Returns the sparse slots of each row of the level [R]."""
+    return np.diff(problem.features.sparse.indptr)[problem.row_instance]
+
+
+def count_nonzeros(problem: LevelProblem) -> np.ndarray:
+    """Returns the sparse slots of all rows of each cluster, int64 [C]."""
+    totals = np.append(0, np.cumsum(measure_rows(problem), dtype=np.int64))
+    return np.diff(totals[problem.row_offsets])
+
+
 def cut_chunk(problem: LevelProblem, units: Units, bias: float) -> Chunk:
     """Renumbers the features of some units locally.
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig, RankerConfig, at_level
+from xmc_jax.config import LinearConfig, RankerConfig, TransformerConfig, at_level
 from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.memory import find_budget, leave, release_memory
@@ -72,9 +71,7 @@ def train_level(
     # Solving takes long and needs the problem only.
     del positives, matched, user, true_labels, labels, mask, relevance
     held += sum(weights.n_bytes for weights in model.levels)
-    left = _leave_for_level(problem, level, ranker, held, config.memory)
-    devices = list_devices(config.parallel)
-    return _solve_problem(problem, level, ranker, config.seed, left, devices, advance, start)
+    return _solve_problem(problem, level, ranker, config, held, start, advance)
 
 
 def solve_nodes(
@@ -84,11 +81,9 @@ def solve_nodes(
     labels: sp.csr_matrix,
     mask: sp.csr_matrix,
     ranker: RankerConfig,
-    seed: int,
+    config: LinearConfig | TransformerConfig,
     relevance: sp.csr_matrix | None = None,
     *,
-    memory: str = "",
-    devices: tuple[jax.Device, ...] = (),
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Solves the problems of a level's nodes.
@@ -99,18 +94,15 @@ def solve_nodes(
         labels: [N, nodes], the positives.
         mask: [N, C], which instances train the children of which clusters.
         ranker: its settings, which may differ by level.
-        seed: of the run.
+        config: of the model: its seed, memory and devices.
         relevance: [N, nodes] or None.
-        memory: the setting; empty: what there is.
-        devices: that share the work; empty: the default one.
         advance: called with the number of nodes that are done.
 
     Raises:
-        RunError: the memory is too little; says how much is needed.
+        RunError: `config.memory` is too little; says how much is needed.
     """
     problem = _pose_nodes(tree, level, features, labels, mask, relevance)
-    left = _leave_for_level(problem, level, ranker, 0, memory)
-    return _solve_problem(problem, level, ranker, seed, left, devices, advance)
+    return _solve_problem(problem, level, ranker, config, advance=advance)
 
 
 def _pose_nodes(
@@ -129,13 +121,13 @@ def _solve_problem(
     problem: LevelProblem,
     level: int,
     ranker: RankerConfig,
-    seed: int,
-    memory: int,
-    devices: tuple[jax.Device, ...],
-    advance: Callable[[int], None],
+    config: LinearConfig | TransformerConfig,
+    held: int = 0,
     start: LevelWeights | None = None,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
-    """Solves a level with its settings, in so many bytes of memory, on these devices."""
+    """Solves a level with these settings of its ranker, beside what is held, with the model's seed, memory, devices."""
+    memory = _leave_for_level(problem, level, ranker, held, config.memory)
     release_memory()
     penalty = Penalty(
         ranker.loss,
@@ -149,9 +141,9 @@ def _solve_problem(
         threshold=at_level(ranker.threshold, level),
         max_nonzeros=ranker.max_nonzeros,
         formulation=at_level(ranker.formulation, level),
-        seed=seed + level,
+        seed=config.seed + level,
         memory=memory,
-        devices=devices,
+        devices=list_devices(config.parallel),
     )
     return solve_level(problem, penalty, settings, start=start, advance=advance)
 

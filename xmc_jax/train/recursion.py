@@ -309,7 +309,7 @@ def _sum_positives(
 
 def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:
     # An index of its own, dropped here: the model's would be kept while the level is solved.
-    return matched_clusters(build_index(model), features, config.search.beam)
+    return matched_clusters(build_index(model), features, config.search.choose_beam())
 
 
 def check_sources(training: Training) -> None:

@@ -149,7 +149,7 @@ def _match(
     progress: Progress,
 ) -> sp.csr_matrix:
     """Returns the clusters in the beams of the training documents [N, C], searched fold by fold."""
-    n, beam = len(features), config.search.beam
+    n, beam = len(features), config.search.choose_beam()
     folds = min(config.disentangle.folds, n)
     if folds < 2:
         progress.start(f"round {number}, beams", n)

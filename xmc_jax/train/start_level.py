@@ -12,16 +12,18 @@ from sklearn.preprocessing import normalize
 
 from xmc_jax.config import RankerConfig, TransformerConfig, at_level
 from xmc_jax.matcher import Head, choose_pairs, inherit_head, init_head
-from xmc_jax.parallel import list_devices
 from xmc_jax.predict import extend_matches
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.hybrid import hold_vectors, join_features, to_head, to_level
 from xmc_jax.train.level import solve_nodes
 from xmc_jax.tree import LabelTree, labels_at
+from xmc_jax.types import Progress
 
 _HEAD: dict[str, Any] = {"tolerance": 1e-2, "max_epochs": 10}
 """How exactly a head is begun: fine-tuning goes on from there."""
 _MATCHER: dict[str, Any] = {"tolerance": 1e-3, "max_epochs": 30}
+_SOLVED = ("linear", "weighted-linear")
+"""Values of `tuning.bootstrap` for which a head is a linear model at first."""
 _LEAST, _EACH = 2048, 128
 """Documents that level 0 begins with: so many, or so many for each node if that is more."""
 
@@ -68,7 +70,7 @@ def start_first_level(
     A level of few nodes needs no more than some documents of each.
     """
     tuning = config.tuning
-    if tuning.bootstrap_first and tuning.bootstrap in ("linear", "weighted-linear"):
+    if tuning.bootstrap_first and tuning.bootstrap in _SOLVED:
         n, size = labels.shape[0], tree.level_sizes[0]
         rows = np.random.default_rng((config.seed, 0)).permutation(n)
         rows = np.sort(rows[: max(_LEAST, _EACH * size)])
@@ -86,6 +88,7 @@ def start_level(
     documents: Documents,
     held_out: Documents | None,
     config: TransformerConfig,
+    progress: Progress,
 ) -> LevelStart:
     """Returns what a level below the first starts from.
 
@@ -97,9 +100,15 @@ def start_level(
         documents: the training set.
         held_out: documents to evaluate on, or None.
         config: all settings.
+        progress: told about the nodes that are solved, as a stage.
     """
     tuning = config.tuning
-    weights, join = _train_matcher(tree, level - 1, above, head, documents, config)
+    solves_head = tuning.bootstrap in _SOLVED
+    above_size, size = tree.level_sizes[level - 1], tree.level_sizes[level]
+    n_solved = above_size * (tuning.match != "encoder") + size * solves_head
+    progress.start(f"start of level {level}", n_solved)
+    advance = progress.advance
+    weights, join = _train_matcher(tree, level - 1, above, head, documents, config, advance)
     kind = at_level(config.search.post_processor, level - 1)
     matched = extend_matches(weights, kind, join(documents), above.matched, tuning.match_beam)
     held = None
@@ -107,12 +116,13 @@ def start_level(
         held = extend_matches(weights, kind, join(held_out), above.held_out, tuning.match_beam)
     labels = labels_at(tree, level, documents.labels)
     mask = choose_mask(tree, level, documents.labels, matched, config)
-    if tuning.bootstrap in ("linear", "weighted-linear"):
-        new = _solve_head(tree, level, documents.vectors, labels, mask, config)
+    if solves_head:
+        new = _solve_head(tree, level, documents.vectors, labels, mask, config, advance)
     elif tuning.bootstrap == "inherit":
         new = inherit_head(head, np.asarray(tree.parent(level)))
     else:
         new = init_head(tree.level_sizes[level], head.weights.shape[1], (config.seed, level))
+    progress.finish("")
     return LevelStart(new, matched, held)
 
 
@@ -136,6 +146,7 @@ def _train_matcher(
     head: Head,
     documents: Documents,
     config: TransformerConfig,
+    advance: Callable[[int], None],
 ) -> tuple[LevelWeights, Callable]:
     """Returns what matches documents with the nodes of a level, and what makes the features that it scores."""
     tuning = config.tuning
@@ -150,16 +161,7 @@ def _train_matcher(
     relevance = normalize(labels, "l1") if tuning.cost_sensitive else None
     ranker = RankerConfig(threshold=tuning.threshold, **_MATCHER)
     weights = solve_nodes(
-        tree,
-        level,
-        join(documents),
-        labels,
-        mask,
-        ranker,
-        config.seed,
-        relevance,
-        memory=config.memory,
-        devices=list_devices(config.parallel),
+        tree, level, join(documents), labels, mask, ranker, config, relevance, advance=advance
     )
     return weights, join
 
@@ -171,6 +173,7 @@ def _solve_head(
     labels: sp.csr_matrix,
     mask: sp.csr_matrix | None,
     config: TransformerConfig,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> Head:
     """Returns the linear model on the vectors as they are; `weighted-linear` weighs positives by their counts."""
     tuning = config.tuning
@@ -181,15 +184,6 @@ def _solve_head(
     relevance = labels if tuning.bootstrap == "weighted-linear" else None
     features = hold_vectors(vectors)
     weights = solve_nodes(
-        tree,
-        level,
-        features,
-        labels,
-        mask,
-        ranker,
-        config.seed,
-        relevance,
-        memory=config.memory,
-        devices=list_devices(config.parallel),
+        tree, level, features, labels, mask, ranker, config, relevance, advance=advance
     )
     return to_head(weights)

@@ -176,10 +176,9 @@ class _Level:
             h = self.held_out
             held = Documents(h.features, h.labels, self._embed(encoder, h.tokens))
         documents = Documents(corpus.features, corpus.labels, self._embed(encoder, corpus.tokens))
-        self.progress.start(f"start of level {self.level}", 0)
-        start = start_level(self.tree, self.level, above, head, documents, held, config)
-        self.progress.finish("")
-        return start
+        return start_level(
+            self.tree, self.level, above, head, documents, held, config, self.progress
+        )
 
     def _embed(self, encoder: Encoder, tokens: Tokens) -> np.ndarray:
         size = self.config.tuning.embed_batch

@@ -1,0 +1,48 @@
+"""Independent pieces of work, dealt to the processes of a run, to the devices of each and to its threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+import jax
+
+from xmc_jax.parallel.exchange import Arrays, gather_shares, list_share
+from xmc_jax.threads import map_threads
+
+
+def run_shares(
+    work: Callable[[int], Arrays],
+    n: int,
+    *,
+    devices: Sequence[jax.Device] = (),
+    n_workers: int = 1,
+    done: Callable[[Sequence[int]], None] = lambda pieces: None,
+) -> list[Arrays]:
+    """Returns the outcomes of pieces 0 to n - 1, in order, in every process; the first error or interruption ends it.
+
+    Args:
+        work: does a piece, in any thread.
+        n: the same in all processes, which call this together.
+        devices: of this process, to which its pieces are dealt in turn; empty: the default one.
+        n_workers: threads of this process, each of which does a piece at a time.
+        done: called, in the caller's thread, with numbers of pieces when they are done; those of other processes
+            come together, at the end.
+    """
+    mine = list_share(n)
+    homes = tuple(devices) or (None,)
+
+    def run(place: int) -> Arrays:
+        with jax.default_device(homes[place % len(homes)]):
+            return work(mine[place])
+
+    outcomes = []
+    with closing(map_threads(run, range(len(mine)), n_workers, ahead=n)) as results:
+        for k, outcome in zip(mine, results, strict=True):
+            outcomes.append(outcome)
+            done([k])
+    every = gather_shares(outcomes)
+    others = sorted(set(range(n)) - set(mine))
+    if others:
+        done(others)
+    return every

@@ -1,0 +1,140 @@
+"""The chunks of a level: which units are solved together, their rows as cut out of the level, the shapes they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from xmc_jax.ops import choose_widths
+from xmc_jax.parallel import list_share
+from xmc_jax.ranker.footprint import (
+    CHUNK_BYTES,
+    count_features,
+    count_unit_slots,
+    divide_level,
+    weigh_units,
+)
+from xmc_jax.ranker.problem import (
+    Chunk,
+    LevelProblem,
+    Units,
+    count_nonzeros,
+    count_rows,
+    cut_chunk,
+)
+
+Shape = TypeVar("Shape")
+
+_SLOT_BYTES = 12
+_N_TIERS = 3
+
+
+def split_units(
+    problem: LevelProblem, units: Units, formulation: str, memory: int | None, n_workers: int
+) -> tuple[list[Units], int]:
+    """Splits the units into chunks of similar work and bounded memory; returns how many are solved side by side, too.
+
+    Lanes like a mix of sizes (dealt out in turn, largest first); blocks like equal sizes (runs of the sorted list).
+
+    Args:
+        problem: the level.
+        units: of it, that one formulation solves.
+        formulation: dual, primal or gram.
+        memory: bytes for all chunks under way, or None for no bound.
+        n_workers: chunks that could be solved side by side.
+
+    Raises:
+        RunError: one unit needs more memory than there is.
+    """
+    n_rows = count_rows(problem, units)
+    weights = weigh_units(
+        n_rows,
+        count_unit_slots(problem, units),
+        count_features(problem, units),
+        int(units.n_children.max()),
+        formulation,
+        problem.features.n_dense,
+    )
+    division = divide_level(weights, memory, n_workers)
+    if formulation == "dual":
+        order = np.argsort(-weights, kind="stable")
+        dealt = [np.sort(order[c :: division.n_chunks]) for c in range(division.n_chunks)]
+        return [units[some] for some in dealt], division.n_workers
+    order = np.argsort(-n_rows, kind="stable")
+    if formulation == "primal":
+        runs = np.split(order, np.arange(1, len(order)))
+    else:
+        most = CHUNK_BYTES if memory is None else min(CHUNK_BYTES, memory / division.n_workers)
+        runs = _cut_runs(order, n_rows[order], weights[order], most)
+    return [units[run] for run in runs], min(len(runs), division.n_workers)
+
+
+def _cut_runs(
+    order: np.ndarray, n_rows: np.ndarray, need: np.ndarray, most: float
+) -> list[np.ndarray]:
+    """Cuts units [U], the longest first, into runs of few bytes, within few tiers of rows.
+
+    A run is padded to the largest unit of its tier; few tiers are few compilations.
+
+    Args:
+        order: [U] units.
+        n_rows, need: rows and bytes of each.
+        most: bytes of a run.
+    """
+    tier = np.searchsorted(choose_widths(n_rows, _N_TIERS), n_rows)
+    first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
+    largest = np.maximum(np.maximum.reduceat(need, first), 1)
+    size = np.maximum(1, most // largest).astype(np.int64)
+    place = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
+    run = place // np.repeat(size, np.diff(np.append(first, len(order))))
+    ends = np.flatnonzero((np.diff(tier) != 0) | (np.diff(run) != 0)) + 1
+    return np.split(order, ends)
+
+
+class CutChunks(Generic[Shape]):
+    """Chunks that are all cut once for their shapes, which every process needs.
+
+    The cut rows of this process's share are kept until they are taken, if those of the level are few; otherwise chunks
+    are cut again one by one.
+
+    Attributes:
+        shapes: of each chunk.
+    """
+
+    def __init__(
+        self,
+        problem: LevelProblem,
+        chunks: list[Units],
+        bias: float,
+        measure: Callable[[Chunk], Shape],
+    ) -> None:
+        """Cuts chunks with a constant feature of value `bias` (none for 0)."""
+        self._cut = lambda k: cut_chunk(problem, chunks[k], bias)
+        few = int(count_nonzeros(problem).sum()) * _SLOT_BYTES <= CHUNK_BYTES // 2
+        own = set(list_share(len(chunks))) if few else set()
+        self._kept: dict[int, Chunk] = {}
+        self.shapes: list[Shape] = []
+        for k in range(len(chunks)):
+            chunk = self._cut(k)
+            self.shapes.append(measure(chunk))
+            if k in own:
+                self._kept[k] = chunk
+
+    def take(self, k: int) -> Chunk:
+        """Returns a chunk, which is then kept no longer: its rows are free as soon as the caller lets go of it."""
+        return self._kept.pop(k, None) or self._cut(k)
+
+
+def share_shapes(shapes: list[Any], largest: np.ndarray, join: Callable[[list], Any]) -> list:
+    """Gives runs of similar units one shape, so that they share a compilation.
+
+    Args:
+        shapes: of each run.
+        largest: rows of the largest unit of each run.
+        join: makes one shape of several.
+    """
+    tier = np.searchsorted(choose_widths(largest, _N_TIERS), largest).tolist()
+    joined = {t: join([s for s, u in zip(shapes, tier, strict=True) if u == t]) for t in set(tier)}
+    return [joined[t] for t in tier]
