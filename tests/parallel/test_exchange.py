@@ -3,12 +3,12 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from xmc_jax.parallel import agree_least, exchange, gather_shares, list_share
+from xmc_jax.parallel import agree_first, agree_least, exchange, gather_shares, list_share
 
 
 def test_one_process_has_all_the_work():
     pieces = [{"a": np.arange(3)}, {}]
-    assert list_share(3) == [0, 1, 2] and agree_least(7) == 7
+    assert list_share(3) == [0, 1, 2] and agree_least(7) == 7 and agree_first(0.1) == 0.1
     assert gather_shares(pieces) == pieces
 
 

@@ -1,12 +1,9 @@
-"""Fine-tuning on several devices is that of one device: 8 virtual ones, and 2 processes of 2 each."""
+"""Fine-tuning on several devices is that of one device: 8 virtual ones, and 2 processes of 2 each in one folder."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -15,19 +12,21 @@ import optax
 import pytest
 
 import xmc_jax as xmc
+from xmc_jax.checkpoint import TuningStore
 from xmc_jax.config import ParallelConfig, TuningConfig, XRTransformerConfig
 from xmc_jax.data.synthetic import make_corpus
 from xmc_jax.encoder import Encoder, embed_texts, load_encoder
 from xmc_jax.encoder.tokens import bucket_tokens
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import init_head
-from xmc_jax.parallel import make_mesh
+from xmc_jax.parallel import agree_first, agree_least, make_mesh, wait
 from xmc_jax.train import tuning
 from xmc_jax.train.tuning import BatchPart, configure_step, start_state
 from xmc_jax.train.tuning_mesh import Placement, choose_mesh
 from xmc_jax.types import PAD, NoProgress
 
 HERE = Path(__file__).parent
+MODELS = {"xr-transformer": xmc.XRTransformer, "x-transformer": xmc.XTransformer}
 NODES = 13  # divides no grid
 
 CHILD = """
@@ -39,7 +38,11 @@ what, folder, n, process, address, *grids = sys.argv[1:]
 if int(n) > 1:
     join_processes(address, int(n), int(process))
 if what == "fit":
-    fit(Path(folder), Path(address), grids[0])
+    fit(Path(folder), Path(grids[0]), grids[1])
+elif what == "store":
+    keep(Path(folder))
+elif what in MODELS:
+    save(Path(folder), what, *grids)
 else:
     for grid in grids:
         check(load(Path(folder)), grid)
@@ -137,6 +140,43 @@ class StopAfter(NoProgress):
             raise KeyboardInterrupt
 
 
+def save(folder: Path, kind: str, data: str, label: str, workdir: str, outcome: str) -> None:
+    """Fits on a grid, and writes what every process finds."""
+    texts, labels = read_corpus()
+    grid = dict(data=int(data), label=int(label))
+    model = MODELS[kind](**settings_of(kind, folder), parallel=grid)
+    rest = texts[200:], labels[200:]
+    model.fit(texts[:200], labels[:200], validation=rest, workdir=workdir or None)
+    found = model.predict(texts[:50], top_k=5).to_csr().toarray()
+    np.savez(f"{outcome}-{jax.process_index()}", vectors=model.encode(texts[:50]), found=found)
+
+
+def settings_of(kind: str, folder: Path) -> dict:
+    """Two levels are fine-tuned where there is a tree."""
+    given = settings(folder)
+    if kind == "x-transformer":
+        del given["preliminary"]
+        del given["tuning"]["max_clusters"]
+        return given | {"label_embedding": "pifa-neural"}
+    return given | {"tuning": given["tuning"] | {"max_clusters": 100}}
+
+
+def keep(folder: Path) -> None:
+    """Saves steps in a process of several, each with arrays of its own, and reads those of the first."""
+    make_mesh(ParallelConfig(label=jax.device_count()))
+    assert agree_first(jax.process_index() + 0.1) == 0.1
+    assert agree_least(2**40 + jax.process_index()) == 2**40  # more than 32 bits
+    with TuningStore(folder) as store:
+        assert store.last_step is None
+        for step in (0, 2, 4):
+            store.save(step, {"a": np.full(3, step + jax.process_index())}, {"step": step})
+            assert store.last_step == step
+            arrays, note = store.load(step)
+            assert note == {"step": step} and arrays["a"].tolist() == [step] * 3
+    wait("kept")
+    assert sorted(path.name for path in folder.iterdir() if path.name.isdigit()) == ["0", "4"]
+
+
 def settings(folder: Path) -> dict:
     tree = dict(branching=4, max_leaf_size=16)
     # A large epsilon: the rounding of a gradient near 0 is no whole step of Adam.
@@ -156,64 +196,87 @@ def read_corpus() -> tuple[list[str], list[list[str]]]:
     return corpus.train_texts[:240], corpus.train_labels[:240]
 
 
-def start(n_devices: int, *arguments: str) -> subprocess.Popen:
-    env = os.environ | {
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_devices}",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": f"{HERE}{os.pathsep}{HERE.parents[1]}",
-    }
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, *arguments],
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+def launch(
+    processes, n: int, devices: int, what: str, folder: Path, *words: object
+) -> list[subprocess.Popen]:
+    """Starts the processes of a run, on so many devices each."""
+    address = processes.find_address()
+    return [
+        processes.start(CHILD, what, folder, n, i, address, *words, devices=devices, beside=HERE)
+        for i in range(n)
+    ]
+
+
+def test_steps_on_eight_devices_are_those_of_one(processes, tiny_encoder):
+    processes.finish(*launch(processes, 1, 8, "steps", tiny_encoder, "4,2,some,2"))
+
+
+@pytest.mark.slow
+def test_more_grids(processes, tiny_encoder):
+    grids = ["8,1,all,1", "2,4,all,2", "1,8,some,4"]
+    processes.finish(*launch(processes, 1, 8, "steps", tiny_encoder, *grids))
+
+
+@pytest.mark.slow
+def test_steps_of_two_processes_are_those_of_one(processes, tiny_encoder):
+    processes.finish(
+        *launch(processes, 2, 2, "steps", tiny_encoder, "4,1,some,1", "2,2,all,2", "1,4,some,1")
     )
 
 
-def finish(*children: subprocess.Popen) -> None:
-    try:
-        for child in children:
-            out, errors = child.communicate(timeout=300)
-            assert child.returncode == 0 and out.endswith("same\n"), errors[-2000:]
-    finally:
-        for child in children:
-            child.kill()
-            child.communicate()
-
-
-def test_steps_on_eight_devices_are_those_of_one(tiny_encoder):
-    finish(start(8, "steps", str(tiny_encoder), "1", "0", "", "4,2,some,2"))
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "grid"), [("xr-transformer", ("2", "2")), ("x-transformer", ("4", "1"))]
+)
+def test_a_fit_of_two_processes_is_that_of_one(processes, tiny_encoder, tmp_path, kind, grid):
+    processes.finish(*launch(processes, 1, 4, kind, tiny_encoder, *grid, "", tmp_path / "one"))
+    run, two = str(tmp_path / "run"), tmp_path / "two"
+    processes.finish(*launch(processes, 2, 2, kind, tiny_encoder, *grid, run, two))
+    compare(two, tmp_path / "one-0.npz")
+    texts, _ = read_corpus()
+    again = xmc.load(run).predict(texts[:50], top_k=5).to_csr().toarray()
+    with np.load(f"{two}-0.npz") as arrays:
+        np.testing.assert_allclose(again, arrays["found"], atol=1e-5)
 
 
 @pytest.mark.slow
-def test_more_grids(tiny_encoder):
-    grids = ["8,1,all,1", "2,4,all,2", "1,8,some,4"]
-    finish(start(8, "steps", str(tiny_encoder), "1", "0", "", *grids))
+def test_fits_of_two_processes_that_were_killed_go_on(processes, tiny_encoder, tmp_path):
+    kind = "xr-transformer"
+    processes.finish(*launch(processes, 1, 4, kind, tiny_encoder, 4, 1, "", tmp_path / "one"))
+    run, two = tmp_path / "run", tmp_path / "two"
+    for sign in ("level_00/2", "level_01/4", "ranker/vectors/0", "meta.json"):
+        children = launch(processes, 2, 2, kind, tiny_encoder, 4, 1, run, two)
+        if sign == "meta.json":
+            processes.finish(*children)
+            break
+        processes.kill_at(run / sign, *children)
+        assert not (run / "meta.json").exists()
+    compare(two, tmp_path / "one-0.npz")
+
+
+def compare(several: Path, one: Path) -> None:
+    """Two processes found the same, bit for bit, and what one process found, but for rounding."""
+    with np.load(f"{several}-0.npz") as a, np.load(f"{several}-1.npz") as b, np.load(one) as c:
+        for name, atol in (("vectors", 1e-4), ("found", 1e-2)):
+            np.testing.assert_array_equal(a[name], b[name])
+            np.testing.assert_allclose(a[name], c[name], rtol=1e-3, atol=atol)
+
+
+def test_two_processes_keep_the_checkpoints_of_the_first(processes, tmp_path):
+    processes.finish(*launch(processes, 2, 2, "store", tmp_path / "level"))
 
 
 @pytest.mark.slow
-def test_steps_of_two_processes_are_those_of_one(tiny_encoder):
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
-    # Not label > 1: gloo opens the groups of both axes in any order, and two processes may wait for each other.
-    grids = ["4,1,some,1", "4,1,all,2"]
-    folder = str(tiny_encoder)
-    finish(*(start(2, "steps", folder, "2", str(i), address, *grids) for i in range(2)))
-
-
-@pytest.mark.slow
-def test_a_fit_on_eight_devices_is_that_of_one(tiny_encoder, tmp_path):
+def test_a_fit_on_eight_devices_is_that_of_one(processes, tiny_encoder, tmp_path):
     """And a run begun on 8 devices goes on on 1, and the other way round."""
     texts, labels = read_corpus()
     begun = [tmp_path / name for name in ("begun on 8", "begun on 1")]
-    finish(start(8, "fit", str(tiny_encoder), "1", "0", str(begun[0]), "stop"))
+    processes.finish(*launch(processes, 1, 8, "fit", tiny_encoder, begun[0], "stop"))
     fit(tiny_encoder, begun[1], "stop")
-    finish(start(8, "fit", str(tiny_encoder), "1", "0", str(begun[1]), "go"))
+    processes.finish(*launch(processes, 1, 8, "fit", tiny_encoder, begun[1], "go"))
     fit(tiny_encoder, begun[0], "go")
     whole = xmc.XRTransformer(**settings(tiny_encoder)).fit(texts, labels)
-    finish(start(8, "fit", str(tiny_encoder), "1", "0", str(tmp_path / "eight"), "go"))
+    processes.finish(*launch(processes, 1, 8, "fit", tiny_encoder, tmp_path / "eight", "go"))
     for folder in (tmp_path / "eight", *begun):
         model = xmc.load(folder)
         vectors = model.encode(texts[:50])

@@ -24,6 +24,7 @@ from xmc_jax.checkpoint.arrays import (
     silence_orbax,
     write_step,
 )
+from xmc_jax.parallel import is_first, wait
 
 Arrays = Mapping[str, np.ndarray]
 _NEVER = 2**62
@@ -32,7 +33,7 @@ _NEVER = 2**62
 class TuningStore:
     """The manager of one level, open as long as the level is worked on (a context).
 
-    It waits for no other process: of several, one may save, and another sees the steps that were there when it opened.
+    Opening it waits for no other process; what saves, all of them call together.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -56,13 +57,19 @@ class TuningStore:
         return self._manager.latest_step()
 
     def save(self, step: int, arrays: Arrays, note: dict) -> None:
-        """Commits a step, and lets the one before it go.
+        """Commits a step, and lets the one before it go; of several processes the first one writes, the others wait.
 
         Raises:
             RunError: the disk is full or not writable.
         """
-        with name_write_errors(self._folder), silence_orbax():
-            write_step(self._manager, step, arrays, note)
+        wait(f"before step {step} of {self._folder}")
+        if is_first():
+            with name_write_errors(self._folder), silence_orbax():
+                write_step(self._manager, step, arrays, note)
+        wait(f"after step {step} of {self._folder}")
+        if not is_first():
+            with silence_orbax():
+                self._manager.reload()
 
     def load(self, step: int) -> tuple[dict[str, np.ndarray], dict]:
         """Restores a step and its note.

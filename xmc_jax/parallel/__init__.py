@@ -1,5 +1,6 @@
 """Devices: the mesh, which axis of an array lies on which axis of it, the wrapper of a step, and shares of work."""
 
+from xmc_jax.parallel.exchange import agree_first as agree_first
 from xmc_jax.parallel.exchange import agree_least as agree_least
 from xmc_jax.parallel.exchange import gather_shares as gather_shares
 from xmc_jax.parallel.exchange import is_first as is_first

@@ -30,7 +30,14 @@ def agree_least(number: int) -> int:
     """Returns the least of the numbers that the processes give."""
     if jax.process_count() == 1:
         return number
-    return int(multihost_utils.process_allgather(np.asarray(number, np.int64)).min())
+    return int(_gather_numbers(np.int64(number)).min())
+
+
+def agree_first(number: float) -> float:
+    """Returns the number that the first process gives."""
+    if jax.process_count() == 1:
+        return number
+    return float(_gather_numbers(np.float64(number))[0])
 
 
 def list_share(n: int) -> list[int]:
@@ -65,9 +72,15 @@ def _unpack(data: bytes) -> list[Arrays]:
     return list(pieces)
 
 
+def _gather_numbers(number: np.int64 | np.float64) -> np.ndarray:
+    """Returns the number of every process; as bytes, as a collective makes 32 bits of 64."""
+    every = multihost_utils.process_allgather(np.frombuffer(number.tobytes(), np.uint8))
+    return np.ascontiguousarray(every).view(number.dtype)[:, 0]
+
+
 def _gather_bytes(data: bytes) -> list[bytes]:
     """Returns the bytes of every process; collectives want one shape, so they are padded to the longest."""
-    sizes = multihost_utils.process_allgather(np.asarray(len(data), np.int64))
+    sizes = _gather_numbers(np.int64(len(data)))
     mine = np.zeros(int(sizes.max()), np.uint8)
     mine[: len(data)] = np.frombuffer(data, np.uint8)
     every = multihost_utils.process_allgather(mine)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import jax
-from jax.sharding import AxisType, Mesh
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from xmc_jax.config import ParallelConfig
 from xmc_jax.errors import InputError, RunError
+from xmc_jax.parallel.exchange import wait
 
 DATA, LABEL = "data", "label"
 
@@ -40,9 +43,12 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
             f"{jax.process_count()} processes; a grid in which every process has a device needed"
         )
     # Axes are named to shard_map alone: with explicit ones it would refuse arrays placed otherwise.
-    return jax.make_mesh(
+    mesh = jax.make_mesh(
         (data, label), (DATA, LABEL), axis_types=(AxisType.Auto,) * 2, devices=used
     )
+    if jax.process_count() > 1 and used[0].platform == "cpu":
+        _open_groups(mesh)
+    return mesh
 
 
 def list_devices(config: ParallelConfig) -> tuple[jax.Device, ...]:
@@ -76,3 +82,23 @@ def join_processes(address: str, n_processes: int, process: int) -> None:
     except RuntimeError as error:
         first = str(error).partition("\n")[0]
         raise RunError(f"process {process} of {n_processes} at {address}: {first}") from error
+    # Opens the groups that it takes while none has work of its own, see `_open_groups`.
+    wait("joined")
+
+
+@lru_cache(maxsize=16)
+def _open_groups(mesh: Mesh) -> None:
+    """Lets the devices of each axis, and all of them, exchange a number.
+
+    Gloo opens a group of devices at its first exchange, in which a process waits 30 seconds at most for the others. A
+    program in which that happens is compiled before, which may take one process longer than that. Groups that are
+    open wait much longer.
+    """
+    wait("before groups")
+    ones = np.ones(mesh.devices.shape, np.float32)
+    for spec in (PartitionSpec(DATA), PartitionSpec(None, LABEL), PartitionSpec(DATA, LABEL)):
+        put = jax.make_array_from_callback(
+            ones.shape, NamedSharding(mesh, spec), lambda index: ones[index]
+        )
+        whole = NamedSharding(mesh, PartitionSpec())
+        jax.block_until_ready(jax.jit(jax.numpy.sum, out_shardings=whole)(put))

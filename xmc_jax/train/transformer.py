@@ -2,7 +2,7 @@
 then a tree and linear levels on [features, vector] in the folder `ranker/` of the run.
 
 As in `recursion.py` every stage is committed when it is done and read, not redone, when a stopped run goes on; within
-a fine-tuned level it goes on from the last checkpoint.
+a fine-tuned level it goes on from the last checkpoint. Of several processes, which all train, the first one writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import scipy.sparse as sp
 
@@ -32,7 +31,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
 from xmc_jax.matcher import Head
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import list_devices
+from xmc_jax.parallel import is_first, list_devices, wait
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.curves import draw_curves
 from xmc_jax.train.hybrid import hold_vectors, join_features, measure_scale, to_level
@@ -120,6 +119,7 @@ def train_transformer(
     tree, encoder, head = _tune(training, encoder, tokens, features, vectorizer, folder, progress)
     model, scale = _rank(training, tree, encoder, head, tokens, features, folder, progress)
     if folder is not None:
+        wait("levels trained")  # after that no process reads the vectors
         close_run(
             folder,
             model,
@@ -128,7 +128,9 @@ def train_transformer(
             named_labels=linear.label_names is not None,
             scale=scale,
         )
-        shutil.rmtree(find_final(folder, config.model) / _VECTORS, ignore_errors=True)
+        if is_first():
+            shutil.rmtree(find_final(folder, config.model) / _VECTORS, ignore_errors=True)
+        wait("run closed")
     return TransformerOutcome(model, vectorizer, encoder, scale)
 
 
@@ -175,7 +177,7 @@ def _tune(
                 sparse = vectorizer.transform(texts)
             held_out = Corpus(encoder.tokenize(texts), sparse, labels)
         encoder, head = tune_levels(tree, encoder, corpus, held_out, config, folder, progress)
-        if folder is not None:
+        if folder is not None and is_first():
             draw_curves(folder)
     if folder is not None:
         checkpoint.save_encoder(folder, encoder)
@@ -265,11 +267,6 @@ def _make_flat_tree(
 def _check(training: TransformerTraining) -> None:
     """Refuses before anything is written what would be refused later."""
     config, linear = training.config, training.linear
-    if jax.process_count() > 1:
-        raise InputError(
-            f"model '{config.model}' given in {jax.process_count()} processes, one process with all devices of a "
-            "machine needed; --model linear trains in several"
-        )
     list_devices(config.parallel)
     if linear.texts is None:
         raise InputError(

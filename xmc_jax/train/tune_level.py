@@ -18,6 +18,7 @@ from xmc_jax.config import TuningConfig, at_level
 from xmc_jax.encoder import Encoder, fill_params, flatten_params
 from xmc_jax.errors import RunError
 from xmc_jax.matcher import Head
+from xmc_jax.parallel import agree_first
 from xmc_jax.train.batches import LevelTask, stream_batches
 from xmc_jax.train.run import append_metrics
 from xmc_jax.train.tuning import TuningState, configure_step, start_state
@@ -114,7 +115,8 @@ def tune_level(
 
 def _compare(best: Best | None, evaluate: Evaluate, state: TuningState, step: int) -> Best:
     """Returns the better of the best so far and the state's parameters (host arrays)."""
-    score = evaluate(state.params, state.head)
+    # Processes that kept or stopped at unlike steps would wait for each other: one of them says.
+    score = agree_first(evaluate(state.params, state.head))
     if best is None or score > best.score:
         return Best(score, step, 0, state.params, state.head)
     return Best(best.score, best.step, best.stale + 1, best.params, best.head)

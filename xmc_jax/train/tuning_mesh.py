@@ -3,6 +3,9 @@
 A batch lies over the mesh axis `data`, the nodes of the head over `label`, the encoder whole on every device. The
 program is the one of a single device and the compiler cuts it: clipping, dropout and accumulation are what they are
 on one device, and so is the update, but for the order of sums.
+
+The devices may be those of several processes. Each makes the whole batch on its host and hands its rows to its
+devices; losses and fetched states are the same in all of them.
 """
 
 from __future__ import annotations
