@@ -18,9 +18,9 @@ from xmc_jax.ranker.cost_model import (
         ("short texts, many leaves", 600, 10, 80, 0, CPU, "dual"),
         ("short texts, the root", 80_000, 10, 16, 0, CPU, "primal"),
         ("few short texts, the root", 5_000, 10, 16, 0, CPU, "dual"),
-        ("embeddings, many leaves", 600, 10, 80, 384, CPU, "gram"),
+        ("embeddings, many leaves", 600, 10, 80, 384, CPU, "dual"),
         ("long documents, many leaves", 500, 230, 60, 384, CPU, "gram"),
-        ("embeddings, the root", 80_000, 10, 16, 384, CPU, "primal"),
+        ("embeddings, the root", 80_000, 10, 16, 384, CPU, "dual"),
         ("short texts, many leaves", 600, 10, 80, 0, GPU, "dual"),
         ("short texts, the root", 500_000, 10, 16, 0, GPU, "primal"),
     ],
@@ -54,3 +54,11 @@ def test_clusters_of_many_sizes_lie_in_tiers_and_alike_ones_in_one():
     assert not choose_tiers(columns, np.full(5, 100), CPU).any()
     # The widest unit may have no slots at all.
     assert len(choose_tiers(columns, np.array([10**6, 0, 0, 0, 10**6]), CPU)) == 5
+
+
+@pytest.mark.parametrize("wanted", ["auto", *FORMULATIONS])
+def test_a_unit_without_rows_compiles_nothing_else(wanted):
+    chosen = choose_formulation(
+        np.array([0, 900]), np.array([0, 9000]), 8, 0, "squared_hinge", CPU, wanted
+    )
+    assert chosen[0] == 0

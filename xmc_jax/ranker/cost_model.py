@@ -12,6 +12,10 @@ from xmc_jax.ops import choose_widths
 FORMULATIONS = ("dual", "primal", "gram")
 _EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 20, 90, 100
 """Passes over the rows until 1e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
+_DENSE_PRODUCTS = 600
+"""Sparse products where an encoder's vectors stand beside the text: they all point in nearly one direction."""
+_DENSE_SLOT = 0.5
+"""What a dense column costs the dual, beside a sparse slot: rows of weights that stay in a cache."""
 _COMPILE = (1.5, 2.6, 10.0)
 """Seconds to compile a level's calls."""
 _N_TIERS = 3
@@ -64,15 +68,17 @@ def choose_formulation(
     if loss == "hinge":
         return np.zeros(len(n_rows), np.int64)
     if wanted != "auto":
-        return np.full(len(n_rows), FORMULATIONS.index(wanted), np.int64)
+        # Nothing is solved for a unit without rows, which has no features either.
+        return np.where(n_rows > 0, FORMULATIONS.index(wanted), 0)
     n, slots = n_rows.astype(np.float64), nnz.astype(np.float64)
     row_bytes = 4.0 * n_columns
-    all_slots = slots + n * n_dense
+    all_slots = slots + _DENSE_SLOT * n * n_dense
     # The steps of the dual run side by side over the units; the longest unit sets their number.
     longest = n.max(initial=1.0) / 8 * _EPOCHS * device.step / max(len(n), 1)
     dual = longest + 2 * all_slots * row_bytes * _EPOCHS / device.gather_bytes
     dense_work = 2 * n * n_dense * n_columns / device.flops
-    primal = _PRODUCTS * (2 * slots * row_bytes / device.product_bytes + dense_work)
+    products = _DENSE_PRODUCTS if n_dense else _PRODUCTS
+    primal = products * (2 * slots * row_bytes / device.product_bytes + dense_work)
     gram_work = n * n * (n_dense + _GRAM_PRODUCTS * n_columns) / device.flops
     gram = gram_work + slots * 4 * n / device.gather_bytes
     gram = np.where(3 * 4 * n * n > device.memory, np.inf, gram)
