@@ -107,7 +107,9 @@ def make_transformer(folder: Path) -> str:
             join_scores(row[who], "P") if who in row else ""
             for who in ("libpecos", "linear", "ours")
         ]
-        took = [f"{row[who]['train_s']:.0f}" for who in ("libpecos", "ours") if who in row]
+        took = [
+            f"{row[w]['train_s']:.0f}" for w in ("libpecos", "ours") if "train_s" in row.get(w, {})
+        ]
         cells = [f"{row['documents']:,}", row["steps"], *scores, " → ".join(took)]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join([*lines, ""])
