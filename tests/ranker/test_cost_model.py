@@ -62,3 +62,14 @@ def test_a_unit_without_rows_compiles_nothing_else(wanted):
         np.array([0, 900]), np.array([0, 9000]), 8, 0, "squared_hinge", CPU, wanted
     )
     assert chosen[0] == 0
+
+
+def test_heads_that_are_begun_roughly_and_cost_much_are_not_left_to_the_dual():
+    rows = np.full(128, 440)
+    asked = rows, 0 * rows, 53, 384, "squared_hinge", CPU
+    exact = choose_formulation(*asked)
+    begun = choose_formulation(*asked, cost=100.0, tolerance=1e-2)
+    assert [{FORMULATIONS[c] for c in set(x.tolist())} for x in (exact, begun)] == [
+        {"dual"},
+        {"gram"},
+    ]

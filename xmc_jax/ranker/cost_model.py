@@ -12,8 +12,9 @@ from xmc_jax.ops import choose_widths
 FORMULATIONS = ("dual", "primal", "gram")
 _EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 20, 90, 100
 """Passes over the rows until 1e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
-_DENSE_PRODUCTS = 600
-"""Sparse products where an encoder's vectors stand beside the text: they all point in nearly one direction."""
+_DENSE_PRODUCTS, _ROUGH = 600, 1e-2
+"""Sparse products where an encoder's vectors stand beside the text, which all point in nearly one direction. A rough tolerance,
+from this on, is reached before that tells."""
 _DENSE_SLOT = 0.5
 """What a dense column costs the dual, beside a sparse slot: rows of weights that stay in a cache."""
 _COMPILE = (1.5, 2.6, 10.0)
@@ -53,6 +54,9 @@ def choose_formulation(
     loss: Loss,
     device: Device,
     wanted: Formulation = "auto",
+    *,
+    cost: float = 1.0,
+    tolerance: float = 1e-4,
 ) -> np.ndarray:
     """Returns the index into `FORMULATIONS` for each unit.
 
@@ -64,6 +68,8 @@ def choose_formulation(
         loss: the hinge is solved by the dual only, since it has no Newton step.
         device: where it will run.
         wanted: "auto" or one formulation for all.
+        cost: of a row, the larger of those of positives and negatives. On dense columns the dual's epochs grow with it.
+        tolerance: of the solver.
     """
     if loss == "hinge":
         return np.zeros(len(n_rows), np.int64)
@@ -74,10 +80,11 @@ def choose_formulation(
     row_bytes = 4.0 * n_columns
     all_slots = slots + _DENSE_SLOT * n * n_dense
     # The steps of the dual run side by side over the units; the longest unit sets their number.
-    longest = n.max(initial=1.0) / 8 * _EPOCHS * device.step / max(len(n), 1)
-    dual = longest + 2 * all_slots * row_bytes * _EPOCHS / device.gather_bytes
+    epochs = _EPOCHS * max(1.0, cost) if n_dense else _EPOCHS
+    longest = n.max(initial=1.0) / 8 * epochs * device.step / max(len(n), 1)
+    dual = longest + 2 * all_slots * row_bytes * epochs / device.gather_bytes
     dense_work = 2 * n * n_dense * n_columns / device.flops
-    products = _DENSE_PRODUCTS if n_dense else _PRODUCTS
+    products = _DENSE_PRODUCTS if n_dense and tolerance < _ROUGH else _PRODUCTS
     primal = products * (2 * slots * row_bytes / device.product_bytes + dense_work)
     gram_work = n * n * (n_dense + _GRAM_PRODUCTS * n_columns) / device.flops
     gram = gram_work + slots * 4 * n / device.gather_bytes

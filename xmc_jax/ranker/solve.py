@@ -67,6 +67,8 @@ def solve_level(
         penalty.loss,
         device,
         settings.formulation,
+        cost=max(penalty.cost_positive, penalty.cost_negative),
+        tolerance=settings.tolerance,
     )
     parts: list[Part] = []
     for index, name in enumerate(FORMULATIONS):
