@@ -13,8 +13,8 @@ FORMULATIONS = ("dual", "primal", "gram")
 _EPOCHS, _PRODUCTS, _GRAM_PRODUCTS = 20, 90, 100
 """Passes over the rows until 1e-4 of the objective: epochs, sparse products, Gram products (measured on text)."""
 _DENSE_PRODUCTS, _ROUGH = 600, 1e-2
-"""Sparse products where an encoder's vectors stand beside the text, which all point in nearly one direction. A rough tolerance,
-from this on, is reached before that tells."""
+"""Sparse products where an encoder's vectors stand beside the text, which all point in nearly one direction. A rough
+tolerance, from this on, is reached before that tells."""
 _DENSE_SLOT = 0.5
 """What a dense column costs the dual, beside a sparse slot: rows of weights that stay in a cache."""
 _COMPILE = (1.5, 2.6, 10.0)
