@@ -235,7 +235,7 @@ def test_output_folders_that_are_taken(tiny, vectors, settings, tmp_path, xmc):
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["notes.txt"]
     before = (tiny.run / "config.json").read_bytes()
     other = xmc(*train, tiny.run, *settings, "--beam", "7")
-    check_refused(other, "search.beam: 10 -> 7", "give another folder")
+    check_refused(other, "search.beam: 0 -> 7", "give another folder")
     other = xmc("train", "--data", vectors.data, "--workdir", tiny.run, *settings)
     assert (other.code, other.out) == (2, "")
     assert "other data" in other.err[-1] and "documents 60 -> 40" in other.err[-1]
@@ -340,7 +340,7 @@ def test_inputs_of_prediction(name, content, message, tiny, tmp_path, xmc):
         (["--output", "in.txt"], "option '--output in.txt': is the input"),
         (["--output", "o", "--top-k", "0"], "'0' given, a whole number of 1 or more needed"),
         (["--output", "o", "--top_kk", "3"], "did you mean '--top-k'?"),
-        (["--output", "o", "--beam", "0"], "option '--beam 0'"),
+        (["--output", "o", "--beam", "-1"], "option '--beam -1'"),
         (["--output", "o", "--ranker.threshold", "0.1"], "unknown option '--ranker.threshold'"),
         (["--output", "o", "--workdir", "."], "'.': holds no run"),
         (["--output", "o", "--workdir", "no"], "'no': no such folder"),
