@@ -46,9 +46,9 @@ def make_disentangle(folder: Path) -> str:
     ]
     for (name, copies), row in rows.items():
         base = rows.get((name, 1))
-        if row["settings"] or base is None:
+        if base is None:
             continue
-        cells = [name, copies, join_scores(row, "P"), f"{row['R@10']:.1f}", join_scores(row, "PSP")]
+        cells = [name_row(row), copies, join_scores(row, "P"), f"{row['R@10']:.1f}", join_scores(row, "PSP")]
         cost = row["rounds_s"] / row["first_training_s"], row["search_ms"] / base["search_ms"]
         cells += [f"{c:.1f}" if copies > 1 else "" for c in cost]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -64,10 +64,15 @@ def make_forest(folder: Path) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for row in rows:
-        if not row["settings"]:
-            cells = [row["data"], row["trees"], row["copies"], join_scores(row, "P")]
-            lines.append("| " + " | ".join(map(str, [*cells, f"{row['R@10']:.1f}"])) + " |")
+        cells = [name_row(row), row["trees"], row["copies"], join_scores(row, "P")]
+        lines.append("| " + " | ".join(map(str, [*cells, f"{row['R@10']:.1f}"])) + " |")
     return "\n".join([*lines, ""])
+
+
+def name_row(row: dict) -> str:
+    """Returns the data set, and the settings that differ from the defaults."""
+    settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items())
+    return row["data"] + (f" ({settings})" if settings else "")
 
 
 def join_scores(row: dict, name: str) -> str:
