@@ -48,7 +48,13 @@ def make_disentangle(folder: Path) -> str:
         base = rows.get((name, 1))
         if base is None:
             continue
-        cells = [name_row(row), copies, join_scores(row, "P"), f"{row['R@10']:.1f}", join_scores(row, "PSP")]
+        cells = [
+            name_row(row),
+            copies,
+            join_scores(row, "P"),
+            f"{row['R@10']:.1f}",
+            join_scores(row, "PSP"),
+        ]
         cost = row["rounds_s"] / row["first_training_s"], row["search_ms"] / base["search_ms"]
         cells += [f"{c:.1f}" if copies > 1 else "" for c in cost]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
@@ -126,7 +132,8 @@ def make_ablation(folder: Path) -> str:
     lines = [
         f"XR-Transformer in parts, on {n:,} WordNet glosses ({rows[0]['device']}; "
         f"`benchmarks/results/{folder.name}/ablation.jsonl`; what a row leaves out: "
-        "`benchmarks/ablation.py`):",
+        "`benchmarks/ablation.py`; a row without tf-idf ranks the vectors of the row above, its time is that of the "
+        "linear levels):",
         "",
         "| vectors, features | P@1/3/5 | training, processor s |",
         "| --- | --- | --- |",

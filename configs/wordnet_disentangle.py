@@ -7,12 +7,11 @@ documents are routed to, two at most, 1.5 times the mean in a cluster at most.
 Command:   xmc train --data bundled:wordnet --workdir runs/wordnet_disentangle \
                --config configs/wordnet_disentangle.py
            xmc evaluate --workdir runs/wordnet_disentangle --data bundled:wordnet
-Hardware:  2 cores of AMD EPYC, shared with other work
-Time:      144 s of features, tree and training, compilation included, while other programs took
-           most of both cores
-Expected:  P@1/3/5 56.17 / 45.49 / 35.59, R@10 70.08, PSP@1/3/5 25.31 / 40.00 / 49.61 (A=0.55,
-           B=1.5); 1.97 clusters a label, 231 labels in the fullest cluster. Without
-           disentanglement: P@1/3/5 54.88 / 43.70 / 33.99, R@10 66.84.
+Hardware:  2 cores of AMD EPYC
+Time:      9 s of tree and training, 16 s of the round, compilation included
+Expected:  P@1/3/5 56.31 / 45.45 / 35.52, R@10 69.73, PSP@1/3/5 25.41 / 39.86 / 49.40 (A=0.55,
+           B=1.5); 231 labels in the fullest cluster. Without disentanglement: P@1/3/5
+           55.00 / 43.83 / 34.04, R@10 66.98 (benchmarks/disentangle.py).
 
 Beams of the training documents come from matchers trained on the other half (folds=2): on held-out
 training documents that gives 0.7 points of P@1 more than beams of the model itself.
