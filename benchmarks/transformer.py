@@ -111,7 +111,7 @@ def ablate(named: argparse.Namespace, encoder: Path) -> None:
 
 def read_steps(settings: list[str]) -> int:
     """Returns the updates a level, of the settings given."""
-    return dict(s.split("=", 1) for s in settings).get("tuning.steps", TUNING["steps"])
+    return (TUNING | read_tuning(settings))["steps"]
 
 
 def find_encoder() -> Path:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 import scipy.sparse as sp
 
@@ -274,10 +275,15 @@ class XRLinear:
         """Writes the model as a run's folder, whole or not at all.
 
         Raises:
-            InputError: not fitted yet, or `path` exists and is not empty.
+            InputError: not fitted yet, `path` exists and is not empty, or there are several processes.
         """
         model = self._need_model()
         path = Path(path)
+        if jax.process_count() > 1:
+            raise InputError(
+                f"{path}: save called in one of {jax.process_count()} processes; give fit a workdir instead, which "
+                "they write together and which is a saved model"
+            )
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path}: exists; give a new or empty folder")
         path.parent.mkdir(parents=True, exist_ok=True)

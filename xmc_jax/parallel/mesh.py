@@ -79,11 +79,11 @@ def join_processes(address: str, n_processes: int, process: int) -> None:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     try:
         jax.distributed.initialize(address, n_processes, process)
+        # Opens the groups that it takes while none has work of its own, see `_open_groups`.
+        wait("joined")
     except RuntimeError as error:
         first = str(error).partition("\n")[0]
         raise RunError(f"process {process} of {n_processes} at {address}: {first}") from error
-    # Opens the groups that it takes while none has work of its own, see `_open_groups`.
-    wait("joined")
 
 
 @lru_cache(maxsize=16)

@@ -112,7 +112,12 @@ class CutChunks(Generic[Shape]):
     ) -> None:
         """Cuts chunks with a constant feature of value `bias` (none for 0)."""
         self._cut = lambda k: cut_chunk(problem, chunks[k], bias)
-        keeps = weigh_cuts(int(count_nonzeros(problem).sum()), len(problem.row_instance)) > 0
+        nonzeros = count_nonzeros(problem)
+        n_rows = sum(int(count_rows(problem, units).sum()) for units in chunks)
+        n_slots = sum(int(nonzeros[units.cluster].sum()) for units in chunks)
+        # Dense columns and the constant are slots of a cut row.
+        n_slots += n_rows * (problem.features.n_dense + (bias > 0))
+        keeps = weigh_cuts(n_slots, n_rows) > 0
         own = set(list_share(len(chunks))) if keeps else set()
         self._kept: dict[int, Chunk] = {}
         self.shapes: list[Shape] = []
