@@ -247,7 +247,7 @@ def draw_copies(path: Path) -> None:
         panel.set_xlabel("copies of a label at most")
         panel.set_xticks(sorted({row["copies"] for row in rows}))
         panel.grid(alpha=0.3)
-    panels[0].legend()
+    panels[5].legend(loc="upper left")
     figure.savefig(path.with_suffix(".png"), dpi=110)
 
 
