@@ -23,7 +23,7 @@ def test_accumulate_is_the_sparse_product_and_scatter_its_transpose(width):
 
 def test_short_and_long_rows_are_sorted_alike():
     rng = np.random.default_rng(3)
-    for n in (7, 50):
+    for n in (7, 50, 130):
         first, second = rng.integers(0, 4, (5, n)), rng.integers(-3, 3, (5, n))
         score = np.where(second == 0, -np.inf, second).astype(np.float32)
         for n_keys in (1, 2):

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-_COUNTED = 32  # longest row that is sorted by counting
+_COUNTED = 128  # longest row that is sorted by counting
 
 
 def select_top(
@@ -42,7 +42,9 @@ def sort_rows(keys: tuple[Array, Array], n_keys: int = 1) -> tuple[Array, Array]
     for mine, their in list(zip(this, other, strict=True))[n_keys - 1 :: -1]:
         is_before = (their < mine) | ((their == mine) & is_before)
     rank = jnp.sum(is_before, axis=1)
-    # Row r takes the one entry of rank r.
-    chosen = rank[:, :, None] == position[None, None, :]
-    a, b = (jnp.sum(jnp.where(chosen, x[:, :, None], 0), axis=1) for x in keys)
-    return a.astype(first.dtype), b.astype(second.dtype)
+    row = jnp.arange(first.shape[0])[:, None]
+    a, b = (
+        jnp.zeros_like(x).at[row, rank].set(x, mode="promise_in_bounds", unique_indices=True)
+        for x in keys
+    )
+    return a, b

@@ -69,13 +69,22 @@ def search(
     best, node = select_nodes(level, above, scores, min(n_listed, scores.shape[1]))
     if level.shard is not None and not index.has_copies:
         best, node = _select_among_shards(best, node)
-    unused = node == PAD
-    if index.has_copies:
-        best, unused = _merge_copies(index, above, scores, best, node, merge)
-        best = jnp.where(unused, -jnp.inf, best)
     last = jnp.iinfo(jnp.int32).max
-    label = jnp.where(unused, last, index.edge_label[jnp.maximum(node, 0)])
-    negated, label = (x[:, :top_k] for x in sort_rows((-best, label), n_keys=2))
+
+    def name_labels(best, node):
+        unused = node == PAD
+        if index.has_copies:
+            best, unused = _merge_copies(index, above, scores, best, node, merge)
+        label = jnp.where(unused, last, index.edge_label[jnp.maximum(node, 0)])
+        return jnp.where(unused, jnp.inf, -best), label
+
+    if index.has_copies:
+        # The result of a conditional is an array; else XLA would merge anew at every comparison of the sort.
+        nothing = (-best, jnp.full_like(node, last))
+        named = lax.cond(jnp.any(node != PAD), name_labels, lambda *_: nothing, best, node)
+    else:
+        named = name_labels(best, node)
+    negated, label = (x[:, :top_k] for x in sort_rows(named, n_keys=2))
     unused = label == last
     return jnp.where(unused, PAD, label), jnp.where(unused, 0.0, -negated)
 
