@@ -35,8 +35,8 @@ def map_threads(
         function: called in a thread; in the caller's own if there is one thread or one item.
         items: taken only when an earlier result is nearly due, so that a long stream is never held whole.
         threads: how many; 0: one a core.
-        ahead: items that may be taken before the result that is due; None: as many as threads. More of them keep
-            the threads busy while one item takes long.
+        ahead: items that may be under way beside the one whose result is due, and one more is taken; None: as many as
+            threads. More of them keep the threads busy while one item takes long.
     """
     threads = threads or count_cores()
     ahead = threads if ahead is None else ahead

@@ -1,15 +1,84 @@
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import numpy as np
+import pytest
 
-from xmc_jax.parallel import agree_first, agree_least, exchange, gather_shares, list_share
+from xmc_jax.errors import InputError, RunError
+from xmc_jax.parallel import (
+    agree_first,
+    agree_least,
+    exchange,
+    gather_shares,
+    list_share,
+    run_first,
+    run_together,
+)
+
+CHILD = """
+import sys
+from xmc_jax.parallel import join_processes, is_first, run_first, run_together, wait
+from xmc_jax.errors import InputError, RunError, XMCError
+process, address = sys.argv[1:]
+join_processes(address, 2, int(process))
+done = []
+
+def fail(error, of):
+    def work():
+        done.append(type(error).__name__)
+        if int(process) == of:
+            raise error
+        return "fine"
+    return work
+
+for run, error, of in (
+    (run_together, InputError("a: bad"), 1),
+    (run_together, RunError("b: full"), 0),
+    (run_first, InputError("c: taken"), 0),
+):
+    try:
+        run(fail(error, of))
+    except XMCError as e:
+        print(f"{type(e).__name__} {e}", end="; ")
+run_first(lambda: (wait("nobody else"), run_first(lambda: done.append("alone"))))
+print(run_together(fail(None, 2)), *done)
+"""
 
 
 def test_one_process_has_all_the_work():
     pieces = [{"a": np.arange(3)}, {}]
     assert list_share(3) == [0, 1, 2] and agree_least(7) == 7 and agree_first(0.1) == 0.1
     assert gather_shares(pieces) == pieces
+
+
+def test_one_process_works_alone():
+    done = []
+    run_first(lambda: done.append(1))
+    assert done == [1] and run_together(lambda: 7) == 7
+    with pytest.raises(InputError, match="^bad$"):
+        run_together(partial(fail, InputError("bad")))
+    with pytest.raises(RunError, match="^full$"):
+        run_first(partial(fail, RunError("full")))
+
+
+def fail(error):
+    raise error
+
+
+def test_an_error_in_one_of_two_processes_is_raised_in_both(processes):
+    address = processes.find_address()
+    children = [processes.start(CHILD, i, address) for i in range(2)]
+    first, second = processes.finish(*children)
+    assert first == (
+        "InputError process 1: a: bad; RunError b: full; InputError c: taken; "
+        "fine InputError RunError InputError alone NoneType"
+    )
+    assert second == (
+        "InputError a: bad; RunError process 0: b: full; InputError process 0: c: taken; "
+        "fine InputError RunError NoneType"
+    )
 
 
 def test_shares_come_back_in_the_order_of_the_work(monkeypatch):

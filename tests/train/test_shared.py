@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+
+import xmc_jax
 
 CHILD = """
 import hashlib, sys
@@ -34,6 +37,12 @@ digest = hashlib.sha1()
 for level in model.model.levels:
     for array in (level.entry_child, level.entry_value, level.bias):
         digest.update(np.ascontiguousarray(array).tobytes())
+if "save" in settings:
+    model.save(workdir + "_saved")
+    try:
+        model.save(workdir + "_saved")
+    except xmc.InputError as error:
+        digest.update(str(error).removeprefix("process 0: ").encode())
 print(len(chunks), len({d for _, d in chunks}), digest.hexdigest())
 """
 
@@ -67,11 +76,25 @@ def test_eight_devices_train_as_one(start, finish, alone):
 
 def test_two_processes_train_as_one_and_leave_one_run(processes, start, finish, alone, tmp_path):
     folder, address = tmp_path / "run", processes.find_address()
-    first, second = finish(*(start(2, 2, i, address, folder) for i in range(2)))
+    # The processes may see the folder at different places.
+    (tmp_path / "elsewhere").symlink_to(tmp_path)
+    folders = folder, tmp_path / "elsewhere/run"
+    first, second = finish(*(start(2, 2, i, address, folders[i]) for i in range(2)))
     assert first[2] == second[2] == alone[2]
     assert int(first[0]) + int(second[0]) == int(alone[0]) > int(first[0]) > 0
     # One process alone finds the run complete.
     assert finish(start(1, 1, 0, "", folder))[0] == ["0", "0", alone[2]]
+
+
+def test_two_processes_save_one_model(processes, start, finish, tmp_path):
+    folder, address = tmp_path / "run", processes.find_address()
+    first, second = finish(*(start(1, 2, i, address, folder, "save") for i in range(2)))
+    # Both were refused the second time.
+    assert first[2] == second[2]
+    saved, model = (xmc_jax.load(f) for f in (tmp_path / "run_saved", folder))
+    for a, b in zip(saved.model.levels, model.model.levels, strict=True):
+        np.testing.assert_array_equal(a.entry_value, b.entry_value)
+    assert not list(tmp_path.glob(".run_saved*"))
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from xmc_jax.errors import InputError, RunError
-from xmc_jax.parallel import is_first, wait
+from xmc_jax.parallel import is_first, run_first
 
 _STEP = 0  # these arrays are saved once
 
@@ -58,14 +58,15 @@ def save_arrays(folder: str | os.PathLike, arrays: Mapping[str, np.ndarray], not
         RunError: the disk is full or not writable.
     """
     folder = Path(folder).absolute()
-    wait(f"before {folder}")
-    if is_first():
+
+    def save() -> None:
         with name_write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             with silence_orbax(), open_manager(folder) as manager:
                 if manager.latest_step() is None:
                     write_step(manager, _STEP, arrays, note)
-    wait(f"after {folder}")
+
+    run_first(save)
 
 
 def write_step(

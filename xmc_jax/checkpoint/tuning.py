@@ -24,7 +24,7 @@ from xmc_jax.checkpoint.arrays import (
     silence_orbax,
     write_step,
 )
-from xmc_jax.parallel import is_first, wait
+from xmc_jax.parallel import is_first, run_first
 
 Arrays = Mapping[str, np.ndarray]
 _NEVER = 2**62
@@ -62,11 +62,12 @@ class TuningStore:
         Raises:
             RunError: the disk is full or not writable.
         """
-        wait(f"before step {step} of {self._folder}")
-        if is_first():
+
+        def write() -> None:
             with name_write_errors(self._folder), silence_orbax():
                 write_step(self._manager, step, arrays, note)
-        wait(f"after step {step} of {self._folder}")
+
+        run_first(write)
         if not is_first():
             with silence_orbax():
                 self._manager.reload()

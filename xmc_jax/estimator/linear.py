@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax
 import numpy as np
 import scipy.sparse as sp
 
@@ -32,7 +31,7 @@ from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.memory import find_budget, leave
 from xmc_jax.model import XRModel
 from xmc_jax.ops import keep_compiled
-from xmc_jax.parallel import make_mesh
+from xmc_jax.parallel import make_mesh, run_first
 from xmc_jax.predict import (
     FewResultsWarning,
     Predictions,
@@ -272,18 +271,15 @@ class XRLinear:
         return features
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the model as a run's folder, whole or not at all.
+        """Writes the model as a run's folder, whole or not at all; several processes call this together, the first writes.
 
         Raises:
-            InputError: not fitted yet, `path` exists and is not empty, or there are several processes.
+            InputError: not fitted yet, or `path` exists and is not empty.
         """
         model = self._need_model()
-        path = Path(path)
-        if jax.process_count() > 1:
-            raise InputError(
-                f"{path}: save called in one of {jax.process_count()} processes; give fit a workdir instead, which "
-                "they write together and which is a saved model"
-            )
+        run_first(lambda: self._save(Path(path), model))
+
+    def _save(self, path: Path, model: XRModel) -> None:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise InputError(f"{path}: exists; give a new or empty folder")
         path.parent.mkdir(parents=True, exist_ok=True)

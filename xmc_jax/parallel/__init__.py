@@ -5,6 +5,8 @@ from xmc_jax.parallel.exchange import agree_least as agree_least
 from xmc_jax.parallel.exchange import gather_shares as gather_shares
 from xmc_jax.parallel.exchange import is_first as is_first
 from xmc_jax.parallel.exchange import list_share as list_share
+from xmc_jax.parallel.exchange import run_first as run_first
+from xmc_jax.parallel.exchange import run_together as run_together
 from xmc_jax.parallel.exchange import wait as wait
 from xmc_jax.parallel.mesh import DATA as DATA
 from xmc_jax.parallel.mesh import LABEL as LABEL

@@ -6,13 +6,21 @@ A run of one process goes through the same functions, which then return what the
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from xmc_jax.errors import InputError, RunError, XMCError
+
 Arrays = Mapping[str, np.ndarray]
+Result = TypeVar("Result")
+
+_acts_alone: ContextVar[bool] = ContextVar("acts_alone", default=False)
+"""Set while the first process does what the others wait for: nothing in it may wait for them."""
 
 
 def is_first() -> bool:
@@ -20,22 +28,71 @@ def is_first() -> bool:
     return jax.process_index() == 0
 
 
+def is_alone() -> bool:
+    """Tells whether there is no other process, or the others wait for what this one does (`run_first`)."""
+    return jax.process_count() == 1 or _acts_alone.get()
+
+
 def wait(where: str) -> None:
-    """Returns when all processes are here."""
-    if jax.process_count() > 1:
+    """Returns when all processes are here; `where` is the same in all, so no path: they may see a folder elsewhere."""
+    if not is_alone():
         multihost_utils.sync_global_devices(where)
+
+
+def run_together(work: Callable[[], Result]) -> Result:
+    """Returns what `work` returns in each process; an error of the library in one of them is raised in all.
+
+    Else the others would wait for that one, until its absence is noticed.
+    """
+    if is_alone():
+        return work()
+    error, text = None, ""
+    try:
+        result = work()
+    except XMCError as e:
+        error, text = e, f"{type(e).__name__}:{e}"
+    told = [message.decode() for message in _gather_bytes(text.encode())]
+    if error is not None:
+        raise error
+    for process, message in enumerate(told):
+        if message:
+            name, _, line = message.partition(":")
+            kind = InputError if name == InputError.__name__ else RunError
+            raise kind(f"process {process}: {line}")
+    return result
+
+
+def run_first(work: Callable[[], object]) -> None:
+    """Lets the first process work, when all are here and before any goes on; its error is raised in all.
+
+    The work sees a run of one process.
+    """
+    if is_alone():
+        work()
+        return
+    wait("before the work of the first process")
+
+    def run_alone() -> None:
+        if is_first():
+            token = _acts_alone.set(True)
+            try:
+                work()
+            finally:
+                _acts_alone.reset(token)
+
+    run_together(run_alone)
 
 
 def agree_least(number: int) -> int:
     """Returns the least of the numbers that the processes give."""
-    if jax.process_count() == 1:
+    if is_alone():
         return number
     return int(_gather_numbers(np.int64(number)).min())
 
 
 def agree_first(number: float) -> float:
     """Returns the number that the first process gives."""
-    if jax.process_count() == 1:
+    if is_alone():
         return number
     return float(_gather_numbers(np.float64(number))[0])
 

@@ -126,7 +126,7 @@ class ForestEndpoint:
 
 def choose_results(tree: LabelTree, config: SearchConfig) -> int:
     """Returns how many labels a member is asked for: `top_k`, or `RESULTS` where its beam finds as many."""
-    width, beam = 1, config.choose_beam(tree.n_edges > tree.n_labels)
+    width, beam = 1, config.choose_beam(tree.has_copies)
     for level in range(tree.n_levels - 1):
         width = min(beam, width * tree.max_children(level), tree.level_sizes[level])
     most = min(width * tree.max_children(tree.n_levels - 1), tree.n_labels)

@@ -141,7 +141,7 @@ def join_levels(model: XRModel, levels: Sequence[SearchLevel]) -> SearchIndex:
         post_processors=model.post_processors,
         n_labels=tree.n_labels,
         n_levels=tree.n_levels,
-        has_copies=len(siblings) > 0,
+        has_copies=tree.has_copies,
         n_sparse=model.n_sparse,
         n_dense=model.n_dense,
     )

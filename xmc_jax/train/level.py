@@ -12,7 +12,7 @@ from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.memory import find_budget, leave, release_memory
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import list_devices
+from xmc_jax.parallel import list_devices, run_together
 from xmc_jax.ranker import (
     LevelProblem,
     LevelWeights,
@@ -127,7 +127,7 @@ def _solve_problem(
     advance: Callable[[int], None] = lambda n: None,
 ) -> LevelWeights:
     """Solves a level with these settings of its ranker, beside what is held, with the model's seed, memory, devices."""
-    memory = _leave_for_level(problem, level, ranker, held, config.memory)
+    memory = run_together(lambda: _leave_for_level(problem, level, ranker, held, config.memory))
     release_memory()
     penalty = Penalty(
         ranker.loss,

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transfor
 from xmc_jax.matcher import propagate_pairs
 from xmc_jax.memory import release_memory
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import is_first, list_devices
+from xmc_jax.parallel import agree_first, list_devices, run_first
 from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.forest import check_forest, train_forest
@@ -178,13 +179,14 @@ def make_features(
     n = len(training.texts)
     saved = folder / "vectorizer" if folder is not None else None
     progress.start("features", n)
-    if saved is not None and (saved / "vectorizer.json").exists():
+    # Processes begin this at different times: the first says what is there.
+    if saved is not None and agree_first((saved / "vectorizer.json").exists()):
         vectorizer = load_vectorizer(saved)
         matrix = vectorizer.transform(training.texts)
     else:
         vectorizer, matrix = fit_transform(training.texts, training.config.features)
-        if saved is not None and is_first():
-            vectorizer.save(saved)
+        if saved is not None:
+            run_first(partial(vectorizer.save, saved))
     progress.finish(f"{matrix.shape[1]:,} features, {matrix.nnz / max(n, 1):.1f} a document")
     return as_features(matrix), vectorizer
 

@@ -23,7 +23,7 @@ from xmc_jax.config import diff
 from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import is_first, wait
+from xmc_jax.parallel import agree_first, is_first, run_first
 from xmc_jax.types import Features
 
 FORMAT = 1
@@ -49,27 +49,24 @@ def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str,
     Raises:
         InputError: the folder holds another run or other files, or is a file.
     """
-    if not is_first():
-        wait("run opened")
-    complete = _open_run(Path(workdir), config, data)
-    if is_first():
-        wait("run opened")
-    return complete
+    folder = Path(workdir)
+    run_first(lambda: _open_run(folder, config, data))
+    return bool(agree_first(is_first() and is_complete(folder)))
 
 
-def _open_run(folder: Path, config: dict[str, Any], data: dict[str, Any]) -> bool:
+def _open_run(folder: Path, config: dict[str, Any], data: dict[str, Any]) -> None:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: a file; a folder for the run is needed")
     file = folder / "config.json"
     if file.exists():
         _check_same(file, config, data)
-        return is_complete(folder)
+        is_complete(folder)
+        return
     if folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
         raise InputError(
             f"{folder}: holds files but no run (no config.json); give an empty or new folder"
         )
     write_json(file, {"format": FORMAT, "config": config, "data": data})
-    return False
 
 
 def close_run(
@@ -94,7 +91,7 @@ def close_run(
         "scale": scale,
         "complete": True,
     }
-    write_json(Path(workdir) / "meta.json", facts)
+    run_first(lambda: write_json(Path(workdir) / "meta.json", facts))
 
 
 def is_complete(workdir: str | os.PathLike) -> bool:
@@ -199,15 +196,17 @@ def write_names(workdir: str | os.PathLike, names: list[str] | None) -> None:
         InputError: the file that is there holds other names, or names for labels that have none.
     """
     file = Path(workdir) / "labels.txt"
-    if not is_first():
-        return
-    if not file.exists():
-        if names is not None:
-            write_labels(file, names)
-    elif names is None or read_labels(file) != list(names):
-        raise InputError(
-            f"{file}: holds other names than the labels of this run; give another folder or the same names"
-        )
+
+    def write() -> None:
+        if not file.exists():
+            if names is not None:
+                write_labels(file, names)
+        elif names is None or read_labels(file) != list(names):
+            raise InputError(
+                f"{file}: holds other names than the labels of this run; give another folder or the same names"
+            )
+
+    run_first(write)
 
 
 def compare_settings(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

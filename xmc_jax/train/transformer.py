@@ -119,7 +119,6 @@ def train_transformer(
     tree, encoder, head = _tune(training, encoder, tokens, features, vectorizer, folder, progress)
     model, scale = _rank(training, tree, encoder, head, tokens, features, folder, progress)
     if folder is not None:
-        wait("levels trained")  # after that no process reads the vectors
         close_run(
             folder,
             model,

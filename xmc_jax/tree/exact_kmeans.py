@@ -6,12 +6,13 @@ cores, memory stays proportional to the non-zeros, and nothing is compiled.
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
+
+from xmc_jax.threads import count_cores
 
 POWER_STEPS = 8
 """Power iterations towards a node's principal direction before its first cut."""
@@ -43,7 +44,7 @@ def order_labels(
         embeddings.sum_duplicates()
     valid = np.arange(leaf_sizes.max()) < leaf_sizes[:, None]
     order = np.arange(embeddings.shape[0], dtype=np.int32)
-    with ThreadPoolExecutor(min(_PARTS, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(_PARTS, count_cores())) as pool:
         for t in range(len(draws)):
             nodes = 1 << t
             width = leaf_sizes.reshape(nodes, 2, -1).sum(2)  # of the left and the right child

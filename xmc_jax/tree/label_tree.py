@@ -50,6 +50,11 @@ class LabelTree:
         return (*(p.shape[0] for p in self.parents), self.n_edges)
 
     @property
+    def has_copies(self) -> bool:
+        """Some label sits under several clusters."""
+        return self.n_edges > self.n_labels
+
+    @property
     def copies_per_label(self) -> np.ndarray:
         """Clusters that each label sits under, int32 [L], 1 or more."""
         return np.bincount(self.edge_label, minlength=self.n_labels).astype(np.int32)
