@@ -57,9 +57,9 @@ def test_one_process_works_alone():
     done = []
     run_first(lambda: done.append(1))
     assert done == [1] and run_together(lambda: 7) == 7
-    with pytest.raises(InputError, match="^bad$"):
+    with pytest.raises(InputError, match=r"^bad$"):
         run_together(partial(fail, InputError("bad")))
-    with pytest.raises(RunError, match="^full$"):
+    with pytest.raises(RunError, match=r"^full$"):
         run_first(partial(fail, RunError("full")))
 
 

@@ -271,7 +271,7 @@ class XRLinear:
         return features
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the model as a run's folder, whole or not at all; several processes call this together, the first writes.
+        """Writes the model as a run's folder, whole or not at all; several processes call this together.
 
         Raises:
             InputError: not fitted yet, or `path` exists and is not empty.
