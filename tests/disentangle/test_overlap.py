@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.disentangle import count_matches, disentangle, measure_agreement, route_positives
+from xmc_jax.disentangle.overlap import choose_limit
 from xmc_jax.errors import InputError
 from xmc_jax.tree import flat_tree, labels_at, make_tree
 
@@ -160,3 +161,17 @@ def test_a_tree_with_more_copies_than_asked_for_is_refused(tree, data):
         disentangle(*data, three, copies=2)
     again = disentangle(*data, three, copies=3)
     assert again.tree.equals(three) and again.before == again.after
+
+
+@pytest.mark.parametrize(
+    ("capacity", "mean", "limit"),
+    [
+        (1.5, 40.1, 61),
+        (1.5, 174, 256),  # 261
+        (1.5, 182, 288),  # 273
+        (1.0, 130, 160),  # 128 would not hold all
+        (1.0, 128, 128),
+    ],
+)
+def test_large_clusters_fill_whole_words(capacity, mean, limit):
+    assert choose_limit(capacity, mean) == limit
