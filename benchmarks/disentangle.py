@@ -5,7 +5,7 @@
     python benchmarks/disentangle.py --out benchmarks/results/DEVICE            # only draws the pictures again
 
 The first trains for each number of copies, in a fresh process, then searches with all of these models in turn, and
-adds lines to DEVICE/disentangle.jsonl; `search_cost` is the median of the turns' ratios to the first of `--copies`.
+adds lines to DEVICE/disentangle.jsonl; `search_cost` is the median of the turns' ratios to one copy.
 The second merges labels of one part of the tree in pairs, trains with and without copies on the merged labels, and
 asks whether the two copies of a merged label tell its two meanings apart (variation of information beside 100 random
 splits of each label's documents; Liu et al. 2021), by the beams that the copies were chosen by, in which each document
@@ -67,7 +67,7 @@ def main() -> None:
         return
     named.out.mkdir(parents=True, exist_ok=True)
     name = "disentangle_synthetic.jsonl" if named.synthetic else "disentangle.jsonl"
-    copies = [2] if named.synthetic else [int(c) for c in named.copies.split(",")]
+    copies = [2] if named.synthetic else sorted({1, *(int(c) for c in named.copies.split(","))})
     for data in named.data:
         with tempfile.TemporaryDirectory() as models:
             rows = [run_child(data.resolve(), n, named, models) for n in copies]

@@ -32,7 +32,12 @@ model = xmc.XRLinear(
     disentangle=dict(copies=2 if "copies" in settings else 1),
     memory="2GB",
 )
-model.fit(corpus.train_texts, corpus.train_labels, workdir=workdir or None)
+texts = corpus.train_texts[::-1] if "other" in settings else corpus.train_texts
+try:
+    model.fit(texts, corpus.train_labels, workdir=workdir or None)
+except xmc.InputError as error:
+    print(error)
+    raise SystemExit
 digest = hashlib.sha1()
 for level in model.model.levels:
     for array in (level.entry_child, level.entry_value, level.bias):
@@ -84,6 +89,14 @@ def test_two_processes_train_as_one_and_leave_one_run(processes, start, finish, 
     assert int(first[0]) + int(second[0]) == int(alone[0]) > int(first[0]) > 0
     # One process alone finds the run complete.
     assert finish(start(1, 1, 0, "", folder))[0] == ["0", "0", alone[2]]
+
+
+def test_a_process_with_other_data_is_refused_by_all(processes, start, finish, tmp_path):
+    folder, address = tmp_path / "run", processes.find_address()
+    children = [start(1, 2, i, address, folder, *["other"] * i) for i in range(2)]
+    said = [" ".join(words) for words in finish(*children)]
+    assert all("holds a run on other data (same counts, other content)" in line for line in said)
+    assert said[0].startswith("process 1: ")
 
 
 def test_two_processes_save_one_model(processes, start, finish, tmp_path):

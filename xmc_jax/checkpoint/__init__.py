@@ -2,6 +2,7 @@
 
 from xmc_jax.checkpoint.arrays import is_committed as is_committed
 from xmc_jax.checkpoint.arrays import load_arrays as load_arrays
+from xmc_jax.checkpoint.arrays import name_write_errors as name_write_errors
 from xmc_jax.checkpoint.arrays import read_json as read_json
 from xmc_jax.checkpoint.arrays import save_arrays as save_arrays
 from xmc_jax.checkpoint.arrays import write_json as write_json

@@ -236,7 +236,7 @@ class DisentangleConfig:
     rounds: int = 1
     """Times that labels are assigned and weights trained again; 0: none of this."""
     capacity: float = 1.5
-    """Labels of a cluster at most, relative to the mean, from 128 on the nearest multiple of 32; 0: no limit."""
+    """Labels of a cluster at most, relative to the mean, from 128 on a multiple of 32 near it; 0: no limit."""
     folds: int = 2
     """The documents' beams are searched in so many parts, each by a matcher trained on the others; 1: by the one that
     was trained on them, whose beams hold nearly every true cluster and tell less of those of new documents."""

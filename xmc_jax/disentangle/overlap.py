@@ -72,8 +72,8 @@ def disentangle(
 def choose_limit(capacity: float, mean: float) -> int:
     """Returns the labels of a cluster at most: `capacity` times the mean, rounded up.
 
-    From 128 labels on it is the nearest multiple of 32, of which search scores all children side by side: room for 261
-    costs as much as room for 288.
+    From 128 labels on it is the nearest multiple of 32, or the next if that would not hold the mean: search scores 32
+    children side by side, and room for 261 costs as much as room for 288.
     """
     limit = math.ceil(capacity * mean)
     if limit < _EVEN:

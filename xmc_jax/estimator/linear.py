@@ -275,9 +275,15 @@ class XRLinear:
 
         Raises:
             InputError: not fitted yet, or `path` exists and is not empty.
+            RunError: the disk is full or not writable.
         """
         model = self._need_model()
-        run_first(lambda: self._save(Path(path), model))
+
+        def save() -> None:
+            with checkpoint.name_write_errors(Path(path)):
+                self._save(Path(path), model)
+
+        run_first(save)
 
     def _save(self, path: Path, model: XRModel) -> None:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):

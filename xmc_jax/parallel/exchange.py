@@ -40,18 +40,27 @@ def wait(where: str) -> None:
 
 
 def run_together(work: Callable[[], Result]) -> Result:
-    """Returns what `work` returns in each process; an error of the library in one of them is raised in all.
+    """Returns what `work` returns in each process; an error in one of them is raised in all.
 
     Else the others would wait for that one, until its absence is noticed.
+
+    Raises:
+        InputError, RunError: in the other processes; what `work` raised in its own.
     """
     if is_alone():
         return work()
-    error, text = None, ""
+    error: Exception | None = None
+    text = ""
     try:
         result = work()
     except XMCError as e:
-        error, text = e, f"{type(e).__name__}:{e}"
-    told = [message.decode() for message in _gather_bytes(text.encode())]
+        kind = InputError if isinstance(e, InputError) else RunError
+        error, text = e, f"{kind.__name__}:{e}"
+    except Exception as e:
+        error, text = e, f"{RunError.__name__}:{type(e).__name__}: {e}"
+    # Paths in a message may be no valid text.
+    sent = text.encode(errors="backslashreplace")
+    told = [message.decode() for message in _gather_bytes(sent)]
     if error is not None:
         raise error
     for process, message in enumerate(told):

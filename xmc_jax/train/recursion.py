@@ -24,7 +24,7 @@ from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transfor
 from xmc_jax.matcher import propagate_pairs
 from xmc_jax.memory import release_memory
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import agree_first, list_devices, run_first
+from xmc_jax.parallel import agree_first, list_devices, run_first, run_together
 from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.forest import check_forest, train_forest
@@ -181,7 +181,7 @@ def make_features(
     progress.start("features", n)
     # Processes begin this at different times: the first says what is there.
     if saved is not None and agree_first((saved / "vectorizer.json").exists()):
-        vectorizer = load_vectorizer(saved)
+        vectorizer = run_together(partial(load_vectorizer, saved))
         matrix = vectorizer.transform(training.texts)
     else:
         vectorizer, matrix = fit_transform(training.texts, training.config.features)

@@ -23,7 +23,7 @@ from xmc_jax.config import diff
 from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import agree_first, is_first, run_first
+from xmc_jax.parallel import agree_first, is_first, run_first, run_together
 from xmc_jax.types import Features
 
 FORMAT = 1
@@ -51,7 +51,14 @@ def open_run(workdir: str | os.PathLike, config: dict[str, Any], data: dict[str,
     """
     folder = Path(workdir)
     run_first(lambda: _open_run(folder, config, data))
-    return bool(agree_first(is_first() and is_complete(folder)))
+
+    def look() -> bool:
+        # Each process has read the data and the settings itself: they may be others.
+        if not is_first():
+            _check_same(folder / "config.json", config, data)
+        return is_complete(folder)
+
+    return bool(agree_first(run_together(look)))
 
 
 def _open_run(folder: Path, config: dict[str, Any], data: dict[str, Any]) -> None:
@@ -60,7 +67,6 @@ def _open_run(folder: Path, config: dict[str, Any], data: dict[str, Any]) -> Non
     file = folder / "config.json"
     if file.exists():
         _check_same(file, config, data)
-        is_complete(folder)
         return
     if folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir()):
         raise InputError(

@@ -12,6 +12,7 @@ import hashlib
 import os
 import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
 from xmc_jax.matcher import Head
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import is_first, list_devices, wait
+from xmc_jax.parallel import is_first, list_devices, run_first, wait
 from xmc_jax.ranker import LevelWeights
 from xmc_jax.train.curves import draw_curves
 from xmc_jax.train.hybrid import hold_vectors, join_features, measure_scale, to_level
@@ -176,8 +177,8 @@ def _tune(
                 sparse = vectorizer.transform(texts)
             held_out = Corpus(encoder.tokenize(texts), sparse, labels)
         encoder, head = tune_levels(tree, encoder, corpus, held_out, config, folder, progress)
-        if folder is not None and is_first():
-            draw_curves(folder)
+        if folder is not None:
+            run_first(partial(draw_curves, folder))
     if folder is not None:
         checkpoint.save_encoder(folder, encoder)
     return tree, encoder, head
