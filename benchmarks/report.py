@@ -105,7 +105,8 @@ def make_kernels(folder: Path) -> str:
 
 
 def make_transformer(folder: Path) -> str:
-    rows = read_rows(folder / "transformer.jsonl")
+    # The newest of like runs.
+    rows = {(r["documents"], r["steps"]): r for r in read_rows(folder / "transformer.jsonl")}
     lines = [
         "XR-Transformer on WordNet glosses, all-MiniLM-L6-v2 "
         f"(`benchmarks/results/{folder.name}/transformer.jsonl`; libpecos where it ran beside, in turn):",
@@ -113,7 +114,7 @@ def make_transformer(folder: Path) -> str:
         "| glosses | updates a level | P@1/3/5 libpecos | P@1/3/5 XR-Linear | P@1/3/5 ours | training, s |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for row in rows:
+    for row in rows.values():
         scores = [
             join_scores(row[who], "P") if who in row else ""
             for who in ("libpecos", "linear", "ours")
