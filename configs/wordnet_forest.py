@@ -6,11 +6,10 @@ same features, whose predictions are averaged.
 Command:   xmc train --data bundled:wordnet --workdir runs/wordnet_forest \
                --config configs/wordnet_forest.py
            xmc evaluate --workdir runs/wordnet_forest --data bundled:wordnet
-Hardware:  2 cores of AMD EPYC, shared with other work
-Time:      3:02 min of features, trees and training, compilation included, while other programs
-           took most of both cores; about three times the work of configs/wordnet.py
-Expected:  P@1/3/5 56.35 / 45.16 / 35.23, R@10 69.73, PSP@1/3/5 25.05 / 39.04 / 48.44 (A=0.55,
-           B=1.5). One tree: P@1/3/5 54.88 / 43.70 / 33.99, R@10 66.84. omikuji 0.5.2 with its
+Hardware:  2 cores of AMD EPYC
+Time:      22 s of features, trees and training, compilation included
+Expected:  P@1/3/5 56.42 / 45.19 / 35.27, R@10 69.73, PSP@1/3/5 25.11 / 39.04 / 48.49 (A=0.55,
+           B=1.5). One tree: P@1/3/5 55.00 / 43.83 / 34.04, R@10 66.98. omikuji 0.5.2 with its
            defaults (three trees) on scikit-learn's TF-IDF: P@1/3/5 55.79 / 44.61 / 34.59.
 
 Chosen on a tenth of the training documents, held out (three trees, there 55.2 / 42.9 / 33.5 with
