@@ -101,8 +101,8 @@ def run_child(data: Path, copies: int, named: argparse.Namespace, models: str) -
 def run_copies(data: Path, copies: int, settings: dict[str, str], models: Path) -> dict:
     """Trains with some number of copies and returns scores, costs and sizes; leaves the model in `models`."""
     import xmc_jax as xmc
-    from xmc_jax.checkpoint import list_rounds
     from xmc_jax.data import open_dataset
+    from xmc_jax.run import list_rounds
 
     dataset = open_dataset(data)
     train, test = (dataset.load_split(n) for n in ("train", "test"))
@@ -174,10 +174,10 @@ def score(report: dict) -> dict:
 def run_synthetic(data: Path, copies: int, settings: dict[str, str]) -> dict:
     """Merges labels in pairs, trains with and without copies, and measures what the copies tell apart."""
     import xmc_jax as xmc
-    from xmc_jax.checkpoint import round_folder
     from xmc_jax.data import open_dataset
     from xmc_jax.disentangle import measure_splits
-    from xmc_jax.train.rounds import load_beams
+    from xmc_jax.linear.rounds import load_beams
+    from xmc_jax.run import round_folder
 
     dataset = open_dataset(data)
     train, test = (dataset.load_split(n) for n in ("train", "test"))

@@ -42,8 +42,8 @@ def main() -> None:
 
 def compare(data: str, work: Path | None, memory: str | None) -> dict:
     """Plans and measures one data set."""
-    from xmc_jax.cli.plan import count_data, make_plan
     from xmc_jax.config import LinearConfig
+    from xmc_jax.plan import count_data, make_plan
 
     measured = measure(data, work, memory)
     config = LinearConfig(memory=memory or "")

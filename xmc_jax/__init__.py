@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from xmc_jax.config import LinearConfig, XRTransformerConfig, XTransformerConfig
     from xmc_jax.errors import InputError, RunError, XMCError
     from xmc_jax.estimator import Ensemble, XRLinear, XRTransformer, XTransformer, load
+    from xmc_jax.model import LabelTree
     from xmc_jax.predict import combine
     from xmc_jax.predict.predictions import Predictions
-    from xmc_jax.tree import LabelTree
 
 __version__ = "0.1.0"
 

@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 from xmc_jax.cli.main import main
-from xmc_jax.cli.plan import Counts, make_plan
 from xmc_jax.config import LinearConfig, TreeConfig
 from xmc_jax.estimator import Ensemble, load
+from xmc_jax.plan import Counts, make_plan
 
 
 @pytest.fixture(scope="module")

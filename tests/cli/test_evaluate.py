@@ -6,7 +6,7 @@ import pytest
 
 from xmc_jax.cli import evaluate
 from xmc_jax.estimator import load
-from xmc_jax.evaluate import report
+from xmc_jax.metrics.report import report
 
 KEYS = [
     *(f"{name}@{k}" for name in ("P", "nDCG", "PSP") for k in (1, 3, 5)),

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from xmc_jax.cli.main import main
-from xmc_jax.cli.plan import Counts, count_data, format_count, make_plan, shape_tree
+from xmc_jax.cli.plan import format_count
 from xmc_jax.config import DisentangleConfig, LinearConfig, RankerConfig, TreeConfig
 from xmc_jax.data import write_corpus
 from xmc_jax.memory import LIBRARIES, find_memory
+from xmc_jax.plan import Counts, count_data, make_plan, shape_tree
 from xmc_jax.tree import build_tree
 
 
@@ -91,7 +92,7 @@ def test_counts_of_texts_are_exact_when_there_are_few(tmp_path):
 def test_many_texts_are_estimated(tmp_path, monkeypatch):
     write_corpus(tmp_path, n_train=2000, n_test=0, n_labels=20)
     exact = count_data(str(tmp_path), LinearConfig())
-    monkeypatch.setattr("xmc_jax.cli.plan.SAMPLE", 500)
+    monkeypatch.setattr("xmc_jax.plan.linear.SAMPLE", 500)
     about = count_data(str(tmp_path), LinearConfig())
     assert about.n_features == pytest.approx(exact.n_features, rel=0.3)
     assert about.nnz_features == pytest.approx(exact.nnz_features, rel=0.1)

@@ -9,7 +9,8 @@ import scipy.sparse as sp
 from xmc_jax.disentangle import count_matches, disentangle, measure_agreement, route_positives
 from xmc_jax.disentangle.overlap import choose_limit
 from xmc_jax.errors import InputError
-from xmc_jax.tree import flat_tree, labels_at, make_tree
+from xmc_jax.model import labels_at, make_tree
+from xmc_jax.tree import flat_tree
 
 N, L, C = 200, 40, 8
 

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import choose_pairs, propagate_pairs
-from xmc_jax.tree import make_tree
+from xmc_jax.model import make_tree
 
 POSITIVES = sp.csr_matrix(np.array([[2.0, 0, 0], [0, 1, 0]]))
 MATCHED = sp.csr_matrix((np.array([0.0, 0.5]), np.array([2, 1]), np.array([0, 1, 2])), (2, 3))

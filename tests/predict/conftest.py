@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from xmc_jax.model import XRModel
-from xmc_jax.ranker.weights import build_weights, to_matrix
-from xmc_jax.tree import make_tree
+from xmc_jax.model import XRModel, build_weights, make_tree, to_matrix
 from xmc_jax.types import Features
 
 D, H, L = 30, 3, 40

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from xmc_jax.ranker import build_weights
+from xmc_jax.model import build_weights
 from xmc_jax.ranker.parts import Part, choose_child_type, drop_smallest, join_parts
 
 OFFSETS = np.array([0, 3, 5, 9])

@@ -13,8 +13,9 @@ from sklearn.svm import LinearSVC
 from xmc_jax.config import FeaturesConfig, TreeConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.features import as_features, embed_labels, fit_transform
-from xmc_jax.ranker import Penalty, SolveSettings, formulations, pose_level, solve_level, to_matrix
-from xmc_jax.tree import build_tree, labels_at
+from xmc_jax.model import labels_at, to_matrix
+from xmc_jax.ranker import Penalty, SolveSettings, formulations, pose_level, solve_level
+from xmc_jax.tree import build_tree
 from xmc_jax.types import Features
 
 N_CLUSTERS, LABELS_EACH = 20, 2

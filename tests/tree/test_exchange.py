@@ -9,11 +9,11 @@ import scipy.sparse as sp
 
 from xmc_jax.config import TreeConfig
 from xmc_jax.errors import InputError, RunError
+from xmc_jax.model import make_tree
 from xmc_jax.tree import (
     build_tree,
     describe_levels,
     flat_tree,
-    make_tree,
     read_tree_file,
     summarize_clusters,
     tree_from_json,

@@ -60,10 +60,10 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     Raises:
         InputError: a damaged file.
     """
-    from xmc_jax.checkpoint import is_committed, list_member_folders, read_json
     from xmc_jax.errors import InputError
-    from xmc_jax.train.restore import find_final
-    from xmc_jax.train.run import is_complete
+    from xmc_jax.run import is_committed, list_member_folders, read_json
+    from xmc_jax.run.folder import is_complete
+    from xmc_jax.run.restore import find_final
 
     header = read_json(workdir / "config.json")
     if not isinstance(header, dict) or not {"config", "data"} <= header.keys():
@@ -92,7 +92,7 @@ def describe_member(final: Path, meta: dict[str, Any]) -> dict[str, Any]:
         final: the folder that holds its `tree/`, finished or not.
         meta: of the run, empty for an unfinished one.
     """
-    from xmc_jax.checkpoint import (
+    from xmc_jax.run import (
         find_parts,
         is_committed,
         level_folder,
@@ -100,7 +100,7 @@ def describe_member(final: Path, meta: dict[str, Any]) -> dict[str, Any]:
         load_level,
         load_tree,
     )
-    from xmc_jax.train.run import list_levels
+    from xmc_jax.run.folder import list_levels
     from xmc_jax.tree import describe_levels
 
     if not is_committed(final / "tree"):
@@ -127,8 +127,8 @@ def describe_tuning(workdir: Path) -> list[dict[str, Any]]:
 
     `step` is that of the newest checkpoint; `state` "complete", "begun" or "missing" (or not to be fine-tuned).
     """
-    from xmc_jax.checkpoint import TuningStore, level_folder, load_tree, read_json
     from xmc_jax.config import at_level
+    from xmc_jax.run import TuningStore, level_folder, load_tree, read_json
 
     steps = read_json(workdir / "config.json")["config"]["tuning"]["steps"]
     steps = tuple(steps) if isinstance(steps, list) else steps
@@ -156,10 +156,10 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
     Raises:
         InputError: no such label (with a suggestion), labels without names, no tree yet.
     """
-    from xmc_jax.checkpoint import list_member_folders, read_json
     from xmc_jax.data import read_labels
     from xmc_jax.errors import InputError, suggest
-    from xmc_jax.train.restore import find_final
+    from xmc_jax.run import list_member_folders, read_json
+    from xmc_jax.run.restore import find_final
 
     if not (workdir / "labels.txt").is_file():
         raise InputError(f"option '--label {name}': the labels of {workdir} have no names")
@@ -182,8 +182,8 @@ def _find_clusters(folder: Path, label: int, names: list[str]) -> tuple[list[dic
     """Returns the clusters of a label in one tree, and its training documents."""
     import numpy as np
 
-    from xmc_jax.checkpoint import find_parts, is_committed, load_tree
     from xmc_jax.errors import InputError
+    from xmc_jax.run import find_parts, is_committed, load_tree
 
     if not is_committed(folder / "tree"):
         raise InputError(f"{folder}: its tree is not built yet; run the training command again")

@@ -33,7 +33,7 @@ def parse(argv: list[str]) -> Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    from xmc_jax.evaluate import format_table
+    from xmc_jax.metrics.report import format_table
 
     named = arguments.named
     model, config = open_model(arguments, SECTIONS)
@@ -82,8 +82,8 @@ def score(
 ) -> tuple[dict[str, Any], int, int]:
     """Returns the report on a split, how many documents got fewer labels than wanted, and how many
     that is: 100, or all there are."""
-    from xmc_jax.evaluate import RECALL_CUTS, Accumulator
     from xmc_jax.metrics import propensity_constants
+    from xmc_jax.metrics.report import RECALL_CUTS, Accumulator
     from xmc_jax.predict import FewResultsWarning
     from xmc_jax.types import PAD
 

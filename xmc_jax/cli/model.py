@@ -70,7 +70,7 @@ def _check_folders(folders: list[Path], rule: str | None) -> None:
         seen.add(folder.resolve())
     if rule is None or len(folders) > 1:
         return
-    from xmc_jax.checkpoint import read_json
+    from xmc_jax.run import read_json
 
     header = read_json(folders[0] / "config.json")
     config = header.get("config") if isinstance(header, dict) else None

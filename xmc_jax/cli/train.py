@@ -19,7 +19,7 @@ from xmc_jax.errors import InputError
 if TYPE_CHECKING:
     from xmc_jax.data import Split
     from xmc_jax.estimator import XRLinear
-    from xmc_jax.tree import LabelTree
+    from xmc_jax.model import LabelTree
     from xmc_jax.types import Progress
 
 RESUMES = True
@@ -172,8 +172,8 @@ def check_folder(workdir: Path, config: Config) -> None:
         return
     file = workdir / "config.json"
     if file.is_file():
-        from xmc_jax.checkpoint import read_json
-        from xmc_jax.train.run import compare_settings
+        from xmc_jax.run import read_json
+        from xmc_jax.run.folder import compare_settings
 
         header = read_json(file)
         known = header.get("config") if isinstance(header, dict) else None
@@ -212,7 +212,7 @@ def read_tree(path: str, split: Split, config: TreeConfig) -> LabelTree:
 
 def record_source(workdir: Path, data: str, tree_file: str | None) -> None:
     """Notes in `config.json` where the data came from; the run does not depend on it."""
-    from xmc_jax.checkpoint import read_json, write_json
+    from xmc_jax.run import read_json, write_json
 
     file = workdir / "config.json"
     with contextlib.suppress(InputError):  # of an unreadable file, which was reported as such

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from xmc_jax.disentangle.route import find_reached
 from xmc_jax.errors import InputError
-from xmc_jax.tree import LabelTree
+from xmc_jax.model import LabelTree
 
 
 class Agreement(NamedTuple):

@@ -12,8 +12,8 @@ from xmc_jax.disentangle.assign import assign_clusters
 from xmc_jax.disentangle.objective import Agreement, count_matches, measure_agreement
 from xmc_jax.disentangle.route import check_shapes
 from xmc_jax.errors import InputError
+from xmc_jax.model import LabelTree, make_tree
 from xmc_jax.ops import BITS
-from xmc_jax.tree import LabelTree, make_tree
 
 _EVEN = 128
 """Clusters at least so large are as large as search likes them."""

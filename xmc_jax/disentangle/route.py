@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.errors import InputError
-from xmc_jax.tree import LabelTree, labels_at
+from xmc_jax.model import LabelTree, labels_at
 
 
 class Reached(NamedTuple):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax import checkpoint
+from xmc_jax import run as checkpoint
 from xmc_jax.config import (
     Config,
     LinearConfig,
@@ -26,10 +26,18 @@ from xmc_jax.config import (
 )
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError, suggest
-from xmc_jax.evaluate import report
 from xmc_jax.features import Vectorizer, as_features, check_width
+from xmc_jax.linear.recursion import Training, train
+from xmc_jax.linear.sources import (
+    read_documents,
+    read_label_features,
+    read_label_matrix,
+    read_label_tree,
+    read_validation,
+)
 from xmc_jax.memory import find_budget, leave
-from xmc_jax.model import XRModel
+from xmc_jax.metrics.report import report
+from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.ops import keep_compiled
 from xmc_jax.parallel import make_mesh, run_first
 from xmc_jax.predict import (
@@ -40,17 +48,8 @@ from xmc_jax.predict import (
     restrict,
     score_candidates,
 )
-from xmc_jax.train import run as runs
-from xmc_jax.train.recursion import Training, train
-from xmc_jax.train.restore import Restored, list_finals
-from xmc_jax.train.sources import (
-    read_documents,
-    read_label_features,
-    read_label_matrix,
-    read_label_tree,
-    read_validation,
-)
-from xmc_jax.tree import LabelTree
+from xmc_jax.run import folder as runs
+from xmc_jax.run.restore import Restored, list_finals
 from xmc_jax.types import Features, NoProgress, Progress
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.linear import XRLinear
-from xmc_jax.train.restore import restore
+from xmc_jax.run.restore import restore
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder

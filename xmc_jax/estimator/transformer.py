@@ -12,19 +12,19 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float
 
-from xmc_jax import checkpoint
+from xmc_jax import run as checkpoint
 from xmc_jax.config import XRTransformerConfig, XTransformerConfig
 from xmc_jax.data import TextStore
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.features import as_features, check_width
+from xmc_jax.linear.sources import read_documents
+from xmc_jax.model import LabelTree
 from xmc_jax.parallel import make_mesh
-from xmc_jax.train.hybrid import join_features
-from xmc_jax.train.restore import Restored
-from xmc_jax.train.sources import read_documents
-from xmc_jax.train.transformer import TransformerTraining, train_transformer
-from xmc_jax.tree import LabelTree
+from xmc_jax.run.restore import Restored
+from xmc_jax.tuning.hybrid import join_features
+from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
 from xmc_jax.types import Features, NoProgress, Progress
 
 

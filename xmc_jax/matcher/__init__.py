@@ -9,11 +9,6 @@ from xmc_jax.matcher.beam import select_nodes as select_nodes
 from xmc_jax.matcher.beam import start_beam as start_beam
 from xmc_jax.matcher.candidates import count_candidates as count_candidates
 from xmc_jax.matcher.candidates import list_candidates as list_candidates
-from xmc_jax.matcher.head import Head as Head
-from xmc_jax.matcher.head import find_touched as find_touched
-from xmc_jax.matcher.head import inherit_head as inherit_head
-from xmc_jax.matcher.head import init_head as init_head
-from xmc_jax.matcher.head import score_nodes as score_nodes
 from xmc_jax.matcher.level import SearchLevel as SearchLevel
 from xmc_jax.matcher.level import build_level as build_level
 from xmc_jax.matcher.level import choose_layout as choose_layout

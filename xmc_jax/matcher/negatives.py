@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from xmc_jax.config import Negatives
 from xmc_jax.errors import InputError
-from xmc_jax.tree import LabelTree, labels_at
+from xmc_jax.model import LabelTree, labels_at
 
 
 def choose_pairs(

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Int
 from xmc_jax.config import PostProcessor
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import Beam, SearchLevel, build_level, score_beam, select_beam
+from xmc_jax.model import LevelWeights
 from xmc_jax.predict.batches import Batch, pack_batch, plan_batches, run_parallel
-from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.types import PAD, Features
 
 _FLOATS = 2**24  # candidates of a batch

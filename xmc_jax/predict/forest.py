@@ -11,12 +11,11 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from xmc_jax.config import Combination, Merge, SearchConfig
-from xmc_jax.model import XRModel
+from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.predict.combination import check_rule, combine
 from xmc_jax.predict.predictions import Predictions, concatenate
 from xmc_jax.predict.single import Endpoint
 from xmc_jax.predict.stream import predict_batches
-from xmc_jax.tree import LabelTree
 from xmc_jax.types import PAD, Features, NoProgress, Progress
 
 RESULTS = 20

@@ -16,8 +16,7 @@ from jaxtyping import Array
 from xmc_jax.config import PostProcessor
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import SearchLevel, lay_out_level, pad_bias
-from xmc_jax.model import XRModel
-from xmc_jax.tree import LabelTree
+from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.types import PAD, AnyArray, Features
 
 _built: dict[int, SearchIndex] = {}

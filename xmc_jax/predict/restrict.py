@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Int
 
 from xmc_jax.errors import InputError
-from xmc_jax.model import XRModel
+from xmc_jax.model import XRModel, select_nodes
 from xmc_jax.predict.index import name_source
-from xmc_jax.ranker.weights import select_nodes
 
 
 def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:

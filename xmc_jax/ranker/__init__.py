@@ -1,25 +1,7 @@
-"""One level's weights: posed as one-vs-rest problems, solved in three formulations, stored sparse."""
+"""One level's weights: posed as one-vs-rest problems, solved in three formulations."""
 
-from xmc_jax.ranker.problem import LevelProblem, Penalty, pose_level
-from xmc_jax.ranker.settings import SolveSettings
-from xmc_jax.ranker.solve import solve_level
-from xmc_jax.ranker.weights import (
-    LevelWeights,
-    build_weights,
-    keep_largest,
-    select_nodes,
-    to_matrix,
-)
-
-__all__ = [
-    "LevelProblem",
-    "LevelWeights",
-    "Penalty",
-    "SolveSettings",
-    "build_weights",
-    "keep_largest",
-    "pose_level",
-    "select_nodes",
-    "solve_level",
-    "to_matrix",
-]
+from xmc_jax.ranker.problem import LevelProblem as LevelProblem
+from xmc_jax.ranker.problem import Penalty as Penalty
+from xmc_jax.ranker.problem import pose_level as pose_level
+from xmc_jax.ranker.settings import SolveSettings as SolveSettings
+from xmc_jax.ranker.solve import solve_level as solve_level

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from xmc_jax.model import LevelWeights
 from xmc_jax.ops import choose_widths
 from xmc_jax.ranker.blocks import (
     BlockShape,
@@ -45,7 +46,6 @@ from xmc_jax.ranker.products import (
 )
 from xmc_jax.ranker.settings import SolveSettings
 from xmc_jax.ranker.start import lay_dense, lay_start
-from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.types import Features
 
 _N_WIDTHS = 5

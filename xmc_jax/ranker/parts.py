@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from xmc_jax.model import LevelWeights, keep_largest
 from xmc_jax.ops import concatenate_ranges
 from xmc_jax.ranker.problem import Chunk, LevelProblem, Penalty
 from xmc_jax.ranker.settings import SolveSettings
-from xmc_jax.ranker.weights import LevelWeights, keep_largest
 
 
 class Part(NamedTuple):

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from xmc_jax.memory import release_memory
+from xmc_jax.model import LevelWeights
 from xmc_jax.parallel import agree_least, run_shares
 from xmc_jax.ranker.chunks import split_units
 from xmc_jax.ranker.cost_model import (
@@ -30,7 +31,6 @@ from xmc_jax.ranker.problem import (
     split_columns,
 )
 from xmc_jax.ranker.settings import SolveSettings
-from xmc_jax.ranker.weights import LevelWeights
 from xmc_jax.threads import count_cores
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from xmc_jax.model import LevelWeights
 from xmc_jax.ops import concatenate_ranges
 from xmc_jax.ranker.problem import Chunk, LevelProblem, Penalty, Units
-from xmc_jax.ranker.weights import LevelWeights
 
 
 def lay_start(

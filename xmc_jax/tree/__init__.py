@@ -10,9 +10,5 @@ from xmc_jax.tree.exchange import read_tree_file as read_tree_file
 from xmc_jax.tree.exchange import summarize_clusters as summarize_clusters
 from xmc_jax.tree.exchange import tree_from_json as tree_from_json
 from xmc_jax.tree.exchange import tree_to_json as tree_to_json
-from xmc_jax.tree.label_tree import LabelTree as LabelTree
-from xmc_jax.tree.label_tree import edges_at as edges_at
-from xmc_jax.tree.label_tree import labels_at as labels_at
-from xmc_jax.tree.label_tree import make_tree as make_tree
 from xmc_jax.tree.taxonomy import tree_from_nested as tree_from_nested
 from xmc_jax.tree.taxonomy import tree_from_parents as tree_from_parents

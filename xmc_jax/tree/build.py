@@ -9,9 +9,9 @@ import scipy.sparse as sp
 
 from xmc_jax.config import TreeConfig
 from xmc_jax.errors import InputError
+from xmc_jax.model import LabelTree, make_tree
 from xmc_jax.tree.balanced_kmeans import cluster_labels, split_depth
 from xmc_jax.tree.exact_kmeans import POWER_STEPS
-from xmc_jax.tree.label_tree import LabelTree, make_tree
 
 
 def build_tree(

@@ -16,8 +16,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.errors import InputError, RunError
+from xmc_jax.model import LabelTree
 from xmc_jax.tree.build import tree_from_levels
-from xmc_jax.tree.label_tree import LabelTree
 from xmc_jax.tree.taxonomy import tree_from_nested, tree_from_parents
 
 FORMAT = "xmc-label-tree"

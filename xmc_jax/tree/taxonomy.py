@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from xmc_jax.errors import InputError, suggest
+from xmc_jax.model import LabelTree
 from xmc_jax.tree.build import flat_tree, join_levels
-from xmc_jax.tree.label_tree import LabelTree
 
 _ROOT = -1
 

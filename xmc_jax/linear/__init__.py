@@ -1,0 +1,1 @@
+"""Training of linear levels: the recursion, rounds of disentangling, forests."""

@@ -1,0 +1,108 @@
+"""A forest: trees of different seeds on the same features, each trained into a folder of its own in the run's.
+
+`member_00/` … are each laid out as the run of one tree: `tree/`, `level_00/` …, `round_01/` …; settings, names and
+vectoriser stand beside them, once. A member is committed stage by stage as the run of one tree is, so a stopped run
+goes on in the member in which it was stopped, and those before it are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from xmc_jax import run as checkpoint
+from xmc_jax.config import LinearConfig, TreeConfig
+from xmc_jax.errors import InputError
+from xmc_jax.model import XRModel
+from xmc_jax.tree import split_depth
+from xmc_jax.types import Progress
+
+TrainOne = Callable[[LinearConfig, Path | None, Progress], XRModel]
+"""Trains one tree with these settings into a folder."""
+
+
+def train_forest(
+    config: LinearConfig, folder: Path | None, train_one: TrainOne, progress: Progress
+) -> tuple[XRModel, ...]:
+    """Returns the trained trees of the settings; of one tree there is no forest and no folder of a member.
+
+    Args:
+        config: all settings.
+        folder: of the run, or None.
+        train_one: trains a member, or reads what is there of it.
+        progress: told about the work, each stage with the member's name before its own.
+    """
+    if config.trees == 1:
+        return (train_one(config, folder, progress),)
+    models = []
+    for i, member in enumerate(list_members(config)):
+        at = None if folder is None else checkpoint.member_folder(folder, i)
+        told = MemberProgress(progress, f"tree {i + 1} of {config.trees}")
+        models.append(train_one(member, at, told))
+    return tuple(models)
+
+
+def list_members(config: LinearConfig) -> list[LinearConfig]:
+    """Returns the settings of each tree of a forest: those of one tree, with a seed of its own.
+
+    Trees after the first begin their splits between two random members of a node: on held-out training documents of
+    two sets three trees then gain 0.2 to 0.8 points of P@1 more than from principal directions, which differ less.
+    """
+    members = []
+    for i in range(config.trees):
+        start = "random" if i and config.tree.start == "auto" else config.tree.start
+        tree = replace(config.tree, start=start)
+        members.append(replace(config, seed=config.seed + i, trees=1, combine="average", tree=tree))
+    return members
+
+
+def check_forest(config: LinearConfig, n_labels: int, has_tree: bool) -> None:
+    """Refuses a forest whose trees would be alike, and a rule for the trees of none.
+
+    Args:
+        config: all settings.
+        n_labels: L.
+        has_tree: a tree of the user's own was given.
+
+    Raises:
+        InputError: see above.
+    """
+    if config.trees == 1:
+        if config.combine != LinearConfig().combine:
+            raise InputError(
+                f"combine={config.combine} given for one tree, whose predictions are combined with "
+                "none; set trees to 2 or more, or leave combine out"
+            )
+        return
+    given = f"trees={config.trees} given"
+    if has_tree:
+        raise InputError(f"{given} with a tree of your own, which all would share; set trees=1")
+    if not _has_clusters(config.tree, n_labels):
+        raise InputError(
+            f"{given} for a tree of one level, which all would share; set tree.kind=kmeans and "
+            f"tree.max_leaf_size below the number of labels ({n_labels:,}), or trees=1"
+        )
+
+
+def _has_clusters(config: TreeConfig, n_labels: int) -> bool:
+    return config.kind != "flat" and split_depth(n_labels, config.max_leaf_size) > 0
+
+
+class MemberProgress:
+    """Hands on what it is told, with a member's name before each stage."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self._progress, self._name = progress, name
+
+    def start(self, stage: str, total: int) -> None:
+        self._progress.start(f"{self._name}, {stage}", total)
+
+    def advance(self, n: int) -> None:
+        self._progress.advance(n)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
+
+    def finish(self, note: str) -> None:
+        self._progress.finish(note)

@@ -1,0 +1,155 @@
+"""What a caller may give for training: documents, labels, a tree, a held-out set, all checked on the way in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.config import LinearConfig
+from xmc_jax.data import (
+    TextStore,
+    check_features,
+    check_labels,
+    check_name,
+    labels_from_names,
+    labels_to_csr,
+)
+from xmc_jax.errors import InputError
+from xmc_jax.features import as_features, check_width, concatenate, load_matrix
+from xmc_jax.model import LabelTree
+from xmc_jax.tree import tree_from_parents
+from xmc_jax.types import Features
+
+
+def read_label_matrix(
+    labels: Any, names: Sequence[str] | None
+) -> tuple[sp.csr_matrix, list[str] | None]:
+    """Returns the label matrix [N, L] and the names of its columns, if they have any."""
+    if sp.issparse(labels) or isinstance(labels, np.ndarray):
+        matrix = check_labels(labels, "labels")
+        if names is not None and len(names) != matrix.shape[1]:
+            raise InputError(
+                f"{len(names)} label_names given for {matrix.shape[1]} columns of labels"
+            )
+        found = None if names is None else _check_names(names)
+    else:
+        if names is not None:
+            raise InputError(
+                "label_names given, but the labels are names already; leave label_names out, or give "
+                "the labels as a matrix"
+            )
+        matrix, found = labels_from_names(labels)
+    if matrix.shape[0] == 0:
+        raise InputError("no documents given; training needs at least one")
+    if matrix.nnz == 0:
+        raise InputError("no document has a label; training needs at least one positive")
+    return matrix, found
+
+
+def _check_names(names: Sequence[str]) -> list[str]:
+    """Returns the names of columns, each of which a line of `labels.txt` can hold."""
+    for i, name in enumerate(names):
+        try:
+            check_name(name)
+        except ValueError as error:
+            raise InputError(f"label_names[{i}]: {error}") from None
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise InputError(f"label_names holds {twice!r:.60} twice; names must differ")
+    return list(names)
+
+
+def read_documents(x: Any, n_rows: int | None) -> tuple[TextStore | None, Features | None]:
+    """Returns texts or features, whichever was given.
+
+    Raises:
+        InputError: neither, or their number is not `n_rows`.
+    """
+    texts, features = None, None
+    if isinstance(x, TextStore):
+        texts = x
+    elif isinstance(x, str):
+        raise InputError("one string given; a list of texts is needed")
+    elif sp.issparse(x):
+        # No rows are nothing to train on, but may be asked about.
+        features = as_features(check_features(x, "features") if x.shape[0] or n_rows else x)
+    elif isinstance(x, np.ndarray) and x.dtype.kind not in "OUST":
+        features = as_features(x)
+    elif isinstance(x, Features):
+        features = concatenate(x.sparse, x.dense)
+    else:
+        texts = TextStore.from_texts(x)
+    n = len(texts or ()) + len(features or ())
+    if n_rows is not None and n != n_rows:
+        raise InputError(f"{n} documents given for {n_rows} rows of labels")
+    return texts, features
+
+
+def read_validation(
+    validation: Any, names: list[str] | None, n_labels: int, like: Features | None
+) -> tuple[TextStore | Features, sp.csr_matrix]:
+    """Returns documents and labels of a held-out set, checked before training rather than after it.
+
+    Args:
+        validation: the pair (x, labels) as given.
+        names: of the training labels.
+        n_labels: L.
+        like: the training features, or None if it is trained on texts.
+    """
+    if not isinstance(validation, tuple) or len(validation) != 2:
+        raise InputError("validation needs a pair (x, labels)")
+    x, labels = validation
+    if sp.issparse(labels) or isinstance(labels, np.ndarray):
+        truth = check_labels(labels, "validation labels")
+    elif names is None:
+        raise InputError(
+            "validation labels given as names, but the training labels are a matrix; give a matrix"
+        )
+    else:
+        truth, _ = labels_to_csr(labels, names)
+    if truth.shape[1] != n_labels:
+        raise InputError(
+            f"validation labels have {truth.shape[1]} columns, training labels {n_labels}"
+        )
+    texts, features = read_documents(x, truth.shape[0])
+    if features is not None and like is not None:
+        check_width(features, like.n_sparse, like.n_dense)
+        return features, truth
+    if texts is None or like is not None:
+        raise InputError(
+            "texts given for training or for validation, vectors for the other; the same kind needed"
+        )
+    return texts, truth
+
+
+def read_label_tree(
+    tree: LabelTree | Mapping[str, Any] | None, names: list[str] | None, n_labels: int
+) -> LabelTree | None:
+    if isinstance(tree, Mapping):
+        return tree_from_parents(dict(tree), names or [str(i) for i in range(n_labels)])
+    if tree is not None and not isinstance(tree, LabelTree):
+        raise InputError(
+            f"tree given as {type(tree).__name__}; a LabelTree or a parent map is needed"
+        )
+    if tree is not None and tree.n_labels != n_labels:
+        raise InputError(f"a tree of {tree.n_labels} labels given for {n_labels} labels")
+    return tree
+
+
+def read_label_features(config: LinearConfig, given: Any) -> Any:
+    if not config.tree.embedding.startswith("pifa_lf"):
+        if given is not None:
+            raise InputError(
+                f"label_features given but tree.embedding={config.tree.embedding}; set pifa_lf_concat or pifa_lf_convex"
+            )
+        return None
+    if given is None and not config.tree.label_features:
+        raise InputError(
+            f"tree.embedding={config.tree.embedding} needs label features; "
+            "set tree.label_features to a file or give fit label_features=..."
+        )
+    return load_matrix(config.tree.label_features) if given is None else given

@@ -1,0 +1,108 @@
+"""The part of `xmc plan` that an encoder adds: fine-tuning, vectors, dense columns of the final levels.
+
+With P parameters, H columns, Λ layers, I the width of the feed-forward map, T tokens (max_length: an upper limit), a
+batch of B documents in `accumulate` parts and F multiply-adds of one text:
+
+    encoder            4·P bytes; in fine-tuning 16·P: parameters, gradients, two moments
+    activations        4·T·(B / accumulate)·(Λ·(8·H + 3·I) + Λ·2·heads·T) bytes; with remat Λ·H of it and one layer
+    work of a level    steps · B · 3·F multiply-adds, and N·F before each level and at the end
+    vectors            4·N·H bytes
+    dense weights      4·S·H bytes of a final level of S children
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from xmc_jax.config import (
+    TransformerConfig,
+    TreeConfig,
+    XTransformerConfig,
+    at_level,
+    linear_part,
+)
+
+if TYPE_CHECKING:
+    from xmc_jax.encoder import Architecture
+    from xmc_jax.plan.linear import Counts, Plan
+
+
+@dataclass(frozen=True)
+class EncoderCost:
+    """What an encoder takes: parameters, columns H, multiply-adds of a text, bytes of activations of a batch's part."""
+
+    parameters: int
+    hidden: int
+    text: int
+    activations: int
+
+
+def read_cost(config: TransformerConfig) -> EncoderCost:
+    """Reads the encoder's `config.json` and counts.
+
+    Raises:
+        InputError: no such encoder.
+    """
+    from xmc_jax.encoder import count_flops, count_parameters, find_folder, read_architecture
+
+    a = read_architecture(find_folder(config.encoder.name, config.encoder.revision))
+    length = config.encoder.max_length
+    return EncoderCost(
+        count_parameters(a),
+        a.hidden,
+        count_flops(a, length) // 2,
+        _count_activations(a, length, config),
+    )
+
+
+def _count_activations(a: Architecture, length: int, config: TransformerConfig) -> int:
+    texts = config.tuning.batch_size // config.tuning.accumulate
+    layer = 8 * a.hidden + 3 * a.inner + 2 * a.heads * length
+    kept = a.layers * a.hidden + layer if config.encoder.remat else a.layers * layer
+    return 4 * texts * length * kept
+
+
+def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> Plan:
+    """Returns tree shape, memory and work of a model with an encoder; the formulas stand at the top of this file."""
+    from xmc_jax.plan.linear import Plan, Stage, make_plan
+
+    final = make_plan(counts, linear_part(config))
+    n, vectors = counts.n_documents, 4 * counts.n_documents * cost.hidden
+    held = final.stages[0].memory + vectors
+    first = linear_part(config).tree
+    if not isinstance(config, XTransformerConfig):
+        first = config.preliminary
+    stages = [final.stages[0]]
+    for level, size in enumerate(_tuned_sizes(counts.n_labels, first, config)):
+        steps = at_level(config.tuning.steps, level)
+        work = steps * config.tuning.batch_size * 3 * cost.text + n * cost.text
+        memory = held + 16 * (cost.parameters + size * cost.hidden) + cost.activations
+        stages.append(Stage(f"tuning {level}", memory, work))
+    stages.append(Stage("vectors", held + 4 * cost.parameters, n * cost.text))
+    model = final.model_bytes + 4 * cost.parameters
+    for stage in final.stages[1:]:
+        memory, work = stage.memory + vectors, stage.work
+        if stage.name.startswith("level"):
+            level = int(stage.name.split()[1])
+            size = final.level_sizes[level]
+            parents = final.level_sizes[level - 1] if level else 1
+            rows = n * min(parents, max(1.0, counts.nnz_labels / n))
+            memory += 4 * size * cost.hidden
+            work += round(rows * cost.hidden * size / parents)
+            model += 4 * size * cost.hidden
+        stages.append(replace(stage, memory=memory, work=work))
+    return Plan(final.level_sizes, tuple(stages), model)
+
+
+def _tuned_sizes(n_labels: int, tree: TreeConfig, config: TransformerConfig) -> tuple[int, ...]:
+    """Returns the nodes of each level that is fine-tuned."""
+    from xmc_jax.plan.linear import shape_tree
+
+    if config.tuning.is_off:
+        return ()
+    sizes = shape_tree(n_labels, tree)
+    if isinstance(config, XTransformerConfig):
+        return sizes[:1]
+    large = [t for t, size in enumerate(sizes) if size > config.tuning.max_clusters]
+    return sizes[: large[0]] if large else sizes

@@ -1,0 +1,319 @@
+"""What a training of linear levels takes: tree shape, peak memory and work, before anything runs.
+
+With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parents and S children
+(tfn: a parent's problems see the documents that carry a label below it), in bytes:
+
+    program            400 M, with the programs compiled for levels 660 M
+    X, Y               8 an entry, 8 a row; texts; 100 a label name
+    label embedding    exact 20·E, then 41·E for the tree, E = half of Σ nnz(x)·nnz(y), at most L·D;
+                       sketched 16·L·columns
+    rows of a level    R = N·m^(log C / log L), m labels a document: all of them share the root, at
+                       the labels each has its own cluster
+    features of a      F = D·(n / N)^0.58 for its n = R / C rows, at most its slots (Heaps' law)
+      cluster
+    posing a level     40·(R + nnz(Y)), of which 17 stay
+    solving a level    `xmc_jax/ranker/footprint.py` for each cluster, as many at once as the cores
+                       and the budget allow
+    weights            10 an entry, twice while they are put together; with a threshold half of
+                       Σ nnz(x)·(children a document is positive for): what survives it are
+                       mostly the features of a child's own documents
+    search             the weights thrice, and the batches
+    work of a level    rows · nnz(x) · children a parent, multiply-adds of one pass over the data
+
+A round of disentangling with P copies trains the upper levels once for each fold without its
+documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
+P times the labels and P times as many of them a document.
+
+The trees of a forest are trained one after the other: a tree's work and weights times their number,
+and the weights of those before it in memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from xmc_jax.config import LinearConfig, TreeConfig, at_level
+from xmc_jax.memory import LIBRARIES, PROGRAM, find_budget
+
+SAMPLE = 20_000
+"""Documents of a larger set of texts that the features are counted on."""
+SEARCH_BATCHES = 150_000_000
+"""Bytes of the batches of a search and of its results."""
+ENTRY = 8
+"""Bytes of a sparse entry: an int32 column and a float32 value."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Sizes of a training set; `n_features` and `nnz_features` may be estimates."""
+
+    n_documents: int
+    n_features: int
+    nnz_features: int
+    n_labels: int
+    nnz_labels: int
+    text_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a training: bytes in memory while it runs, multiply-adds of its work."""
+
+    name: str
+    memory: int
+    work: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training will take: clusters and labels of each level, stages in order, model bytes."""
+
+    level_sizes: tuple[int, ...]
+    stages: tuple[Stage, ...]
+    model_bytes: int
+
+    @property
+    def peak(self) -> Stage:
+        return max(self.stages, key=lambda stage: stage.memory)
+
+
+def count_data(spec: str, config: LinearConfig) -> Counts:
+    """Reads the training split and counts it; features of many texts are estimated from a sample.
+
+    Raises:
+        InputError: as `open_dataset` and `load_split`.
+    """
+    from xmc_jax.data import open_dataset
+
+    split = open_dataset(spec, config.data).load_split("train")
+    size = {
+        "n_documents": len(split),
+        "n_labels": split.labels.shape[1],
+        "nnz_labels": int(split.labels.nnz),
+    }
+    if split.features is not None:
+        matrix = split.features
+        return Counts(n_features=matrix.shape[1], nnz_features=int(matrix.nnz), **size)
+    assert split.texts is not None
+    n_features, nnz = _count_features(split.texts, config)
+    return Counts(n_features=n_features, nnz_features=nnz, text_bytes=split.texts.nbytes, **size)
+
+
+def _count_features(texts: Any, config: LinearConfig) -> tuple[int, int]:
+    """Returns D and nnz(X) of texts: exact up to `SAMPLE`, else by Heaps' law from two samples."""
+    import math
+
+    import numpy as np
+
+    from xmc_jax.features import fit_transform
+
+    n = len(texts)
+    if n <= SAMPLE:
+        vectorizer, matrix = fit_transform(texts, config.features)
+        return vectorizer.n_features, int(matrix.nnz)
+    sizes = []
+    for size in (SAMPLE // 2, SAMPLE):
+        rows = np.linspace(0, n - 1, size).astype(np.int64)
+        vectorizer, matrix = fit_transform(texts[rows], config.features)
+        sizes.append(vectorizer.n_features)
+    growth = math.log2(sizes[1] / sizes[0])
+    return round(sizes[1] * (n / SAMPLE) ** growth), round(matrix.nnz / SAMPLE * n)
+
+
+def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
+    """Returns the size of each level of the tree that `build_tree` makes of so many labels."""
+    from xmc_jax.tree import split_depth
+
+    depth = 0 if config.kind == "flat" else split_depth(n_labels, config.max_leaf_size)
+    if not depth:
+        return (n_labels,)
+    sizes = [min(2**depth, n_labels), n_labels]
+    while sizes[0] > (config.min_clusters or config.branching):
+        sizes.insert(0, -(-sizes[0] // config.branching))
+    return tuple(sizes[1:] if sizes[0] == 1 else sizes)
+
+
+def make_plan(counts: Counts, config: LinearConfig) -> Plan:
+    """Returns tree shape, memory and work; the formulas stand at the top of this file.
+
+    Of a forest the shape is that of one tree, stages after the features are those of all trees, and so are the bytes.
+    """
+    plan, n = _plan_tree_run(counts, config), config.trees
+    if n == 1:
+        return plan
+    before = (n - 1) * plan.model_bytes  # the last tree is the one with the most beside it
+    stages = [Stage(f"{s.name}, {n} trees", s.memory + before, s.work * n) for s in plan.stages[1:]]
+    return Plan(plan.level_sizes, (plan.stages[0], *stages), plan.model_bytes * n)
+
+
+def _plan_tree_run(counts: Counts, config: LinearConfig) -> Plan:
+    """Returns the plan of one tree."""
+    sizes = shape_tree(counts.n_labels, config.tree)
+    n = counts.n_documents
+    matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
+    held = LIBRARIES + counts.text_bytes + matrices + 100 * counts.n_labels
+    made = 2 * counts.nnz_features * ENTRY if counts.text_bytes else 0
+    stages = [Stage("features", held + made, counts.nnz_features)]
+    if len(sizes) > 1:
+        stages += _plan_tree(counts, config, sizes, held)
+    held += PROGRAM - LIBRARIES
+    levels, model = _plan_levels(counts, config, sizes, held)
+    stages += levels
+    if config.disentangle.copies > 1 and config.disentangle.rounds > 0 and len(sizes) > 1:
+        wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
+        rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
+        stages, sizes = stages + rounds, wide
+    stages.append(Stage("search", PROGRAM + 3 * model + SEARCH_BATCHES, 0))
+    return Plan(sizes, tuple(stages), model)
+
+
+def _plan_rounds(
+    counts: Counts,
+    config: LinearConfig,
+    sizes: tuple[int, ...],
+    wide: tuple[int, ...],
+    held: int,
+    before: int,
+) -> tuple[list[Stage], int]:
+    """Returns the stages of all rounds of disentangling and the bytes of the weights after them."""
+    overlap, n = config.disentangle, counts.n_documents
+    width = min(sizes[-2], config.search.choose_beam())
+    products = counts.nnz_labels * width
+    memory = held + before + (n * width + 5 * products) * ENTRY
+    again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
+    share = (overlap.folds - 1) / overlap.folds
+    part = replace(
+        counts,
+        n_documents=max(1, round(n * share)),
+        nnz_features=round(counts.nnz_features * share),
+        nnz_labels=round(counts.nnz_labels * share),
+    )
+    stages: list[Stage] = []
+    for number in range(1, overlap.rounds + 1):
+        name, copies = f"round {number}", 1 if number == 1 else overlap.copies
+        if overlap.folds > 1:
+            shape = sizes if number == 1 else wide
+            upper = _plan_levels(part, config, shape, 2 * held + before, copies)[0][:-1]
+            for fold in range(1, overlap.folds + 1):
+                stages += [replace(s, name=f"{name}, fold {fold}, {s.name}") for s in upper]
+        stages.append(Stage(f"{name}, assignment", memory, products))
+        kept = 0 if overlap.retrain == "all" else len(sizes) - 1
+        stages += [replace(s, name=f"{name}, {s.name}") for s in again[kept:]]
+    return stages, model
+
+
+def _plan_levels(
+    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, copies: int = 1
+) -> tuple[list[Stage], int]:
+    """Returns a stage for each level and the bytes of their weights."""
+    n, a_row = counts.n_documents, counts.nnz_features / counts.n_documents
+    stages: list[Stage] = []
+    model, labels = 0, max(1.0, copies * counts.nnz_labels / n)
+    for level, size in enumerate(sizes):
+        parents = sizes[level - 1] if level else 1
+        rows = n * _share_clusters(parents, labels, sizes[-1])
+        if "man" in at_level(config.ranker.negatives, level):
+            rows += n * min(parents, config.search.choose_beam())
+        positives = n * _share_clusters(size, labels, sizes[-1])
+        features = _count_cluster_features(counts, rows / parents)
+        weights = size * features
+        if at_level(config.ranker.threshold, level) > 0:
+            weights = min(weights, 0.5 * a_row * positives)
+        if config.ranker.max_nonzeros:
+            weights = min(weights, size * config.ranker.max_nonzeros)
+        work = rows * a_row * size / parents
+        there = held + model + 17 * (rows + positives)
+        left = find_budget(config.memory) - there - 20 * weights
+        solving = _plan_solving(rows, rows * a_row, features, parents, size, config, level, left)
+        memory = max(there + solving + 10 * weights, there + 20 * weights)
+        memory = max(memory, held + model + 40 * (rows + positives))
+        stages.append(Stage(f"level {level}", round(memory), round(work)))
+        model += round(weights * ENTRY)
+    return stages, model
+
+
+def _share_clusters(n_clusters: int, labels: float, n_labels: int) -> float:
+    """Returns how many of a level's clusters a document with so many labels is in."""
+    import math
+
+    if n_clusters == 1 or n_labels == 1:
+        return 1.0
+    return min(n_clusters, labels ** (math.log(n_clusters) / math.log(n_labels)))
+
+
+def _count_cluster_features(counts: Counts, n_rows: float) -> float:
+    """Returns how many features the rows of a cluster have."""
+    slots = n_rows * counts.nnz_features / counts.n_documents
+    share = min(1.0, n_rows / counts.n_documents)
+    return min(slots, counts.n_features * share**0.58)
+
+
+def _plan_solving(
+    rows: float,
+    slots: float,
+    features: float,
+    parents: int,
+    size: int,
+    config: LinearConfig,
+    level: int,
+    left: float,
+) -> float:
+    """Returns the bytes of the chunks that are solved at once, and of those that are cut beforehand.
+
+    Args:
+        rows, slots: of the level.
+        features: of a cluster.
+        parents, size: clusters and their children.
+        config, level: settings and the level's number.
+        left: bytes of the budget that the chunks may take.
+    """
+    import numpy as np
+
+    from xmc_jax.ranker.cost_model import FORMULATIONS, choose_formulation
+    from xmc_jax.ranker.footprint import divide_level, weigh_chunks, weigh_cuts, weigh_units
+    from xmc_jax.ranker.problem import MAX_COLUMNS
+    from xmc_jax.ranker.solve import count_workers, find_device
+
+    children = -(-size // parents)
+    columns = min(children, MAX_COLUMNS)
+    n_units = parents * -(-children // columns)
+    n, s, f = (np.full(n_units, x / parents) for x in (rows, slots + rows, features * parents))
+    wanted = at_level(config.ranker.formulation, level)
+    choice = choose_formulation(
+        n.astype(np.int64),
+        s.astype(np.int64),
+        columns,
+        0,
+        config.ranker.loss,
+        find_device(),
+        wanted,
+    )
+    weights = weigh_units(n, s, f, columns, FORMULATIONS[int(choice[0])])
+    memory = max(left, float(weights.max()))
+    division = divide_level(weights, int(memory) + 1, count_workers())
+    at_once = division.n_workers * weigh_chunks(weights, division.n_chunks)
+    return at_once + weigh_cuts(slots, rows)
+
+
+def _plan_tree(
+    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int
+) -> list[Stage]:
+    from xmc_jax.features import choose_sketch
+
+    products = counts.nnz_features * counts.nnz_labels // counts.n_documents
+    sketch = config.tree.sketch
+    if sketch < 0:
+        sketch = choose_sketch(products, counts.n_labels, counts.n_features)
+    entries = min(products // 2, counts.n_labels * counts.n_features)
+    embedding, tree = 20 * entries, 41 * entries
+    if sketch:
+        entries = counts.n_labels * sketch
+        embedding, tree = 8 * entries, 16 * entries
+        products = counts.nnz_features * sketch + counts.nnz_labels * sketch
+    depth = (sizes[-2] - 1).bit_length()
+    work = 2 * entries * depth * config.tree.iterations
+    return [
+        Stage("label embedding", held + embedding, products),
+        Stage("tree", held + tree, work),
+    ]

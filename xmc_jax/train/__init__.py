@@ -1,1 +1,0 @@
-"""Learning: the recursion over levels, one level's training, the run's folder."""

@@ -1,0 +1,149 @@
+"""Batches of fine-tuning: which texts each step sees, their tokens and candidates, made ahead of the step."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, combinations, islice
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Int
+
+from xmc_jax.encoder import Tokens
+from xmc_jax.matcher import count_candidates, list_candidates
+from xmc_jax.tuning.step import BatchPart, TuningBatch
+
+_AHEAD = 2  # batches made before they are asked for
+_PROBES = 200  # batches looked at to choose a layout
+_FIT = 0.98  # of them fit the usual layout
+_CUTS = 4  # parts of a layout at most
+_PART = 1.06  # by so much has the work to fall for one more part
+
+Layout = tuple[tuple[int, int], ...]
+"""Parts of a batch, (texts, width) each; shorter texts come first."""
+
+
+@dataclass(frozen=True)
+class LevelTask:
+    """What a level is fine-tuned on: N texts and their positives among the level's nodes.
+
+    Attributes:
+        level: its number.
+        tokens: of the N texts.
+        labels: counts of positives, CSR [N, nodes].
+        mask: which clusters above come near a text, CSR [N, C]; None: all nodes are candidates.
+        child_offsets: [C + 1].
+        limit: candidates of a text at most; 0: any number.
+        batch_size: B.
+        multiple: every part of a layout has a multiple of so many texts, which divides the batch: the parts of
+            accumulation times those on the devices.
+        seed: of the run.
+    """
+
+    level: int
+    tokens: Tokens
+    labels: sp.csr_matrix
+    mask: sp.csr_matrix | None
+    child_offsets: Int[np.ndarray, "C1"]
+    limit: int
+    batch_size: int
+    multiple: int
+    seed: int
+
+
+def draw_rows(step: int, batch_size: int, n: int, seed: int, level: int) -> Int[np.ndarray, "B"]:
+    """Returns the texts of a step: consecutive parts of one random order after the other.
+
+    The data position is the step: nothing else is needed to go on from there.
+    """
+    position = step * batch_size + np.arange(batch_size)
+    epoch, place = np.divmod(position, n)
+    parts = [_shuffle(n, seed, level, int(e))[place[epoch == e]] for e in np.unique(epoch)]
+    return np.concatenate(parts)
+
+
+@lru_cache(maxsize=4)
+def _shuffle(n: int, seed: int, level: int, epoch: int) -> np.ndarray:
+    return np.random.default_rng((seed, level, epoch)).permutation(n)
+
+
+def choose_layouts(task: LevelTask) -> tuple[Layout, ...]:
+    """Returns how batches are cut and padded: the usual layout, and the one that fits every batch.
+
+    The usual one pads the shorter texts of a batch to smaller widths, where that saves enough: every part of every
+    layout is a compilation. A text longer than nearly all others does not widen every batch. All levels of the same
+    texts get the same layouts, so that the encoder is compiled for one of them.
+    """
+    size = task.batch_size
+    grain = task.multiple * max(1, size // (_CUTS * task.multiple))
+    widest = int(task.tokens.widths.max())
+    draws = (draw_rows(i, size, len(task.tokens), task.seed, 0) for i in range(_PROBES))
+    seen = np.sort([task.tokens.widths[rows] for rows in draws], axis=1)
+    safe: Layout = ((size, widest),)
+    chosen, least = safe, float(size * widest)
+    inner = range(grain, size, grain)
+    for cuts in chain.from_iterable(combinations(inner, n) for n in range(_CUTS)):
+        ends = np.array([*cuts, size])
+        widths = np.quantile(seen[:, ends - 1], _FIT, axis=0, method="higher")
+        fits = (seen[:, ends - 1] <= widths).all(axis=1).mean()
+        texts = np.diff(ends, prepend=0)
+        work = fits * (texts @ widths) + (1 - fits) * size * widest
+        cost = work * _PART ** len(cuts)
+        if cost < least:
+            least = cost
+            chosen = tuple((int(n), int(width)) for n, width in zip(texts, widths, strict=True))
+    return (chosen,) if chosen == safe else (chosen, safe)
+
+
+def stream_batches(task: LevelTask, start: int, stop: int) -> Iterator[TuningBatch]:
+    """Yields the batches of steps `start` to `stop` - 1; the next ones are made meanwhile in a thread."""
+    layouts = choose_layouts(task)
+    n_slots = 0
+    if task.mask is not None:
+        n_slots = count_candidates(task.mask, task.labels, task.child_offsets, task.limit)
+    with ThreadPoolExecutor(1) as pool:
+        steps = iter(range(start, stop))
+        made = (pool.submit(make_batch, task, step, layouts, n_slots) for step in steps)
+        waiting = deque(islice(made, _AHEAD))
+        try:
+            while waiting:
+                batch = waiting.popleft().result()
+                waiting.extend(islice(made, 1))
+                yield batch
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def make_batch(
+    task: LevelTask, step: int, layouts: tuple[Layout, ...], n_slots: int
+) -> TuningBatch:
+    """Returns the batch of a step, the same one whenever it is asked for, in the first layout that it fits."""
+    rows = _draw(task, step)
+    rows = rows[np.argsort(task.tokens.widths[rows], kind="stable")]
+    widths = task.tokens.widths[rows]
+    for layout in layouts:
+        ends = np.cumsum([n for n, _ in layout])
+        if (widths[ends - 1] <= [width for _, width in layout]).all():
+            break
+    rng = np.random.default_rng((task.seed, task.level, step, 1))
+    parts = []
+    for end, (n, width) in zip(ends, layout, strict=True):
+        mine = rows[end - n : end]
+        ids, real = task.tokens.take(mine, width)
+        labels = task.labels[mine]
+        if task.mask is None:
+            parts.append(BatchPart(ids, real, None, labels.toarray()))
+            continue
+        nodes, values = list_candidates(
+            task.mask[mine], labels, task.child_offsets, n_slots, task.limit, rng
+        )
+        parts.append(BatchPart(ids, real, nodes, values))
+    return tuple(parts)
+
+
+def _draw(task: LevelTask, step: int) -> Int[np.ndarray, "B"]:
+    return draw_rows(step, task.batch_size, len(task.tokens), task.seed, task.level)

@@ -1,0 +1,228 @@
+"""One level's fine-tuning: steps, checkpoints, evaluations, the best parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from xmc_jax.config import TuningConfig, at_level
+from xmc_jax.encoder import Encoder, fill_params, flatten_params
+from xmc_jax.errors import RunError
+from xmc_jax.model import Head
+from xmc_jax.parallel import agree_first
+from xmc_jax.run import TuningStore
+from xmc_jax.run.folder import append_metrics
+from xmc_jax.tuning.batches import LevelTask, stream_batches
+from xmc_jax.tuning.placement import Placement
+from xmc_jax.tuning.step import TuningState, configure_step, start_state
+from xmc_jax.types import Progress
+
+Evaluate = Callable[[Any, Head], float]
+"""Parameters and head → a score of the held-out set, larger is better."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The parameters that did best on the held-out set so far (host arrays)."""
+
+    score: float
+    step: int
+    stale: int
+    """Evaluations since then."""
+    params: Any
+    head: Head
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Where a level's progress goes."""
+
+    progress: Progress
+    folder: Path | None
+    """Of the run, for `metrics.jsonl`."""
+    every: int
+
+
+def tune_level(
+    task: LevelTask,
+    encoder: Encoder,
+    head: Head,
+    config: TuningConfig,
+    store: TuningStore | None,
+    reporter: Reporter,
+    evaluate: Evaluate | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[Any, Head]:
+    """Fine-tunes encoder and head on a level, from the last checkpoint of `store` on.
+
+    Args:
+        task: texts, positives, candidates.
+        encoder: with the parameters of the level before.
+        head: that the level begins with.
+        config: settings.
+        store: of the level; None keeps nothing.
+        reporter: told loss, learning rate and speed.
+        evaluate: on a held-out set; None: the last parameters are the outcome.
+        mesh: of `choose_mesh`; it changes the outcome by rounding only, and a level may go on on another one.
+
+    Returns:
+        (params, head) as host arrays: the best ones if they are evaluated, else the last ones.
+
+    Raises:
+        RunError: the device has too little memory.
+    """
+    steps = at_level(config.steps, task.level)
+    step_config = configure_step(encoder.apply, config, task.level, steps, mesh)
+    key = jax.random.key_data(jax.random.fold_in(jax.random.key(task.seed), task.level))
+    state = start_state(encoder.params, head, key)
+    state, best = _resume(state, store, steps)
+    placement = Placement(mesh, head.n_nodes)
+    done, step = int(state.step), placement.choose_step()
+    progress = reporter.progress
+    progress.start(f"tuning level {task.level}", steps * task.batch_size)
+    progress.advance(done * task.batch_size)
+    with explain_memory(config):
+        state = placement.place_state(state)
+        meter = Meter(reporter, task, done, steps)
+        for batch in stream_batches(task, done, steps):
+            if _is_stale(best, config):
+                break
+            state, metrics = step(state, placement.place_batch(batch), config=step_config)
+            done += 1
+            meter.add(done, metrics)
+            if done % config.save_every == 0 or done == steps:
+                now = placement.fetch_state(state)
+                if evaluate is not None:
+                    best = _compare(best, evaluate, now, done)
+                    meter.note_score(done, best)
+                if store is not None and done < steps:
+                    _save(store, now, best, done)
+        meter.flush()
+    progress.finish(meter.describe(best))
+    if best is not None:
+        return best.params, best.head
+    last = placement.fetch_state(state)
+    return last.params, last.head
+
+
+def _compare(best: Best | None, evaluate: Evaluate, state: TuningState, step: int) -> Best:
+    """Returns the better of the best so far and the state's parameters (host arrays)."""
+    # Processes that kept or stopped at unlike steps would wait for each other: one of them says.
+    score = agree_first(evaluate(state.params, state.head))
+    if best is None or score > best.score:
+        return Best(score, step, 0, state.params, state.head)
+    return Best(best.score, best.step, best.stale + 1, best.params, best.head)
+
+
+def _is_stale(best: Best | None, config: TuningConfig) -> bool:
+    return best is not None and 0 < config.patience <= best.stale
+
+
+def _save(store: TuningStore, state: TuningState, best: Best | None, step: int) -> None:
+    arrays = {f"state/{name}": a for name, a in flatten_params(state).items()}
+    note: dict[str, Any] = {"step": step}
+    if best is not None:
+        note["best"] = {"score": best.score, "step": best.step, "stale": best.stale}
+        kept = flatten_params((best.params, best.head))
+        arrays |= {f"best/{name}": a for name, a in kept.items()}
+    store.save(step, arrays, note)
+
+
+def _resume(
+    state: TuningState, store: TuningStore | None, steps: int
+) -> tuple[TuningState, Best | None]:
+    """Returns the last state on disk, or the given one if the level has not been saved yet."""
+    last = None if store is None else store.last_step
+    if store is None or not last:
+        return state, None
+    assert last < steps, "a finished level is not tuned again"
+    arrays, note = store.load(last)
+    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}}
+    for name, array in arrays.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = array
+    source = f"step {last}"
+    best = None
+    if "best" in note:
+        params, head = fill_params((state.params, state.head), parts["best"], source)
+        facts = note["best"]
+        best = Best(facts["score"], facts["step"], facts["stale"], params, head)
+    return fill_params(state, parts["state"], source), best
+
+
+class Meter:
+    """Tells how a level goes: loss, learning rate, documents a second; metrics are fetched one step late."""
+
+    def __init__(self, reporter: Reporter, task: LevelTask, done: int, steps: int) -> None:
+        self._reporter, self._task, self._steps = reporter, task, steps
+        self._waiting: tuple[int, Any] | None = None
+        self._losses: list[float] = []
+        self._began, self._first = time.monotonic(), done
+        self._text = ""
+
+    def add(self, step: int, metrics: Any) -> None:
+        """Takes the metrics of a step and tells those of the step before."""
+        self.flush()
+        self._waiting = (step, metrics)
+
+    def flush(self) -> None:
+        """Tells what is still waiting."""
+        if self._waiting is None:
+            return
+        step, metrics = self._waiting
+        self._waiting = None
+        loss = float(metrics["loss"])
+        if not np.isfinite(loss):
+            raise RunError(
+                f"level {self._task.level}, step {step}: the loss is {loss}; lower tuning.learning_rate"
+            )
+        self._losses.append(loss)
+        if step % self._reporter.every == 0 or step == self._steps:
+            self._tell(step, float(metrics["rate"]))
+        self._reporter.progress.advance(self._task.batch_size)
+
+    def _tell(self, step: int, rate: float) -> None:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        speed = (step - self._first) * self._task.batch_size / seconds
+        loss = float(np.mean(self._losses))
+        self._losses = []
+        self._text = f"step {step}, loss {loss:.4g}, rate {rate:.2g}, {speed:.0f} documents/s"
+        self._reporter.progress.note(self._text)
+        self._write({"step": step, "loss": loss, "rate": rate, "documents_per_s": round(speed, 1)})
+
+    def note_score(self, step: int, best: Best) -> None:
+        """Tells an evaluation."""
+        self._write({"step": step, "best_score": best.score, "best_step": best.step})
+
+    def describe(self, best: Best | None) -> str:
+        """Returns the last line, and which step was kept."""
+        kept = "" if best is None else f"; step {best.step} kept, P@1,3,5 mean {best.score:.2f}"
+        return self._text + kept
+
+    def _write(self, facts: dict[str, Any]) -> None:
+        if self._reporter.folder is not None:
+            facts = {"stage": "tuning", "level": self._task.level} | facts
+            append_metrics(self._reporter.folder, facts)
+
+
+@contextlib.contextmanager
+def explain_memory(config: TuningConfig) -> Iterator[None]:
+    """Turns the device's lack of memory into a line that says which setting to lower."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise RunError(
+            f"the device is out of memory with batches of {config.batch_size // config.accumulate} documents; "
+            f"raise tuning.accumulate above {config.accumulate} (the same updates in smaller parts), set "
+            "encoder.remat true, or lower encoder.max_length or tuning.max_candidates"
+        ) from error

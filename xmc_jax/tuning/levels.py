@@ -1,0 +1,269 @@
+"""The recursion of fine-tuning: one encoder, level after level, each with a checkpoint manager of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from jax.sharding import Mesh
+
+from xmc_jax import run as checkpoint
+from xmc_jax.config import TransformerConfig, at_level
+from xmc_jax.encoder import Encoder, Tokens, embed_texts, fill_params, flatten_params
+from xmc_jax.errors import InputError
+from xmc_jax.metrics import evaluate as score_ranking
+from xmc_jax.model import Head, LabelTree, labels_at
+from xmc_jax.predict import extend_matches
+from xmc_jax.run import TuningStore
+from xmc_jax.tuning.batches import LevelTask
+from xmc_jax.tuning.hybrid import hold_vectors, to_level
+from xmc_jax.tuning.level import Reporter, explain_memory, tune_level
+from xmc_jax.tuning.placement import choose_mesh, count_rows
+from xmc_jax.tuning.start import (
+    Documents,
+    LevelStart,
+    choose_mask,
+    start_first_level,
+    start_level,
+)
+from xmc_jax.types import Progress
+
+_CUTS = (1, 3, 5)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """N documents as the encoder and as the linear levels see them.
+
+    Attributes:
+        tokens: inputs of the encoder.
+        features: CSR [N, D].
+        labels: CSR [N, L].
+    """
+
+    tokens: Tokens
+    features: sp.csr_matrix
+    labels: sp.csr_matrix
+
+
+def count_levels(tree: LabelTree, config: TransformerConfig) -> int:
+    """Returns how many levels are fine-tuned: from the top, as long as they have few enough nodes.
+
+    Raises:
+        InputError: none is.
+    """
+    if config.model == "x-transformer":
+        return 1
+    most = config.tuning.max_clusters
+    large = [t for t, size in enumerate(tree.level_sizes) if size > most]
+    n_levels = large[0] if large else tree.n_levels
+    if not n_levels:
+        raise InputError(
+            f"tuning.max_clusters={most} given, level 0 has {tree.level_sizes[0]} nodes; raise it, or lower "
+            "preliminary.min_clusters"
+        )
+    return n_levels
+
+
+def tune_levels(
+    tree: LabelTree,
+    encoder: Encoder,
+    corpus: Corpus,
+    held_out: Corpus | None,
+    config: TransformerConfig,
+    folder: Path | None,
+    progress: Progress,
+) -> tuple[Encoder, Head]:
+    """Fine-tunes the encoder down a tree; a level that is finished in the folder is read, not redone.
+
+    Args:
+        tree: whose levels.
+        encoder: pretrained.
+        corpus: to train on.
+        held_out: to choose parameters by; None: the last ones of each level are taken.
+        config: all settings.
+        folder: of the run; None keeps nothing.
+        progress: told about the work.
+
+    Returns:
+        The encoder with its new parameters, and the head of the last level tuned.
+
+    Raises:
+        InputError: see `count_levels`, `choose_mesh`.
+        RunError: the device has too little memory.
+    """
+    mesh = choose_mesh(config)
+    n_levels = count_levels(tree, config)
+    first = count_finished(folder, n_levels, config)
+    start: LevelStart | None = None
+    head: Head | None = None
+    if first and folder is not None:
+        with TuningStore(checkpoint.level_folder(folder, first - 1)) as store:
+            start = _load_start(store)
+            params, head = _load_outcome(store, encoder, start, config, first - 1)
+            encoder = encoder.replace(params)
+    for level in range(first, n_levels):
+        work = _Level(level, tree, corpus, held_out, config, mesh, folder, progress)
+        if folder is None:
+            encoder, head, start = work.run(encoder, head, start, None)
+            continue
+        with TuningStore(checkpoint.level_folder(folder, level)) as store:
+            encoder, head, start = work.run(encoder, head, start, store)
+    assert head is not None
+    return encoder, head
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One level of the recursion."""
+
+    level: int
+    tree: LabelTree
+    corpus: Corpus
+    held_out: Corpus | None
+    config: TransformerConfig
+    mesh: Mesh | None
+    folder: Path | None
+    progress: Progress
+
+    def run(
+        self,
+        encoder: Encoder,
+        head: Head | None,
+        above: LevelStart | None,
+        store: TuningStore | None,
+    ) -> tuple[Encoder, Head, LevelStart]:
+        """Returns encoder and head after the level, and what it started from."""
+        tuning = self.config.tuning
+        if store is not None and store.last_step is not None:
+            start = _load_start(store)
+        else:
+            with explain_memory(tuning):
+                start = self._start(encoder, head, above)
+            if store is not None:
+                store.save(0, *_pack_start(start))
+        params, head = tune_level(
+            self._make_task(start),
+            encoder,
+            start.head,
+            tuning,
+            store,
+            Reporter(self.progress, self.folder, tuning.log_every),
+            None if self.held_out is None else self._make_evaluation(encoder, start),
+            self.mesh,
+        )
+        if store is not None:
+            arrays = flatten_params({"params": params, "head": head})
+            store.save(_outcome_step(self.config, self.level), arrays, {"level": self.level})
+        return encoder.replace(params), head, start
+
+    def _start(self, encoder: Encoder, head: Head | None, above: LevelStart | None) -> LevelStart:
+        corpus, config = self.corpus, self.config
+        if above is None or head is None:
+            return start_first_level(
+                self.tree,
+                corpus.labels,
+                config,
+                encoder.hidden,
+                lambda rows: self._embed(encoder, corpus.tokens.select(rows)),
+            )
+        held = None
+        if self.held_out is not None:
+            h = self.held_out
+            held = Documents(h.features, h.labels, self._embed(encoder, h.tokens))
+        documents = Documents(corpus.features, corpus.labels, self._embed(encoder, corpus.tokens))
+        return start_level(
+            self.tree, self.level, above, head, documents, held, config, self.progress
+        )
+
+    def _embed(self, encoder: Encoder, tokens: Tokens) -> np.ndarray:
+        size = self.config.tuning.embed_batch
+        return embed_texts(encoder, tokens, size, progress=self.progress, mesh=self.mesh)
+
+    def _make_task(self, start: LevelStart) -> LevelTask:
+        tree, level, labels, tuning = self.tree, self.level, self.corpus.labels, self.config.tuning
+        mask = None
+        if level:
+            mask = choose_mask(tree, level, labels, start.matched, self.config)
+        return LevelTask(
+            level,
+            self.corpus.tokens,
+            labels_at(tree, level, labels),
+            mask,
+            tree.children_offsets(level),
+            at_level(tuning.max_candidates, level),
+            tuning.batch_size,
+            tuning.accumulate * count_rows(self.mesh),
+            self.config.seed,
+        )
+
+    def _make_evaluation(self, encoder: Encoder, start: LevelStart):
+        """Returns what scores parameters and head on the held-out set: the mean of P@1, 3 and 5 of the level."""
+        held_out = self.held_out
+        assert held_out is not None
+        truth = labels_at(self.tree, self.level, held_out.labels)
+        cuts = [k for k in _CUTS if k <= truth.shape[1]]
+        kind = at_level(self.config.search.post_processor, self.level)
+
+        def evaluate(params: Any, head: Head) -> float:
+            size = self.config.tuning.embed_batch
+            vectors = embed_texts(encoder.replace(params), held_out.tokens, size, mesh=self.mesh)
+            level = to_level(head, self.tree, self.level)
+            found = extend_matches(level, kind, hold_vectors(vectors), start.held_out, max(cuts))
+            report = score_ranking(found, truth, k=cuts)
+            return float(np.mean([report[f"P@{k}"] for k in cuts]))
+
+        return evaluate
+
+
+def _outcome_step(config: TransformerConfig, level: int) -> int:
+    return at_level(config.tuning.steps, level) + 1
+
+
+def count_finished(folder: Path | None, n_levels: int, config: TransformerConfig) -> int:
+    """Returns how many levels from the top are finished on disk."""
+    if folder is None:
+        return 0
+    for level in range(n_levels):
+        at = checkpoint.level_folder(folder, level)
+        if not at.is_dir():
+            return level
+        with TuningStore(at) as store:
+            if store.last_step != _outcome_step(config, level):
+                return level
+    return n_levels
+
+
+def _load_outcome(
+    store: TuningStore, encoder: Encoder, start: LevelStart, config: TransformerConfig, level: int
+) -> tuple[Any, Head]:
+    arrays, _ = store.load(_outcome_step(config, level))
+    both = fill_params({"params": encoder.params, "head": start.head}, arrays, f"level {level}")
+    return both["params"], both["head"]
+
+
+def _pack_start(start: LevelStart) -> tuple[dict[str, np.ndarray], dict]:
+    """Returns what a level starts from as named arrays and a note."""
+    arrays = {
+        "head/weights": np.asarray(start.head.weights),
+        "head/bias": np.asarray(start.head.bias),
+    }
+    shapes = {}
+    for name, matrix in (("matched", start.matched), ("held_out", start.held_out)):
+        if matrix is not None:
+            shapes[name] = list(matrix.shape)
+            for part in ("indptr", "indices", "data"):
+                arrays[f"{name}/{part}"] = getattr(matrix, part)
+    return arrays, {"shapes": shapes}
+
+
+def _load_start(store: TuningStore) -> LevelStart:
+    arrays, note = store.load(0)
+    matrices = {}
+    for name, shape in note["shapes"].items():
+        parts = [arrays[f"{name}/{part}"] for part in ("data", "indices", "indptr")]
+        matrices[name] = sp.csr_matrix(tuple(parts), shape=shape)
+    return LevelStart(Head(arrays["head/weights"], arrays["head/bias"]), **matrices)

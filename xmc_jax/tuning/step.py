@@ -1,0 +1,336 @@
+"""The fine-tuning step: encoder and head of one level, a batch of texts, one update (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Float, Int
+
+from xmc_jax import losses
+from xmc_jax.config import TuningConfig, at_level
+from xmc_jax.model import Head, find_touched, score_nodes
+from xmc_jax.parallel import DATA, choose_spec
+from xmc_jax.types import PAD, AnyArray
+
+_LOSSES = {
+    ("squared_hinge", False): losses.squared_hinge,
+    ("squared_hinge", True): losses.weighted_squared_hinge,
+    ("hinge", False): losses.hinge,
+    ("hinge", True): losses.weighted_hinge,
+    ("logistic", False): losses.logistic,
+    ("logistic", True): losses.weighted_logistic,
+}
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TuningState:
+    """All that a level's fine-tuning goes on from."""
+
+    params: Any
+    """Of the encoder."""
+    head: Head
+    params_moments: Any
+    head_moments: Any
+    step: AnyArray
+    """int32 []: updates made; the data position follows from it."""
+    key: AnyArray
+    """uint32 [2]: data of the random key of the level."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class BatchPart:
+    """Some texts of a batch, padded to one width, with their candidates."""
+
+    ids: AnyArray
+    """int32 [B, T]."""
+    mask: AnyArray
+    """bool [B, T]."""
+    nodes: AnyArray | None
+    """int32 [B, M], PAD in unused slots; None: all nodes of the level are candidates."""
+    values: AnyArray
+    """float32 [B, M] (or [B, nodes]): count of a positive, 0 of a negative."""
+
+
+TuningBatch = tuple[BatchPart, ...]
+"""The texts of an update; short ones apart from long ones, so that they are not padded alike."""
+
+
+@dataclass(frozen=True)
+class StepConfig:
+    """What the step depends on beside state and batch; hashable, so that it is compiled once."""
+
+    apply: Callable[..., jax.Array]
+    """Of the encoder."""
+    loss: str
+    weighted: bool
+    accumulate: int
+    steps: int
+    warmup: int
+    schedule: str
+    rate: float
+    head_rate: float
+    weight_decay: float
+    epsilon: float
+    clip: float
+    mesh: Mesh | None
+    """That the batch lies on; None: one device."""
+
+
+def configure_step(
+    apply: Callable[..., jax.Array],
+    config: TuningConfig,
+    level: int,
+    steps: int,
+    mesh: Mesh | None = None,
+) -> StepConfig:
+    """Returns the settings of a level's steps."""
+    rate = at_level(config.learning_rate, level)
+    return StepConfig(
+        apply=apply,
+        loss=config.loss,
+        weighted=config.weighted,
+        accumulate=config.accumulate,
+        steps=steps,
+        warmup=min(at_level(config.warmup, level), steps),
+        schedule=config.schedule,
+        rate=rate,
+        head_rate=at_level(config.head_learning_rate, level) or rate,
+        weight_decay=config.weight_decay,
+        epsilon=config.epsilon,
+        clip=config.clip,
+        mesh=mesh,
+    )
+
+
+def start_state(params: Any, head: Head, key: Array) -> TuningState:
+    """Returns the state before the first update, with fresh moments."""
+    adam = optax.scale_by_adam()
+    # Copied: the first step gives its buffers away.
+    params, head, key = jax.tree.map(jnp.array, (params, head, key))
+    return TuningState(
+        params, head, adam.init(params), adam.init(head), jnp.zeros((), jnp.int32), key
+    )
+
+
+def tuning_step(
+    state: TuningState, batch: TuningBatch, *, config: StepConfig
+) -> tuple[TuningState, dict[str, Array]]:
+    """Returns the state after one update, and its metrics; the state that is given is used up.
+
+    AdamW (Loshchilov & Hutter 2019) on the encoder, no decay of biases and norms; Adam on the head, of which only
+    the rows of candidates move (as a sparse Adam). The gradients of both are clipped apart.
+
+    Metrics: `loss`, mean over texts of the mean over their candidates; `rate`; `norm` and `head_norm` of the
+    gradients before clipping.
+    """
+    key = _fold_key(state.key, state.step)
+    loss, grads, head_grads = _average_gradients(state, batch, key, config)
+    touched = None
+    if batch[0].nodes is not None:
+        nodes = [part.nodes for part in batch]
+        touched = _find_all_touched(nodes, state.head.n_nodes, config.mesh)
+    return _update(state, loss, grads, head_grads, touched, config=config)
+
+
+def choose_step() -> Callable[..., tuple[TuningState, dict[str, Array]]]:
+    """Returns the step as it is best compiled.
+
+    On a CPU in its parts: the encoder is compiled once for all levels, only head and update anew for each of them.
+    Elsewhere as one program, which keeps less in memory.
+    """
+    if jax.default_backend() == "cpu":
+        return tuning_step
+    return _compiled_step
+
+
+@jax.jit
+def _fold_key(key: Array, step: Array) -> Array:
+    return jax.random.fold_in(jax.random.wrap_key_data(key), step)
+
+
+@partial(jax.jit, static_argnames=("n_nodes", "mesh"))
+def _find_all_touched(nodes: list[Array], n_nodes: int, mesh: Mesh | None) -> Array:
+    return find_touched(_join(nodes, mesh), n_nodes)
+
+
+@partial(jax.jit, static_argnames="config", donate_argnums=0)
+def _update(
+    state: TuningState,
+    loss: Array,
+    grads: Any,
+    head_grads: Head,
+    touched: Array | None,
+    *,
+    config: StepConfig,
+) -> tuple[TuningState, dict[str, Array]]:
+    rate, head_rate = (
+        find_rate(state.step, peak, config) for peak in (config.rate, config.head_rate)
+    )
+    norm, grads = _clip(grads, config.clip)
+    head_norm, head_grads = _clip(head_grads, config.clip)
+    adam = optax.scale_by_adam(eps=config.epsilon)
+    updates, moments = adam.update(grads, state.params_moments)
+    if config.weight_decay:
+        updates = _add_decay(updates, state.params, config.weight_decay)
+    head_updates, head_moments = adam.update(head_grads, state.head_moments)
+    if touched is not None:
+        head_updates = _keep_rows(touched, head_updates, jax.tree.map(jnp.zeros_like, state.head))
+        old = state.head_moments
+        head_moments = head_moments._replace(
+            mu=_keep_rows(touched, head_moments.mu, old.mu),
+            nu=_keep_rows(touched, head_moments.nu, old.nu),
+        )
+    new = TuningState(
+        jax.tree.map(lambda p, u: p - rate * u, state.params, updates),
+        jax.tree.map(lambda p, u: p - head_rate * u, state.head, head_updates),
+        moments,
+        head_moments,
+        state.step + 1,
+        state.key,
+    )
+    return new, {"loss": loss, "rate": rate, "norm": norm, "head_norm": head_norm}
+
+
+def find_rate(step: Int[Array, ""], peak: float, config: StepConfig) -> Float[Array, ""]:
+    """Returns the learning rate of an update: up to the peak over the warm-up, then down to 0 at the end.
+
+    A step stands for its middle, so that neither the first nor the last one has rate 0.
+    """
+    at = step + 0.5
+    left = (config.steps - at) / max(1, config.steps - config.warmup)
+    after = {
+        "linear": left,
+        "cosine": 0.5 * (1 - jnp.cos(jnp.pi * left)),
+        "constant": jnp.ones(()),
+    }[config.schedule]
+    return peak * jnp.where(at < config.warmup, at / max(1, config.warmup), after)
+
+
+def _average_gradients(
+    state: TuningState, batch: TuningBatch, key: Array, config: StepConfig
+) -> tuple[Array, Any, Head]:
+    """Returns the loss of the batch and the gradients of encoder and head, computed in `accumulate` parts."""
+    if config.accumulate == 1:
+        return _find_gradients(state, batch, key, config)
+    # Row i goes to part i % accumulate: a device that holds neighbours has its share of every part.
+    parts = jax.tree.map(
+        lambda a: _spread(
+            a.reshape(-1, config.accumulate, *a.shape[1:]).swapaxes(0, 1), config.mesh, None, "B"
+        ),
+        batch,
+    )
+
+    def add(total, part):
+        one = _find_gradients(state, part[0], jax.random.fold_in(key, part[1]), config)
+        return jax.tree.map(jnp.add, total, one), None
+
+    zero = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (state.params, state.head)))
+    total, _ = jax.lax.scan(add, zero, (parts, jnp.arange(config.accumulate)))
+    return jax.tree.map(lambda a: a / config.accumulate, total)
+
+
+def _find_gradients(
+    state: TuningState, batch: TuningBatch, key: Array, config: StepConfig
+) -> tuple[Array, Any, Head]:
+    texts = [(part.ids, part.mask) for part in batch]
+    vectors, pull = _encode(state.params, texts, key, apply=config.apply, mesh=config.mesh)
+    targets = [(part.nodes, part.values) for part in batch]
+    loss, (head_grads, back) = _score(state.head, vectors, targets, config=config)
+    return loss, _pull(pull, back), head_grads
+
+
+@partial(jax.jit, static_argnames=("apply", "mesh"))
+def _encode(
+    params: Any, texts: Any, key: Array, *, apply: Callable[..., Array], mesh: Mesh | None
+) -> Any:
+    """Returns the vectors of the parts [B, H], and the function that carries their gradient back to the encoder."""
+
+    def encode(params):
+        keys = jax.random.split(key, len(texts))
+        vectors = [
+            apply(params, *text, key=k, train=True) for text, k in zip(texts, keys, strict=True)
+        ]
+        return _join(vectors, mesh)
+
+    return jax.vjp(encode, params)
+
+
+@jax.jit
+def _pull(pull: Callable[[Array], Any], back: Array) -> Any:
+    return pull(back)[0]
+
+
+@partial(jax.jit, static_argnames="config")
+def _score(head: Head, vectors: Array, targets: Any, *, config: StepConfig) -> Any:
+    """Returns the loss, and its gradients of head and vectors."""
+    values = _join([values for _, values in targets], config.mesh)
+    nodes = None
+    if targets[0][0] is not None:
+        nodes = _join([nodes for nodes, _ in targets], config.mesh)
+
+    def compute(head, vectors):
+        where = None if nodes is None else nodes != PAD
+        loss = _LOSSES[config.loss, config.weighted]
+        logits = score_nodes(head, vectors, nodes)
+        if (
+            nodes is None
+        ):  # a head that is cut over devices has nodes without meaning behind the others
+            logits = logits[:, : values.shape[1]]
+        return loss(logits, values, where=where, reduce_fn=partial(jnp.mean, axis=-1)).mean()
+
+    return jax.value_and_grad(compute, argnums=(0, 1))(head, vectors)
+
+
+def _join(parts: list[Array], mesh: Mesh | None) -> Array:
+    """Returns the rows of all parts; those on a device stay there, in the order of the devices."""
+    if mesh is None:
+        return jnp.concatenate(parts)
+    shares = [a.reshape(mesh.shape[DATA], -1, *a.shape[1:]) for a in parts]
+    joined = jnp.concatenate(shares, axis=1)
+    return _spread(joined.reshape(-1, *joined.shape[2:]), mesh, "B")
+
+
+def _spread(x: Array, mesh: Mesh | None, *axes: str | None) -> Array:
+    """Says how an array lies; on one device nothing."""
+    if mesh is None:
+        return x
+    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, choose_spec(*axes)))
+
+
+def _clip(grads: Any, limit: float) -> tuple[Array, Any]:
+    """Returns the norm of the gradients, and the gradients scaled down to the limit (0: none)."""
+    norm = optax.tree.norm(grads)
+    if not limit:
+        return norm, grads
+    scale = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
+    return norm, jax.tree.map(lambda g: g * scale, grads)
+
+
+def _add_decay(updates: Any, params: Any, decay: float) -> Any:
+    """Adds the decay of all parameters but biases and the scales of norms."""
+
+    def add(path, update, param):
+        name = jax.tree_util.keystr(path[-1:], simple=True)
+        return update if name in ("bias", "scale") else update + decay * param
+
+    return jax.tree_util.tree_map_with_path(add, updates, params)
+
+
+def _keep_rows(touched: Array, new: Head, old: Head) -> Head:
+    """Returns the new rows of touched nodes and the old ones of the others."""
+    return Head(
+        jnp.where(touched[:, None], new.weights, old.weights),
+        jnp.where(touched, new.bias, old.bias),
+    )
+
+
+_compiled_step = jax.jit(tuning_step, static_argnames="config", donate_argnums=0)
