@@ -18,7 +18,7 @@ FLOORS = [  # lowest first
     {"data", "features"},
     {"model"},
     {"tree"},
-    {"encoder", "matcher", "ranker", "disentangle"},
+    {"encoder", "matcher", "ranker", "disentangle", "calibrate"},
     {"run"},
     {"predict"},
     {"linear"},
