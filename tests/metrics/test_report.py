@@ -35,35 +35,56 @@ def report(ids, labels, counts):
 def test_the_keys_are_the_contract_and_the_extensions(case):
     names = [f"{m}@{k}" for m in ("P", "nDCG", "PSP") for k in CUTS]
     names += [f"recall@{k}" for k in (1, 3, 5, 10, 100)] + ["n", "propensity"]
-    extra = [f"{m}@{k}" for m in ("coverage", "macro-F1", "micro-F1") for k in CUTS]
-    assert set(report(*case)) == {*names, *extra, "results_per_document"}
+    extra = [f"{m}@{k}" for m in ("coverage", "macro-F1", "micro-F1", "example-F1") for k in CUTS]
+    assert set(report(*case)) == {*names, *extra, "by_frequency", "results_per_document"}
 
 
-def test_every_value_is_the_plain_metric(case):
+def test_every_value_is_that_of_evaluate(case):
     ids, labels, counts = case
     got = report(*case)
-    hits, n_true = metrics.find_hits(ids, labels), metrics.count_true(labels)
-    inverse = metrics.inverse_propensities(counts, N_TRAIN, a=0.5, b=0.4)
-    want = {f"recall@{k}": metrics.recall(hits, n_true, k=k) for k in (1, 3, 5, 10, 100)}
-    for k in CUTS:
-        want[f"P@{k}"] = metrics.precision(hits, n_true, k=k)
-        want[f"nDCG@{k}"] = metrics.ndcg(hits, n_true, k=k)
-        want[f"PSP@{k}"] = metrics.psprecision(hits, ids, labels, inverse, k=k)
-        want[f"coverage@{k}"] = metrics.coverage(hits, ids, labels, k=k)
-        for average in ("macro", "micro"):
-            scores = metrics.label_scores(hits, ids, labels, k=k, average=average)
-            want[f"{average}-F1@{k}"] = scores.f1
-    assert min(want.values()) > 0
-    assert {k: got[k] for k in want} == pytest.approx({k: 100 * v for k, v in want.items()})
+    names = ("P", "nDCG", "PSP", "recall", "coverage", "macro-F1", "micro-F1", "example-F1")
+    training = dict(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
+    want = metrics.evaluate(ids, labels, metrics=names, k=(*CUTS, 10, 100), **training)
+    scores = {k: v for k, v in got.items() if "@" in k}
+    assert min(scores.values()) > 0
+    assert scores == {k: want[k] for k in scores}
     assert got["n"] == N
     assert got["propensity"] == {"A": 0.5, "B": 0.4}
     assert got["results_per_document"] == 100
 
 
+def test_labels_by_frequency(case):
+    ids, labels, counts = case
+    rows = report(*case)["by_frequency"]
+    assert sum(row["labels"] for row in rows) == L
+    assert sum(row["true"] for row in rows) == labels.nnz
+    (row,) = [row for row in rows if row["documents"] == "30-99"]
+    of = (counts >= 30) & (counts < 100)
+    top, hits = ids[:, :5], metrics.find_hits(ids, labels)[:, :5]
+    inside = (top >= 0) & of[top]
+    assert row["labels"] == of.sum()
+    assert row["precision@5"] == pytest.approx(100 * hits[inside].sum() / inside.sum())
+    assert row["recall@5"] == pytest.approx(100 * hits[inside].sum() / labels[:, of].nnz)
+
+
+def test_decisions_are_scored_beside_the_ranking(case):
+    ids, labels, counts = case
+    decided = np.where(np.arange(R) < np.arange(N)[:, None] % 4, ids, -1)
+    total = evaluate.Report(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
+    for rows in (slice(0, 25), slice(25, N)):
+        total.add(ids[rows], labels[rows], decided[rows])
+    got, ranked = total.report(), report(*case)
+    assert {k: got[k] for k in ranked} == ranked
+    want = metrics.evaluate(decided, labels, metrics=["micro-F1", "macro-F1", "example-F1"])
+    assert set(got) - set(ranked) == {"micro-F1", "macro-F1", "example-F1"}
+    assert all(got[name] == want[name] for name in set(got) - set(ranked))
+    assert "decided" in evaluate.format_table(got)
+
+
 @pytest.mark.parametrize("size", [1, 7, 59])
 def test_batches_add_up_exactly(case, size):
     ids, labels, counts = case
-    total = evaluate.Accumulator(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
+    total = evaluate.Report(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
     order = np.random.default_rng(size).permutation(N)
     for start in range(0, N, size):
         rows = order[start : start + size]
@@ -77,7 +98,7 @@ def test_fewer_results_are_reported(case):
     assert got["results_per_document"] == 4
     assert got["recall@100"] == got["recall@10"] == got["recall@5"] > got["recall@3"]
     assert got["P@5"] == pytest.approx(100 * metrics.find_hits(ids[:, :4], labels).sum() / (5 * N))
-    total = evaluate.Accumulator(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
+    total = evaluate.Report(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
     for width in (R, 4, 50):
         total.add(ids[:, :width], labels)
     assert total.report()["results_per_document"] == 4
@@ -87,7 +108,7 @@ def test_fewer_results_are_reported(case):
 def test_predictions_and_names(case):
     ids, labels, counts = case
     names = tuple(f"label {i}" for i in range(L))
-    pred = Predictions(ids, np.zeros(ids.shape), names, L)
+    pred = Predictions(ids, np.full(ids.shape, -1.0), names, L)
     rows = [[names[j] for j in labels[i].indices] for i in range(N)]
     assert report(pred, rows, counts) == report(ids, labels, counts)
     rows[0] = ["never seen", "nor this"]
@@ -105,15 +126,16 @@ def test_nothing_to_find_is_zero_everywhere(n):
     assert got.pop("n") == n
     assert got.pop("results_per_document") == 5
     got.pop("propensity")
+    assert {x for row in got.pop("by_frequency") for x in list(row.values())[2:]} == {0}
     assert set(got.values()) == {0.0}
-    empty = evaluate.Accumulator(train_counts=np.zeros(L), n_train=5).report()
+    empty = evaluate.Report(train_counts=np.zeros(L), n_train=5).report()
     assert json.loads(evaluate.to_json(empty))["n"] == 0
     assert "0 documents" in evaluate.format_table(empty)
 
 
 def test_a_bad_batch_is_refused_and_adds_nothing(case):
     ids, labels, counts = case
-    total = evaluate.Accumulator(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
+    total = evaluate.Report(train_counts=counts, n_train=N_TRAIN, a=0.5, b=0.4)
     total.add(ids, labels)
     twice = ids.copy()
     twice[5, 1] = twice[5, 0]
@@ -132,7 +154,8 @@ def test_json_and_table(case):
     line = evaluate.to_json(got)
     assert "\n" not in line
     assert json.loads(line) == got
-    rows = {line.split()[0]: line.split() for line in evaluate.format_table(got).splitlines()}
+    lines = evaluate.format_table(got).splitlines()
+    rows = {line.split()[0]: line.split() for line in lines if line}
     assert rows["@1"] == ["@1", "@3", "@5", "@10", "@100"]
     assert rows["P"] == ["P", *(f"{got[f'P@{k}']:.2f}" for k in CUTS)]
     assert rows["recall"] == ["recall", *(f"{got[f'recall@{k}']:.2f}" for k in (1, 3, 5, 10, 100))]

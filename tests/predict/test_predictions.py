@@ -54,7 +54,7 @@ def test_to_csr_keeps_a_score_of_zero():
     assert matrix.has_sorted_indices
     np.testing.assert_array_equal(matrix.indices, [0, 2, 3, 1])
     np.testing.assert_array_equal(matrix.data, np.array([0.1, 0.5, 0, -1.5], np.float32))
-    np.testing.assert_array_equal(metrics.top_ids(matrix, 3), IDS)
+    np.testing.assert_array_equal(metrics.top_entries(matrix, 3)[0], IDS)
 
 
 def test_jsonl_round_trip(tmp_path):

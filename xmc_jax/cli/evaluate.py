@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from pathlib import Path
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from xmc_jax.types import Progress
 
 SECTIONS = ("memory", "data", "search.beam", "parallel")
-METRICS = ("P", "nDCG", "PSP", "recall")
-"""Those of the JSON object; the table has more."""
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -33,7 +30,7 @@ def parse(argv: list[str]) -> Arguments:
 
 
 def run(arguments: Arguments) -> None:
-    from xmc_jax.metrics.report import format_table
+    from xmc_jax.metrics import format_table, to_json
 
     named = arguments.named
     model, config = open_model(arguments, SECTIONS)
@@ -83,13 +80,13 @@ def score(
     """Returns the report on a split, how many documents got fewer labels than wanted, and how many
     that is: 100, or all there are."""
     from xmc_jax.metrics import propensity_constants
-    from xmc_jax.metrics.report import RECALL_CUTS, Accumulator
+    from xmc_jax.metrics.report import RECALL_CUTS, Report
     from xmc_jax.predict import FewResultsWarning
     from xmc_jax.types import PAD
 
     assert model.label_counts is not None
     a, b = propensity_constants(Path(spec.rstrip("/")).name)
-    total = Accumulator(train_counts=model.label_counts, n_train=model.n_train, a=a, b=b)
+    total = Report(train_counts=model.label_counts, n_train=model.n_train, a=a, b=b)
     n_labels, n_short = split.labels.shape[1], 0
     width = min(max(RECALL_CUTS), n_labels)
     progress.start("evaluation", len(split))
@@ -115,9 +112,3 @@ def score(
 def _take(source: Any, rows: slice) -> Any:
     assert source is not None
     return source[rows]
-
-
-def to_json(report: dict[str, Any]) -> str:
-    """Returns the metrics, `n` and the propensity constants of a report as one line of JSON."""
-    kept = {k: v for k, v in report.items() if k.partition("@")[0] in METRICS}
-    return json.dumps(kept | {"n": report["n"], "propensity": report["propensity"]})
