@@ -2,8 +2,9 @@ import gzip
 
 import pytest
 
-from xmc_jax.data.lines import decode_lines, read_byte_lines, read_lines, replace_file
-from xmc_jax.errors import InputError, RunError
+from xmc_jax.data.lines import decode_lines, read_byte_lines, read_lines
+from xmc_jax.errors import InputError
+from xmc_jax.files import replace_file
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
@@ -67,26 +68,3 @@ def test_refuses_missing_file_and_folder(tmp_path):
 def test_decode_names_the_stream():
     with pytest.raises(InputError, match="standard input:1"):
         list(decode_lines([b"\xff"], "standard input"))
-
-
-def test_failed_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-    with pytest.raises(KeyError), replace_file(path) as stream:
-        stream.write(b"new")
-        raise KeyError
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_unwritable_place_is_a_run_error(tmp_path):
-    with pytest.raises(RunError, match="cannot be written"), replace_file(tmp_path / "no" / "a"):
-        pass
-
-
-def test_gzip_bytes_depend_on_contents_only(tmp_path):
-    for name in ("a.gz", "b.gz"):
-        with replace_file(tmp_path / name) as stream:
-            stream.write(b"text\n")
-    assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
-    assert (tmp_path / "a.gz").read_bytes()[4:8] == bytes(4)

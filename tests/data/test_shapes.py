@@ -4,7 +4,7 @@ import scipy.sparse as sp
 from sklearn.svm import LinearSVC
 
 from xmc_jax.data import AMAZON_3M, Shape, make_shape, open_dataset, shapes, write_shape
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, RunError
 
 SMALL = Shape(400, 100, 500, 600, 6.0, 12.0)
 
@@ -84,7 +84,7 @@ def test_no_half_written_folder(tmp_path, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(shapes, "_pack", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(RunError, match="disk full"):
         write_shape(tmp_path / "set", SMALL)
     assert list(tmp_path.iterdir()) == []
 

@@ -66,7 +66,7 @@ def test_json_that_does_not_fit(tree, tmp_path):
         tree_from_json({"tree": {}}, NAMES)
     with pytest.raises(InputError, match="100 label names given, 101 needed"):
         tree_to_json(tree, NAMES[:-1])
-    with pytest.raises(RunError, match="cannot write"):
+    with pytest.raises(RunError, match="cannot be written"):
         tree_to_json(tree, NAMES, tmp_path / "missing" / "tree.json")
 
 

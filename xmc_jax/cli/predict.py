@@ -130,7 +130,7 @@ def open_output(output: str) -> Iterator[TextIO]:
             with contextlib.suppress(BrokenPipeError):
                 text.detach()
         return
-    from xmc_jax.data.lines import replace_file
+    from xmc_jax.files import replace_file
 
     with replace_file(output) as stream:
         text = io.TextIOWrapper(stream, "utf-8", newline="\n")

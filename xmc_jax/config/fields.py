@@ -19,6 +19,11 @@ QUIET = {"quiet": True}
 the same runs."""
 
 
+EXECUTION = {"execution": True}
+"""Metadata of a field or a section that cannot change the weights, only how fast or where they are made, or what is
+done with them later: with another value of it a run resumes."""
+
+
 def at_level(value: Any, level: int) -> Any:
     """Returns what a per-level field holds for `level`; a tuple's last value serves the deeper levels."""
     return value[min(level, len(value) - 1)] if isinstance(value, tuple) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from xmc_jax.config.fields import QUIET, as_tuple, check, check_choices
+from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices
 from xmc_jax.errors import InputError
 from xmc_jax.memory import parse_size
 
@@ -83,7 +83,7 @@ class FeaturesConfig:
     """Tokens of a document that are read; 0: all."""
     hash_bits: int = 20
     """Feature hashing: 2^bits columns."""
-    threads: int = 0
+    threads: int = field(default=0, metadata=EXECUTION)
     """0: as many as the machine has cores."""
 
     def __post_init__(self) -> None:
@@ -180,10 +180,10 @@ class SearchConfig:
     beam: int = 0
     """Clusters kept on each level; 0: 10, and 8 to search a model whose labels have copies, of which fewer hold as
     much."""
-    top_k: int = 20
+    top_k: int = field(default=20, metadata=EXECUTION)
     """Results a document at most."""
     post_processor: PostProcessor | tuple[PostProcessor, ...] = "l3-hinge"
-    batch: int = 0
+    batch: int = field(default=0, metadata=EXECUTION)
     """Documents searched at once; 0: chosen from the memory budget."""
 
     def __post_init__(self) -> None:
@@ -211,7 +211,7 @@ class EncoderConfig:
     """Tokens of a document that are read, special ones counted."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the products; parameters, norms and the vectors are float32."""
-    remat: bool = False
+    remat: bool = field(default=False, metadata=EXECUTION)
     """Computes each layer again in the backward pass: less memory, a third more work."""
     dropout: float = -1.0
     """Rate for embeddings, layers and the vector; -1: as the encoder's `config.json` says."""
@@ -244,7 +244,7 @@ class DisentangleConfig:
     """A document is a positive of all copies of its label, or of those that its beam reaches."""
     retrain: Literal["all", "last"] = "all"
     """The levels that a round trains again."""
-    merge: Literal["auto", "mean", "max", "noisy-or"] = "auto"
+    merge: Literal["auto", "mean", "max", "noisy-or"] = field(default="auto", metadata=EXECUTION)
     """The score of a label that was found under several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), where scores
     are probabilities, else `max`."""
     least_gain: float = 0.01
@@ -280,18 +280,18 @@ class LinearConfig:
 
     model: Literal["linear"] = "linear"
     seed: int = 0
-    memory: str = ""
+    memory: str = field(default="", metadata=EXECUTION)
     """Host memory that training and search keep to, such as 8GB; empty: what machine and control group have."""
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     tree: TreeConfig = field(default_factory=TreeConfig)
     ranker: RankerConfig = field(default_factory=RankerConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
-    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
     """Trees of a forest; tree i is that of seed + i, their predictions are combined."""
-    combine: Combination = field(default="average", metadata=QUIET)
+    combine: Combination = field(default="average", metadata=QUIET | EXECUTION)
     """How the predictions of a forest's trees become one."""
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from xmc_jax.config.fields import as_tuple, check, check_choices
+from xmc_jax.config.fields import EXECUTION, as_tuple, check, check_choices
 from xmc_jax.config.sections import (
     DataConfig,
     DisentangleConfig,
@@ -73,8 +73,8 @@ class TuningConfig:
     """Steps between checkpoints, and between evaluations where there is a validation set."""
     patience: int = 0
     """Evaluations without a gain after which a level ends; 0: never. The best parameters are kept."""
-    log_every: int = 50
-    embed_batch: int = 64
+    log_every: int = field(default=50, metadata=EXECUTION)
+    embed_batch: int = field(default=64, metadata=EXECUTION)
     """Documents of the greatest length encoded at once; more of them where they are short."""
 
     def __post_init__(self) -> None:
@@ -117,9 +117,9 @@ class XRTransformerConfig:
 
     model: Literal["xr-transformer"] = "xr-transformer"
     seed: int = 0
-    memory: str = ""
+    memory: str = field(default="", metadata=EXECUTION)
     """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     preliminary: TreeConfig = field(
@@ -136,7 +136,7 @@ class XRTransformerConfig:
     )
     search: SearchConfig = field(default_factory=lambda: SearchConfig(beam=20))
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
-    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -152,9 +152,9 @@ class XTransformerConfig:
 
     model: Literal["x-transformer"] = "x-transformer"
     seed: int = 0
-    memory: str = ""
+    memory: str = field(default="", metadata=EXECUTION)
     """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     label_embedding: Literal["pifa-tfidf", "pifa-neural", "text"] = "pifa-tfidf"
@@ -170,7 +170,7 @@ class XTransformerConfig:
     search: SearchConfig = field(
         default_factory=lambda: SearchConfig(post_processor=("l3-hinge", "noop"))
     )
-    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
 
     def __post_init__(self) -> None:
         check_choices(self)

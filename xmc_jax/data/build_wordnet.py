@@ -23,8 +23,9 @@ from typing import NamedTuple
 
 from xmc_jax.data.dataset import BUNDLED
 from xmc_jax.data.jsonl import write_documents
-from xmc_jax.data.lines import read_lines, replace_file
+from xmc_jax.data.lines import read_lines
 from xmc_jax.errors import InputError, XMCError
+from xmc_jax.files import replace_file
 
 DEBIAN_FOLDER = Path("/usr/share/wordnet")
 LARGEST_SHARE = 0.01

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from xmc_jax.config import DataConfig
-from xmc_jax.data.lines import read_lines, replace_file
+from xmc_jax.data.lines import read_lines
 from xmc_jax.data.split import SPLITS, Document, find_file
 from xmc_jax.errors import InputError
+from xmc_jax.files import replace_file
 
 LOOKED_FOR = "train.jsonl[.gz]"
 

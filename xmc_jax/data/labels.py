@@ -9,8 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.data.lines import BOM, read_lines, replace_file
+from xmc_jax.data.lines import BOM, read_lines
 from xmc_jax.errors import InputError
+from xmc_jax.files import replace_file
 
 
 def check_name(name: object) -> str:

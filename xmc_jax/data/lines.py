@@ -1,17 +1,15 @@
-"""Lines of plain and gzip-compressed files, with the place of whatever cannot be read; files
-replaced in one move."""
+"""Lines of plain and gzip-compressed files, with the place of whatever cannot be read."""
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
-from xmc_jax.errors import InputError, RunError
+from xmc_jax.errors import InputError
 
 BOM = b"\xef\xbb\xbf"
 GZIP_MAGIC = b"\x1f\x8b"
@@ -77,26 +75,3 @@ def read_lines(path: str | os.PathLike) -> Iterator[str]:
     """Yields the lines of a UTF-8 file, plain or gzip; errors as in `read_byte_lines` and
     `decode_lines`."""
     return decode_lines(read_byte_lines(path), path)
-
-
-@contextlib.contextmanager
-def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Opens a binary stream whose contents appear at `path` in one move when the block ends without
-    an error.
-
-    A name that ends in `.gz` is compressed, without a time stamp: equal contents give equal bytes.
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as raw:
-            if path.suffix == ".gz":
-                with gzip.GzipFile("", "wb", compresslevel=9, fileobj=raw, mtime=0) as zipped:
-                    yield zipped  # type: ignore[misc]
-            else:
-                yield raw
-        os.replace(partial, path)
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ import scipy.sparse as sp
 
 from xmc_jax.data.pecos import ENDINGS
 from xmc_jax.errors import InputError
+from xmc_jax.files import replace_folder
 
 _BLOCK = 8192
 """Documents made at once: some tens of megabytes, whatever the scale."""
@@ -123,21 +123,10 @@ def write_shape(path: str | os.PathLike, shape: Shape, *, seed: int = 0) -> None
     Raises:
         InputError: `path` exists and is not an empty folder.
     """
-    path = Path(path)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise InputError(f"{path}: exists; give a new or empty folder")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with replace_folder(path) as part:
         _write_split(part, shape, "train", seed)
         if shape.n_test:
             _write_split(part, shape, "test", seed)
-        if path.exists():
-            path.rmdir()
-        os.replace(part, path)
-        path.chmod(0o755)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _make_laws(shape: Shape, rng: np.random.Generator) -> _Laws:

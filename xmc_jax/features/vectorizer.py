@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import FeaturesConfig, from_dict, to_dict
-from xmc_jax.errors import InputError, RunError
+from xmc_jax.errors import InputError
 from xmc_jax.features.blocks import cut_blocks
 from xmc_jax.features.hashing import fold_columns, hash_terms
 from xmc_jax.features.slices import concatenate, number_distinct
@@ -30,6 +30,7 @@ from xmc_jax.features.tfidf import (
     weigh_counts,
 )
 from xmc_jax.features.tokens import Block, read_block, read_few
+from xmc_jax.files import write_bytes
 from xmc_jax.threads import map_threads
 
 _FEW_DOCUMENTS, _FEW_CHARACTERS = 32, 20_000
@@ -85,15 +86,8 @@ class Vectorizer:
         checks["features"] = _check_sum(features)
         head = {"format": _FORMAT, "features": features, "crc32": checks}
         contents["vectorizer.json"] = json.dumps(head, indent=1).encode("ascii")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            for name, content in contents.items():
-                _write_atomically(path / name, content)
-        except OSError as error:
-            raise RunError(
-                f"{path}: the vectoriser cannot be written ({error.strerror}); "
-                "free some space or name another folder"
-            ) from error
+        for name, content in contents.items():
+            write_bytes(path / name, content)
 
     @cached_property
     def _columns(self) -> dict[bytes, int]:
@@ -279,15 +273,3 @@ def _parse_weights(path: Path, content: bytes) -> np.ndarray:
 
 def _check_sum(value: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(value, sort_keys=True).encode("ascii"))
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

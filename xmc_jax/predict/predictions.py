@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
-from xmc_jax.errors import InputError, RunError
+from xmc_jax.errors import InputError
+from xmc_jax.files import replace_file
 from xmc_jax.types import PAD
 
 _ROWS_AT_ONCE = 4096
@@ -169,25 +170,11 @@ def _write_lines(file: TextIO, predictions: Predictions) -> None:
 
 
 def _write_file(path: str, predictions: Predictions) -> None:
-    # A pipe or a device is written to, never replaced.
-    in_place = os.path.exists(path) and not os.path.isfile(path)
-    real = os.path.realpath(path)
-    written = path if in_place else f"{real}.{os.getpid()}.tmp"
-    opener: Any = gzip.open if path.endswith(".gz") else open
-    try:
-        file = opener(written, "wt", encoding="utf-8", newline="\n")
-    except OSError as error:
-        need = "a file in a folder that may be written to needed"
-        raise InputError(f"output {path} given ({error.strerror}), {need}") from error
-    try:
-        with file:
-            _write_lines(file, predictions)
-        if not in_place:
-            os.replace(written, real)
-    except BaseException as error:
-        if not in_place and os.path.exists(written):
-            os.remove(written)
-        if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
-            message = f"writing {path} failed: {error.strerror}; free space or give another path"
-            raise RunError(message) from error
-        raise
+    folder = os.path.dirname(os.path.realpath(path))
+    is_new = not os.path.exists(path) or os.path.isfile(path)
+    if os.path.isdir(path) or (is_new and not os.access(folder, os.W_OK | os.X_OK)):
+        raise InputError(f"output {path} given, a file in a folder that may be written to needed")
+    with replace_file(path) as stream:
+        file = io.TextIOWrapper(stream, encoding="utf-8", newline="\n", write_through=True)
+        _write_lines(file, predictions)
+        file.detach()

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.errors import InputError, RunError
+from xmc_jax.errors import InputError
+from xmc_jax.files import replace_file
 from xmc_jax.model import LabelTree
 from xmc_jax.tree.build import tree_from_levels
 from xmc_jax.tree.taxonomy import tree_from_nested, tree_from_parents
@@ -60,7 +61,8 @@ def tree_to_json(
         "tree": nested[0],
     }
     if path is not None:
-        _write_whole(Path(path), json.dumps(out, ensure_ascii=False, indent=1) + "\n")
+        with replace_file(path) as stream:
+            stream.write((json.dumps(out, ensure_ascii=False, indent=1) + "\n").encode())
     return out
 
 
@@ -259,15 +261,3 @@ def _read_assignment(path: Path, n_labels: int) -> sp.csr_matrix:
             f"{path}: matrix {matrix.shape} given, {n_labels} rows needed (one for each label)"
         )
     return sp.csr_matrix(matrix)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RunError(
-            f"cannot write '{path}': {error.strerror}; check the folder and its space"
-        ) from None

@@ -1,0 +1,153 @@
+"""Files and folders that are whole or not there: the one way in which this package writes.
+
+What is written lies beside its place under a hidden name until it is whole and on the disk, and appears in one move. So
+a process that is killed, or a disk that is full, leaves what was there before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from xmc_jax.errors import InputError, RunError
+
+FOREIGN = {"lost+found", "desktop.ini", "Thumbs.db", "$RECYCLE.BIN", "System Volume Information"}
+"""What file systems and desktops put into an empty folder; hidden names (`.DS_Store`) are passed over too."""
+_LONGEST = 200  # bytes of a name that leave room for what is added to it
+
+
+@contextlib.contextmanager
+def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
+    """Opens a binary stream whose contents appear at `path` in one move when the block ends without an error.
+
+    A name that ends in `.gz` is compressed, without a time stamp: equal contents give equal bytes. A pipe or a device
+    is written in place; of a link the target is replaced.
+
+    Raises:
+        RunError: it cannot be written; what was there before still is.
+    """
+    path = Path(path)
+    in_place = path.exists() and not path.is_file() and not path.is_dir()
+    real = path if in_place else Path(os.path.realpath(path))
+    part = real if in_place else hide(real, f"{os.getpid()}.part")
+    with name_write_errors(path):
+        try:
+            with open(part, "wb") as raw:
+                if path.suffix == ".gz":
+                    with gzip.GzipFile("", "wb", compresslevel=9, fileobj=raw, mtime=0) as zipped:
+                        yield zipped  # type: ignore[misc]
+                else:
+                    yield raw
+                if not in_place:
+                    raw.flush()
+                    os.fsync(raw.fileno())
+            if not in_place:
+                _keep_mode(real, part)
+                os.replace(part, real)
+        except BaseException:
+            if not in_place:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+            raise
+
+
+def write_bytes(path: str | os.PathLike, content: bytes) -> None:
+    """Writes a file whole or not at all, and the folders that it lies in."""
+    with name_write_errors(Path(path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(path) as stream:
+        stream.write(content)
+
+
+def write_json(path: str | os.PathLike, value: Any) -> None:
+    """Writes JSON whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(path, text.encode("utf-8", "backslashreplace"))
+
+
+@contextlib.contextmanager
+def replace_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """Gives an empty folder, which stands at `path` when the block ends without an error.
+
+    Args:
+        path: new or empty; its parents are made.
+        overwrite: a folder that is there stays until the new one is whole, then goes.
+
+    Raises:
+        InputError: `path` is taken.
+        RunError: it cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: a file; give a new or empty folder")
+    if not overwrite and path.exists() and any(path.iterdir()):
+        raise InputError(
+            f"{path}: exists; give a new or empty folder, or overwrite=True to replace what is there"
+        )
+    with name_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = hide(path, f"{secrets.token_hex(4)}.part")
+        part.mkdir()
+        try:
+            yield part
+            _exchange(part, path)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _exchange(new: Path, path: Path) -> None:
+    """Moves a folder to its place; what was there goes when the new one stands there."""
+    if not path.exists():
+        os.replace(new, path)
+        return
+    old = hide(path, f"{os.getpid()}.old")
+    os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def name_write_errors(path: str | os.PathLike) -> Iterator[None]:
+    """Turns failures of the disk into one line with the file and the cause; that of a closed pipe passes."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise explain_write_error(path, error) from error
+
+
+def explain_write_error(path: str | os.PathLike, error: OSError) -> RunError:
+    """Returns what a failure of the disk means for whoever wanted to write `path`."""
+    cause = error.strerror or str(error)
+    return RunError(
+        f"{path}: cannot be written ({cause}); free space or permission is needed there; then run the same again"
+    )
+
+
+def hide(path: Path, ending: str) -> Path:
+    """Returns a hidden name beside a path, short enough for a file system."""
+    name = path.name.encode(errors="surrogateescape")[:_LONGEST].decode(errors="ignore")
+    return path.with_name(f".{name}.{ending}")
+
+
+def is_foreign(name: str) -> bool:
+    """Returns whether a name in a folder is none of ours: hidden, or made by a file system or a desktop."""
+    return name.startswith(".") or name in FOREIGN
+
+
+def _keep_mode(old: Path, new: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(new, stat.S_IMODE(old.stat().st_mode))
