@@ -7,9 +7,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from xmc_jax.cli.model import add_model_options, open_model
+from xmc_jax.cli.model import (
+    add_answer_options,
+    add_model_options,
+    open_model,
+    read_answer_options,
+)
 from xmc_jax.cli.options import Arguments, Parser
-from xmc_jax.cli.predict import BATCH
+from xmc_jax.cli.predict import BATCH, gather_notes
 from xmc_jax.cli.progress import open_progress
 from xmc_jax.errors import InputError
 
@@ -26,6 +31,7 @@ def parse(argv: list[str]) -> Arguments:
     add_model_options(parser)
     parser.add_argument("--data", required=True, metavar="D", help="as for xmc train")
     parser.add_argument("--split", default="test", metavar="NAME", help="test (default), ...")
+    add_answer_options(parser)
     return parser.parse(argv)
 
 
@@ -33,10 +39,11 @@ def run(arguments: Arguments) -> None:
     from xmc_jax.metrics import format_table, to_json
 
     named = arguments.named
+    options = read_answer_options(named)
     model, config = open_model(arguments, SECTIONS)
     split = read_split(model, named.data, named.split, config.data)
-    with open_progress() as progress:
-        report, n_short, width = score(model, split, named.data, progress)
+    with open_progress() as progress, gather_notes():
+        report, n_short, width = score(model, split, named.data, progress, options)
     print(format_table(report), file=sys.stderr)
     if n_short:
         print(
@@ -75,10 +82,14 @@ def read_split(model: Model, spec: str, name: str, config: Any) -> Split:
 
 
 def score(
-    model: Model, split: Split, spec: str, progress: Progress
+    model: Model,
+    split: Split,
+    spec: str,
+    progress: Progress,
+    options: dict[str, Any] | None = None,
 ) -> tuple[dict[str, Any], int, int]:
     """Returns the report on a split, how many documents got fewer labels than wanted, and how many
-    that is: 100, or all there are."""
+    that is: 100, or all there are; `options` of `predict` say which labels are decided on."""
     from xmc_jax.metrics import propensity_constants
     from xmc_jax.metrics.report import RECALL_CUTS, Report
     from xmc_jax.predict import FewResultsWarning
@@ -89,6 +100,7 @@ def score(
     total = Report(train_counts=model.label_counts, n_train=model.n_train, a=a, b=b)
     n_labels, n_short = split.labels.shape[1], 0
     width = min(max(RECALL_CUTS), n_labels)
+    decides = any(value for value in (options or {}).values())
     progress.start("evaluation", len(split))
     for start in range(0, len(split), BATCH):
         rows = slice(start, start + BATCH)
@@ -97,8 +109,10 @@ def score(
             source = source, _take(split.features, rows)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewResultsWarning)  # counted and told at the end
-            predictions: Any = model.predict(source, width)
-        total.add(predictions, split.labels[rows])
+            ask = model.predict if model.calibration is None else model.predict_proba
+            predictions: Any = ask(source, width)
+        decisions: Any = model.predict(source, **options) if decides and options else None
+        total.add(predictions, split.labels[rows], decisions)
         n_found = (predictions.ids != PAD).sum(axis=1)
         n_short += int((n_found < width).sum())
         progress.advance(len(predictions))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run
+from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run, whole_number
 from xmc_jax.config import Combination, Config
 from xmc_jax.errors import InputError, suggest
 
@@ -34,6 +34,40 @@ def add_model_options(parser: Parser) -> None:
         help="how several runs, or the trees of a forest, become one: "
         f"{', '.join(typing.get_args(Combination))} (several runs: average; a forest: as it was trained)",
     )
+
+
+def add_answer_options(parser: Parser) -> None:
+    """Adds the options that say which of the ranked labels are returned."""
+    parser.add_argument(
+        "--threshold",
+        type=float,
+        metavar="T",
+        help="only labels of this probability or more (of this score, if the model has no probabilities)",
+    )
+    parser.add_argument(
+        "--decide",
+        metavar="RULE",
+        help="only labels that a rule decides on: micro-f1, example-f1, macro-f1, precision:0.9, recall:0.8, psp",
+    )
+    parser.add_argument(
+        "--min-k", type=whole_number(0), default=0, metavar="N", help="labels per document at least"
+    )
+    parser.add_argument(
+        "--max-k", type=whole_number(1), metavar="N", help="labels per document at most"
+    )
+
+
+def read_answer_options(named: argparse.Namespace) -> dict[str, Any]:
+    """Returns what `predict` is to be told of them.
+
+    Raises:
+        InputError: options that contradict each other.
+    """
+    from xmc_jax.predict import Asked
+
+    options = {name: getattr(named, name) for name in ("threshold", "decide", "min_k", "max_k")}
+    Asked(**options)
+    return options
 
 
 def open_model(arguments: Arguments, sections: tuple[str, ...]) -> tuple[Model, Config]:

@@ -11,7 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from xmc_jax.cli.model import add_model_options, open_model
+from xmc_jax.cli.model import (
+    add_answer_options,
+    add_model_options,
+    open_model,
+    read_answer_options,
+)
 from xmc_jax.cli.options import Arguments, Parser, whole_number
 from xmc_jax.cli.progress import open_progress
 from xmc_jax.errors import InputError
@@ -42,9 +47,14 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--top-k",
         type=whole_number(1),
-        default=10,
         metavar="N",
-        help="labels a document at most (10)",
+        help="labels per document at most (10; with a threshold or a rule as many as it gives)",
+    )
+    add_answer_options(parser)
+    parser.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="write how probable it is that each label is right",
     )
     return parser.parse(argv)
 
@@ -52,13 +62,17 @@ def parse(argv: list[str]) -> Arguments:
 def run(arguments: Arguments) -> None:
     named = arguments.named
     check_output(named.output, named.input)
+    options = read_answer_options(named)
+    selects = named.threshold is not None or named.decide is not None
+    top_k = named.top_k or (None if selects else max(10, named.min_k))
     model, config = open_model(arguments, SECTIONS)
     batches = read_batches(model, named.input, config.data)
     with open_progress() as progress, gather_notes(), open_output(named.output) as stream:
         progress.start("documents", 0)
         n = 0
         for batch in batches:
-            predictions: Any = model.predict(batch, named.top_k)
+            ask = model.predict_proba if named.probabilities else model.predict
+            predictions: Any = ask(batch, top_k, **options)
             predictions.to_jsonl(stream)
             stream.flush()
             n += len(predictions)
@@ -111,9 +125,10 @@ def read_batches(model: Model, source: str, config: Any) -> Iterator[Any]:
 def gather_notes() -> Iterator[None]:
     """Prints at the end, once each, what the library warns of, in the place of Python's two lines each."""
     with warnings.catch_warnings(record=True) as caught:
-        from xmc_jax.predict import FewResultsWarning
+        from xmc_jax.predict import FewResultsWarning, UncalibratedWarning
 
-        warnings.simplefilter("always", FewResultsWarning)
+        for kind in (FewResultsWarning, UncalibratedWarning):
+            warnings.simplefilter("always", kind)
         yield
     for text in dict.fromkeys(str(warning.message) for warning in caught):
         print(f"note: {text}", file=sys.stderr)

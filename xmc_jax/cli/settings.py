@@ -22,6 +22,7 @@ SECTIONS = (
     "search",
     "disentangle",
     "parallel",
+    "calibrate",
 )
 """Every field of the config can be set where a model is made."""
 

@@ -1,5 +1,6 @@
 """Every setting of a run; sections as frozen dataclasses that are checked when they are made."""
 
+from xmc_jax.config.calibrate import CalibrateConfig
 from xmc_jax.config.fields import (
     at_level,
     diff,
@@ -44,6 +45,7 @@ __all__ = [
     "CONFIGS",
     "PROBABILITIES",
     "Bootstrap",
+    "CalibrateConfig",
     "Combination",
     "Config",
     "DataConfig",

@@ -88,6 +88,8 @@ def to_dict(config: Any) -> dict[str, Any]:
     for f in fields(config):
         if is_dataclass(getattr(config, f.name)):
             values[f.name] = to_dict(getattr(config, f.name))
+            if f.metadata.get("quiet") and not values[f.name]:
+                del values[f.name]
         elif f.metadata.get("quiet") and getattr(config, f.name) == f.default:
             del values[f.name]
     return values

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xmc_jax.config.calibrate import CalibrateConfig
 from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices
 from xmc_jax.errors import InputError
 from xmc_jax.memory import parse_size
@@ -289,6 +290,7 @@ class LinearConfig:
     search: SearchConfig = field(default_factory=SearchConfig)
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
     """Trees of a forest; tree i is that of seed + i, their predictions are combined."""
     combine: Combination = field(default="average", metadata=QUIET | EXECUTION)

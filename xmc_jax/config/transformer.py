@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from xmc_jax.config.fields import EXECUTION, as_tuple, check, check_choices
+from xmc_jax.config.calibrate import CalibrateConfig
+from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices
 from xmc_jax.config.sections import (
     DataConfig,
     DisentangleConfig,
@@ -137,6 +138,7 @@ class XRTransformerConfig:
     search: SearchConfig = field(default_factory=lambda: SearchConfig(beam=20))
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -171,6 +173,7 @@ class XTransformerConfig:
         default_factory=lambda: SearchConfig(post_processor=("l3-hinge", "noop"))
     )
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -210,6 +213,7 @@ def linear_part(config: Config) -> LinearConfig:
         search=config.search,
         disentangle=getattr(config, "disentangle", DisentangleConfig()),
         parallel=config.parallel,
+        calibrate=config.calibrate,
     )
 
 

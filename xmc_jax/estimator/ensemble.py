@@ -12,9 +12,11 @@ import scipy.sparse as sp
 from xmc_jax.config import Combination, replace_field
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
+from xmc_jax.estimator.answers import Answers
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.estimator.saved import load
 from xmc_jax.predict import (
+    Asked,
     Predictions,
     check_rule,
     choose_results,
@@ -28,7 +30,7 @@ from xmc_jax.types import NoProgress, Progress
 Member = XRLinear | str | os.PathLike
 
 
-class Ensemble:
+class Ensemble(Answers):
     """Predictions of several trained models, combined; each has its own features, tree and settings.
 
     Nothing is trained and nothing kept on disk: the members' folders are the ensemble.
@@ -46,6 +48,7 @@ class Ensemble:
         members: the models.
         rule: as given.
         label_names, label_counts, n_train: the first member's.
+        calibration: the maps that `calibrate` fits; kept nowhere else.
     """
 
     def __init__(self, members: Sequence[Member], rule: Combination = "average") -> None:
@@ -82,31 +85,17 @@ class Ensemble:
         """Tells whether a member was trained on feature vectors."""
         return any(member.reads_vectors for member in self.members)
 
-    def predict(
+    def _predict(
         self,
         x: Any,
-        top_k: int | None = None,
+        top_k: int | None,
+        asked: Asked,
         *,
         beam: int | None = None,
         restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
         progress: Progress | None = None,
     ) -> Predictions | sp.csr_matrix:
-        """Ranks the labels of each document.
-
-        Args:
-            x: what the members were trained on: N texts, features [N, D], or a pair (texts, features), of which each
-                member takes what it reads.
-            top_k: results R of a document; the first member's `search.top_k` if None.
-            beam: clusters kept on each level, by every member; its own setting if None.
-            restrict_to, candidates, progress: as in `XRLinear.predict`.
-
-        Returns:
-            Predictions, or a CSR matrix [N, L] if `candidates` are given.
-
-        Raises:
-            InputError: as `XRLinear.predict`; texts or vectors only where members need both.
-        """
         inputs = [self._choose(x, member) for member in self.members]
         if candidates is not None:
             return self._score(inputs, check_features(candidates, "candidates"), restrict_to)
@@ -116,11 +105,12 @@ class Ensemble:
         search = self.members[0].config.search
         if top_k is not None:
             search = replace_field(search, "top_k", top_k)
+        depth = asked.choose_depth(top_k, search.top_k, self._find_depth())
         found = []
         for member, order, documents in zip(self.members, self._orders, inputs, strict=True):
             predictions = member.predict(
                 documents,
-                _choose_results(member, search.top_k, beam),
+                _choose_results(member, depth, beam),
                 beam=beam,
                 restrict_to=_to_member(wanted, order),
                 progress=told,
@@ -130,7 +120,11 @@ class Ensemble:
             found.append(
                 Predictions(ids, predictions.scores, self.label_names, predictions.n_labels)
             )
-        return combine(found, self.rule, search.top_k)
+        ranked = combine(found, self.rule, depth)
+        return self._answer(ranked, asked, top_k, restrict_to is None)
+
+    def _find_depth(self) -> int:
+        return min(member._find_depth() for member in self.members)
 
     def _score(self, inputs: list[Any], asked: sp.csr_matrix, restrict_to: Any) -> sp.csr_matrix:
         """Returns the combined scores of candidates [N, L]."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,6 +16,7 @@ from xmc_jax import run as checkpoint
 from xmc_jax.config import (
     Config,
     LinearConfig,
+    SearchConfig,
     choose_merge,
     find_section,
     linear_part,
@@ -26,6 +26,7 @@ from xmc_jax.config import (
 )
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError, suggest
+from xmc_jax.estimator.answers import Answers
 from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.linear.recursion import Training, train
 from xmc_jax.linear.sources import (
@@ -41,9 +42,10 @@ from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.ops import keep_compiled
 from xmc_jax.parallel import make_mesh, run_first
 from xmc_jax.predict import (
-    FewResultsWarning,
+    Asked,
     Predictions,
     combine_candidates,
+    find_depth,
     predict_forest,
     restrict,
     score_candidates,
@@ -53,7 +55,7 @@ from xmc_jax.run.restore import Restored, list_finals
 from xmc_jax.types import Features, NoProgress, Progress
 
 
-class XRLinear:
+class XRLinear(Answers):
     """XR-Linear: a label tree with one linear level for each resolution (Yu et al. 2022, "PECOS"), or a forest of them.
 
     Args:
@@ -72,6 +74,7 @@ class XRLinear:
         label_names: names by id, or None if it was trained on a label matrix.
         label_counts: int32 [L], training positives of each label.
         n_train: training documents.
+        calibration: the maps from scores to probabilities, or None.
     """
 
     CONFIG: ClassVar[type] = LinearConfig
@@ -147,6 +150,7 @@ class XRLinear:
         )
         outcome = train(training, workdir, progress or NoProgress())
         self.models, self.vectorizer = outcome.models, outcome.vectorizer
+        self.calibration = outcome.calibration
         self._finish(training, held_out, workdir)
         return self
 
@@ -195,33 +199,17 @@ class XRLinear:
         if held_out is not None:
             self._score_validation(*held_out)
 
-    def predict(
+    def _predict(
         self,
         x: Any,
-        top_k: int | None = None,
+        top_k: int | None,
+        asked: Asked,
         *,
         beam: int | None = None,
         restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
         progress: Progress | None = None,
     ) -> Predictions | sp.csr_matrix:
-        """Ranks the labels of each document.
-
-        Args:
-            x: N texts or features [N, D], as in training.
-            top_k: results R of a document; `search.top_k` if None.
-            beam: clusters kept on each level; `search.beam` if None.
-            restrict_to: names or ids of the only labels to return.
-            candidates: [N, L]; the labels stored, whatever their values, are scored and returned as a matrix of
-                scores, nothing is ranked.
-            progress: told about the work.
-
-        Returns:
-            Predictions, or a CSR matrix [N, L] if `candidates` are given.
-
-        Raises:
-            InputError: bad input, or not the kind or width of features that training had.
-        """
         self._need_model()
         models = self.models
         features = self.featurize(x)
@@ -230,6 +218,8 @@ class XRLinear:
             search = replace_field(search, "beam", beam)
         if top_k is not None:
             search = replace_field(search, "top_k", top_k)
+        wanted = asked.choose_depth(top_k, search.top_k, self._find_depth(search))
+        search = replace_field(search, "top_k", wanted)
         if restrict_to is not None:
             ids = self._label_ids(restrict_to)
             models = tuple(restrict(model, ids) for model in models)
@@ -239,7 +229,7 @@ class XRLinear:
             asked = check_features(candidates, "candidates")
             scores = [score_candidates(m, features, asked, merge=merge) for m in models]
             return scores[0] if len(scores) == 1 else combine_candidates(scores, linear.combine)
-        return predict_forest(
+        ranked = predict_forest(
             models,
             features,
             search,
@@ -250,6 +240,10 @@ class XRLinear:
             progress=progress or NoProgress(),
             mesh=make_mesh(self.config.parallel),
         )
+        return self._answer(ranked, asked, top_k, restrict_to is None)
+
+    def _find_depth(self, search: SearchConfig | None = None) -> int:
+        return find_depth(self.models, search or self.config.search, self.config.calibrate.depth)
 
     def featurize(self, x: Any) -> Features:
         """Returns the features that the levels score: texts are vectorised, the user's own vectors checked."""
@@ -311,6 +305,8 @@ class XRLinear:
             for t, weights in enumerate(member.levels):
                 checkpoint.save_level(final, t, weights, {"stage": "level", "level": t})
         self._write_encoder(folder)
+        if self.calibration is not None:
+            checkpoint.save_calibration(folder, self.calibration)
         runs.close_run(
             folder,
             model,
@@ -332,6 +328,7 @@ class XRLinear:
         self.models, self.vectorizer = held.models, held.vectorizer
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self._workdir, self._scale = held.n_train, Path(path), held.scale
+        self.calibration = held.calibration
 
     def _write_encoder(self, folder: Path) -> None:
         """Writes what only a model with an encoder has."""
@@ -367,10 +364,13 @@ class XRLinear:
         return ids
 
     def _score_validation(self, x, truth: sp.csr_matrix) -> None:
-        with warnings.catch_warnings():
-            # The user did not ask for 100 results.
-            warnings.simplefilter("ignore", FewResultsWarning)
-            predictions = self.predict(x, top_k=100)
+        settings = self.config.calibrate
+        if self.calibration is None and settings.method != "none":
+            self.calibrate(x, truth, method=settings.method)
+            assert self.calibration is not None
+            if self._workdir is not None:
+                checkpoint.save_calibration(self._workdir, self.calibration)
+        predictions = self._rank(x, 100)
         assert self.label_counts is not None
         counts, n = self.label_counts, self.n_train
         scores = report(predictions, truth, train_counts=counts, n_train=n)

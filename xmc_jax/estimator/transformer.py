@@ -19,6 +19,8 @@ from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.features import as_features, check_width
+from xmc_jax.linear.heldout import deal_rows, drop_labels
+from xmc_jax.linear.recursion import Training, take_rows
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.model import LabelTree
 from xmc_jax.parallel import make_mesh
@@ -99,17 +101,48 @@ class XRTransformer(XRLinear):
             training = dataclasses.replace(training, features=features)
             if held_features is not None:
                 check_width(held_features, features.n_sparse, 0)
+        given = held_out
+        if held_out is None:
+            training, held_out = self._hold_out(training)
         outcome = train_transformer(
-            TransformerTraining(self.config, training, encoder, held_out, held_features),
+            TransformerTraining(self.config, training, encoder, given, held_features),
             workdir,
             progress or NoProgress(),
         )
         self.models, self.vectorizer = (outcome.model,), outcome.vectorizer
         self.encoder, self._scale = outcome.encoder, outcome.scale
+        self.calibration = outcome.calibration
         if held_out is not None and held_features is not None:
             held_out = (held_out[0], held_features.sparse), held_out[1]
         self._finish(training, held_out, workdir)
         return self
+
+    def _hold_out(self, training: Training) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
+        """Returns the documents to train on, and those left out to fit probabilities to: a fine-tuned encoder is not
+        trained twice."""
+        settings = self.config.calibrate
+        if not settings.holds_out or self.config.tuning.is_off:
+            return training, None
+        if settings.folds:
+            raise InputError(
+                f"calibrate.folds={settings.folds} given for an encoder that is fine-tuned on all documents; set "
+                "calibrate.share, give validation documents, or fine-tune nothing (tuning.steps=0)"
+            )
+        n = training.labels.shape[0]
+        (held,) = deal_rows(n, settings, self.config.seed) or [np.zeros(0, np.int64)]
+        rest = np.setdiff1d(np.arange(n), held)
+        if not len(held) or not len(rest):
+            return training, None
+        documents = training.texts[held]
+        if training.features is not None:
+            documents = documents, training.features.sparse[held]
+        known = np.bincount(training.labels[rest].indices, minlength=training.labels.shape[1]) > 0
+        part = dataclasses.replace(
+            take_rows(training, rest),
+            texts=training.texts[rest],
+            features=None if training.features is None else training.features[rest],
+        )
+        return part, (documents, drop_labels(training.labels[held], known))
 
     def featurize(self, x: Any) -> Features:
         """Returns what the final levels score: [features, vector] of texts, or of a pair (texts, features)."""

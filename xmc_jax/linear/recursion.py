@@ -18,10 +18,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax import run as checkpoint
+from xmc_jax.calibrate import Calibration
 from xmc_jax.config import LinearConfig, at_level, to_dict
+from xmc_jax.disentangle import route_positives
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
-from xmc_jax.linear.forest import check_forest, train_forest
+from xmc_jax.linear.forest import MemberProgress, check_forest, train_forest
+from xmc_jax.linear.heldout import fit_to, rank_held_out
 from xmc_jax.linear.level import train_level
 from xmc_jax.linear.relevance import check_relevance, induce_relevance
 from xmc_jax.linear.rounds import Round, check_overlap, run_rounds
@@ -71,10 +74,12 @@ class Training:
 
 
 class Outcome(NamedTuple):
-    """The trained model of each tree, and what made features of the texts (None for the user's own features)."""
+    """The trained model of each tree, what made features of the texts (None for the user's own features), and the maps
+    to probabilities, if training documents were held out for them."""
 
     models: tuple[XRModel, ...]
     vectorizer: Vectorizer | None
+    calibration: Calibration | None = None
 
 
 def train(training: Training, workdir: str | os.PathLike | None, progress: Progress) -> Outcome:
@@ -102,7 +107,7 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
             progress.start("run", 0)
             held = restore(folder)
             progress.finish("complete already, nothing to do")
-            return Outcome(held.models, held.vectorizer)
+            return Outcome(held.models, held.vectorizer, held.calibration)
         _tell_resumed(folder, progress)
     features, vectorizer = make_features(training, folder, progress)
 
@@ -112,6 +117,7 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
         return train_ranker(replace(training, config=config), features, at, told)
 
     models = train_forest(training.config, folder, train_one, progress)
+    calibration = calibrate(training, models, features, folder, progress)
     if folder is not None:
         close_run(
             folder,
@@ -120,7 +126,7 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
             from_text=vectorizer is not None,
             named_labels=training.label_names is not None,
         )
-    return Outcome(models, vectorizer)
+    return Outcome(models, vectorizer, calibration)
 
 
 def train_ranker(
@@ -138,10 +144,40 @@ def train_ranker(
     def retrain(plan: Round) -> XRModel:
         part, x = training, features
         if plan.rows is not None:
-            part, x = _take_rows(training, plan.rows), features[plan.rows]
+            part, x = take_rows(training, plan.rows), features[plan.rows]
         return _train_levels(part, plan.tree, x, plan.folder, progress, plan)
 
     return run_rounds(training.config, model, features, training.labels, folder, retrain, progress)
+
+
+def calibrate(
+    training: Training,
+    models: tuple[XRModel, ...],
+    features: Features,
+    folder: Path | None,
+    progress: Progress,
+) -> Calibration | None:
+    """Returns the maps to probabilities that the settings ask for, fitted to training documents held out in turn."""
+    config, labels = training.config, training.labels
+    found = None if folder is None else checkpoint.load_calibration(folder)
+    if found is not None or not config.calibrate.holds_out or len(features) < 2:
+        return found
+
+    def retrain(tree: LabelTree, rows: np.ndarray, name: str) -> XRModel:
+        part, x, plan = take_rows(training, rows), features[rows], None
+        if tree.has_copies and config.disentangle.positives == "routed":
+            owner = next(model for model in models if model.tree is tree)
+            above = replace(owner, levels=owner.levels[:-1])
+            matched = matched_clusters(build_index(above), x, config.search.choose_beam())
+            plan = Round(1, tree, None, (), (), route_positives(part.labels, matched, tree))
+        return _train_levels(part, tree, x, None, MemberProgress(progress, name), plan)
+
+    ranked, truth, _ = rank_held_out(config, models, features, labels, retrain, progress)
+    counts = np.bincount(labels.indices, minlength=labels.shape[1])
+    found = fit_to(ranked, truth, counts, config.calibrate.method)
+    if folder is not None:
+        checkpoint.save_calibration(folder, found)
+    return found
 
 
 def _tell_resumed(folder: Path, progress: Progress) -> None:
@@ -286,7 +322,7 @@ def _count_held(training: Training) -> int:
     return texts + names + 8 * training.labels.nnz + 8 * training.labels.shape[0]
 
 
-def _take_rows(training: Training, rows: np.ndarray) -> Training:
+def take_rows(training: Training, rows: np.ndarray) -> Training:
     """Returns the training set with some of its documents; their features are given apart."""
     negatives, relevance = training.negatives, training.relevance
     return replace(

@@ -103,18 +103,7 @@ def read_validation(
     if not isinstance(validation, tuple) or len(validation) != 2:
         raise InputError("validation needs a pair (x, labels)")
     x, labels = validation
-    if sp.issparse(labels) or isinstance(labels, np.ndarray):
-        truth = check_labels(labels, "validation labels")
-    elif names is None:
-        raise InputError(
-            "validation labels given as names, but the training labels are a matrix; give a matrix"
-        )
-    else:
-        truth, _ = labels_to_csr(labels, names)
-    if truth.shape[1] != n_labels:
-        raise InputError(
-            f"validation labels have {truth.shape[1]} columns, training labels {n_labels}"
-        )
+    truth = read_truth(labels, names, n_labels, "validation labels")
     texts, features = read_documents(x, truth.shape[0])
     if features is not None and like is not None:
         check_width(features, like.n_sparse, like.n_dense)
@@ -124,6 +113,28 @@ def read_validation(
             "texts given for training or for validation, vectors for the other; the same kind needed"
         )
     return texts, truth
+
+
+def read_truth(labels: Any, names: Sequence[str] | None, n_labels: int, what: str) -> sp.csr_matrix:
+    """Returns labels of documents that are not trained on, in the columns of training; unknown names are left out.
+
+    Args:
+        labels: lists of names, or a matrix.
+        names: of the training labels, or None.
+        n_labels: L.
+        what: they are called in messages.
+    """
+    if sp.issparse(labels) or isinstance(labels, np.ndarray):
+        truth = check_labels(labels, what)
+    elif names is None:
+        raise InputError(
+            f"{what} given as names, but the training labels are a matrix; give a matrix"
+        )
+    else:
+        truth, _ = labels_to_csr(labels, list(names))
+    if truth.shape[1] != n_labels:
+        raise InputError(f"{what} have {truth.shape[1]} columns, training labels {n_labels}")
+    return truth
 
 
 def read_label_tree(

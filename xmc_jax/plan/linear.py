@@ -24,6 +24,8 @@ A round of disentangling with P copies trains the upper levels once for each fol
 documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
 P times the labels and P times as many of them a document.
 
+Documents held out for probabilities cost a training of all levels without them, `calibrate.folds` times or once.
+
 The trees of a forest are trained one after the other: a tree's work and weights times their number,
 and the weights of those before it in memory.
 """
@@ -164,8 +166,40 @@ def _plan_tree_run(counts: Counts, config: LinearConfig) -> Plan:
         wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
         rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
         stages, sizes = stages + rounds, wide
+    stages += _plan_held_out(counts, config, sizes, held, model)
     stages.append(Stage("search", PROGRAM + 3 * model + SEARCH_BATCHES, 0))
     return Plan(sizes, tuple(stages), model)
+
+
+def _plan_held_out(
+    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, model: int
+) -> list[Stage]:
+    """Returns the stages of the trainings that probabilities are fitted to."""
+    wanted = config.calibrate
+    if not wanted.holds_out:
+        return []
+    n = wanted.folds or 1
+    share = 1 - (1 / wanted.folds if wanted.folds else wanted.share)
+    part = _take_share(counts, share)
+    copies = config.disentangle.copies if config.disentangle.rounds else 1
+    levels, again = _plan_levels(part, config, sizes, 2 * held + model, copies)
+    memory = 2 * held + model + 3 * again + SEARCH_BATCHES
+    stages: list[Stage] = []
+    for i in range(1, n + 1):
+        name = f"held-out part {i} of {n}"
+        stages += [replace(stage, name=f"{name}, {stage.name}") for stage in levels]
+        stages.append(Stage(f"{name}, search", memory, 0))
+    return stages
+
+
+def _take_share(counts: Counts, share: float) -> Counts:
+    """Returns the sizes of a share of the documents."""
+    return replace(
+        counts,
+        n_documents=max(1, round(counts.n_documents * share)),
+        nnz_features=round(counts.nnz_features * share),
+        nnz_labels=round(counts.nnz_labels * share),
+    )
 
 
 def _plan_rounds(
@@ -182,13 +216,7 @@ def _plan_rounds(
     products = counts.nnz_labels * width
     memory = held + before + (n * width + 5 * products) * ENTRY
     again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
-    share = (overlap.folds - 1) / overlap.folds
-    part = replace(
-        counts,
-        n_documents=max(1, round(n * share)),
-        nnz_features=round(counts.nnz_features * share),
-        nnz_labels=round(counts.nnz_labels * share),
-    )
+    part = _take_share(counts, (overlap.folds - 1) / overlap.folds)
     stages: list[Stage] = []
     for number in range(1, overlap.rounds + 1):
         name, copies = f"round {number}", 1 if number == 1 else overlap.copies

@@ -1,5 +1,9 @@
 """Whole-tree search: sets of documents, single queries, given candidates."""
 
+from xmc_jax.predict.answers import UNCALIBRATED as UNCALIBRATED
+from xmc_jax.predict.answers import Asked as Asked
+from xmc_jax.predict.answers import UncalibratedWarning as UncalibratedWarning
+from xmc_jax.predict.answers import answer as answer
 from xmc_jax.predict.candidates import score_candidates as score_candidates
 from xmc_jax.predict.combination import check_rule as check_rule
 from xmc_jax.predict.combination import combine as combine
@@ -9,6 +13,7 @@ from xmc_jax.predict.combination import renumber as renumber
 from xmc_jax.predict.extend import extend_matches as extend_matches
 from xmc_jax.predict.forest import ForestEndpoint as ForestEndpoint
 from xmc_jax.predict.forest import choose_results as choose_results
+from xmc_jax.predict.forest import find_depth as find_depth
 from xmc_jax.predict.forest import predict_forest as predict_forest
 from xmc_jax.predict.index import SearchIndex as SearchIndex
 from xmc_jax.predict.index import build_index as build_index

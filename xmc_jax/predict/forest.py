@@ -125,11 +125,20 @@ class ForestEndpoint:
 
 def choose_results(tree: LabelTree, config: SearchConfig) -> int:
     """Returns how many labels a member is asked for: `top_k`, or `RESULTS` where its beam finds as many."""
+    return max(config.top_k, min(RESULTS, count_most(tree, config)))
+
+
+def count_most(tree: LabelTree, config: SearchConfig) -> int:
+    """Returns how many labels a beam finds at most."""
     width, beam = 1, config.choose_beam(tree.has_copies)
     for level in range(tree.n_levels - 1):
         width = min(beam, width * tree.max_children(level), tree.level_sizes[level])
-    most = min(width * tree.max_children(tree.n_levels - 1), tree.n_labels)
-    return max(config.top_k, min(RESULTS, most))
+    return min(width * tree.max_children(tree.n_levels - 1), tree.n_labels)
+
+
+def find_depth(models: Sequence[XRModel], config: SearchConfig, wanted: int) -> int:
+    """Returns how many labels to ask for: those wanted, or as many as the narrowest beam finds."""
+    return min([wanted, *(count_most(model.tree, config) for model in models)])
 
 
 class _Share(NoProgress):

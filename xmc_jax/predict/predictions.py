@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
 import numpy as np
@@ -29,18 +29,20 @@ class Predictions:
         scores: float32 [N, R], finite, descending in a row; 0 in PAD slots, whatever was given.
         label_names: name of each id (any sequence of L strings), or None.
         n_labels: L.
+        probabilities: float32 [N, R] in [0, 1] that the labels are right, or None of a model without; 0 in PAD slots.
 
     Arrays of other number types, also on a device, are converted. `len`, slices, index arrays and
     iteration go by document; one document is `Predictions` with one row.
 
     Raises:
-        InputError: shapes differ, an id outside [0, L), a nan or infinite score.
+        InputError: shapes differ, an id outside [0, L), a nan or infinite score, a probability outside [0, 1].
     """
 
     ids: Int[np.ndarray, "N R"]
     scores: Float[np.ndarray, "N R"]
     label_names: Sequence[str] | None
     n_labels: int
+    probabilities: Float[np.ndarray, "N R"] | None = None
 
     def __post_init__(self) -> None:
         ids, scores = np.asarray(self.ids), np.asarray(self.scores)
@@ -66,6 +68,8 @@ class Predictions:
             raise InputError(f"a score of document {row} is nan or infinite, finite scores needed")
         object.__setattr__(self, "ids", ids.astype(np.int32, copy=False))
         object.__setattr__(self, "scores", scores)
+        if self.probabilities is not None:
+            object.__setattr__(self, "probabilities", _check_probabilities(self.probabilities, ids))
 
     @property
     def n_rows(self) -> int:
@@ -79,7 +83,13 @@ class Predictions:
             if not -self.n_rows <= rows < self.n_rows:
                 raise IndexError(f"document {rows} of {self.n_rows}")
             rows = np.array([rows])
-        return Predictions(self.ids[rows], self.scores[rows], self.label_names, self.n_labels)
+        there = self.probabilities
+        return replace(
+            self,
+            ids=self.ids[rows],
+            scores=self.scores[rows],
+            probabilities=None if there is None else there[rows],
+        )
 
     def names(self) -> list[list[str]]:
         """Returns the label names of every document, best first, without unused slots."""
@@ -101,7 +111,8 @@ class Predictions:
         return matrix
 
     def to_jsonl(self, target: str | os.PathLike[str] | TextIO) -> None:
-        """Writes a line `{"labels": [...], "scores": [...]}` a document, best label first.
+        """Writes a line `{"labels": [...], "scores": [...]}` per document, best label first; with `"probabilities"`
+        where there are any.
 
         Labels are names, or ids where there are no names. Scores have the fewest digits that give
         back the same float32.
@@ -140,7 +151,22 @@ def concatenate(parts: Sequence[Predictions]) -> Predictions:
         rows, columns = slice(start, start + len(part)), slice(part.ids.shape[1])
         ids[rows, columns], scores[rows, columns] = part.ids, part.scores
         start += len(part)
-    return Predictions(ids, scores, first.label_names, first.n_labels)
+    found = None
+    if all(part.probabilities is not None for part in parts):
+        found, start = np.zeros(ids.shape, np.float32), 0
+        for part in parts:
+            found[start : start + len(part), : part.ids.shape[1]] = part.probabilities
+            start += len(part)
+    return Predictions(ids, scores, first.label_names, first.n_labels, found)
+
+
+def _check_probabilities(given: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    values = np.where(ids == PAD, np.float32(0), np.asarray(given).astype(np.float32, copy=False))
+    if values.shape != ids.shape or not ((values >= 0) & (values <= 1)).all():
+        raise InputError(
+            f"probabilities of shape {np.shape(given)} given, numbers in [0, 1] of shape {ids.shape} needed"
+        )
+    return values
 
 
 def _same_names(one: Sequence[str] | None, other: Sequence[str] | None) -> bool:
@@ -157,14 +183,17 @@ def _write_lines(file: TextIO, predictions: Predictions) -> None:
             labels = [[i for i in row if i != PAD] for row in block.ids.tolist()]
         else:
             labels = block.names()
-        # numpy prints a float32 with the fewest digits that tell it apart, in JSON's notation.
-        digits = block.scores.astype(str).tolist()
         used = (block.ids != PAD).tolist()
+        columns = {"scores": block.scores, "probabilities": block.probabilities}
+        # numpy prints a float32 with the fewest digits that tell it apart, in JSON's notation.
+        digits = {k: v.astype(str).tolist() for k, v in columns.items() if v is not None}
         lines = []
-        for row, texts, kept in zip(labels, digits, used, strict=True):
-            scores = ", ".join(text for text, keep in zip(texts, kept, strict=True) if keep)
-            names = json.dumps(row, ensure_ascii=False)
-            lines.append(f'{{"labels": {names}, "scores": [{scores}]}}\n')
+        for i, (row, kept) in enumerate(zip(labels, used, strict=True)):
+            parts = [f'"labels": {json.dumps(row, ensure_ascii=False)}']
+            for name, texts in digits.items():
+                numbers = ", ".join(t for t, keep in zip(texts[i], kept, strict=True) if keep)
+                parts.append(f'"{name}": [{numbers}]')
+            lines.append("{" + ", ".join(parts) + "}\n")
         # A lone surrogate in a name has no UTF-8, but its backslash form is JSON's escape as well.
         file.write("".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
 

@@ -6,6 +6,8 @@ from xmc_jax.run.arrays import name_write_errors as name_write_errors
 from xmc_jax.run.arrays import read_json as read_json
 from xmc_jax.run.arrays import save_arrays as save_arrays
 from xmc_jax.run.arrays import write_json as write_json
+from xmc_jax.run.calibration import load_calibration as load_calibration
+from xmc_jax.run.calibration import save_calibration as save_calibration
 from xmc_jax.run.members import list_member_folders as list_member_folders
 from xmc_jax.run.members import member_folder as member_folder
 from xmc_jax.run.parts import level_folder as level_folder

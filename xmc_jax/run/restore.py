@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from xmc_jax import run as checkpoint
+from xmc_jax.calibrate import Calibration
 from xmc_jax.config import CONFIGS, Config, ParallelConfig, at_level, from_dict, linear_part
 from xmc_jax.data import read_labels
 from xmc_jax.errors import InputError, suggest
@@ -34,6 +35,7 @@ class Restored:
         n_train: training documents.
         encoder: None if it has none.
         scale: of the encoder's vectors, as `join_features` takes it.
+        calibration: the maps to probabilities, or None.
     """
 
     config: Config
@@ -44,6 +46,7 @@ class Restored:
     n_train: int
     encoder: Encoder | None = None
     scale: float = 0.0
+    calibration: Calibration | None = None
 
     @property
     def model(self) -> XRModel:
@@ -89,7 +92,8 @@ def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Restored:
     if config.model != "linear":
         encoder = checkpoint.load_encoder(folder, own)
     n_train, scale = facts["n_train"], facts.get("scale", 0.0)
-    return Restored(config, models, vectorizer, names, counts, n_train, encoder, scale)
+    calibration = checkpoint.load_calibration(folder)
+    return Restored(config, models, vectorizer, names, counts, n_train, encoder, scale, calibration)
 
 
 def _read_member(folder: Path, config: Config, facts: dict[str, Any]) -> tuple[XRModel, np.ndarray]:

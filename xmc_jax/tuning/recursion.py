@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax import run as checkpoint
+from xmc_jax.calibrate import Calibration
 from xmc_jax.config import (
     TransformerConfig,
     XTransformerConfig,
@@ -32,6 +33,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
 from xmc_jax.linear.recursion import (
     Training,
+    calibrate,
     check_sources,
     list_extras,
     make_features,
@@ -73,12 +75,13 @@ class TransformerTraining:
 
 
 class TransformerOutcome(NamedTuple):
-    """The trained parts; `scale` as `join_features` takes it."""
+    """The trained parts; `scale` as `join_features` takes it, `calibration` where documents were held out."""
 
     model: XRModel
     vectorizer: Vectorizer | None
     encoder: Encoder
     scale: float
+    calibration: Calibration | None = None
 
 
 def train_transformer(
@@ -107,7 +110,9 @@ def train_transformer(
             held = restore(folder, training.encoder)
             progress.finish("complete already, nothing to do")
             assert held.encoder is not None
-            return TransformerOutcome(held.model, held.vectorizer, held.encoder, held.scale)
+            return TransformerOutcome(
+                held.model, held.vectorizer, held.encoder, held.scale, held.calibration
+            )
         _tell_resumed(config, folder, progress)
     # First, as it is refused most easily.
     encoder = training.encoder or load_encoder(config.encoder)
@@ -116,7 +121,9 @@ def train_transformer(
     tokens = encoder.tokenize(linear.texts)
     progress.finish(f"{tokens.lengths.mean():.1f} a document")
     tree, encoder, head = _tune(training, encoder, tokens, features, vectorizer, folder, progress)
-    model, scale = _rank(training, tree, encoder, head, tokens, features, folder, progress)
+    model, scale, calibration = _rank(
+        training, tree, encoder, head, tokens, features, folder, progress
+    )
     if folder is not None:
         close_run(
             folder,
@@ -129,7 +136,7 @@ def train_transformer(
         if is_first():
             shutil.rmtree(find_final(folder, config.model) / _VECTORS, ignore_errors=True)
         wait("run closed")
-    return TransformerOutcome(model, vectorizer, encoder, scale)
+    return TransformerOutcome(model, vectorizer, encoder, scale, calibration)
 
 
 def _tell_resumed(config: TransformerConfig, folder: Path, progress: Progress) -> None:
@@ -191,8 +198,9 @@ def _rank(
     features: Features,
     folder: Path | None,
     progress: Progress,
-) -> tuple[XRModel, float]:
-    """Returns the final levels, trained on [features, vector], and the scale of the vectors."""
+) -> tuple[XRModel, float, Calibration | None]:
+    """Returns the final levels, trained on [features, vector], the scale of the vectors, and the maps to
+    probabilities."""
     config = training.config
     below = None if folder is None else find_final(folder, config.model)
     vectors = _embed_all(encoder, tokens, config, below, progress)
@@ -212,7 +220,9 @@ def _rank(
     model = train_ranker(linear, hybrid, below, progress, kept)
     if below is not None and kept:
         checkpoint.save_level(below, 0, kept[0], {"stage": "level", "level": 0, "from": "head"})
-    return model, scale
+    # The vectors of a fine-tuned encoder know the documents that it was tuned on, whatever the levels saw.
+    found = calibrate(linear, (model,), hybrid, folder, progress) if config.tuning.is_off else None
+    return model, scale, found
 
 
 def _embed_all(

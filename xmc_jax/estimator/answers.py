@@ -1,0 +1,197 @@
+"""What every model answers beside a ranking: probabilities, and which labels to return."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.calibrate import Calibration
+from xmc_jax.calibrate.methods import find_method
+from xmc_jax.errors import InputError
+from xmc_jax.linear.heldout import fit_to
+from xmc_jax.linear.sources import read_truth
+from xmc_jax.metrics import inverse_propensities
+from xmc_jax.predict import UNCALIBRATED, Asked, FewResultsWarning, Predictions, answer
+from xmc_jax.types import Progress
+
+
+class Answers:
+    """Probabilities and decisions, for models that rank labels.
+
+    Attributes:
+        calibration: the maps from scores to probabilities, or None.
+    """
+
+    calibration: Calibration | None = None
+    label_names: list[str] | None
+    label_counts: np.ndarray | None
+    n_train: int
+
+    def predict(
+        self,
+        x: Any,
+        top_k: int | None = None,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        threshold: float | None = None,
+        min_k: int = 0,
+        max_k: int | None = None,
+        decide: str | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """Ranks the labels of each document.
+
+        Args:
+            x: N texts or features [N, D], as in training; for an ensemble also a pair (texts, features), of which
+                each member takes what it reads.
+            top_k: results R of a document; `search.top_k` if None (of an ensemble the first member's).
+            beam: clusters kept on each level; `search.beam` if None.
+            restrict_to: names or ids of the only labels to return.
+            candidates: [N, L]; the labels stored, whatever their values, are scored and returned as a matrix of
+                scores, nothing is ranked.
+            threshold: returns the labels of this probability or more (of this score, if the model has no
+                probabilities, which a warning says), among `calibrate.depth` ranks.
+            min_k, max_k: labels of a document at least and at most; with a threshold or a rule `top_k` is a `max_k`.
+            decide: returns the labels that a rule decides on: `micro-f1`, `example-f1`, `macro-f1`,
+                `precision:0.9`, `recall:0.8`, or `psp`, which ranks them by their expected gain.
+            progress: told about the work.
+
+        Returns:
+            Predictions, or a CSR matrix [N, L] if `candidates` are given.
+
+        Raises:
+            InputError: bad input, or not the kind or width of features that training had; a rule without
+                probabilities, or one that cannot be kept.
+        """
+        asked = Asked(threshold, min_k, max_k, decide)
+        if candidates is not None and asked != Asked():
+            raise InputError(
+                "candidates given with threshold, min_k, max_k or decide, one of them needed: all candidates are scored"
+            )
+        return self._predict(
+            x,
+            top_k,
+            asked,
+            beam=beam,
+            restrict_to=restrict_to,
+            candidates=candidates,
+            progress=progress,
+        )
+
+    def predict_proba(
+        self,
+        x: Any,
+        top_k: int | None = None,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        threshold: float | None = None,
+        min_k: int = 0,
+        max_k: int | None = None,
+        decide: str | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """Ranks the labels of each document and returns how probable it is that they are right.
+
+        Probabilities descend as scores do. Labels that a search is restricted to, and candidates, have no rank among
+        all labels: their probabilities follow from their scores alone.
+
+        Args:
+            x, top_k, beam, restrict_to, candidates, threshold, min_k, max_k, decide, progress: as in `predict`.
+
+        Returns:
+            Predictions with `.probabilities`, or a CSR matrix [N, L] of probabilities if `candidates` are given.
+
+        Raises:
+            InputError: as `predict`; the model has no probabilities.
+        """
+        asked = Asked(threshold, min_k, max_k, decide, probabilities=True)
+        if self.calibration is None:
+            raise InputError(f"probabilities asked for, but {UNCALIBRATED}")
+        common: dict[str, Any] = {"beam": beam, "restrict_to": restrict_to, "progress": progress}
+        if candidates is None:
+            return self._predict(x, top_k, asked, **common)
+        if asked.selects:
+            raise InputError(
+                "candidates given with threshold or decide, one of them needed: all candidates are scored"
+            )
+        scores: Any = self._predict(x, top_k, Asked(), candidates=candidates, **common)
+        found = self.calibration.score_pairs(scores.data)
+        return sp.csr_matrix((found, scores.indices, scores.indptr), scores.shape)
+
+    def calibrate(
+        self,
+        x: Any,
+        labels: Any,
+        *,
+        method: str = "isotonic-rank",
+        progress: Progress | None = None,
+    ) -> Any:
+        """Fits the maps from scores to probabilities, in the place of those that there are.
+
+        Args:
+            x: documents that the model was not trained on, as `predict` takes them; some hundreds at least.
+            labels: their labels: N lists of names, or a matrix [N, L] with the columns of training. Names that the
+                model does not know are left out.
+            method: `isotonic-rank`, `isotonic`, `platt` or `beta`.
+            progress: told about the work.
+
+        Returns:
+            self; `save` writes the maps with the model.
+
+        Raises:
+            InputError: bad documents, labels of another number, an unknown method, no label ranked.
+        """
+        find_method(method)
+        if self.label_counts is None:
+            raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        truth = read_truth(labels, self.label_names, len(self.label_counts), "labels")
+        ranked = self._rank(x, self._find_depth(), progress)
+        if len(ranked) != truth.shape[0]:
+            raise InputError(f"{len(ranked)} documents given for {truth.shape[0]} rows of labels")
+        self.calibration = fit_to(ranked, truth, self.label_counts, method)
+        return self
+
+    def _rank(self, x: Any, depth: int, progress: Progress | None = None) -> Predictions:
+        """Returns ranked labels, as many as there are up to a depth that nobody asked for by name."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewResultsWarning)
+            found = self._predict(x, depth, Asked(), progress=progress)
+        assert isinstance(found, Predictions)
+        return found
+
+    def _predict(
+        self,
+        x: Any,
+        top_k: int | None,
+        asked: Asked,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """As `predict`, with what is wanted back as a value."""
+        raise NotImplementedError
+
+    def _find_depth(self) -> int:
+        """Returns how many ranks the maps are fitted to."""
+        raise NotImplementedError
+
+    def _answer(
+        self, ranked: Predictions, asked: Asked, top_k: int | None, is_ranked: bool
+    ) -> Predictions:
+        """Returns what was asked for of ranked labels."""
+        weights = None
+        if asked.decide == "psp" and self.label_counts is not None:
+            weights = inverse_propensities(self.label_counts, self.n_train)
+        return answer(
+            ranked, asked, self.calibration, top_k=top_k, weights=weights, ranked=is_ranked
+        )

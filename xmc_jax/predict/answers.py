@@ -1,0 +1,168 @@
+"""What a caller wants back of ranked labels: probabilities, those above a threshold, those that a rule decides on."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from xmc_jax.calibrate import Calibration, Ranked, parse_rule, select
+from xmc_jax.errors import InputError
+from xmc_jax.predict.predictions import Predictions
+from xmc_jax.types import PAD
+
+UNCALIBRATED = (
+    "the model has no probabilities; model.calibrate(x, labels) with documents that it was not trained on "
+    "(xmc calibrate), or train it with calibrate.share=0.1"
+)
+
+
+class UncalibratedWarning(UserWarning):
+    """A threshold was given to a model that has scores only."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which of the ranked labels a caller wants back.
+
+    Attributes:
+        threshold: smallest probability of a label, of a model without probabilities the smallest score.
+        min_k: labels of a document at least, the best of those below the threshold if need be.
+        max_k: labels of a document at most.
+        decide: a decision rule, such as `micro-f1` or `precision:0.9`, in the place of a threshold.
+        probabilities: whether they are wanted.
+
+    Raises:
+        InputError: two ways to decide, an unknown rule, numbers that cannot be.
+    """
+
+    threshold: float | None = None
+    min_k: int = 0
+    max_k: int | None = None
+    decide: str | None = None
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        if self.decide is not None:
+            parse_rule(self.decide)
+            if self.threshold is not None:
+                raise InputError(
+                    f"threshold={self.threshold:g} and decide={self.decide!r} given, one of them needed"
+                )
+        if self.threshold is not None and not np.isfinite(self.threshold):
+            raise InputError(f"threshold={self.threshold} given, a number needed")
+        for name, least in (("min_k", 0), ("max_k", 1)):
+            value = getattr(self, name)
+            if value is not None and (
+                isinstance(value, bool) or int(value) != value or value < least
+            ):
+                raise InputError(
+                    f"{name}={value!r} given, a whole number of {least} or more needed"
+                )
+        if self.max_k is not None and self.min_k > self.max_k:
+            raise InputError(f"min_k={self.min_k} given, at most max_k={self.max_k} needed")
+
+    @property
+    def selects(self) -> bool:
+        """Returns whether only some of the ranked labels are wanted."""
+        return self.threshold is not None or self.decide is not None
+
+    def choose_depth(self, top_k: int | None, usual: int, depth: int) -> int:
+        """Returns how many labels to rank, of which the answer is chosen.
+
+        Args:
+            top_k: asked for.
+            usual: where nothing is.
+            depth: ranks that decisions choose from.
+        """
+        wanted = [n for n in (top_k, self.max_k) if n is not None]
+        if self.selects:
+            return max([depth, self.min_k, *wanted])
+        return max([min(wanted, default=usual), self.min_k])
+
+
+def answer(
+    predictions: Predictions,
+    asked: Asked,
+    calibration: Calibration | None,
+    *,
+    top_k: int | None = None,
+    weights: Float[np.ndarray, "L"] | None = None,
+    ranked: bool = True,
+) -> Predictions:
+    """Returns what was asked for of ranked labels.
+
+    Args:
+        predictions: the ranked labels.
+        asked: which of them.
+        calibration: of the model, or None.
+        top_k: labels of a document at most, as `max_k`.
+        weights: inverse propensities, which `decide=psp` needs; its scores are the expected gains.
+        ranked: False where other labels were not allowed, so that ranks mean nothing.
+
+    Raises:
+        InputError: probabilities or a rule asked for without a calibration, or a rule that cannot be kept.
+
+    Warns:
+        UncalibratedWarning: the threshold is one of scores.
+    """
+    if calibration is None and (asked.probabilities or asked.decide is not None):
+        what = "probabilities" if asked.decide is None else f"decide={asked.decide}"
+        raise InputError(f"{what} asked for, but {UNCALIBRATED}")
+    if calibration is not None and (asked.selects or asked.probabilities):
+        probabilities = calibration.apply(predictions.ids, predictions.scores, ranked=ranked)
+        predictions = replace(predictions, probabilities=probabilities)
+    if not asked.selects:
+        return predictions
+    keep, values = _choose(predictions, asked, calibration, weights)
+    bounds = [n for n in (top_k, asked.max_k) if n is not None]
+    there = predictions.probabilities
+    known = predictions.scores if there is None else there
+    order = select(
+        Ranked(predictions.ids, known, weights),
+        keep,
+        values,
+        min_k=min([asked.min_k, *bounds]),
+        max_k=min(bounds, default=None),
+    )
+    return _take(predictions, order, values)
+
+
+def _choose(
+    predictions: Predictions,
+    asked: Asked,
+    calibration: Calibration | None,
+    weights: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns the slots that are kept, and the values that rank them anew, if any do."""
+    known = predictions.scores if predictions.probabilities is None else predictions.probabilities
+    if asked.decide is None:
+        if calibration is None:
+            warnings.warn(
+                f"threshold={asked.threshold:g} is one of scores: {UNCALIBRATED}",
+                UncalibratedWarning,
+                stacklevel=4,
+            )
+        assert asked.threshold is not None
+        return known >= np.float32(asked.threshold), None
+    rule, number = parse_rule(asked.decide)
+    assert calibration is not None
+    return rule.choose(Ranked(predictions.ids, known, weights), calibration, number)
+
+
+def _take(predictions: Predictions, order: np.ndarray, values: np.ndarray | None) -> Predictions:
+    """Returns the slots in this order; values in the place of the scores, if they rank them."""
+    at, unused = np.maximum(order, 0), order == PAD
+
+    def take(array: np.ndarray) -> np.ndarray:
+        return np.where(unused, 0, np.take_along_axis(array, at, axis=1))
+
+    ids = np.where(unused, PAD, np.take_along_axis(predictions.ids, at, axis=1))
+    scores = take(predictions.scores if values is None else values)
+    assert predictions.probabilities is not None or values is None
+    there = predictions.probabilities
+    return replace(
+        predictions, ids=ids, scores=scores, probabilities=None if there is None else take(there)
+    )
