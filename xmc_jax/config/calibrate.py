@@ -13,8 +13,8 @@ from xmc_jax.errors import InputError
 class CalibrateConfig:
     """Probabilities of labels, fitted to documents that the model was not trained on.
 
-    Validation documents serve where there are any; else `share` or `folds` asks for held-out ones, at the cost of
-    further trainings of the levels. With neither the model has scores only, until `calibrate` is called.
+    `share` or `folds` asks for held-out training documents, at the cost of further trainings of the levels; else
+    validation documents serve where there are any. With neither the model has scores only, until `calibrate` is called.
     """
 
     method: Literal["isotonic-rank", "isotonic", "platt", "beta", "none"] = field(

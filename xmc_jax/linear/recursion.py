@@ -106,8 +106,10 @@ def train(training: Training, workdir: str | os.PathLike | None, progress: Progr
         if complete:
             progress.start("run", 0)
             held = restore(folder)
-            progress.finish("complete already, nothing to do")
-            return Outcome(held.models, held.vectorizer, held.calibration)
+            if held.calibration is not None or not training.config.calibrate.holds_out:
+                progress.finish("complete already, nothing to do")
+                return Outcome(held.models, held.vectorizer, held.calibration)
+            progress.finish("complete but for probabilities")
         _tell_resumed(folder, progress)
     features, vectorizer = make_features(training, folder, progress)
 
