@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn.preprocessing import normalize
 
-from xmc_jax.data.matrices import check_features, check_labels
+from xmc_jax.data.matrices import check_features, check_labels, scale_rows
 from xmc_jax.errors import InputError
 
 DENSE = np.array([[0.0, 1.5], [2.0, 0.0]])
@@ -92,3 +93,17 @@ def test_refuses_label_values_that_say_nothing(value):
 
 def test_label_flags_are_labels():
     assert check_labels(np.array([[True, False]]), "Y").toarray().tolist() == [[1.0, 0.0]]
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2", "max", "none"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_rows_are_scaled_as_by_scikit_learn(norm, dtype):
+    rows = sp.random(40, 60, 0.2, format="csr", random_state=0)
+    rows.data = (100 * (rows.data - 0.5)).astype(dtype)
+    rows.data[::5] = 0
+    rows.data[rows.indptr[3] : rows.indptr[4]] = 0  # a row of zeros stays
+    before = rows.copy()
+    got = scale_rows(rows, norm)
+    want = rows if norm == "none" else normalize(rows, norm)
+    np.testing.assert_array_equal(got.toarray(), want.toarray().astype(got.dtype))
+    np.testing.assert_array_equal(rows.toarray(), before.toarray())

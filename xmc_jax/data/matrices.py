@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.preprocessing import normalize
 
 from xmc_jax.errors import InputError
 
@@ -100,12 +99,25 @@ def _as_csr(matrix: Any, name: str) -> sp.csr_matrix:
     return rows
 
 
-def scale_rows(features: sp.csr_matrix, norm: str) -> sp.csr_matrix:
-    """Returns the rows at unit length for `l2` (rows of zeros stay), unchanged for `none`.
+def scale_rows(matrix: sp.csr_matrix, norm: str) -> sp.csr_matrix:
+    """Returns the rows divided by their `l1`, `l2` or `max` norm (rows of zeros stay), unchanged for `none`.
 
     As the published experiments do: the penalty of a linear level supposes rows of about equal length.
     """
-    return features if norm == "none" else normalize(features, norm)
+    if norm == "none":
+        return matrix
+    matrix = matrix.astype(np.result_type(matrix.dtype, np.float32), copy=False)
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    if norm == "max":
+        norms = np.zeros(matrix.shape[0], matrix.dtype)
+        np.maximum.at(norms, rows, np.abs(matrix.data))
+    else:
+        parts = np.abs(matrix.data) if norm == "l1" else np.square(matrix.data)
+        sums = np.bincount(rows, weights=parts, minlength=matrix.shape[0])  # in float64
+        norms = sums if norm == "l1" else np.sqrt(sums)
+    norms[norms == 0] = 1
+    data = (matrix.data / norms[rows]).astype(matrix.dtype, copy=False)
+    return sp.csr_matrix((data, matrix.indices.copy(), matrix.indptr.copy()), matrix.shape)
 
 
 def _row_of(rows: sp.csr_matrix, entry: int) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.preprocessing import normalize
 
+from xmc_jax.data import scale_rows
 from xmc_jax.errors import InputError
 from xmc_jax.model import LabelTree, labels_at
 
@@ -39,7 +39,7 @@ def induce_relevance(
             levels.append(None)
             continue
         at_level = labels_at(tree, level, leaf)
-        levels.append(at_level if norm == "none" else normalize(at_level, norm))
+        levels.append(scale_rows(at_level, norm))
     return levels
 
 

@@ -24,7 +24,6 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
-from scipy.special import expit
 
 from xmc_jax.config import Combination, SearchConfig, replace_field
 from xmc_jax.errors import InputError, suggest
@@ -104,7 +103,7 @@ def combine_candidates(
     for i, matrix in enumerate(matrices):
         score = matrix.data.astype(np.float64)
         if rule == "sigmoid_average":
-            score = expit(score)
+            score = _squash(score)
         elif rule == "softmax_average" and first.nnz:
             starts = first.indptr[:-1][counts > 0]
             used = counts[counts > 0]
@@ -214,7 +213,7 @@ def _weigh(
     used = ids != PAD
     value = scores.astype(np.float64)
     if rule == "sigmoid_average":
-        value = expit(value)
+        value = _squash(value)
     elif rule == "softmax_average":
         most = np.where(used, value, -np.inf).max(axis=1, initial=-np.inf, keepdims=True)
         value = np.exp(np.where(used, value - np.where(np.isfinite(most), most, 0.0), -np.inf))
@@ -224,3 +223,9 @@ def _weigh(
         if rule == "round_robin":
             value += (n - i) / (n + 1)
     return np.where(used, value, 0.0)
+
+
+def _squash(score: np.ndarray) -> np.ndarray:
+    from scipy.special import expit  # here: its import takes longer than all of this package's
+
+    return expit(score)

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
 from xmc_jax.config import Loss
@@ -247,4 +246,9 @@ def _step_logistic(margin, alpha, q, cost):
 def _binary_entropy(alpha, cost):
     """-α ln α - (C - α) ln(C - α) + C ln C, 0 at both ends."""
     rest = jnp.maximum(cost - alpha, 0.0)
-    return xlogy(cost, cost) - xlogy(alpha, alpha) - xlogy(rest, rest)
+    return _times_log(cost) - _times_log(alpha) - _times_log(rest)
+
+
+def _times_log(x):
+    # jax.scipy.special.xlogy(x, x) without its import of SciPy's special functions
+    return jnp.where(x != 0.0, x * jnp.log(x), jnp.zeros_like(x))

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from sklearn.preprocessing import normalize
 
 from xmc_jax.config import RankerConfig, TransformerConfig, at_level
+from xmc_jax.data import scale_rows
 from xmc_jax.linear.level import solve_nodes
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.model import Head, LabelTree, LevelWeights, inherit_head, init_head, labels_at
@@ -157,7 +157,7 @@ def _train_matcher(
 
     labels = labels_at(tree, level, documents.labels)
     mask = choose_mask(tree, level, documents.labels, start.matched, config)
-    relevance = normalize(labels, "l1") if tuning.cost_sensitive else None
+    relevance = scale_rows(labels, "l1") if tuning.cost_sensitive else None
     ranker = RankerConfig(threshold=tuning.threshold, **_MATCHER)
     weights = solve_nodes(
         tree, level, join(documents), labels, mask, ranker, config, relevance, advance=advance
