@@ -10,6 +10,7 @@ from xmc_jax.config.fields import (
     replace_field,
     to_dict,
 )
+from xmc_jax.config.prototype import HeadConfig, UpdateConfig
 from xmc_jax.config.sections import (
     PROBABILITIES,
     Combination,
@@ -53,6 +54,7 @@ __all__ = [
     "EncoderConfig",
     "FeaturesConfig",
     "Formulation",
+    "HeadConfig",
     "LinearConfig",
     "Loss",
     "Merge",
@@ -64,6 +66,7 @@ __all__ = [
     "TransformerConfig",
     "TreeConfig",
     "TuningConfig",
+    "UpdateConfig",
     "XRTransformerConfig",
     "XTransformerConfig",
     "at_level",

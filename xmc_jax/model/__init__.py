@@ -14,4 +14,7 @@ from xmc_jax.model.level_weights import build_weights as build_weights
 from xmc_jax.model.level_weights import keep_largest as keep_largest
 from xmc_jax.model.level_weights import select_nodes as select_nodes
 from xmc_jax.model.level_weights import to_matrix as to_matrix
+from xmc_jax.model.prototypes import Prototypes as Prototypes
+from xmc_jax.model.prototypes import make_prototypes as make_prototypes
+from xmc_jax.model.prototypes import store_prototypes as store_prototypes
 from xmc_jax.model.xr_model import XRModel as XRModel

@@ -7,13 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from xmc_jax.config import TuningConfig, at_level
+from xmc_jax.config import TuningConfig, UpdateConfig, at_level
 from xmc_jax.encoder import Encoder, fill_params, flatten_params
 from xmc_jax.errors import RunError
 from xmc_jax.model import Head
@@ -27,6 +27,16 @@ from xmc_jax.types import Progress
 
 Evaluate = Callable[[Any, Head], float]
 """Parameters and head → a score of the held-out set, larger is better."""
+
+
+class Scored(Protocol):
+    """The best parameters so far: their score on the held-out set, and the step that they are of."""
+
+    @property
+    def score(self) -> float: ...
+
+    @property
+    def step(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -198,11 +208,11 @@ class Meter:
         self._reporter.progress.note(self._text)
         self._write({"step": step, "loss": loss, "rate": rate, "documents_per_s": round(speed, 1)})
 
-    def note_score(self, step: int, best: Best) -> None:
+    def note_score(self, step: int, best: Scored) -> None:
         """Tells an evaluation."""
         self._write({"step": step, "best_score": best.score, "best_step": best.step})
 
-    def describe(self, best: Best | None) -> str:
+    def describe(self, best: Scored | None) -> str:
         """Returns the last line, and which step was kept."""
         kept = "" if best is None else f"; step {best.step} kept, P@1,3,5 mean {best.score:.2f}"
         return self._text + kept
@@ -214,7 +224,7 @@ class Meter:
 
 
 @contextlib.contextmanager
-def explain_memory(config: TuningConfig) -> Iterator[None]:
+def explain_memory(config: TuningConfig | UpdateConfig) -> Iterator[None]:
     """Turns the device's lack of memory into a line that says which setting to lower."""
     try:
         yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -62,6 +62,19 @@ class BatchPart:
 
 TuningBatch = tuple[BatchPart, ...]
 """The texts of an update; short ones apart from long ones, so that they are not padded alike."""
+
+
+class Schedule(Protocol):
+    """How a learning rate goes, see `find_rate`."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def warmup(self) -> int: ...
+
+    @property
+    def schedule(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -175,12 +188,12 @@ def _update(
     rate, head_rate = (
         find_rate(state.step, peak, config) for peak in (config.rate, config.head_rate)
     )
-    norm, grads = _clip(grads, config.clip)
-    head_norm, head_grads = _clip(head_grads, config.clip)
+    norm, grads = clip_gradients(grads, config.clip)
+    head_norm, head_grads = clip_gradients(head_grads, config.clip)
     adam = optax.scale_by_adam(eps=config.epsilon)
     updates, moments = adam.update(grads, state.params_moments)
     if config.weight_decay:
-        updates = _add_decay(updates, state.params, config.weight_decay)
+        updates = decay_weights(updates, state.params, config.weight_decay)
     head_updates, head_moments = adam.update(head_grads, state.head_moments)
     if touched is not None:
         head_updates = _keep_rows(touched, head_updates, jax.tree.map(jnp.zeros_like, state.head))
@@ -200,7 +213,7 @@ def _update(
     return new, {"loss": loss, "rate": rate, "norm": norm, "head_norm": head_norm}
 
 
-def find_rate(step: Int[Array, ""], peak: float, config: StepConfig) -> Float[Array, ""]:
+def find_rate(step: Int[Array, ""], peak: float, config: Schedule) -> Float[Array, ""]:
     """Returns the learning rate of an update: up to the peak over the warm-up, then down to 0 at the end.
 
     A step stands for its middle, so that neither the first nor the last one has rate 0.
@@ -306,7 +319,7 @@ def _spread(x: Array, mesh: Mesh | None, *axes: str | None) -> Array:
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, choose_spec(*axes)))
 
 
-def _clip(grads: Any, limit: float) -> tuple[Array, Any]:
+def clip_gradients(grads: Any, limit: float) -> tuple[Array, Any]:
     """Returns the norm of the gradients, and the gradients scaled down to the limit (0: none)."""
     norm = optax.tree.norm(grads)
     if not limit:
@@ -315,7 +328,7 @@ def _clip(grads: Any, limit: float) -> tuple[Array, Any]:
     return norm, jax.tree.map(lambda g: g * scale, grads)
 
 
-def _add_decay(updates: Any, params: Any, decay: float) -> Any:
+def decay_weights(updates: Any, params: Any, decay: float) -> Any:
     """Adds the decay of all parameters but biases and the scales of norms."""
 
     def add(path, update, param):

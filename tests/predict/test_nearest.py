@@ -1,0 +1,111 @@
+"""The search among prototypes is a sort of the whole product, on one device and on eight."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from xmc_jax.config import ParallelConfig
+from xmc_jax.errors import InputError
+from xmc_jax.model import make_prototypes, store_prototypes
+from xmc_jax.parallel import make_mesh
+from xmc_jax.predict import nearest
+from xmc_jax.predict.nearest import build_nearest, find_nearest, score_labels, search_nearest
+from xmc_jax.types import PAD
+
+HERE = Path(__file__).parent
+N, L, H, SCALE = 9, 50, 8, 6.0
+
+
+def make(scores="share"):
+    """Prototypes, of which one has no direction; and vectors of any norm."""
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((L, H)).astype(np.float32)
+    rows[7] = 0
+    bias = rng.standard_normal(L).astype(np.float32)
+    vectors = rng.standard_normal((N, H)).astype(np.float32)
+    return make_prototypes(rows, bias, SCALE, scores), 3 * vectors
+
+
+def score_all(prototypes, vectors):
+    """Scores of all labels [N, L] by their formula, in float64."""
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    z = units @ np.asarray(prototypes.rows, np.float64).T * prototypes.factor + prototypes.bias
+    if prototypes.scores == "sigmoid":
+        return 1 / (1 + np.exp(-z))
+    return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(params=[8192, 16], ids=["one chunk", "chunks"])
+def chunked(request, monkeypatch):
+    monkeypatch.setattr(nearest, "_CHUNK", request.param)
+
+
+@pytest.mark.usefixtures("chunked")
+@pytest.mark.parametrize("scores", nearest.NORMALIZERS)
+def test_results_are_those_of_a_sort(scores):
+    prototypes, vectors = make(scores)
+    ids, values, _ = find_nearest(build_nearest(prototypes), vectors, L, top_k=60, scores=scores)
+    wanted = score_all(prototypes, vectors)
+    order = np.argsort(-wanted, axis=1)[:, : L - 1]
+    np.testing.assert_array_equal(ids[:, : L - 1], order)
+    np.testing.assert_allclose(
+        values[:, : L - 1], np.take_along_axis(wanted, order, axis=1), rtol=1e-4
+    )
+    assert (ids[:, L - 1 :] == PAD).all() and not values[:, L - 1 :].any()
+
+
+def test_chosen_labels_only():
+    prototypes, vectors = make()
+    index = build_nearest(prototypes, shown=np.array([3, 7, 20]))
+    ids, values, sums = find_nearest(index, vectors, L, top_k=3, scores="share")
+    assert {*ids.ravel().tolist()} == {3, 20, PAD}
+    wanted = score_all(prototypes, vectors)
+    np.testing.assert_allclose(values[:, 0], wanted[:, [3, 20]].max(axis=1), rtol=1e-4)
+    asked = sp.csr_matrix((np.ones(2), ([0, 4], [3, 7])), (N, L))
+    found = score_labels(prototypes, vectors, sums, asked)
+    np.testing.assert_allclose(found.data, [wanted[0, 3], 0], rtol=1e-4)
+    with pytest.raises(InputError, match=r"candidates of shape"):
+        score_labels(prototypes, vectors, sums, asked[:2])
+
+
+@pytest.mark.parametrize("storage, tolerance", [("bfloat16", 0.02), ("int8", 0.04)])
+def test_small_types_score_nearly_alike(storage, tolerance):
+    prototypes, vectors = make("sigmoid")
+    small = store_prototypes(prototypes, storage)
+    assert small.rows.nbytes * (2 if storage == "bfloat16" else 4) == prototypes.rows.nbytes
+    ids, values, _ = find_nearest(build_nearest(small), vectors, L, top_k=L, scores="sigmoid")
+    wanted = np.take_along_axis(score_all(prototypes, vectors), ids[:, : L - 1], axis=1)
+    np.testing.assert_allclose(values[:, : L - 1], wanted, atol=tolerance)
+
+
+def test_any_number_of_documents_takes_two_programs():
+    prototypes, vectors = make()
+    index = build_nearest(prototypes)
+    before = search_nearest._cache_size()
+    for n in (1, 2, 9, 1, 5):
+        find_nearest(index, vectors[:n], L, top_k=4, scores="share")
+    assert search_nearest._cache_size() - before <= 2
+
+
+def check_devices() -> None:
+    nearest._CHUNK = 4
+    prototypes, vectors = make()
+    results = []
+    for mesh in (None, make_mesh(ParallelConfig(data=4, label=2))):
+        index = build_nearest(prototypes, mesh)
+        results.append(find_nearest(index, vectors, L, top_k=12, scores="share", mesh=mesh))
+    for one, eight in zip(*results, strict=True):
+        np.testing.assert_allclose(one, eight, rtol=1e-5)
+    assert index.rows.addressable_shards[0].data.size * 8 == index.rows.size
+    assert len(jax.devices()) == 8
+
+
+def test_eight_devices(processes):
+    code = "from test_nearest import check_devices; check_devices(); print('same')"
+    child = processes.start(code, devices=8, beside=HERE)
+    assert processes.finish(child) == ["same"]

@@ -1,0 +1,186 @@
+"""A fine-tuning of prototypes as a whole: it learns, it resumes where it was, it keeps what did best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from xmc_jax.config import HeadConfig, UpdateConfig
+from xmc_jax.encoder import wrap_function
+from xmc_jax.features import normalize_rows
+from xmc_jax.predict.nearest import build_nearest, find_nearest
+from xmc_jax.run import TuningStore
+from xmc_jax.tuning.level import Reporter
+from xmc_jax.tuning.prototype.start import begin_head, begin_sums, finish_head, refresh_rows
+from xmc_jax.tuning.prototype.sums import sum_labels
+from xmc_jax.tuning.prototype.tune import PrototypeTuning, tune_prototypes
+from xmc_jax.types import NoProgress
+
+N, L, H, WORDS = 96, 12, 8, 24
+UPDATE = UpdateConfig(steps=12, batch_size=16, learning_rate=0.05, warmup=0, save_every=4)
+
+
+def count_words(params, ids):
+    return (params["words"][ids]).sum(axis=1)
+
+
+def make_tuning(head: HeadConfig | None = None, **changes) -> PrototypeTuning:
+    """Documents of two words of each of their labels among noise; label L - 1 has a text and no document."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((N, L), bool)
+    words = rng.integers(2 * L, WORDS + 1, (N, 6)) % WORDS
+    for row in range(N):
+        mine = rng.choice(L - 1, 2, replace=False)
+        labels[row, mine] = True
+        words[row, :4] = np.repeat(2 * mine, 2) + rng.integers(0, 2, 4)
+    params = {"words": jnp.asarray(rng.standard_normal((WORDS, H)), jnp.float32)}
+    encoder = wrap_function(count_words, params, H)
+    texts = np.stack([2 * np.arange(L), 2 * np.arange(L) + 1], axis=1)
+    settings = dict(
+        encoder=encoder,
+        tokens=encoder.tokenize(words),
+        labels=sp.csr_matrix(labels.astype(np.float32)),
+        label_tokens=encoder.tokenize(texts),
+        head=head or HeadConfig(chunk=5),
+        update=UPDATE,
+        seed=0,
+        mesh=None,
+    )
+    return PrototypeTuning(**(settings | changes))
+
+
+def measure(tuning, outcome) -> float:
+    """P@2 on the documents themselves."""
+    vectors = tuning.embed(tuning.tokens, outcome.params)
+    index = build_nearest(outcome.prototypes)
+    ids, *_ = find_nearest(index, vectors, L, top_k=2, scores=outcome.prototypes.scores)
+    return float(np.take_along_axis(tuning.labels.toarray(), ids, axis=1).mean())
+
+
+class StopError(Exception):
+    pass
+
+
+class Stopping(NoProgress):
+    """Ends a run after some documents."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def advance(self, n: int) -> None:
+        self.left -= n
+        if self.left < 0:
+            raise StopError
+
+
+@pytest.fixture(scope="module")
+def whole():
+    tuning = make_tuning()
+    return tuning, tune_prototypes(tuning, None, Reporter(NoProgress(), None, 5))
+
+
+def test_it_learns(whole):
+    tuning, outcome = whole
+    still = replace(tuning, update=replace(UPDATE, steps=0))
+    before = tune_prototypes(still, None, Reporter(NoProgress(), None, 5))
+    assert measure(tuning, outcome) > max(0.8, measure(tuning, before))
+    norms = np.linalg.norm(outcome.prototypes.rows, axis=1)
+    np.testing.assert_allclose(norms, 1, rtol=1e-5)
+
+
+def test_a_label_without_documents_is_found_by_its_text(whole):
+    tuning, outcome = whole
+    vectors = tuning.embed(tuning.encoder.tokenize(np.array([[22, 23]])), outcome.params)
+    ids, *_ = find_nearest(build_nearest(outcome.prototypes), vectors, L, top_k=3, scores="share")
+    assert L - 1 in ids[0]
+    silent = make_tuning(label_tokens=None)
+    head = begin_head(
+        silent.labels, normalize_rows(np.ones((N, H), np.float32)), None, silent.head, 0
+    )
+    unknown = finish_head(head, silent.labels, np.ones((N, H)), None, silent.head, 0)
+    assert unknown.bias[L - 1] == -np.inf and np.isfinite(unknown.bias[:-1]).all()
+
+
+@pytest.mark.parametrize("stop", [60, 150])
+def test_a_stopped_run_resumes_to_the_same(whole, tmp_path, stop):
+    tuning, outcome = whole
+    progress = Stopping(N + L + stop)
+    with TuningStore(tmp_path) as store, pytest.raises(StopError):
+        tune_prototypes(tuning, store, Reporter(progress, None, 5))
+    for _ in range(2):  # and once more, when it is finished
+        with TuningStore(tmp_path) as store:
+            again = tune_prototypes(tuning, store, Reporter(NoProgress(), None, 5))
+            assert store.last_step == UPDATE.steps + 1
+        np.testing.assert_array_equal(again.params["words"], outcome.params["words"])
+        np.testing.assert_array_equal(again.prototypes.rows, outcome.prototypes.rows)
+        np.testing.assert_array_equal(again.prototypes.bias, outcome.prototypes.bias)
+
+
+def test_the_best_parameters_are_kept_also_across_a_stop(tmp_path):
+    scores = {1: 0.5, 2: 0.9, 3: 0.1}
+    head = HeadConfig(chunk=5, refresh=6)
+    outcomes = []
+    for stops in (False, True):
+        calls = iter(range(1, 9))
+
+        def evaluate(params, prototypes, calls=calls):
+            return scores[next(calls)]
+
+        tuning = make_tuning(head)
+        with TuningStore(tmp_path / str(stops)) as store:
+            reporter = Reporter(NoProgress(), None, 5)
+            if stops:
+                progress = Stopping(N + L + 9 * 16)
+                with pytest.raises(StopError):
+                    tune_prototypes(tuning, store, Reporter(progress, None, 5), evaluate)
+                assert store.last_step == 8
+            outcomes.append(tune_prototypes(tuning, store, reporter, evaluate))
+    np.testing.assert_array_equal(outcomes[0].prototypes.rows, outcomes[1].prototypes.rows)
+    np.testing.assert_array_equal(outcomes[0].params["words"], outcomes[1].params["words"])
+
+
+def test_sums_by_hand():
+    labels = sp.csr_matrix(np.array([[1, 0, 0], [3, 1, 0]], np.float32))
+    vectors = np.array([[2, 0], [0, 5]], np.float32)
+    texts = np.array([[0, 0], [0, 1], [1, 0]], np.float32)
+    rows, inverse = sum_labels(labels, vectors, texts, 2.0)
+    middle = np.sqrt([0.5, 0.5])
+    sums = np.array([np.array([1, 1]) + 2 * middle, [0, 3], [2, 0]])
+    np.testing.assert_allclose(rows, sums / np.linalg.norm(sums, axis=1, keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(inverse, 1 / np.linalg.norm(sums, axis=1), rtol=1e-6)
+    none, nothing = sum_labels(labels, vectors, None, 0.0)
+    assert not none[2].any() and nothing[2] == 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_refreshed_sums_keep_the_offsets(dtype):
+    config = HeadConfig(chunk=5, dtype=dtype)
+    tuning = make_tuning(config)
+    rng = np.random.default_rng(1)
+    old, new = (
+        (normalize_rows(rng.standard_normal((N, H)).astype(np.float32)), None) for _ in range(2)
+    )
+    head = begin_head(tuning.labels, *old, config, 0)
+    offset = np.float32(0.25)
+    head = replace(head, rows=(head.rows + offset).astype(head.rows.dtype))
+    moved = refresh_rows(head, tuning.labels, old, new, config, 0)
+    wanted = begin_sums(tuning.labels, *new, config, 0)
+    rows = np.asarray(moved.rows, np.float32).reshape(-1, H)[:L]
+    np.testing.assert_allclose(
+        rows, wanted.rows + offset, atol=1e-6 if dtype == "float32" else 2e-2
+    )
+    np.testing.assert_allclose(moved.inverse.reshape(-1)[:L], wanted.inverse, rtol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["texts", "random"])
+def test_other_starts_leave_nothing_out(start):
+    tuning = make_tuning(HeadConfig(start=start))
+    documents, texts = (np.eye(n, H, dtype=np.float32) for n in (N, L))
+    head = begin_head(tuning.labels, documents, texts, tuning.head, 0)
+    assert not head.inverse.any()
+    if start == "texts":
+        np.testing.assert_allclose(head.rows.reshape(-1, H)[:H], np.eye(H), atol=1e-6)

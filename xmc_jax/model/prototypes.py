@@ -1,0 +1,72 @@
+"""Prototypes as a trained model: a direction, a factor and a bias for each label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import Float
+
+from xmc_jax.errors import InputError
+from xmc_jax.types import AnyArray
+
+Scores = Literal["share", "sigmoid"]
+"""How logits become scores in [0, 1]: each label's share of Σ exp, or by the logistic function."""
+Storage = Literal["float32", "bfloat16", "int8"]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prototypes:
+    """z(e, l) = factor_l · e · row_l + bias_l, for vectors e of norm 1 (host arrays)."""
+
+    rows: AnyArray
+    """[L, H], of a type of `Storage`; float32 and bfloat16 rows have norm 1, or 0 for a label nothing is known of."""
+    factor: AnyArray
+    """float32 [L]."""
+    bias: AnyArray
+    """float32 [L]; −∞ for a label that cannot be predicted."""
+    scores: Scores = field(metadata={"static": True})
+
+    @property
+    def n_labels(self) -> int:
+        return len(self.bias)
+
+    @property
+    def hidden(self) -> int:
+        return self.rows.shape[1]
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(np.asarray(a).nbytes for a in (self.rows, self.factor, self.bias))
+
+
+def make_prototypes(
+    rows: Float[np.ndarray, "L H"], bias: Float[np.ndarray, "L"], scale: float, scores: Scores
+) -> Prototypes:
+    """Returns prototypes in float32; rows are scaled to norm 1, and labels without one cannot be predicted."""
+    norms = np.linalg.norm(rows, axis=1)
+    known = norms > 0
+    unit = (rows / np.where(known, norms, 1)[:, None]).astype(np.float32)
+    factor = np.full(len(rows), scale, np.float32)
+    return Prototypes(unit, factor, np.where(known, bias, -np.inf).astype(np.float32), scores)
+
+
+def store_prototypes(prototypes: Prototypes, storage: Storage) -> Prototypes:
+    """Returns float32 prototypes in another type; `int8` has a factor of its own for each label.
+
+    Raises:
+        InputError: they are not float32.
+    """
+    if prototypes.rows.dtype != np.float32:
+        raise InputError(f"prototypes in {prototypes.rows.dtype} given, float32 needed")
+    if storage == "float32":
+        return prototypes
+    if storage == "bfloat16":
+        return replace(prototypes, rows=np.asarray(prototypes.rows, jax.numpy.bfloat16))
+    largest = np.abs(prototypes.rows).max(axis=1, initial=0)
+    unit = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(127)
+    rows = np.rint(prototypes.rows / unit[:, None]).astype(np.int8)
+    return replace(prototypes, rows=rows, factor=(prototypes.factor * unit).astype(np.float32))

@@ -1,0 +1,259 @@
+"""The labels whose prototypes are nearest: the exact product with all of them, in chunks with a running top-k.
+
+No tree is needed: one pass over L prototypes costs L · H products per document, which is what an accelerator is for. On
+a mesh every device searches its own chunks for all documents, and only its best labels cross devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse as sp
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array, Float, Int
+
+from xmc_jax.errors import InputError
+from xmc_jax.model.prototypes import Prototypes
+from xmc_jax.parallel import DATA, LABEL, WHOLE, fetch, place, shard_step
+from xmc_jax.types import PAD, AnyArray, NoProgress, Progress
+
+_AXES = (DATA, LABEL)
+_CUT = PartitionSpec(_AXES)
+_CHUNK = 8192
+_ROWS = 256
+_LOWEST = -1e30
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NearestIndex:
+    """Prototypes laid out for the search, in chunks of K labels."""
+
+    rows: AnyArray
+    """[chunks, K, H]."""
+    factor: AnyArray
+    bias: AnyArray
+    """float32 [chunks, K]; −∞ where there is no label."""
+    hidden_labels: AnyArray
+    """bool [chunks, K]: they count in the sum over all labels, but are not returned."""
+
+
+def build_nearest(
+    prototypes: Prototypes, mesh: Mesh | None = None, shown: np.ndarray | None = None
+) -> NearestIndex:
+    """Lays prototypes out on the default device, or in equal parts over the devices of a mesh.
+
+    Args:
+        prototypes: host arrays.
+        mesh: of several devices, or None.
+        shown: ids of the only labels to return; None: all.
+    """
+    n, n_devices = prototypes.n_labels, 1 if mesh is None else mesh.size
+    share = -(-n // n_devices)
+    n_chunks = n_devices * -(-share // _CHUNK)
+    size = -(-n // n_chunks)
+    hidden = np.zeros(n, bool)
+    if shown is not None:
+        hidden[:] = True
+        hidden[shown] = False
+
+    def cut(array: np.ndarray, fill: Any = 0) -> np.ndarray:
+        pad = [(0, n_chunks * size - n)] + [(0, 0)] * (array.ndim - 1)
+        return np.pad(array, pad, constant_values=fill).reshape(n_chunks, size, *array.shape[1:])
+
+    index = NearestIndex(
+        cut(np.asarray(prototypes.rows)),
+        cut(np.asarray(prototypes.factor)),
+        cut(np.asarray(prototypes.bias), -np.inf),
+        cut(hidden, True),
+    )
+    if mesh is None:
+        return jax.tree.map(jnp.asarray, index)
+    return place(index, mesh, _CUT)
+
+
+@partial(jax.jit, static_argnames=("top_k", "scores", "recall", "mesh"))
+def search_nearest(
+    index: NearestIndex,
+    vectors: Float[Array, "B H"],
+    *,
+    top_k: int,
+    scores: str,
+    recall: float = 1.0,
+    mesh: Mesh | None = None,
+) -> tuple[Int[Array, "B R"], Float[Array, "B R"], Float[Array, "B"]]:
+    """Returns the best labels of each document, PAD where there are too few, their scores, and log Σ exp(z).
+
+    Args:
+        index: of `build_nearest`.
+        vectors: norm 1.
+        top_k: R, at most the labels.
+        scores: of the prototypes.
+        recall: share of the best labels of a chunk that has to be found; below 1 accelerators sort only in part.
+        mesh: as the index lies.
+    """
+
+    def run(index: NearestIndex, vectors: Array) -> tuple[Array, Array, Array]:
+        n_chunks, size = index.bias.shape
+        first = 0 if mesh is None else jax.lax.axis_index(_AXES) * n_chunks * size
+        best = _search_chunks(index, vectors, first, top_k, recall)
+        return best if mesh is None else _merge_devices(*best, top_k)
+
+    if mesh is not None:
+        specs: Any = jax.tree.map(lambda _: _CUT, index)
+        run = shard_step(run, mesh, (specs, WHOLE), WHOLE)
+    labels, logits, log_sum = run(index, vectors)
+    values = NORMALIZERS[scores](logits, log_sum)
+    found = logits > _LOWEST
+    return jnp.where(found, labels, PAD), jnp.where(found, values, 0), log_sum
+
+
+def _search_chunks(
+    index: NearestIndex, vectors: Array, first: Array | int, top_k: int, recall: float
+) -> tuple[Array, Array, Array]:
+    """Returns labels, logits [B, R] and log Σ exp(z) [B] of a device's chunks."""
+    n_rows, size = len(vectors), index.bias.shape[1]
+    kept = min(top_k, size)
+
+    def visit(carry: Any, given: tuple[NearestIndex, Array]) -> tuple[Any, None]:
+        labels, logits, top, total = carry
+        part, number = given
+        product = jnp.matmul(
+            vectors, part.rows.astype(vectors.dtype).T, preferred_element_type=jnp.float32
+        )
+        z = product * part.factor[None] + part.bias[None]
+        higher = jnp.maximum(top, z.max(axis=1))
+        total = total * jnp.exp(top - higher) + jnp.exp(z - higher[:, None]).sum(axis=1)
+        z = jnp.where(part.hidden_labels[None], -jnp.inf, z)
+        if recall < 1:
+            values, at = jax.lax.approx_max_k(z, kept, recall_target=recall)
+        else:
+            values, at = jax.lax.top_k(z, kept)
+        labels = jnp.concatenate([labels, first + number * size + at], axis=1)
+        logits, place = jax.lax.top_k(jnp.concatenate([logits, values], axis=1), top_k)
+        return (jnp.take_along_axis(labels, place, axis=1), logits, higher, total), None
+
+    begin = (
+        jnp.full((n_rows, top_k), PAD, jnp.int32),
+        jnp.full((n_rows, top_k), -jnp.inf),
+        jnp.full(n_rows, _LOWEST),
+        jnp.zeros(n_rows),
+    )
+    every = index, jnp.arange(len(index.bias))
+    (labels, logits, top, total), _ = jax.lax.scan(visit, begin, every)
+    return labels, logits, top + jnp.log(jnp.maximum(total, 1e-37))
+
+
+def _merge_devices(
+    labels: Array, logits: Array, log_sum: Array, top_k: int
+) -> tuple[Array, Array, Array]:
+    """Returns the best of all devices' results, on every device."""
+    labels, logits = (jax.lax.all_gather(x, _AXES, axis=1, tiled=True) for x in (labels, logits))
+    logits, place = jax.lax.top_k(logits, top_k)
+    sums = jax.lax.all_gather(log_sum, _AXES)
+    labels = jnp.take_along_axis(labels, place, axis=1)
+    return labels, logits, jax.nn.logsumexp(sums, axis=0)
+
+
+def _share(logits: Array, log_sum: Array) -> Array:
+    return jnp.exp(logits - log_sum[:, None])
+
+
+def _squash(logits: Array, log_sum: Array) -> Array:
+    del log_sum
+    return jax.nn.sigmoid(logits)
+
+
+NORMALIZERS: dict[str, Callable[[Array, Array], Array]] = {"share": _share, "sigmoid": _squash}
+
+
+def find_nearest(
+    index: NearestIndex,
+    vectors: Float[np.ndarray, "N H"],
+    n_labels: int,
+    *,
+    top_k: int,
+    scores: str,
+    recall: float = 1.0,
+    batch: int = 0,
+    mesh: Mesh | None = None,
+    progress: Progress | None = None,
+) -> tuple[Int[np.ndarray, "N R"], Float[np.ndarray, "N R"], Float[np.ndarray, "N"]]:
+    """Returns labels, scores and log Σ exp(z) of all documents, batch by batch; slots beyond L are PAD.
+
+    Args:
+        index: of `build_nearest`.
+        vectors: scaled to norm 1 here.
+        n_labels: L.
+        top_k, scores, recall, mesh: as in `search_nearest`.
+        batch: documents at once; 0: 256.
+        progress: told about documents.
+
+    Raises:
+        InputError: vectors of another width.
+    """
+    hidden = index.rows.shape[2]
+    if vectors.ndim != 2 or vectors.shape[1] != hidden:
+        raise InputError(f"vectors of shape {vectors.shape} given, [N, {hidden}] needed")
+    n, wanted = len(vectors), min(top_k, n_labels)
+    ids = np.full((n, top_k), PAD, np.int32)
+    values, sums = np.zeros(ids.shape, np.float32), np.zeros(n, np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    size = 1 if n == 1 else batch or _ROWS
+    progress = progress or NoProgress()
+    progress.start("search", n)
+    options: Any = {"top_k": wanted, "scores": scores, "recall": recall, "mesh": mesh}
+    for start in range(0, n, size):
+        part: Any = units[start : start + size]
+        used = len(part)
+        part = np.pad(part, ((0, size - used), (0, 0)))
+        if mesh is not None:
+            part = place(part, mesh)
+        results = search_nearest(index, part, **options)
+        labels, best, log_sum = (np.asarray(r) if mesh is None else fetch(r) for r in results)
+        rows = slice(start, start + used)
+        ids[rows, :wanted], values[rows, :wanted] = labels[:used], best[:used]
+        sums[rows] = log_sum[:used]
+        progress.advance(used)
+    progress.finish("")
+    return ids, values, sums
+
+
+def score_labels(
+    prototypes: Prototypes,
+    vectors: Float[np.ndarray, "N H"],
+    log_sums: Float[np.ndarray, "N"],
+    asked: sp.csr_matrix,
+) -> sp.csr_matrix:
+    """Returns the scores of chosen labels, CSR [N, L] of the entries of `asked`; one that is never predicted has 0.
+
+    Args:
+        prototypes: host arrays.
+        vectors: of the documents.
+        log_sums: of `find_nearest`.
+        asked: CSR [N, L].
+    """
+    if asked.shape != (len(vectors), prototypes.n_labels):
+        raise InputError(
+            f"candidates of shape {asked.shape} given, {(len(vectors), prototypes.n_labels)} needed"
+        )
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    row = np.repeat(np.arange(len(units)), np.diff(asked.indptr))
+    out = np.empty(asked.nnz, np.float32)
+    for start in range(0, asked.nnz, _CHUNK):
+        at = slice(start, start + _CHUNK)
+        mine, label = row[at], asked.indices[at]
+        rows = np.asarray(prototypes.rows[label], np.float32)
+        z = np.einsum("qh,qh->q", units[mine], rows)
+        z = z * prototypes.factor[label] + prototypes.bias[label]
+        normalize = NORMALIZERS[prototypes.scores]
+        out[at] = np.asarray(normalize(jnp.asarray(z)[:, None], jnp.asarray(log_sums[mine])))[:, 0]
+    return sp.csr_matrix((out, asked.indices, asked.indptr), asked.shape)

@@ -1,0 +1,118 @@
+"""The head over all labels while it is trained: prototypes cut into chunks of labels, the unit of all its work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from xmc_jax.tuning.prototype.rules import UpdateRule
+from xmc_jax.types import AnyArray
+
+FLOOR = 2.5e-5
+"""Added under the root of a norm: the direction of a row near 0 stays defined, and its gradient bounded."""
+_CHUNKS, _LEAST, _MOST, _GRAIN = 256, 512, 8192, 128
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class PrototypeHead:
+    """z(e, l) = scale · e · row_l / ‖row_l‖ + bias_l for unit vectors e, in chunks of K labels.
+
+    A row begins as the sum of its label's documents and name, divided by the sum's norm; what training adds to it is
+    the label's free offset, which needs no array of its own.
+    """
+
+    rows: AnyArray
+    """float32 or bfloat16 [chunks, K, H]."""
+    bias: AnyArray
+    """float32 [chunks, K]; −∞ where there is no label, or none that is trained."""
+    inverse: AnyArray
+    """float32 [chunks, K]: 1 over the norm of the label's sum, which a document is left out by; 0: it stays."""
+    row_moments: tuple[AnyArray, ...]
+    bias_moments: tuple[AnyArray, ...]
+
+
+def choose_chunk(n_labels: int, wanted: int = 0) -> int:
+    """Returns the labels K of a chunk, whatever the devices are: chunks do not depend on the machine."""
+    if wanted:
+        return min(wanted, n_labels)
+    size = -(-n_labels // _CHUNKS)
+    size = min(max(size, _LEAST), _MOST, n_labels)
+    return -(-size // _GRAIN) * _GRAIN
+
+
+def cut_labels(array: np.ndarray, chunk: int, fill: float = 0) -> np.ndarray:
+    """Returns an array [L, ...] as [chunks, K, ...], filled up behind the last label."""
+    missing = -len(array) % chunk
+    pad = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
+    return np.pad(array, pad, constant_values=fill).reshape(-1, chunk, *array.shape[1:])
+
+
+def join_labels(array: np.ndarray, n_labels: int) -> np.ndarray:
+    """Undoes `cut_labels`."""
+    return array.reshape(-1, *array.shape[2:])[:n_labels]
+
+
+def start_head(
+    rows: Float[np.ndarray, "L H"],
+    bias: Float[np.ndarray, "L"],
+    inverse: Float[np.ndarray, "L"],
+    rule: UpdateRule,
+    *,
+    chunk: int = 0,
+    dtype: Any = np.float32,
+) -> PrototypeHead:
+    """Returns a head with fresh moments (host arrays).
+
+    Args:
+        rows: directions of the labels; a row of zeros is moved by its gradient alone.
+        bias: of the logits; −∞ for a label that is not trained.
+        inverse: as in `PrototypeHead`.
+        rule: that updates it.
+        chunk: labels K of a chunk; 0: chosen.
+        dtype: of the rows.
+    """
+    size = choose_chunk(len(rows), chunk)
+    cut = cut_labels(np.asarray(rows, dtype), size)
+    return PrototypeHead(
+        rows=cut,
+        bias=cut_labels(np.asarray(bias, np.float32), size, -np.inf),
+        inverse=cut_labels(np.asarray(inverse, np.float32), size),
+        row_moments=_start_moments(rule, cut.shape, True),
+        bias_moments=_start_moments(rule, cut.shape[:-1], False),
+    )
+
+
+def pad_chunks(head: PrototypeHead, n_parts: int) -> PrototypeHead:
+    """Adds chunks without labels until the parts are equal: devices have as many chunks each (host arrays)."""
+    missing = -len(head.rows) % n_parts
+
+    def pad(array: np.ndarray, fill: float = 0) -> np.ndarray:
+        widths = [(0, missing)] + [(0, 0)] * (np.ndim(array) - 1)
+        return np.pad(array, widths, constant_values=fill) if missing else array
+
+    return PrototypeHead(
+        pad(head.rows),
+        pad(head.bias, -np.inf),
+        pad(head.inverse),
+        tuple(pad(m) for m in head.row_moments),
+        tuple(pad(m) for m in head.bias_moments),
+    )
+
+
+def normalize_rows(rows: Float[Array, "*n H"]) -> tuple[Array, Array]:
+    """Returns rows of norm 1, or a little below, and the norms that they were divided by [*n, 1]; float32."""
+    rows = rows.astype(jnp.float32)
+    norm = jnp.sqrt(jnp.square(rows).sum(axis=-1, keepdims=True) + FLOOR)
+    return rows / norm, norm
+
+
+def _start_moments(
+    rule: UpdateRule, shape: tuple[int, ...], has_rows: bool
+) -> tuple[np.ndarray, ...]:
+    return tuple(np.zeros(s, np.float32) for s in rule.shape(shape, has_rows))

@@ -1,0 +1,168 @@
+"""From vectors to the head that is trained, and from it to the prototypes that predict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float
+
+from xmc_jax.config import HeadConfig
+from xmc_jax.features import normalize_rows
+from xmc_jax.model import Prototypes, make_prototypes
+from xmc_jax.model.prototypes import Scores
+from xmc_jax.tuning.prototype.head import PrototypeHead, cut_labels, join_labels, start_head
+from xmc_jax.tuning.prototype.rules import RULES
+from xmc_jax.tuning.prototype.sums import LabelSums, sum_labels
+
+_SAMPLE = 1000
+"""Documents that the level of a `bce` head's biases is chosen by."""
+_LEVELS = -60.0, 20.0
+
+SCORES: dict[str, Scores] = {"decoupled": "share", "softmax": "share", "bce": "sigmoid"}
+"""Loss → how logits become scores."""
+
+
+def begin_head(
+    labels: sp.csr_matrix,
+    documents: Float[np.ndarray, "N H"],
+    texts: Float[np.ndarray, "L H"] | None,
+    config: HeadConfig,
+    seed: int,
+) -> PrototypeHead:
+    """Returns the head before the first update (host arrays).
+
+    Args:
+        labels: positives, CSR [N, L].
+        documents: vectors of norm 1.
+        texts: of the labels' texts, 0 where there is none; None: there are none at all.
+        config: settings.
+        seed: of random rows.
+    """
+    sums = begin_sums(labels, documents, texts, config, seed)
+    bias = _begin_bias(labels, documents, sums.rows, config)
+    # A label without documents would be nothing but a negative.
+    trained = labels.getnnz(axis=0) > 0
+    return start_head(
+        sums.rows,
+        np.where(trained, bias, -np.inf),
+        sums.inverse if config.leave_out else np.zeros_like(sums.inverse),
+        RULES[config.optimizer],
+        chunk=config.chunk,
+        dtype=np.dtype(config.dtype),
+    )
+
+
+def begin_sums(
+    labels: sp.csr_matrix,
+    documents: Float[np.ndarray, "N H"],
+    texts: Float[np.ndarray, "L H"] | None,
+    config: HeadConfig,
+    seed: int,
+) -> LabelSums:
+    """Returns the directions that prototypes begin as, by `head.start`."""
+    return STARTS[config.start](labels, documents, texts, config, seed)
+
+
+def _start_sums(
+    labels: Any, documents: Any, texts: Any, config: HeadConfig, seed: int
+) -> LabelSums:
+    del seed
+    return sum_labels(labels, documents, texts, config.text_weight)
+
+
+def _start_texts(
+    labels: Any, documents: Any, texts: Any, config: HeadConfig, seed: int
+) -> LabelSums:
+    del seed
+    none = sp.csr_matrix((1, labels.shape[1]), dtype=np.float32)
+    named = sum_labels(none, documents[:1], texts, config.text_weight)
+    return named._replace(inverse=np.zeros_like(named.inverse))
+
+
+def _start_random(
+    labels: Any, documents: Any, texts: Any, config: HeadConfig, seed: int
+) -> LabelSums:
+    del texts, config
+    shape = labels.shape[1], documents.shape[1]
+    rows = np.random.default_rng((seed, 7)).standard_normal(shape, dtype=np.float32)
+    return LabelSums(normalize_rows(rows), np.zeros(len(rows), np.float32))
+
+
+STARTS = {"sums": _start_sums, "texts": _start_texts, "random": _start_random}
+
+
+def refresh_rows(
+    head: PrototypeHead,
+    labels: sp.csr_matrix,
+    old: tuple[np.ndarray, np.ndarray | None],
+    new: tuple[np.ndarray, np.ndarray | None],
+    config: HeadConfig,
+    seed: int,
+) -> PrototypeHead:
+    """Returns the head with new sums in the place of old ones; what training has added stays (host arrays).
+
+    Args:
+        head: as it is now.
+        labels: positives.
+        old, new: (vectors of documents, vectors of texts) then and now.
+        config, seed: as in `begin_head`.
+    """
+    before = begin_sums(labels, old[0], old[1], config, seed)
+    after = begin_sums(labels, new[0], new[1], config, seed)
+    size = head.rows.shape[1]
+    moved = cut_labels(after.rows - before.rows, size)
+    rows = np.asarray(head.rows, np.float32) + moved
+    inverse = cut_labels(after.inverse, size) if config.leave_out else head.inverse
+    return replace(head, rows=rows.astype(head.rows.dtype), inverse=inverse)
+
+
+def finish_head(
+    head: PrototypeHead,
+    labels: sp.csr_matrix,
+    documents: Float[np.ndarray, "N H"],
+    texts: Float[np.ndarray, "L H"] | None,
+    config: HeadConfig,
+    seed: int,
+) -> Prototypes:
+    """Returns the prototypes that predict (host arrays).
+
+    A label without documents is predicted from its text, as if it had one document, where the start is made of texts;
+    one without either cannot be predicted.
+    """
+    del documents, seed
+    n_labels = labels.shape[1]
+    rows = np.asarray(join_labels(np.asarray(head.rows), n_labels), np.float32)
+    bias = join_labels(np.asarray(head.bias), n_labels).copy()
+    trained = labels.getnnz(axis=0) > 0
+    has_text = np.zeros(n_labels, bool) if texts is None else texts.any(axis=1)
+    level = 0.0
+    if config.loss == "bce" and trained.any():
+        counts = labels.getnnz(axis=0)[trained]
+        level = float(np.median(bias[trained] - config.prior * np.log(counts)))
+    zero_shot = ~trained & has_text & (config.start != "random")
+    bias[zero_shot] = level
+    bias[~trained & ~zero_shot] = -np.inf
+    return make_prototypes(rows, bias, config.scale, SCORES[config.loss])
+
+
+def _begin_bias(
+    labels: sp.csr_matrix, documents: np.ndarray, rows: np.ndarray, config: HeadConfig
+) -> Float[np.ndarray, "L"]:
+    """Returns prior · log n; for `bce` moved so that a document has as many labels as in training by their sum."""
+    counts = labels.getnnz(axis=0)
+    bias = config.prior * np.log(np.maximum(counts, 1))
+    if config.loss != "bce":
+        return bias
+    trained = counts > 0
+    sample = documents[:_SAMPLE]
+    logits = config.scale * sample @ rows[trained].T + bias[trained][None]
+    wanted = labels.nnz / labels.shape[0]
+    low, high = _LEVELS
+    for _ in range(40):
+        middle = (low + high) / 2
+        found = (1 / (1 + np.exp(-np.clip(logits + middle, -80, 80)))).sum(axis=1).mean()
+        low, high = (middle, high) if found < wanted else (low, middle)
+    return bias + middle

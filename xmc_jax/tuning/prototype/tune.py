@@ -1,0 +1,293 @@
+"""A fine-tuning against all labels: what it starts from, its steps, its checkpoints, the best parameters.
+
+| step of the checkpoint manager | holds |
+| --- | --- |
+| 0 | the start: vectors of documents and label texts before the fine-tuning |
+| s | the state after s updates: parameters, prototypes, moments, position; vectors, if they were refreshed |
+| steps + 1 | the outcome: parameters and prototypes |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from xmc_jax.config import HeadConfig, UpdateConfig
+from xmc_jax.encoder import Encoder, Tokens, embed_texts, fill_params, flatten_params
+from xmc_jax.features import normalize_rows
+from xmc_jax.model import Prototypes
+from xmc_jax.parallel import agree_first
+from xmc_jax.run import TuningStore
+from xmc_jax.tuning.level import Meter, Reporter, explain_memory
+from xmc_jax.tuning.prototype.batches import PrototypeTask, as_level, count_slots, stream_batches
+from xmc_jax.tuning.prototype.placement import HeadPlacement
+from xmc_jax.tuning.prototype.start import SCORES, begin_head, finish_head, refresh_rows
+from xmc_jax.tuning.prototype.step import PrototypeState, configure_step, start_state
+from xmc_jax.types import Progress
+
+Evaluate = Callable[[Any, Prototypes], float]
+"""Parameters and prototypes → a score of the held-out set, larger is better."""
+
+
+class Tuned(NamedTuple):
+    """The outcome, as host arrays."""
+
+    params: Any
+    prototypes: Prototypes
+
+
+class _Best(NamedTuple):
+    """What did best on the held-out set so far."""
+
+    score: float
+    step: int
+    stale: int
+    """Evaluations since then."""
+    tuned: Tuned
+
+
+@dataclass(frozen=True)
+class PrototypeTuning:
+    """What a fine-tuning is given.
+
+    Attributes:
+        encoder: pretrained.
+        tokens: of N documents.
+        labels: their positives, CSR [N, L].
+        label_tokens: inputs of the encoder for the labels' texts, or None; an empty text says nothing of its label.
+        head: settings of the prototypes.
+        update: settings of the updates.
+        seed: of the run.
+        mesh: of several devices, or None.
+    """
+
+    encoder: Encoder
+    tokens: Tokens
+    labels: sp.csr_matrix
+    label_tokens: Tokens | None
+    head: HeadConfig
+    update: UpdateConfig
+    seed: int
+    mesh: Mesh | None
+
+    def embed(self, tokens: Tokens, params: Any, progress: Progress | None = None) -> np.ndarray:
+        """Returns vectors of norm 1."""
+        encoder, size = self.encoder.replace(params), self.update.embed_batch
+        return normalize_rows(embed_texts(encoder, tokens, size, progress=progress, mesh=self.mesh))
+
+
+class _Vectors(NamedTuple):
+    """Vectors of norm 1 that the sums are made of."""
+
+    documents: Float[np.ndarray, "N H"]
+    texts: Float[np.ndarray, "L H"] | None
+
+
+def tune_prototypes(
+    tuning: PrototypeTuning,
+    store: TuningStore | None,
+    reporter: Reporter,
+    evaluate: Evaluate | None = None,
+) -> Tuned:
+    """Fine-tunes encoder and prototypes, from the last checkpoint of `store` on.
+
+    Args:
+        tuning: what it is given.
+        store: checkpoints; None keeps nothing.
+        reporter: told loss, learning rate and speed.
+        evaluate: on a held-out set; None: the last parameters are the outcome.
+
+    Returns:
+        The best parameters and prototypes if they are evaluated, else the last ones.
+
+    Raises:
+        RunError: the device has too little memory.
+    """
+    steps = tuning.update.steps
+    last = None if store is None else store.last_step
+    if store is not None and last == steps + 1:
+        return _load_outcome(tuning, store)
+    with explain_memory(tuning.update):
+        vectors = _find_start(tuning, store, reporter)
+        outcome = _run(tuning, vectors, store, reporter, evaluate)
+    if store is not None:
+        store.save(steps + 1, _pack(outcome), {"scores": outcome.prototypes.scores})
+    return outcome
+
+
+def _run(
+    tuning: PrototypeTuning,
+    vectors: _Vectors,
+    store: TuningStore | None,
+    reporter: Reporter,
+    evaluate: Evaluate | None,
+) -> Tuned:
+    """Returns the outcome of all steps."""
+    update, labels, mesh = tuning.update, tuning.labels, tuning.mesh
+    head = begin_head(labels, *vectors, tuning.head, tuning.seed)
+    state, best, vectors = _resume(
+        start_state(tuning.encoder.params, head, tuning.seed), store, vectors, tuning
+    )
+    if update.is_off:
+        return _finish(state, vectors, tuning)
+    placement = HeadPlacement(mesh, len(head.rows))
+    config = configure_step(tuning.encoder.apply, tuning.head, update, mesh)
+    multiple = update.accumulate * (1 if mesh is None else mesh.size)
+    task = PrototypeTask(
+        tuning.tokens, labels, vectors.documents, update.batch_size, multiple, tuning.seed
+    )
+    slots = count_slots(task, update.steps)
+    done, step = int(state.step), placement.compile_step()
+    reporter.progress.start("tuning", update.steps * update.batch_size)
+    reporter.progress.advance(done * update.batch_size)
+    state = placement.place_state(state)
+    meter = Meter(reporter, as_level(task), done, update.steps)
+    while done < update.steps and not _is_stale(best, update):
+        # Between two stops the vectors of the documents stay as they are.
+        stop = _find_stop(done, tuning, evaluate is not None or store is not None)
+        for batch in stream_batches(task, done, stop, slots):
+            state, metrics = step(state, placement.place_batch(batch), config=config)
+            done += 1
+            meter.add(done, metrics)
+        if tuning.head.refresh and done % tuning.head.refresh == 0 and done < update.steps:
+            state, vectors = _refresh(placement.fetch_state(state), vectors, tuning)
+            task = task.replace_vectors(vectors.documents)
+            state = placement.place_state(state)
+        if done % update.save_every == 0 or done == update.steps:
+            now = placement.fetch_state(state)
+            if evaluate is not None:
+                best = _compare(best, evaluate, _finish(now, vectors, tuning), done)
+                meter.note_score(done, best)
+            if store is not None and done < update.steps:
+                _save(store, now, best, vectors, tuning)
+    meter.flush()
+    reporter.progress.finish(meter.describe(best))
+    if best is not None:
+        return best.tuned
+    return _finish(placement.fetch_state(state), vectors, tuning)
+
+
+def _find_stop(done: int, tuning: PrototypeTuning, saves: bool) -> int:
+    """Returns the step before which nothing interrupts the updates."""
+    periods = [tuning.head.refresh] + [tuning.update.save_every] * saves
+    stops = [(done // period + 1) * period for period in periods if period]
+    return min([tuning.update.steps, *stops])
+
+
+def _find_start(tuning: PrototypeTuning, store: TuningStore | None, reporter: Reporter) -> _Vectors:
+    """Returns the vectors before the fine-tuning, of the store if they are there."""
+    if store is not None and store.last_step is not None:
+        arrays, _ = store.load(0)
+        return _Vectors(arrays["documents"], arrays.get("texts"))
+    params, progress = tuning.encoder.params, reporter.progress
+    documents = tuning.embed(tuning.tokens, params, progress)
+    texts = None
+    if tuning.label_tokens is not None:
+        texts = tuning.embed(tuning.label_tokens, params, progress)
+        texts[tuning.label_tokens.lengths == 0] = 0
+    vectors = _Vectors(documents, texts)
+    if store is not None:
+        store.save(0, _pack_vectors(vectors), {})
+    return vectors
+
+
+def _refresh(
+    state: PrototypeState, old: _Vectors, tuning: PrototypeTuning
+) -> tuple[PrototypeState, _Vectors]:
+    """Returns the state with sums of the encoder's vectors as it is now; free offsets stay."""
+    documents = tuning.embed(tuning.tokens, state.params)
+    texts = old.texts
+    if tuning.label_tokens is not None and texts is not None:
+        new = tuning.embed(tuning.label_tokens, state.params)
+        texts = np.where(texts.any(axis=1, keepdims=True), new, 0)
+    vectors = _Vectors(documents, texts)
+    head = refresh_rows(state.head, tuning.labels, old, vectors, tuning.head, tuning.seed)
+    return PrototypeState(state.params, state.moments, head, state.step, state.key), vectors
+
+
+def _finish(state: PrototypeState, vectors: _Vectors, tuning: PrototypeTuning) -> Tuned:
+    """Returns parameters and prototypes of a state (host arrays)."""
+    prototypes = finish_head(state.head, tuning.labels, *vectors, tuning.head, tuning.seed)
+    return Tuned(state.params, prototypes)
+
+
+def _compare(best: _Best | None, evaluate: Evaluate, tuned: Tuned, step: int) -> _Best:
+    # Processes that kept or stopped at unlike steps would wait for each other: one of them says.
+    score = agree_first(evaluate(*tuned))
+    if best is None or score > best.score:
+        return _Best(score, step, 0, tuned)
+    return best._replace(stale=best.stale + 1)
+
+
+def _is_stale(best: _Best | None, update: UpdateConfig) -> bool:
+    return best is not None and 0 < update.patience <= best.stale
+
+
+def _save(
+    store: TuningStore,
+    state: PrototypeState,
+    best: _Best | None,
+    vectors: _Vectors,
+    tuning: PrototypeTuning,
+) -> None:
+    arrays = {f"state/{name}": a for name, a in flatten_params(state).items()}
+    if tuning.head.refresh:
+        arrays |= {f"vectors/{name}": a for name, a in _pack_vectors(vectors).items()}
+    note: dict[str, Any] = {}
+    if best is not None:
+        note["best"] = {"score": best.score, "step": best.step, "stale": best.stale}
+        arrays |= {f"best/{name}": a for name, a in _pack(best.tuned).items()}
+    store.save(int(state.step), arrays, note)
+
+
+def _resume(
+    state: PrototypeState, store: TuningStore | None, vectors: _Vectors, tuning: PrototypeTuning
+) -> tuple[PrototypeState, _Best | None, _Vectors]:
+    """Returns the last state on disk, or the given one if none has been saved yet."""
+    last = None if store is None else store.last_step
+    if store is None or not last:
+        return state, None, vectors
+    arrays, note = store.load(last)
+    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}, "vectors": {}}
+    for name, array in arrays.items():
+        part, _, rest = name.partition("/")
+        parts[part][rest] = array
+    source = f"step {last}"
+    best = None
+    if "best" in note:
+        facts = note["best"]
+        tuned = _unpack(tuning, parts["best"], source)
+        best = _Best(facts["score"], facts["step"], facts["stale"], tuned)
+    if parts["vectors"]:
+        vectors = _Vectors(parts["vectors"]["documents"], parts["vectors"].get("texts"))
+    return fill_params(state, parts["state"], source), best, vectors
+
+
+def _pack_vectors(vectors: _Vectors) -> dict[str, np.ndarray]:
+    named = {"documents": vectors.documents, "texts": vectors.texts}
+    return {name: a for name, a in named.items() if a is not None}
+
+
+def _pack(tuned: Tuned) -> dict[str, np.ndarray]:
+    return flatten_params({"params": tuned.params, "prototypes": tuned.prototypes})
+
+
+def _unpack(tuning: PrototypeTuning, arrays: dict[str, np.ndarray], source: str) -> Tuned:
+    n_labels, hidden = tuning.labels.shape[1], tuning.encoder.hidden
+    shape = jax.ShapeDtypeStruct
+    rows, line = shape((n_labels, hidden), np.float32), shape((n_labels,), np.float32)
+    empty = Prototypes(rows, line, line, SCORES[tuning.head.loss])
+    both = fill_params({"params": tuning.encoder.params, "prototypes": empty}, arrays, source)
+    return Tuned(both["params"], both["prototypes"])
+
+
+def _load_outcome(tuning: PrototypeTuning, store: TuningStore) -> Tuned:
+    step = tuning.update.steps + 1
+    return _unpack(tuning, store.load(step)[0], f"step {step}")
