@@ -10,7 +10,7 @@ from xmc_jax.config.fields import (
     replace_field,
     to_dict,
 )
-from xmc_jax.config.prototype import HeadConfig, UpdateConfig
+from xmc_jax.config.prototype import HeadConfig, NearestConfig, PrototypeConfig, UpdateConfig
 from xmc_jax.config.sections import (
     PROBABILITIES,
     Combination,
@@ -58,9 +58,11 @@ __all__ = [
     "LinearConfig",
     "Loss",
     "Merge",
+    "NearestConfig",
     "Negatives",
     "ParallelConfig",
     "PostProcessor",
+    "PrototypeConfig",
     "RankerConfig",
     "SearchConfig",
     "TransformerConfig",

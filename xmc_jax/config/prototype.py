@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from xmc_jax.config.fields import check, check_choices
+from xmc_jax.config.sections import DataConfig, EncoderConfig, ParallelConfig
 from xmc_jax.errors import InputError
+from xmc_jax.memory import parse_size
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,9 @@ class HeadConfig:
     """Softmax in which a document's positives do not compete, plain softmax, or binary cross-entropy of each label."""
     start: Literal["sums", "texts", "random"] = "sums"
     """What a prototype begins as: the sum of its label's documents and text, the text alone, or random numbers."""
-    label_texts: str = ""
-    """Where the labels' texts are: empty: their names; `none`: nowhere; or a file, `.json` (name → text) or lines of
-    name, tab, text."""
+    labels_text: str = ""
+    """Where the labels' texts are: empty: their names; `none`: nowhere; or a file: `.json` (name → text, or a list), or
+    lines (name, tab, text; or a text for each label)."""
     text_weight: float = 2.0
     """Documents that a label's text counts as in its sum; without texts the mean of all documents has this weight."""
     leave_out: bool = True
@@ -40,8 +42,6 @@ class HeadConfig:
     """Labels whose logits are held at once; 0: chosen from their number."""
     storage: Literal["float32", "bfloat16", "int8"] = "float32"
     """Of the prototypes in the finished model."""
-    recall: float = 1.0
-    """Share of a document's best labels that the search has to find; below 1 accelerators search faster."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -50,17 +50,34 @@ class HeadConfig:
         check(self.scale > 0, self, "scale", "a number above 0")
         check(self.refresh >= 0, self, "refresh", "0 (never) or more")
         check(self.chunk >= 0, self, "chunk", "0 (chosen) or more")
-        check(0 < self.recall <= 1, self, "recall", "a share in (0, 1]")
         if self.refresh and self.start != "sums":
             raise InputError(
                 f"head.refresh={self.refresh} given with head.start={self.start}, which holds no sums; "
                 "set head.refresh to 0 or head.start to sums"
             )
-        if self.start == "texts" and (self.label_texts == "none" or not self.text_weight):
+        if self.start == "texts" and (self.labels_text == "none" or not self.text_weight):
             raise InputError(
-                "head.start=texts given without texts of labels; set head.label_texts and head.text_weight, "
+                "head.start=texts given without texts of labels; set head.labels_text and head.text_weight, "
                 "or head.start to sums"
             )
+
+
+@dataclass(frozen=True)
+class NearestConfig:
+    """The search among prototypes, which compares a document with all of them."""
+
+    top_k: int = 20
+    """Results a document at most."""
+    batch: int = 0
+    """Documents searched at once; 0: chosen."""
+    recall: float = 1.0
+    """Share of the best labels that has to be found; below 1 a TPU sorts in part and is faster."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(self.top_k >= 1, self, "top_k", "1 or more")
+        check(self.batch >= 0, self, "batch", "0 (chosen) or more")
+        check(0 < self.recall <= 1, self, "recall", "a share in (0, 1]")
 
 
 @dataclass(frozen=True)
@@ -111,3 +128,25 @@ class UpdateConfig:
     def is_off(self) -> bool:
         """Whether nothing is updated."""
         return not self.steps
+
+
+@dataclass(frozen=True)
+class PrototypeConfig:
+    """One encoder and one head over all labels: prototypes of their documents and texts, trained together."""
+
+    model: Literal["prototype"] = "prototype"
+    seed: int = 0
+    memory: str = ""
+    """Host memory that the search keeps to, such as 8GB; empty: what machine and control group have."""
+    data: DataConfig = field(default_factory=DataConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    head: HeadConfig = field(default_factory=HeadConfig)
+    tuning: UpdateConfig = field(default_factory=UpdateConfig)
+    search: NearestConfig = field(default_factory=NearestConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
+        if self.memory:
+            parse_size(self.memory)

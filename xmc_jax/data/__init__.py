@@ -3,6 +3,7 @@
 from xmc_jax.data.dataset import Dataset, open_dataset
 from xmc_jax.data.input import read_input
 from xmc_jax.data.jsonl import write_documents
+from xmc_jax.data.label_texts import LabelTexts, read_label_texts, resolve_texts
 from xmc_jax.data.labels import (
     check_name,
     labels_from_names,
@@ -20,6 +21,7 @@ __all__ = [
     "AMAZON_3M",
     "Corpus",
     "Dataset",
+    "LabelTexts",
     "Shape",
     "Split",
     "TextStore",
@@ -32,7 +34,9 @@ __all__ = [
     "make_shape",
     "open_dataset",
     "read_input",
+    "read_label_texts",
     "read_labels",
+    "resolve_texts",
     "scale_rows",
     "write_corpus",
     "write_documents",

