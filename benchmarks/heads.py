@@ -89,7 +89,7 @@ def main() -> None:
         for row in named.rows:
             if any(done["row"] == row and matches(done, facts) for done in read_rows(path)):
                 continue
-            flags = sys.argv[1:] + ["--work", str(work), "--row", row]
+            flags = [*sys.argv[1:], "--work", str(work), "--row", row]
             result = run_child([sys.executable, __file__, *flags])
             result = (
                 facts | {"date": time.strftime("%Y-%m-%d"), "device": describe_device()} | result
