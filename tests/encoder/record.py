@@ -39,6 +39,38 @@ CONFIGS = {
         "max_position_embeddings": 180,
     },
     "mpnet": {"model_type": "mpnet", "layer_norm_eps": 1e-5, "pad_token_id": 1} | _BERT,
+    "electra": {"model_type": "electra", "embedding_size": 16} | _BERT,
+    "deberta_v3": {
+        "model_type": "deberta-v2",
+        "relative_attention": True,
+        "position_buckets": 16,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "layer_norm_eps": 1e-7,
+        "max_relative_positions": -1,
+        "position_biased_input": False,
+        "type_vocab_size": 0,
+    }
+    | _BERT,
+    "deberta_v2": {
+        "model_type": "deberta-v2",
+        "relative_attention": True,
+        "pos_att_type": ["c2p", "p2c"],
+        "max_relative_positions": 24,
+        "embedding_size": 16,
+        "type_vocab_size": 2,
+    }
+    | _BERT,
+    "deberta_c2p": {
+        "model_type": "deberta-v2",
+        "relative_attention": True,
+        "pos_att_type": ["c2p"],
+        "position_buckets": 12,
+        "max_relative_positions": 40,
+        "position_biased_input": False,
+    }
+    | _BERT,
     "xlnet": {
         "model_type": "xlnet",
         "vocab_size": VOCABULARY,
@@ -147,6 +179,8 @@ def record_small() -> None:
     from transformers import AutoConfig, AutoModel
 
     for name, values in CONFIGS.items():
+        if (FOLDER / f"{name}.npz").exists():  # a new case leaves the old files as they are
+            continue
         config = AutoConfig.for_model(**values)
         model = AutoModel.from_config(config, attn_implementation="eager").eval()
         with torch.no_grad():

@@ -11,7 +11,9 @@ from xmc_jax.encoder import count_flops, count_parameters, encode, load_encoder,
 from xmc_jax.encoder.families import shape_params
 
 
-@pytest.mark.parametrize("name", ["bert", "distilbert", "mpnet", "xlnet", "modernbert"])
+@pytest.mark.parametrize(
+    "name", ["bert", "distilbert", "mpnet", "electra", "deberta_v2", "xlnet", "modernbert"]
+)
 def test_parameters_are_those_that_are_read(name, make_folder):
     encoder = load_encoder(EncoderConfig(str(make_folder(name))))
     assert count_parameters(encoder.architecture) == sum(
@@ -19,7 +21,7 @@ def test_parameters_are_those_that_are_read(name, make_folder):
     )
 
 
-@pytest.mark.parametrize("name", ["bert", "xlnet", "modernbert"])
+@pytest.mark.parametrize("name", ["bert", "electra", "deberta_v3", "xlnet", "modernbert"])
 def test_operations_are_near_those_of_the_compiler(name, make_folder):
     a = read_architecture(make_folder(name))
     # One layer, as the compiler counts the body of a loop once; wide, so that products outweigh the rest.

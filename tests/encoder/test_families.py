@@ -25,6 +25,10 @@ CASES = [
     "roberta",
     "distilbert",
     "mpnet",
+    "electra",
+    "deberta_v3",
+    "deberta_v2",
+    "deberta_c2p",
     "xlnet",
     "modernbert",
     "modernbert_bias",
@@ -71,6 +75,8 @@ def bert(make_folder):
         ("bert", {"norm_eps": 1e-3}),
         ("bert", {"pooling": "cls"}),
         ("roberta", {"position_offset": 0, "positions": 180}),
+        ("deberta_v3", {"farthest": 150}),
+        ("deberta_v2", {"position_terms": ("c2p",)}),
         ("xlnet", {"clamp": 3}),
         ("modernbert", {"window": 5}),
         ("modernbert", {"local_theta": 9000.0}),
@@ -85,7 +91,7 @@ def test_another_variant_is_noticed(name, change, make_folder, recorded, rules):
     assert np.abs(pooled - recorded(name)["long_pooled"]).max() > 2e-5
 
 
-@pytest.mark.parametrize("name", ["bert", "mpnet", "xlnet", "modernbert"])
+@pytest.mark.parametrize("name", ["bert", "mpnet", "electra", "deberta_v3", "xlnet", "modernbert"])
 def test_a_text_does_not_see_padding_or_its_neighbours(name, make_folder, rules):
     encoder = load_encoder(EncoderConfig(str(make_folder(name))))
     ids, mask = rules.make_batch((9, 5))
@@ -105,7 +111,7 @@ def gradient(encoder, batch, remat):
     return jax.jit(jax.grad(loss))(encoder.params, *batch, jax.random.key(1))
 
 
-@pytest.mark.parametrize("name", ["bert", "xlnet", "modernbert"])
+@pytest.mark.parametrize("name", ["bert", "deberta_v2", "xlnet", "modernbert"])
 def test_gradients_are_finite(name, make_folder, rules):
     encoder = load_encoder(EncoderConfig(str(make_folder(name)), dropout=0.2))
     got = gradient(encoder, rules.make_batch((6, 0, 3)), remat=True)
@@ -172,7 +178,9 @@ def test_new_parameters_encode(bert, rules):
         ('{"model_type": "t5"}', "'t5' is not a family"),
         ("[]", "no JSON object"),
         ("{", "not JSON"),
-        ('{"model_type": "bert", "hidden_size": 32}', "'num_attention_heads' is missing"),
+        ('{"model_type": "bert", "hidden_size": 32}', "32 given with 12 heads, a multiple"),
+        ('{"model_type": "deberta-v2"}', "relative_attention=False is not supported"),
+        ('{"model_type": "deberta"}', "did you mean 'deberta-v2'"),
         (
             '{"model_type": "bert", "hidden_size": 32, "num_attention_heads": 5}',
             "'vocab_size'|multiple",
@@ -221,6 +229,8 @@ def test_families_of_the_same_architecture(kind, make_folder):
         ("bert", {"num_hidden_layers": 0}, "1 or more"),
         ("roberta", {"max_position_embeddings": 2}, "3 or more"),
         ("mpnet", {"relative_attention_num_buckets": 64}, "32 needed"),
+        ("deberta_v3", {"pos_att_type": "c2p|p2p"}, "c2p or p2c or both"),
+        ("deberta_v3", {"conv_kernel_size": 3}, "conv_kernel_size=3 is not supported"),
         ("modernbert", {"classifier_pooling": "max"}, "not a choice"),
         ("modernbert", {"norm_bias": 1}, "true or false"),
         ("modernbert", {"layer_types": ["full_attention"]}, "4 of full_attention or"),

@@ -28,6 +28,8 @@ def ids_of(tokens, row: int) -> list[int]:
         ("distilbert", [3], [4]),
         ("roberta", [0], [2]),
         ("mpnet", [0], [2]),
+        ("electra", [3], [4]),
+        ("deberta_v3", [3], [4]),
         ("xlnet", [], [4, 3]),
         ("modernbert", [3], [4]),
     ],

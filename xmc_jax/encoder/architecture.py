@@ -56,7 +56,7 @@ class Architecture:
     types: int = 0
     """Rows of the token-type table; row 0 is added to every token. 0: none."""
     relative_buckets: int = 0
-    """MPNet: buckets of the relative-position bias that all layers share."""
+    """MPNet: buckets of the bias by distance, which all layers share. DeBERTa: of distances to one side; 0: none."""
     window: int = 0
     """ModernBERT: tokens that a local layer looks to each side."""
     local_layers: tuple[bool, ...] = ()
@@ -68,6 +68,18 @@ class Architecture:
     norm_bias: bool = True
     clamp: int = 0
     """XLNet: largest relative distance told apart; 0: any."""
+    embedding_size: int = 0
+    """Columns of the embeddings, which a dense map widens to H; 0: H."""
+    position_terms: tuple[str, ...] = ()
+    """DeBERTa: `c2p` and `p2c`, which terms of attention join content and position."""
+    farthest: int = 0
+    """DeBERTa: distances from here on are one."""
+    share_keys: bool = False
+    """DeBERTa: one map for the keys of content and position, and one for the queries."""
+    norm_distances: bool = False
+    """DeBERTa: the table of distances is normed."""
+    absolute_positions: bool = False
+    """DeBERTa: positions are added to the embeddings too."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,11 @@ class Settings:
 
     values: Mapping[str, Any]
     path: str
+
+    def fill(self, defaults: Mapping[str, Any]) -> Settings:
+        """Returns the settings with the family's own values where nothing is said."""
+        given = {name: value for name, value in self.values.items() if value is not None}
+        return Settings({**defaults, **given}, self.path)
 
     def count(self, name: str, default: int | None = None, least: int = 1) -> int:
         """Returns a whole number of at least `least`."""
@@ -165,7 +182,8 @@ def replace_rates(
 
 def to_values(architecture: Architecture) -> dict[str, Any]:
     """Returns the architecture as JSON-ready values."""
-    return dataclasses.asdict(architecture) | {"local_layers": list(architecture.local_layers)}
+    values = dataclasses.asdict(architecture)
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items()}
 
 
 def from_values(values: Mapping[str, Any], path: str) -> Architecture:
@@ -175,6 +193,8 @@ def from_values(values: Mapping[str, Any], path: str) -> Architecture:
         InputError: fields are missing or unknown, so another version wrote them or the file is damaged.
     """
     try:
-        return Architecture(**{**values, "local_layers": tuple(values["local_layers"])})
+        return Architecture(
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+        )
     except (TypeError, KeyError) as e:
         raise InputError(f"{path}: damaged ({e}); train again into an empty folder") from e

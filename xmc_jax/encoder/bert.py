@@ -23,6 +23,9 @@ TENSORS = {
 }
 """Our module → theirs; `{}` stands for the layer."""
 
+_VOCABULARIES = {"roberta": 50265}
+"""Rows of the word embedding where `config.json` has no number; 30522 in the others."""
+
 
 def read_bert(settings: Settings) -> Architecture:
     """Returns the architecture that a `config.json` of a BERT describes."""
@@ -37,19 +40,21 @@ def read_roberta(settings: Settings) -> Architecture:
 def _read(settings: Settings, family: str, offset: int) -> Architecture:
     settings.require("position_embedding_type", "absolute")
     settings.require("is_decoder", False)
-    hidden = settings.count("hidden_size")
-    heads = settings.count("num_attention_heads")
+    hidden = settings.count("hidden_size", 768)
+    heads = settings.count("num_attention_heads", 12)
     dropout = settings.rate("hidden_dropout_prob", 0.1)
     return Architecture(
         family=family,
-        vocabulary=settings.count("vocab_size"),
+        vocabulary=settings.count(
+            "vocab_size", _VOCABULARIES.get(str(settings.values.get("model_type")), 30522)
+        ),
         hidden=hidden,
-        layers=settings.count("num_hidden_layers"),
+        layers=settings.count("num_hidden_layers", 12),
         heads=heads,
         head_size=settings.split_heads(hidden, heads),
-        inner=settings.count("intermediate_size"),
+        inner=settings.count("intermediate_size", 3072),
         activation=settings.activation("hidden_act"),
-        positions=settings.count("max_position_embeddings", least=offset + 1) - offset,
+        positions=settings.count("max_position_embeddings", 512, least=offset + 1) - offset,
         norm_eps=settings.number("layer_norm_eps", 1e-12),
         pooling="pooler",
         embedding_dropout=dropout,

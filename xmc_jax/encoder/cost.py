@@ -32,5 +32,11 @@ def count_flops(architecture: Architecture, length: int) -> int:
         once = (
             2 * length * a.hidden * width
         )  # distances, shared by the texts of a batch: counted in full
+    if a.family == "deberta-v2":
+        terms = len(a.position_terms)
+        attention += 2 * length * width * terms
+        once = terms * 2 * (a.relative_buckets or a.farthest) * a.hidden * width
     pooler = a.hidden**2 if a.pooling == "pooler" else 0
-    return int(2 * (a.layers * (length * (dense + attention) + once) + pooler))
+    narrow = a.embedding_size if a.embedding_size != a.hidden else 0
+    widen = length * narrow * a.hidden
+    return int(2 * (widen + a.layers * (length * (dense + attention) + once) + pooler))

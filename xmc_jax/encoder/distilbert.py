@@ -29,7 +29,7 @@ def read_distilbert(settings: Settings) -> Architecture:
     dropout = settings.rate("dropout", 0.1)
     return Architecture(
         family="distilbert",
-        vocabulary=settings.count("vocab_size"),
+        vocabulary=settings.count("vocab_size", 30522),
         hidden=hidden,
         layers=settings.count("n_layers", 6),
         heads=heads,

@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from xmc_jax.encoder import bert, distilbert, modernbert, mpnet, xlnet
+from xmc_jax.encoder import bert, deberta, distilbert, electra, modernbert, mpnet, xlnet
 from xmc_jax.encoder.architecture import Architecture, Settings
+from xmc_jax.encoder.deberta import DebertaBody
 from xmc_jax.encoder.layers import Part
 from xmc_jax.encoder.modernbert import ModernBertBody
 from xmc_jax.encoder.pooling import pool_states
@@ -73,6 +74,10 @@ FAMILIES: dict[str, Family] = {
         modernbert.PREFIXES,
         _BERT,
         first_stacked=modernbert.FIRST_STACKED,
+    ),
+    "electra": Family(electra.read_electra, PostNormBody, electra.TENSORS, electra.PREFIXES, _BERT),
+    "deberta-v2": Family(
+        deberta.read_deberta, DebertaBody, deberta.TENSORS, deberta.PREFIXES, _BERT
     ),
 }
 

@@ -48,11 +48,11 @@ class Part(nn.Module):
             name=name,
         )
 
-    def embed(self, rows: int, name: str) -> nn.Embed:
-        """A table of rows of H."""
+    def embed(self, rows: int, name: str, columns: int = 0) -> nn.Embed:
+        """A table of rows of `columns`; 0: of H."""
         return nn.Embed(
             rows,
-            self.architecture.hidden,
+            columns or self.architecture.hidden,
             dtype=jnp.dtype(self.dtype),
             embedding_init=SMALL,
             name=name,
@@ -132,3 +132,9 @@ def stack_layers(
 def find_positions(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
     """Returns each token's place among the real tokens of its text, from 0; 0 at padding."""
     return jnp.maximum(jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, 0)
+
+
+def shift_distances(x: Float[Array, "B heads T T2"]) -> Float[Array, "B heads T T"]:
+    """Turns columns of distances (`T` down to `-T + 1`) into columns of tokens: out[i, j] = x[i, T - i + j]."""
+    b, h, t, p = x.shape
+    return x.reshape(b, h, p, t)[:, :, 1:].reshape(b, h, t, p - 1)[..., :t]

@@ -111,17 +111,17 @@ def rotate(x: Float[Array, "B T heads size"], theta: Float[Array, ""]) -> jax.Ar
 
 def read_modernbert(settings: Settings) -> Architecture:
     """Returns the architecture that a `config.json` of a ModernBERT describes."""
-    hidden = settings.count("hidden_size")
-    heads = settings.count("num_attention_heads")
-    layers = settings.count("num_hidden_layers")
+    hidden = settings.count("hidden_size", 768)
+    heads = settings.count("num_attention_heads", 12)
+    layers = settings.count("num_hidden_layers", 22)
     return Architecture(
         family="modernbert",
-        vocabulary=settings.count("vocab_size"),
+        vocabulary=settings.count("vocab_size", 50368),
         hidden=hidden,
         layers=layers,
         heads=heads,
         head_size=settings.split_heads(hidden, heads),
-        inner=settings.count("intermediate_size"),
+        inner=settings.count("intermediate_size", 1152),
         activation=settings.activation("hidden_activation"),
         positions=settings.count("max_position_embeddings", 8192),
         norm_eps=settings.number("norm_eps", 1e-5),

@@ -29,8 +29,8 @@ _PAD = 1  # positions begin after this id, whatever config.json calls the paddin
 
 def read_mpnet(settings: Settings) -> Architecture:
     """Returns the architecture that a `config.json` of an MPNet describes."""
-    hidden = settings.count("hidden_size")
-    heads = settings.count("num_attention_heads")
+    hidden = settings.count("hidden_size", 768)
+    heads = settings.count("num_attention_heads", 12)
     dropout = settings.rate("hidden_dropout_prob", 0.1)
     buckets = settings.count("relative_attention_num_buckets", 32, least=4)
     if buckets != 32:
@@ -40,14 +40,14 @@ def read_mpnet(settings: Settings) -> Architecture:
         )
     return Architecture(
         family="mpnet",
-        vocabulary=settings.count("vocab_size"),
+        vocabulary=settings.count("vocab_size", 30527),
         hidden=hidden,
-        layers=settings.count("num_hidden_layers"),
+        layers=settings.count("num_hidden_layers", 12),
         heads=heads,
         head_size=settings.split_heads(hidden, heads),
-        inner=settings.count("intermediate_size"),
+        inner=settings.count("intermediate_size", 3072),
         activation=settings.activation("hidden_act"),
-        positions=settings.count("max_position_embeddings", least=_PAD + 2) - _PAD - 1,
+        positions=settings.count("max_position_embeddings", 512, least=_PAD + 2) - _PAD - 1,
         norm_eps=settings.number("layer_norm_eps", 1e-12),
         pooling="pooler",
         embedding_dropout=dropout,

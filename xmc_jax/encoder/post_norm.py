@@ -1,4 +1,4 @@
-"""The encoder of Vaswani et al. 2017 with learned positions: the body of BERT, RoBERTa, DistilBERT and MPNet."""
+"""The encoder of Vaswani et al. 2017 with learned positions: the body of BERT and its kin."""
 
 from __future__ import annotations
 
@@ -49,11 +49,14 @@ class PostNormBody(Part):
     ) -> tuple[Float[Array, "B T H"], Float[Array, "layers+1 B T H"] | None]:
         a = self.architecture
         positions = find_positions(mask) + a.position_offset
-        x = self.embed(a.vocabulary, "words")(ids)
-        x = x + self.embed(a.positions + a.position_offset, "positions")(positions)
+        size = a.embedding_size
+        x = self.embed(a.vocabulary, "words", size)(ids)
+        x = x + self.embed(a.positions + a.position_offset, "positions", size)(positions)
         if a.types:
-            x = x + self.embed(a.types, "types")(jnp.zeros_like(ids))
+            x = x + self.embed(a.types, "types", size)(jnp.zeros_like(ids))
         x = self.drop(self.norm("norm")(x), a.embedding_dropout)
+        if size and size != a.hidden:
+            x = self.dense(a.hidden, "widen")(x)
         bias = None
         if a.relative_buckets:
             table = nn.Embed(a.relative_buckets, a.heads, embedding_init=SMALL, name="relative")

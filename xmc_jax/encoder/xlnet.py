@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.encoder.architecture import Architecture, Settings
-from xmc_jax.encoder.layers import ACTIVATE, SMALL, Part, stack_layers
+from xmc_jax.encoder.layers import ACTIVATE, SMALL, Part, shift_distances, stack_layers
 
 PREFIXES = ("", "transformer.")
 
@@ -123,28 +123,22 @@ def embed_distances(length: int, hidden: int, clamp: int) -> Float[Array, "T2 H"
     return jnp.concatenate([jnp.sin(angles), jnp.cos(angles)], axis=1)
 
 
-def shift_distances(x: Float[Array, "B heads T T2"]) -> Float[Array, "B heads T T"]:
-    """Turns columns of distances (`T` down to `-T + 1`) into columns of tokens: out[i, j] = x[i, T - i + j]."""
-    b, h, t, p = x.shape
-    return x.reshape(b, h, p, t)[:, :, 1:].reshape(b, h, t, p - 1)[..., :t]
-
-
 def read_xlnet(settings: Settings) -> Architecture:
     """Returns the architecture that a `config.json` of an XLNet describes."""
     settings.require("attn_type", "bi")
     settings.require("bi_data", False)
-    hidden = settings.count("d_model")
-    heads = settings.count("n_head")
+    hidden = settings.count("d_model", 1024)
+    heads = settings.count("n_head", 16)
     dropout = settings.rate("dropout", 0.1)
     clamp = settings.values.get("clamp_len")
     return Architecture(
         family="xlnet",
-        vocabulary=settings.count("vocab_size"),
+        vocabulary=settings.count("vocab_size", 32000),
         hidden=hidden,
-        layers=settings.count("n_layer"),
+        layers=settings.count("n_layer", 24),
         heads=heads,
         head_size=settings.count("d_head", settings.split_heads(hidden, heads)),
-        inner=settings.count("d_inner"),
+        inner=settings.count("d_inner", 4096),
         activation=settings.activation("ff_activation"),
         positions=0,
         norm_eps=settings.number("layer_norm_eps", 1e-12),
