@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -23,6 +25,25 @@ class InputError(XMCError, ValueError):
 
 class RunError(XMCError, RuntimeError):
     """The input was good but the work could not be finished (disk full, out of memory, interrupted)."""
+
+
+class Note(UserWarning):
+    """What could be meant two ways was done one way, or something was left out: said, in one line, to whoever asked.
+
+    In Python it is a warning; the command line prints `note: ...` on standard error.
+    """
+
+
+def tell(message: str) -> None:
+    """Warns with a `Note`, as from the caller's first line outside this package."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(" ".join(message.split()), Note, stacklevel=level)
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def suggest(name: str, known: Iterable[str]) -> str:

@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
 
 HERE = Path(__file__).parent
-SPECIALS = ["[PAD]", "[UNK]", "[MASK]", "[CLS]", "[SEP]", "<s>"]
 
 
 def load_rules():
@@ -27,21 +25,7 @@ def load_rules():
 RULES = load_rules()
 
 
-def word(i: int) -> str:
-    return f"w{i}"
-
-
-def make_tokenizer(kind: str, n: int) -> Tokenizer:
-    specials = {
-        "xlnet": ["<pad>", "<unk>", "<mask>", "<cls>", "<sep>", "<s>"],
-        "roberta": ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<x>"],
-        "mpnet": ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<x>"],
-    }.get(kind, SPECIALS)
-    words = specials + [word(i) for i in range(len(specials), n)]
-    unknown = specials[1] if specials[1].lower().strip("<>[]") == "unk" else specials[3]
-    tool = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=unknown))
-    tool.pre_tokenizer = pre_tokenizers.Whitespace()
-    return tool
+word, make_tokenizer = RULES.word, RULES.make_tokenizer
 
 
 @pytest.fixture

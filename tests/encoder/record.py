@@ -1,4 +1,5 @@
-"""Records what transformers computes, for the parity tests; run by hand where torch and transformers are.
+"""Records what transformers and its kin compute, for the parity tests; run by hand where torch,
+transformers, sentence-transformers and model2vec are.
 
     python tests/encoder/record.py [folder of all-MiniLM-L6-v2]
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -108,6 +110,59 @@ CONFIGS = {
     | _BERT,
 }
 LENGTHS = {"short": (12, 7, 3), "long": (160, 131)}
+SPECIALS = ["[PAD]", "[UNK]", "[MASK]", "[CLS]", "[SEP]", "<s>"]
+_MODULE = "sentence_transformers.models."
+SENTENCES = {
+    "dense": {
+        "1_Pooling": (
+            "Pooling",
+            {"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True},
+        ),
+        "2_Dense": (
+            "Dense",
+            {
+                "in_features": 32,
+                "out_features": 20,
+                "bias": True,
+                "activation_function": "torch.nn.modules.activation.Tanh",
+            },
+        ),
+        "3_Normalize": ("Normalize", {}),
+    },
+    "poolings": {
+        "1_Pooling": (
+            "Pooling",
+            {
+                "word_embedding_dimension": 32,
+                "pooling_mode_cls_token": True,
+                "pooling_mode_max_tokens": True,
+                "pooling_mode_mean_tokens": True,
+                "pooling_mode_mean_sqrt_len_tokens": True,
+                "pooling_mode_weightedmean_tokens": True,
+                "pooling_mode_lasttoken": True,
+            },
+        ),
+        "2_LayerNorm": ("LayerNorm", {"dimension": 192}),
+    },
+    "prompt": {
+        "1_Pooling": (
+            "Pooling",
+            {"word_embedding_dimension": 32, "pooling_mode": "mean", "include_prompt": False},
+        ),
+        "2_Dense": (
+            "Dense",
+            {
+                "in_features": 32,
+                "out_features": 40,
+                "bias": False,
+                "activation_function": "torch.nn.modules.linear.Identity",
+            },
+        ),
+    },
+}
+"""Modules after a small BERT, by folder: the class and its settings."""
+SENTENCE_TEXTS = ["w7 w8 w9", "w12", "", "W11 w13 " * 20]
+STATIC_TEXTS = ["w7 w8 w9", "w12 zebra w13", "zebra", "", "w20 " * 600]
 TEXTS = [
     "Balanced trees of labels",
     "A café in Zürich; naïve façades, 北京 and unbelievably overcomplicated tokenisations!",
@@ -115,6 +170,97 @@ TEXTS = [
     "one two three " * 100,
     "[SEP] is a special token, ## is not",
 ]
+
+
+def word(i: int) -> str:
+    return f"w{i}"
+
+
+def make_tokenizer(kind: str, n: int):
+    """Returns a tokenizer of single words, without the special tokens of a text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    specials = {
+        "xlnet": ["<pad>", "<unk>", "<mask>", "<cls>", "<sep>", "<s>"],
+        "roberta": ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<x>"],
+        "mpnet": ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "<x>"],
+    }.get(kind, SPECIALS)
+    words = specials + [word(i) for i in range(len(specials), n)]
+    unknown = specials[1] if specials[1].lower().strip("<>[]") == "unk" else specials[3]
+    tool = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token=unknown))
+    tool.pre_tokenizer = pre_tokenizers.Whitespace()
+    return tool
+
+
+def write_encoder(folder: Path, name: str) -> None:
+    """Writes config, weights and tokenizer of a small encoder."""
+    from safetensors.numpy import save_file
+
+    with np.load(FOLDER / f"{name}.npz") as case:
+        config, shapes = json.loads(str(case["config"])), json.loads(str(case["shapes"]))
+    (folder / "config.json").write_text(json.dumps(config))
+    tensors = {k: make_tensor(k, tuple(s)) for k, s in shapes.items()}
+    save_file(tensors, str(folder / "model.safetensors"))
+    tool = make_tokenizer(config["model_type"], config["vocab_size"])
+    tool.save(str(folder / "tokenizer.json"))
+
+
+def write_sentence_encoder(folder: Path, case: str) -> None:
+    """Writes a sentence encoder: a small BERT and its modules."""
+    from safetensors.numpy import save_file
+    from tokenizers import Tokenizer, processors
+
+    write_encoder(folder, "bert")
+    tool = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tool.add_special_tokens(SPECIALS[:5])
+    tool.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)]
+    )
+    tool.save(str(folder / "tokenizer.json"))
+    names = dict(zip(("pad", "unk", "mask", "cls", "sep"), SPECIALS, strict=False))
+    options = {f"{n}_token": t for n, t in names.items()}
+    options["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (folder / "tokenizer_config.json").write_text(json.dumps(options))
+    listed = [("", "Transformer"), *((path, kind) for path, (kind, _) in SENTENCES[case].items())]
+    steps = [
+        {"idx": i, "name": str(i), "path": path, "type": _MODULE + kind}
+        for i, (path, kind) in enumerate(listed)
+    ]
+    (folder / "modules.json").write_text(json.dumps(steps))
+    for path, (kind, values) in SENTENCES[case].items():
+        (folder / path).mkdir(exist_ok=True)
+        (folder / path / "config.json").write_text(json.dumps(values))
+        shapes = {}
+        if kind == "Dense":
+            shapes = {"linear.weight": (values["out_features"], values["in_features"])}
+            if values["bias"]:
+                shapes["linear.bias"] = (values["out_features"],)
+        elif kind == "LayerNorm":
+            shapes = {f"norm.{n}": (values["dimension"],) for n in ("weight", "bias")}
+        if shapes:
+            tensors = {n: make_tensor(n, shape) for n, shape in shapes.items()}
+            save_file(tensors, str(folder / path / "model.safetensors"))
+    lengths = {"max_seq_length": 12, "do_lower_case": case == "prompt"}
+    (folder / "sentence_bert_config.json").write_text(json.dumps(lengths))
+    if case == "prompt":
+        values = {"prompts": {"query": "w9 w10: ", "document": ""}, "default_prompt_name": "query"}
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(values))
+
+
+def write_static(folder: Path) -> None:
+    """Writes static vectors as model2vec does: 20 rows shared by the tokens, each with a weight."""
+    from safetensors.numpy import save_file
+
+    tool = make_tokenizer("static", VOCABULARY)
+    tool.save(str(folder / "tokenizer.json"))
+    tensors = {
+        "embeddings": make_tensor("embeddings", (20, 16)).astype(np.float16),
+        "weights": 1 + make_tensor("weights", (VOCABULARY,)).astype(np.float64),
+        "mapping": np.arange(VOCABULARY) % 20,
+    }
+    save_file(tensors, str(folder / "model.safetensors"))
+    config = {"model_type": "model2vec", "architectures": ["StaticModel"], "normalize": True}
+    (folder / "config.json").write_text(json.dumps(config | {"seq_length": 1000000}))
 
 
 def make_tensor(name: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -196,9 +342,28 @@ def record_small() -> None:
         np.savez_compressed(FOLDER / f"{name}.npz", **arrays)
 
 
+def record_sentences() -> None:
+    from model2vec import StaticModel
+    from sentence_transformers import SentenceTransformer
+
+    for case in SENTENCES:
+        with tempfile.TemporaryDirectory() as folder:
+            write_sentence_encoder(Path(folder), case)
+            vectors = SentenceTransformer(folder, device="cpu").encode(SENTENCE_TEXTS)
+        np.savez_compressed(FOLDER / f"sentence_{case}.npz", vectors=vectors)
+    with tempfile.TemporaryDirectory() as folder:
+        write_static(Path(folder))
+        vectors = StaticModel.from_pretrained(folder).encode(STATIC_TEXTS)
+    np.savez_compressed(FOLDER / "static.npz", vectors=vectors)
+
+
 def record_minilm(folder: str) -> None:
     import torch
+    from sentence_transformers import SentenceTransformer
     from transformers import AutoModel, AutoTokenizer
+
+    whole = SentenceTransformer(folder, device="cpu").encode(TEXTS)
+    np.savez_compressed(FOLDER / "minilm_sentence.npz", vectors=whole)
 
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModel.from_pretrained(folder)
     batch = tokenizer(TEXTS, padding=True, truncation=True, max_length=128, return_tensors="pt")
@@ -216,5 +381,6 @@ def record_minilm(folder: str) -> None:
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     record_small()
+    record_sentences()
     if len(sys.argv) > 1:
         record_minilm(sys.argv[1])

@@ -52,6 +52,7 @@ def test_without_its_weights_there_is_no_pooler(make_folder):
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
         ({"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}, "cls"),
         ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, "max+mean"),
     ],
 )
 def test_a_sentence_encoder_says_how_it_pools(values, pooling, make_folder):
@@ -65,10 +66,8 @@ def test_a_sentence_encoder_says_how_it_pools(values, pooling, make_folder):
 
 def test_poolings_that_are_not_computed(make_folder):
     folder = make_folder("bert")
-    ask_pooling(folder, {"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True})
-    with pytest.raises(
-        InputError, match="mean_tokens and max_tokens is not supported; set pooling"
-    ):
+    ask_pooling(folder, {"pooling_mode_mean_tokens": True, "pooling_mode_min_tokens": True})
+    with pytest.raises(InputError, match="min_tokens is not supported; set encoder"):
         load_encoder(EncoderConfig(str(folder)))
     assert load_encoder(EncoderConfig(str(folder), pooling="cls")).architecture.pooling == "cls"
 
@@ -146,7 +145,9 @@ def test_a_name_on_the_hub(make_folder, monkeypatch):
     [
         ({"name": ""}, "a folder or a name"),
         ({"pooling": "means"}, "did you mean 'mean'"),
-        ({"max_length": 0}, "1 or more"),
+        ({"max_length": 0}, "auto, 1 or more"),
+        ({"max_length": "all"}, "a whole number needed"),
+        ({"vocabulary": 500}, "the one of the pretrained encoder"),
         ({"dtype": "float16"}, "not a choice"),
         ({"dropout": 1.0}, "a share"),
         ({"attention_dropout": -0.5}, "a share"),

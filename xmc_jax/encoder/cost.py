@@ -36,7 +36,11 @@ def count_flops(architecture: Architecture, length: int) -> int:
         terms = len(a.position_terms)
         attention += 2 * length * width * terms
         once = terms * 2 * (a.relative_buckets or a.farthest) * a.hidden * width
+    after, columns = 0, a.hidden * len(a.pooling.split("+"))
+    for module in a.modules:
+        after += columns * module.size if module.kind == "dense" else 0
+        columns = module.size
     pooler = a.hidden**2 if a.pooling == "pooler" else 0
     narrow = a.embedding_size if a.embedding_size != a.hidden else 0
     widen = length * narrow * a.hidden
-    return int(2 * (widen + a.layers * (length * (dense + attention) + once) + pooler))
+    return int(2 * (widen + a.layers * (length * (dense + attention) + once) + pooler + after))

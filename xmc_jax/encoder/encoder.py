@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,13 +13,24 @@ import jax
 import numpy as np
 
 from xmc_jax.config import EncoderConfig
-from xmc_jax.encoder.architecture import Architecture, replace_rates
-from xmc_jax.encoder.families import FAMILIES, check_length, encode, read_architecture
+from xmc_jax.encoder import static
+from xmc_jax.encoder.architecture import Architecture, Settings, replace_rates
+from xmc_jax.encoder.families import (
+    FAMILIES,
+    check_length,
+    encode,
+    init_params,
+    read_architecture,
+)
+from xmc_jax.encoder.request import Request, read_modules, read_request, read_values
 from xmc_jax.encoder.source import find_folder
 from xmc_jax.encoder.tokenizer import TextTokenizer, load_tokenizer
 from xmc_jax.encoder.tokens import Tokens, hold_arrays
 from xmc_jax.encoder.weights import WeightFiles, find_weights, load_params
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
+
+_LENGTH = 128
+"""Tokens of a text that are read where neither settings nor folder say how many."""
 
 
 @dataclass(frozen=True)
@@ -58,25 +68,147 @@ class Encoder:
         """Returns the encoder with other parameters, as after training."""
         return dataclasses.replace(self, params=params)
 
+    def unscaled(self) -> Encoder:
+        """Returns the encoder without the scaling to norm 1 that a folder may ask for at its end.
+
+        Fine-tuning and the levels work on these vectors: the levels scale them by themselves, to norm 1 or by one
+        factor for all, and a head learns better from vectors of their own length. The parameters are the same.
+        """
+        if self.architecture is None or self.config is None:
+            return self
+        architecture = self.architecture.unscaled
+        apply = _make_apply(architecture, self.config.dtype, self.config.remat)
+        return dataclasses.replace(self, apply=apply, architecture=architecture)
+
 
 def load_encoder(config: EncoderConfig) -> Encoder:
-    """Reads a pretrained encoder from a folder or by its name on the hub.
+    """Reads a pretrained encoder from a folder or by its name on the hub, as the folder asks for it.
 
     Raises:
-        InputError: see `find_folder`, `read_architecture`, `find_weights`, `load_params`, `load_tokenizer`.
+        InputError: see `find_folder`, `read_request`, `read_architecture`, `find_weights`, `load_params`,
+            `load_tokenizer`.
     """
-    folder = find_folder(config.name, config.revision)
-    files = find_weights(folder)
-    architecture = resolve_architecture(read_architecture(folder), config, folder, files)
-    tokenizer = load_tokenizer(folder, architecture)
+    if config.name == static.NAME:
+        raise InputError(
+            "encoder.name=static is made from the texts of a training, none given; give a folder or a name"
+        )
+    request, files, architecture = _inspect(config)
+    tokenizer = load_tokenizer(request.body, architecture, request.lower)
+    prompt = request.find_prompt(config.prompt)
+    if prompt:
+        tell(
+            f"encoder '{config.name}': each text begins with {prompt!r}; encoder.prompt none: without"
+        )
+        tokenizer = dataclasses.replace(tokenizer, prompt=prompt)
+    if prompt and not request.pools_prompt:
+        architecture = dataclasses.replace(architecture, unpooled=tokenizer.count_prompt())
+    if _is_model2vec(request.body):  # which leaves unknown words out of the mean
+        architecture = dataclasses.replace(architecture, unknown=tokenizer.find_unknown())
+    config = dataclasses.replace(config, max_length=_choose_length(config, request, architecture))
     return build_encoder(architecture, config, tokenizer, load_params(files, architecture))
+
+
+def start_encoder(config: EncoderConfig, texts: Sequence[str], seed: int = 0) -> Encoder:
+    """Returns the encoder that a training starts from: a pretrained one, or one that the texts decide.
+
+    With `name="static"` it is the mean of random vectors of word pieces, normed, and a dense map, without any download.
+    The same texts, settings and seed give the same encoder.
+
+    Args:
+        config: settings.
+        texts: of the training.
+        seed: of the random vectors.
+
+    Raises:
+        InputError: see `load_encoder`; the texts have no words.
+    """
+    if config.name != static.NAME:
+        return load_encoder(config)
+    if Path(static.NAME).is_dir():
+        tell(f"encoder.name=static makes a new encoder; ./{static.NAME} would be the folder")
+    tool = static.learn_tokenizer(texts, config.vocabulary)
+    architecture = static.plan_static(tool.get_vocab_size(), config.hidden)
+    architecture = replace_rates(architecture, config.dropout, config.attention_dropout)
+    length = static.LENGTH if config.max_length == "auto" else config.max_length
+    params = init_params(architecture, jax.random.key(seed))
+    return build_encoder(
+        architecture,
+        dataclasses.replace(config, max_length=length),
+        TextTokenizer(tool.to_str()),
+        jax.tree.map(np.asarray, params),
+    )
+
+
+def describe_encoder(config: EncoderConfig) -> tuple[Architecture, int]:
+    """Returns what a training's encoder is made of and the tokens of a text that it reads; no weight is read.
+
+    Of an encoder that is made from the texts the vocabulary is the largest that it may get.
+
+    Raises:
+        InputError: as `load_encoder`.
+    """
+    if config.name == static.NAME:
+        architecture = static.plan_static(config.vocabulary, config.hidden)
+        return architecture, _choose_length(config, None, architecture)
+    request, _, architecture = _inspect(config)
+    return architecture, _choose_length(config, request, architecture)
+
+
+def _inspect(config: EncoderConfig) -> tuple[Request, WeightFiles, Architecture]:
+    folder = find_folder(config.name, config.revision)
+    request = read_request(folder, config.pooling)
+    files = find_weights(request.body)
+    plain = "embeddings" in files.index and not (request.body / "config.json").exists()
+    if request.family == static.NAME or _is_model2vec(request.body) or plain:
+        architecture = _inspect_static(request, files)
+    else:
+        architecture = read_architecture(request.body)
+    return request, files, resolve_architecture(architecture, config, request, files)
+
+
+def _inspect_static(request: Request, files: WeightFiles) -> Architecture:
+    """Returns the architecture of a folder of static vectors: sizes from the weights, scaling from `config.json`."""
+    values = read_values(request.body / "config.json", dict) or {}
+    shapes = files.read_shapes()
+    vectors = shapes.get("embeddings") or shapes.get("embedding.weight") or []
+    if len(vectors) != 2:
+        raise InputError(
+            f"{files.folder}: no 'embeddings' or 'embedding.weight' of two axes; the weights of static vectors needed"
+        )
+    rows = shapes.get("mapping", vectors)[0]
+    # Where modules.json names the steps, it names the scaling too.
+    scaled = bool(values.get("normalize")) and not request.family
+    settings = {"rows": rows, "columns": vectors[1], "normalize": scaled}
+    return FAMILIES[static.NAME].read(Settings(settings, str(files.folder)))
+
+
+def _is_model2vec(folder: Path) -> bool:
+    values = read_values(folder / "config.json", dict) or {}
+    return values.get("model_type") == "model2vec" or "StaticModel" in (
+        values.get("architectures") or []
+    )
+
+
+def _choose_length(
+    config: EncoderConfig, request: Request | None, architecture: Architecture
+) -> int:
+    """Returns the tokens of a text that are read: as the setting says, else the folder, else the usual number."""
+    if config.max_length != "auto":
+        return config.max_length
+    length = 0 if request is None else request.max_length
+    if not length and architecture.family == static.NAME:
+        values = {} if request is None else read_values(request.body / "config.json", dict) or {}
+        length = values.get("max_length") or static.LENGTH
+    length = length or _LENGTH
+    return min(length, architecture.positions) if architecture.positions else length
 
 
 def build_encoder(
     architecture: Architecture, config: EncoderConfig, tokenizer: TextTokenizer, params: Any
 ) -> Encoder:
     """Returns the encoder of these parts; pooling and rates are the architecture's."""
-    check_length(architecture, config.max_length)
+    length = _LENGTH if config.max_length == "auto" else config.max_length
+    check_length(architecture, length)
 
     def prepare(texts: Any, max_length: int) -> Tokens:
         check_length(architecture, max_length)
@@ -86,9 +218,9 @@ def build_encoder(
     return Encoder(
         apply,
         params,
-        architecture.hidden,
+        architecture.width,
         prepare,
-        config.max_length,
+        length,
         architecture,
         config,
         tokenizer,
@@ -174,46 +306,30 @@ def wrap_vectors(hidden: int) -> Encoder:
 
 
 def resolve_architecture(
-    architecture: Architecture, config: EncoderConfig, folder: Path, files: WeightFiles
+    architecture: Architecture, config: EncoderConfig, request: Request, files: WeightFiles
 ) -> Architecture:
-    """Returns the architecture with the rates of the config and the pooling decided.
+    """Returns the architecture with the rates of the config, the pooling decided, and the steps after it.
 
-    `auto` is what the folder of a sentence encoder says (`1_Pooling`), else the family's own: the pooler of
-    BERT, RoBERTa and MPNet where its weights are there, else the state of the summary token.
+    `auto` is what the folder of a sentence encoder says, else the family's own: the pooler of BERT, RoBERTa and MPNet
+    where its weights are there, else the state of the summary token.
     """
     family = FAMILIES[architecture.family]
-    files.find_prefix(
-        family
-    )  # weights of another family are told before anything else that would not fit
+    if (
+        not family.fold
+    ):  # weights of another family are told before anything else that would not fit
+        files.find_prefix(family)
     pooling: str = config.pooling
     if pooling == "auto":
-        pooling = _read_pooling(folder / "1_Pooling" / "config.json") or architecture.pooling
+        pooling = request.pooling or architecture.pooling
         if pooling == "pooler" and not files.has_pooler(family):
             pooling = "cls"
     elif pooling == "pooler" and "pooler" not in family.tensors:
         raise InputError(
             f"pooling='pooler' given, {architecture.family} has none; auto, cls, mean or summary needed"
         )
-    architecture = dataclasses.replace(architecture, pooling=pooling)
+    own = architecture.modules
+    architecture = dataclasses.replace(architecture, pooling=pooling, modules=())
+    architecture = dataclasses.replace(
+        architecture, modules=own + read_modules(request, architecture)
+    )
     return replace_rates(architecture, config.dropout, config.attention_dropout)
-
-
-def _read_pooling(path: Path) -> str:
-    """Returns the pooling that a sentence encoder's folder asks for; empty if it says nothing."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return ""
-    wanted = [
-        n.removeprefix("pooling_mode_")
-        for n, v in values.items()
-        if n.startswith("pooling_mode_") and v
-    ]
-    if isinstance(values.get("pooling_mode"), str):  # the newer form
-        wanted = [values["pooling_mode"]]
-    known = {"mean_tokens": "mean", "mean": "mean", "cls_token": "cls", "cls": "cls"}
-    if len(wanted) != 1 or wanted[0] not in known:
-        raise InputError(
-            f"{path}: pooling by {' and '.join(wanted) or 'nothing'} is not supported; set pooling to cls or mean"
-        )
-    return known[wanted[0]]

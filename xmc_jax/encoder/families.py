@@ -15,15 +15,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from xmc_jax.encoder import bert, deberta, distilbert, electra, modernbert, mpnet, xlnet
+from xmc_jax.encoder import bert, deberta, distilbert, electra, modernbert, mpnet, static, xlnet
 from xmc_jax.encoder.architecture import Architecture, Settings
 from xmc_jax.encoder.deberta import DebertaBody
 from xmc_jax.encoder.layers import Part
 from xmc_jax.encoder.modernbert import ModernBertBody
+from xmc_jax.encoder.modules import compute_module
 from xmc_jax.encoder.pooling import pool_states
 from xmc_jax.encoder.post_norm import PostNormBody
+from xmc_jax.encoder.static import StaticBody
 from xmc_jax.encoder.xlnet import XLNetBody
-from xmc_jax.errors import InputError, suggest
+from xmc_jax.errors import InputError, suggest, tell
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Family:
         specials: tokens before and after a text, with their type.
         first_stacked: number of the first layer that is stacked with those after it.
         cls_last: the summary token stands last.
+        fold: (tensors of the files, their folder) → the word embedding, where it is stored in parts.
     """
 
     read: Callable[[Settings], Architecture]
@@ -47,6 +50,7 @@ class Family:
     specials: str
     first_stacked: int = 0
     cls_last: bool = False
+    fold: Callable[[dict[str, np.ndarray], str], np.ndarray] | None = None
 
 
 _BERT = "[CLS] $A [SEP]"
@@ -76,6 +80,7 @@ FAMILIES: dict[str, Family] = {
         first_stacked=modernbert.FIRST_STACKED,
     ),
     "electra": Family(electra.read_electra, PostNormBody, electra.TENSORS, electra.PREFIXES, _BERT),
+    "static": Family(static.read_static, StaticBody, static.TENSORS, ("",), "", fold=static.fold),
     "deberta-v2": Family(
         deberta.read_deberta, DebertaBody, deberta.TENSORS, deberta.PREFIXES, _BERT
     ),
@@ -105,12 +110,33 @@ def read_architecture(folder: Path) -> Architecture:
         raise InputError(f"{path}: not JSON ({e}); download the encoder again") from e
     if not isinstance(values, dict):
         raise InputError(f"{path}: holds no JSON object; the config.json of an encoder needed")
-    kind = str(values.get("model_type", ""))
+    kind = str(values.get("model_type") or _guess_type(values, path))
+    if "quantization_config" in values:
+        raise InputError(
+            f"{path}: quantization_config given, weights in floating point needed; take those that are not quantised"
+        )
+    if "AutoModel" in (values.get("auto_map") or {}):
+        code = values["auto_map"]["AutoModel"]
+        raise InputError(
+            f"{path}: the encoder brings code of its own ({code}), which is not run; choose one of "
+            f"{', '.join(MODEL_TYPES)}"
+        )
     if kind not in MODEL_TYPES:
         raise InputError(
             f"{path}: model_type={kind!r} is not a family known here{suggest(kind, MODEL_TYPES)}"
         )
     return FAMILIES[MODEL_TYPES[kind]].read(Settings(values, str(path)))
+
+
+def _guess_type(values: Mapping[str, Any], path: Path) -> str:
+    """Returns the `model_type` of a file that has none, as those of 2019 do: from the class of its model."""
+    classes = [str(name) for name in values.get("architectures") or []]
+    for kind in MODEL_TYPES:
+        starts = tuple(kind.replace("-", "") + end for end in ("model", "for"))
+        if any(name.lower().startswith(starts) for name in classes):
+            tell(f"{path}: no model_type; {kind} taken, as its model is a {classes[0]}")
+            return kind
+    return ""
 
 
 class TextEncoder(Part):
@@ -127,10 +153,17 @@ class TextEncoder(Part):
         family = FAMILIES[a.family]
         body = family.body(a, self.dtype, self.train, self.remat, self.collect, name="body")
         states, collected = body(ids, mask)
+        if a.unpooled:
+            mask = mask & (jnp.arange(ids.shape[1])[None] >= a.unpooled)
+        if a.unknown >= 0:
+            mask = mask & (ids != a.unknown)
         pooled = pool_states(states, mask, a.pooling, family.cls_last)
         if a.pooling == "pooler":
             pooled = jax.nn.tanh(self.dense(a.hidden, "pooler")(pooled))
-        return self.drop(pooled.astype(jnp.float32), a.pooled_dropout), collected
+        pooled = self.drop(pooled.astype(jnp.float32), a.pooled_dropout)
+        for index, module in enumerate(a.modules):
+            pooled = compute_module(module, index, pooled)
+        return pooled, collected
 
 
 def encode(

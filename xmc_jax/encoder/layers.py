@@ -18,6 +18,9 @@ ACTIVATE: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu_tanh": partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
+    "tanh": jax.nn.tanh,
+    "sigmoid": jax.nn.sigmoid,
+    "identity": lambda x: x,
 }
 
 SMALL = nn.initializers.normal(0.02)

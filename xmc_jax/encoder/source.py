@@ -5,17 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
 
 _FILES = [
-    "config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "1_Pooling/config.json",
+    *("config.json", "*/config.json", "model*.safetensors", "*/model*.safetensors"),
+    *("model.safetensors.index.json", "adapter_config.json", "modules.json"),
+    *("config_sentence_transformers.json", "sentence_*_config.json", "*/sentence_*_config.json"),
+    *("tokenizer.json", "*/tokenizer.json", "tokenizer_config.json", "*/tokenizer_config.json"),
+    *("added_tokens.json", "vocab.txt", "*/vocab.txt", "vocab.json", "merges.txt"),
 ]
+_OTHERS = ["onnx/*", "openvino/*", "*.bin", "*.h5"]
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -27,6 +26,7 @@ def find_folder(name: str, revision: str = "") -> Path:
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
+        _tell_taken(name, folder, revision)
         return folder
     if not name or not _NAME.fullmatch(name):
         raise InputError(
@@ -36,10 +36,26 @@ def find_folder(name: str, revision: str = "") -> Path:
     from huggingface_hub import snapshot_download  # slow to import, and not needed for folders
 
     try:
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=_FILES))
+        return Path(
+            snapshot_download(
+                name, revision=revision or None, allow_patterns=_FILES, ignore_patterns=_OTHERS
+            )
+        )
     except Exception as e:  # network, rights, names: many kinds for one cause
         reason = " ".join(str(e).split())[:160]
         raise InputError(
             f"encoder '{name}': no such folder, and not to be had from the Hugging Face hub "
             f"({type(e).__name__}: {reason}); check the name or the network, or give a local folder"
         ) from None
+
+
+def _tell_taken(name: str, folder: Path, revision: str) -> None:
+    """Says that a folder was taken where the hub could be meant."""
+    if _NAME.fullmatch(name):
+        tell(
+            f"encoder '{name}': the folder {folder.resolve()} is taken, not that name on the hub; ./{name} says so"
+        )
+    if revision:
+        tell(
+            f"encoder '{name}': a folder has no revisions, so encoder.revision={revision} is left aside"
+        )

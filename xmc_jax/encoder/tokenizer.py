@@ -3,34 +3,59 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import tokenizers
-from tokenizers import Tokenizer
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 
 from xmc_jax.encoder.architecture import Architecture
+from xmc_jax.encoder.cutter import Cutter, make_cutter
 from xmc_jax.encoder.families import FAMILIES
+from xmc_jax.encoder.request import read_values
 from xmc_jax.encoder.tokens import Tokens, bucket_tokens, concatenate_tokens
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
+
+_PER_TOKEN = 12
+"""Characters for each token wanted, which the first try at a long text takes: most texts have 4 to 6."""
 
 _CHUNK = 8192  # texts whose encodings exist at once
-_WORDPIECE = ("bert", "distilbert", "mpnet")
-_SLOW = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "vocab.json", "merges.txt")
+_CHARACTERS = 2_000_000  # that are tokenized at once; a longer text stands alone
+_SLOW = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
+_MEND = (
+    """python -c "from transformers import AutoTokenizer; """
+    """AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')\""""
+)
 
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A tokenizer as its JSON text, so that it is a value: it can be compared, hashed and saved."""
+    """A tokenizer as its JSON text, so that it is a value: it can be compared, hashed and saved.
+
+    Attributes:
+        text: of `tokenizer.json`.
+        prompt: what is put before each text.
+    """
 
     text: str
+    prompt: str = ""
 
     def tokenize(self, texts: Sequence[str], max_length: int) -> Tokens:
         """Returns the ids of texts with special tokens, each cut to `max_length`.
+
+        Of a long text only a beginning is tokenized that is long enough, where that gives the same ids (`Cutter`);
+        memory is bounded by `_CHARACTERS`, or by the longest text.
 
         Raises:
             InputError: something that is no text, or a `max_length` too small for the special tokens.
@@ -44,95 +69,256 @@ class TextTokenizer:
                 raise InputError(
                     f"texts given as {type(texts).__name__}, a list of strings needed"
                 ) from None
-        tool = _build(self.text, max_length)
-        parts = []
-        for start in range(0, len(texts), _CHUNK):
-            chunk = list(texts[start : start + _CHUNK])
-            wrong = next((i for i, t in enumerate(chunk) if not isinstance(t, str)), None)
-            if wrong is not None:
-                raise InputError(
-                    f"text {start + wrong} given as {type(chunk[wrong]).__name__}, a string needed"
-                )
-            ids = [e.ids for e in tool.encode_batch_fast(chunk)]
-            lengths = np.fromiter(map(len, ids), np.int64, len(ids))
-            flat = np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum()))
-            parts.append(bucket_tokens(flat, lengths, max_length))
+        tool, cutter = _build(self.text, max_length)
+        parts = [
+            bucket_tokens(*_flatten(ids), max_length)
+            for ids in self._encode_all(tool, cutter, texts, max_length)
+        ]
         if not parts:
             return bucket_tokens(np.zeros(0, np.int32), np.zeros(0, np.int64), max_length)
         return concatenate_tokens(parts)
 
+    def count_prompt(self) -> int:
+        """Returns the tokens of the prompt, the special ones before it counted and those after it not."""
+        encoding = Tokenizer.from_str(self.text).encode(self.prompt)
+        behind = 0
+        while behind < len(encoding) and encoding.special_tokens_mask[-1 - behind]:
+            behind += 1
+        return len(encoding) - behind
+
+    def find_unknown(self) -> int:
+        """Returns the id of unknown words, -1 if there is none."""
+        model = json.loads(self.text)["model"]
+        if isinstance(model.get("unk_id"), int):
+            return model["unk_id"]
+        found = Tokenizer.from_str(self.text).token_to_id(str(model.get("unk_token")))
+        return -1 if found is None else found
+
+    def _encode_all(
+        self, tool: Tokenizer, cutter: Cutter | None, texts: Sequence[str], max_length: int
+    ) -> Iterator[list[list[int]]]:
+        """Yields the ids of some texts after those of others."""
+        chunk: list[str] = []
+        start = size = 0
+        cut: list[int] = []  # of the chunk, those of which there is more
+        for i in range(len(texts)):
+            text = texts[i]
+            if not isinstance(text, str):
+                raise InputError(f"text {i} given as {type(text).__name__}, a string needed")
+            whole = self.prompt + text
+            text = whole if cutter is None else cutter.cut(whole, _PER_TOKEN * max_length)
+            if chunk and (len(chunk) == _CHUNK or size + len(text) > _CHARACTERS):
+                yield self._encode(tool, cutter, texts[start:i], chunk, cut, max_length)
+                chunk, cut, start, size = [], [], i, 0
+            if len(text) < len(whole):
+                cut.append(len(chunk))
+            chunk.append(text)
+            size += len(text)
+        if chunk:
+            yield self._encode(tool, cutter, texts[start:], chunk, cut, max_length)
+
+    def _encode(
+        self,
+        tool: Tokenizer,
+        cutter: Cutter | None,
+        texts: Sequence[str],
+        chunk: list[str],
+        cut: list[int],
+        max_length: int,
+    ) -> list[list[int]]:
+        """Returns the ids of neighbours; those whose beginning gave too few tokens are tokenized from more of them."""
+        out = [e.ids for e in tool.encode_batch_fast(chunk)]
+        for i in cut:
+            assert cutter is not None
+            text, whole = chunk[i], self.prompt + texts[i]
+            while len(out[i]) < max_length and len(text) < len(whole):
+                text = cutter.cut(whole, 4 * len(text))
+                out[i] = tool.encode(text).ids
+        return out
+
+
+def _flatten(ids: list[list[int]]) -> tuple[np.ndarray, np.ndarray]:
+    lengths = np.fromiter(map(len, ids), np.int64, len(ids))
+    return np.fromiter(chain.from_iterable(ids), np.int32, int(lengths.sum())), lengths
+
 
 @lru_cache(maxsize=8)
-def _build(text: str, max_length: int) -> Tokenizer:
+def _build(text: str, max_length: int) -> tuple[Tokenizer, Cutter | None]:
     tool = Tokenizer.from_str(text)
     special = tool.num_special_tokens_to_add(False)
     if max_length <= special:
         raise InputError(
             f"max_length={max_length} given, {special + 1} or more needed: {special} are special tokens"
         )
+    side = "right" if tool.truncation is None else tool.truncation["direction"]
     tool.no_padding()
-    tool.enable_truncation(max_length)
-    return tool
+    tool.enable_truncation(max_length, direction=side)
+    return tool, None if side == "left" else make_cutter(text)
 
 
-def load_tokenizer(folder: Path, architecture: Architecture) -> TextTokenizer:
-    """Reads `tokenizer.json`, or builds WordPiece from `vocab.txt`.
+def load_tokenizer(folder: Path, architecture: Architecture, lower: bool = False) -> TextTokenizer:
+    """Reads `tokenizer.json`, or builds the tokenizer from the files of its vocabulary, with all that stands beside it.
+
+    `tokenizer_config.json` and `added_tokens.json` may name tokens that `tokenizer.json` lacks, the side where a long
+    text is cut, and whether case and accents are kept. Padding and length in `tokenizer.json` are of whoever wrote it.
+
+    Args:
+        folder: of the encoder.
+        architecture: whose special tokens are put around a text where the tokenizer does not say which.
+        lower: texts are lowered first.
 
     Raises:
-        InputError: neither is there, one is damaged, or it has more tokens than the encoder has embeddings.
+        InputError: none of them is there, one is damaged or of another kind, or it has more tokens than the encoder has
+            embeddings.
     """
+    family = FAMILIES[architecture.family]
+    options = read_values(folder / "tokenizer_config.json", dict) or {}
     path = folder / "tokenizer.json"
     if path.is_file():
-        try:
-            tool = Tokenizer.from_file(str(path))
-        except Exception as e:  # the library raises bare Exception
-            raise InputError(
-                f"{path}: not a tokenizer ({str(e)[:120]}); download the encoder again"
-            ) from e
-    elif (folder / "vocab.txt").is_file() and architecture.family in _WORDPIECE:
-        path = folder / "vocab.txt"
-        tool = _build_wordpiece(path)
+        tool = _read(path)
+        _follow_options(tool, options, path)
     else:
-        slow = [name for name in _SLOW if (folder / name).exists()]
-        had = f"only {slow[0]}" if slow else "no tokenizer"
-        raise InputError(
-            f"{folder}: {had}, a tokenizer.json needed; make one with AutoTokenizer.from_pretrained(…)"
-            ".save_pretrained(…) of transformers, or take a revision that has it"
-        )
+        path, tool = _build_from_vocabulary(folder, architecture.family, options)
+    if not family.specials:
+        values = json.loads(tool.to_str()) | {"post_processor": None}
+        tool = Tokenizer.from_str(json.dumps(values))
+    elif tool.post_processor is None:
+        _add_specials(tool, family.specials, path)
+    _add_tokens(tool, folder, options)
     largest = max(tool.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest >= architecture.vocabulary:
         raise InputError(
             f"{path}: token ids up to {largest} given, the encoder has {architecture.vocabulary} embeddings; "
             "the tokenizer that belongs to the encoder needed"
         )
-    if tool.post_processor is None:
-        _add_specials(tool, FAMILIES[architecture.family].specials, path)
+    if lower:
+        steps = [tool.normalizer] if tool.normalizer is not None else []
+        tool.normalizer = normalizers.Sequence([normalizers.Lowercase(), *steps])
+    side = options.get("truncation_side") or (tool.truncation or {}).get("direction", "right")
     tool.no_truncation()
     tool.no_padding()
+    if side == "left":
+        tool.enable_truncation(architecture.positions or _CHUNK, direction="left")
     return TextTokenizer(tool.to_str())
 
 
-def _build_wordpiece(path: Path) -> Tokenizer:
-    """WordPiece with BERT's normalisation; `tokenizer_config.json` beside it tells whether case is kept."""
-    options = {}
-    beside = path.with_name("tokenizer_config.json")
-    if beside.is_file():
-        try:
-            options = json.loads(beside.read_text(encoding="utf-8"))
-        except ValueError as e:
-            raise InputError(f"{beside}: not JSON ({e}); download the encoder again") from e
-    vocabulary = tokenizers.models.WordPiece.read_file(str(path))
-    unknown = "[UNK]"
+def _read(path: Path) -> Tokenizer:
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as e:  # the library raises bare Exception
+        raise InputError(
+            f"{path}: not a tokenizer ({str(e)[:120]}); download the encoder again"
+        ) from e
+
+
+def _follow_options(tool: Tokenizer, options: dict[str, Any], path: Path) -> None:
+    """Sets how case and accents are read as `tokenizer_config.json` says, which holds where the two differ."""
+    if not isinstance(tool.normalizer, normalizers.BertNormalizer):
+        return
+    names = {
+        "do_lower_case": "lowercase",
+        "strip_accents": "strip_accents",
+        "tokenize_chinese_chars": "handle_chinese_chars",
+    }
+    for theirs, ours in names.items():
+        wanted = options.get(theirs)
+        if wanted is not None and wanted != getattr(tool.normalizer, ours):
+            tell(f"{path}: {ours} is not as tokenizer_config.json says; {theirs}={wanted} is taken")
+            setattr(tool.normalizer, ours, wanted)
+
+
+def _add_tokens(tool: Tokenizer, folder: Path, options: dict[str, Any]) -> None:
+    """Adds the tokens that stand beside the tokenizer and not in it, in the order of their ids.
+
+    Raises:
+        InputError: a token would get another id than its file says.
+    """
+    listed = {t: i for t, i in (read_values(folder / "added_tokens.json", dict) or {}).items()}
+    wanted = {int(i): AddedToken(t) for t, i in listed.items()}
+    for i, values in (options.get("added_tokens_decoder") or {}).items():
+        flags = ("single_word", "lstrip", "rstrip", "normalized", "special")
+        wanted[int(i)] = AddedToken(
+            values["content"], **{n: values[n] for n in flags if n in values}
+        )
+    for i, token in sorted(wanted.items()):
+        if tool.token_to_id(token.content) is None:
+            add = tool.add_special_tokens if token.special else tool.add_tokens
+            add([token])
+        given = tool.token_to_id(token.content)
+        if given != i:
+            raise InputError(
+                f"{folder}: token {token.content!r} has id {given} in the tokenizer and {i} beside it; make one "
+                f"tokenizer.json of them: {_MEND.format(folder)}"
+            )
+
+
+def _build_wordpiece(folder: Path, options: dict[str, Any]) -> Tokenizer:
+    """WordPiece with BERT's normalisation; `tokenizer_config.json` says whether case is kept."""
+    path = folder / "vocab.txt"
+    vocabulary = models.WordPiece.read_file(str(path))
+    unknown = _name_token(options, "unk_token", "[UNK]")
     if unknown not in vocabulary:
         raise InputError(f"{path}: no {unknown}, a WordPiece vocabulary needed")
-    tool = Tokenizer(tokenizers.models.WordPiece(vocabulary, unk_token=unknown))
-    tool.normalizer = tokenizers.normalizers.BertNormalizer(
+    tool = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
+    tool.normalizer = normalizers.BertNormalizer(
         lowercase=options.get("do_lower_case", True),
         handle_chinese_chars=options.get("tokenize_chinese_chars", True),
         strip_accents=options.get("strip_accents"),
     )
-    tool.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    tool.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    for name in ("[PAD]", "[CLS]", "[SEP]", "[MASK]", unknown):
+        if name in vocabulary:
+            tool.add_special_tokens([name])
     return tool
+
+
+def _build_byte_pairs(folder: Path, options: dict[str, Any]) -> Tokenizer:
+    """Byte pairs as RoBERTa reads them."""
+    names = [str(folder / name) for name in ("vocab.json", "merges.txt")]
+    try:
+        tool = Tokenizer(models.BPE.from_file(*names))
+    except Exception as e:  # the library raises bare Exception
+        raise InputError(
+            f"{folder}: vocab.json and merges.txt do not fit ({str(e)[:120]}); download the encoder again"
+        ) from e
+    tool.pre_tokenizer = pre_tokenizers.ByteLevel(options.get("add_prefix_space", False))
+    for name in ("<s>", "<pad>", "</s>", "<unk>"):
+        if tool.token_to_id(name) is not None:
+            tool.add_special_tokens([name])
+    if tool.token_to_id("<mask>") is not None:
+        tool.add_special_tokens([AddedToken("<mask>", lstrip=True)])
+    return tool
+
+
+def _name_token(options: dict[str, Any], name: str, default: str) -> str:
+    """Returns a special token that may be written as text or with its flags."""
+    given = options.get(name) or default
+    return given["content"] if isinstance(given, dict) else str(given)
+
+
+_BUILDERS: tuple[
+    tuple[tuple[str, ...], tuple[str, ...], Callable[[Path, dict[str, Any]], Tokenizer]], ...
+] = (
+    (("vocab.txt",), ("Bert", "DistilBert", "MPNet", "Electra"), _build_wordpiece),
+    (("vocab.json", "merges.txt"), ("Roberta",), _build_byte_pairs),
+)
+"""Files of a vocabulary, whose tokenizers they are (the beginning of `tokenizer_class`), what builds one of them."""
+
+
+def _build_from_vocabulary(
+    folder: Path, family: str, options: dict[str, Any]
+) -> tuple[Path, Tokenizer]:
+    """Returns the tokenizer of a folder without tokenizer.json, and the file that it was built from."""
+    named = str(options.get("tokenizer_class") or f"{family}Tokenizer").lower()
+    for files, kinds, build in _BUILDERS:
+        is_theirs = named.removesuffix("fast").removesuffix("tokenizer") in map(str.lower, kinds)
+        if is_theirs and all((folder / name).is_file() for name in files):
+            return folder / files[0], build(folder, options)
+    others = (*_SLOW, *(name for files, _, _ in _BUILDERS for name in files))
+    slow = [name for name in others if (folder / name).exists()]
+    kind = f" of {options['tokenizer_class']}" if options.get("tokenizer_class") else ""
+    had = f"only {slow[0]}{kind}" if slow else "no tokenizer"
+    raise InputError(f"{folder}: {had}, a tokenizer.json needed; make one: {_MEND.format(folder)}")
 
 
 def _add_specials(tool: Tokenizer, template: str, path: Path) -> None:
@@ -142,6 +328,6 @@ def _add_specials(tool: Tokenizer, template: str, path: Path) -> None:
     if missing:
         raise InputError(f"{path}: no token {missing[0]}, which stands at the edge of each text")
     tool.add_special_tokens(names)
-    tool.post_processor = tokenizers.processors.TemplateProcessing(
+    tool.post_processor = processors.TemplateProcessing(
         single=template, special_tokens=[(name, tool.token_to_id(name)) for name in names]
     )

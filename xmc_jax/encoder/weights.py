@@ -11,9 +11,10 @@ import jax
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from xmc_jax.encoder.architecture import Architecture
+from xmc_jax.encoder.architecture import Architecture, Module
 from xmc_jax.encoder.families import FAMILIES, Family, shape_params
-from xmc_jax.errors import InputError
+from xmc_jax.encoder.modules import KINDS
+from xmc_jax.errors import InputError, tell
 
 _LEAVES = {
     "kernel": ("weight",),
@@ -27,6 +28,15 @@ _PICKLED = (
     "tf_model.h5",
     "flax_model.msgpack",
 )
+_CONVERT = "python -c \"from transformers import AutoModel as M; M.from_pretrained('{0}').save_pretrained('{0}')\""
+_CONVERT_ALL = "python -c \"from sentence_transformers import SentenceTransformer as S; S('{0}').save('{0}-safe')\""
+_MERGE = (
+    'python -c "from peft import AutoPeftModel as M; '
+    "M.from_pretrained('{0}').merge_and_unload().save_pretrained('{0}-whole')\""
+)
+_BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "mask_emb")
+"""Ends of names that hold what can be computed, or what only pretraining needs."""
+_FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,52 @@ class WeightFiles:
     index: dict[str, Path]
 
     def find_prefix(self, family: Family) -> str:
-        """Returns what the names of the family's tensors begin with in these files."""
+        """Returns what the names of the family's tensors begin with in these files, whatever wrote them.
+
+        Raises:
+            InputError: none has the name of the word embedding, or several have.
+        """
+        word = f"{family.tensors['words']}.weight"
         for prefix in family.prefixes:
-            if f"{prefix}{family.tensors['words']}.weight" in self.index:
+            if prefix + word in self.index:
                 return prefix
+        ends = [name.removesuffix(word) for name in self.index if name.endswith("." + word)]
+        if len(ends) == 1:
+            return ends[0]
+        if ends:
+            raise InputError(
+                f"{self.folder}: encoders under {' and '.join(repr(e) for e in sorted(ends))} given, one needed; "
+                "save the one that is meant"
+            )
         names = ", ".join(sorted(self.index)[:3])
         raise InputError(
             f"{self.folder}: tensor '{family.tensors['words']}.weight' is missing (there are {names}, …); "
             "weights of the family that config.json names needed"
         )
 
+    def read_shapes(self) -> dict[str, list[int]]:
+        """Returns the shape of each tensor."""
+        readers = {path: _open(path) for path in set(self.index.values())}
+        return {
+            name: readers[path].get_slice(name).get_shape() for name, path in self.index.items()
+        }
+
+    def tell_unused(self, family: Family, prefix: str) -> None:
+        """Says which tensors are no part of the encoder: heads, mostly."""
+        known = tuple(prefix + name.split("{}")[0] for name in family.tensors.values())
+        unused = [
+            name
+            for name in sorted(self.index)
+            if not name.startswith(known) and not name.endswith(_BUFFERS)
+        ]
+        if unused:
+            some = ", ".join(unused[:3]) + (", …" if len(unused) > 3 else "")
+            tell(
+                f"{self.folder}: {len(unused)} tensors are no part of the encoder and left aside ({some})"
+            )
+
     def has_pooler(self, family: Family) -> bool:
-        """Tells whether the files hold the map that follows the first token."""
+        """Returns whether the files hold the map that follows the first token."""
         name = family.tensors.get("pooler")
         return name is not None and f"{self.find_prefix(family)}{name}.weight" in self.index
 
@@ -57,8 +101,13 @@ def find_weights(folder: Path) -> WeightFiles:
     """Lists the tensors of a folder's `model.safetensors`, in one file or in several with an index.
 
     Raises:
-        InputError: no such file, only weights of another format, or a damaged file.
+        InputError: no such file, only weights of another format, an adapter, or a damaged file.
     """
+    if (folder / "adapter_config.json").is_file():
+        raise InputError(
+            f"{folder}: holds an adapter (adapter_config.json), whole weights needed; merge it into its encoder: "
+            + _MERGE.format(folder)
+        )
     index_path = folder / "model.safetensors.index.json"
     files = [folder / "model.safetensors"]
     if index_path.is_file():
@@ -68,13 +117,7 @@ def find_weights(folder: Path) -> WeightFiles:
             raise InputError(f"{index_path}: damaged ({e}); download the encoder again") from e
         files = [folder / name for name in sorted(set(names))]
     elif not files[0].is_file():
-        others = [name for name in _PICKLED if (folder / name).exists()]
-        if others:
-            raise InputError(
-                f"{folder}: weights only as {others[0]}, model.safetensors needed (pickled files run code and "
-                "are not read); convert them with save_pretrained of transformers, or take a revision that has it"
-            )
-        raise InputError(f"{folder}: no weights; a model.safetensors beside config.json needed")
+        files = [_find_renamed(folder)]
     index: dict[str, Path] = {}
     for file in files:
         with _open(file) as tensors:
@@ -82,22 +125,57 @@ def find_weights(folder: Path) -> WeightFiles:
     return WeightFiles(folder, index)
 
 
+def _find_renamed(folder: Path) -> Path:
+    """Returns the one safetensors file of a folder without a model.safetensors."""
+    others = sorted(folder.glob("*.safetensors"))
+    if len(others) == 1:
+        tell(f"{folder}: no model.safetensors; {others[0].name} is taken")
+        return others[0]
+    pickled = [name for name in _PICKLED if (folder / name).exists()]
+    if pickled:
+        line = (_CONVERT if (folder / "tokenizer_config.json").exists() else _CONVERT_ALL).format(
+            folder
+        )
+        raise InputError(
+            f"{folder}: weights only as {pickled[0]}, model.safetensors needed (pickled files run code and are "
+            f"not read); convert them with save_pretrained of transformers: {line}"
+        )
+    raise InputError(f"{folder}: no weights; a model.safetensors beside config.json needed")
+
+
 def load_params(files: WeightFiles, architecture: Architecture) -> Any:
-    """Reads every parameter that the architecture has, as float32; other tensors (heads) are left.
+    """Reads every parameter that the architecture has, as float32; other tensors (heads) are left, with a note.
 
     Raises:
         InputError: a tensor is missing or of another shape; it is named.
     """
     family = FAMILIES[architecture.family]
-    prefix = files.find_prefix(family)
+    prefix = "" if family.fold else files.find_prefix(family)
+    if not family.fold:
+        files.tell_unused(family, prefix)
     shapes = shape_params(architecture)
     leaves, structure = jax.tree_util.tree_flatten_with_path(shapes)
     readers: dict[Path, Any] = {path: _open(path) for path in set(files.index.values())}
     out = []
     for path, leaf in leaves:
         parts = [p.key for p in path if p.key != "body"]
-        out.append(_read_leaf(files, readers, family, prefix, parts, leaf.shape))
+        if family.fold and parts == ["words", "embedding"]:
+            whole = {name: readers[path].get_tensor(name) for name, path in files.index.items()}
+            out.append(family.fold(whole, str(files.folder)))
+        elif parts[0].startswith("module_"):
+            module = architecture.modules[int(parts[0].removeprefix("module_"))]
+            out.append(_read_module(module, parts[1], leaf.shape))
+        else:
+            out.append(_read_leaf(files, readers, family, prefix, parts, leaf.shape))
     return jax.tree_util.tree_unflatten(structure, out)
+
+
+def _read_module(module: Module, leaf: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Returns a parameter of a step after the pooling, which has a folder of its own."""
+    files = find_weights(Path(module.path))
+    readers = {path: _open(path) for path in set(files.index.values())}
+    names = [KINDS[module.kind].tensors[leaf]]
+    return _read(files, readers, names, shape, transpose=leaf == "kernel")
 
 
 def _read_leaf(
@@ -139,6 +217,12 @@ def _read(
             " needed; whole weights that fit config.json needed"
         )
     tensors = readers[files.index[name]]
+    kind = tensors.get_slice(name).get_dtype()
+    if kind not in _FLOATS:
+        raise InputError(
+            f"{files.index[name]}: tensor '{name}' holds {kind}, floating point of 16 bits or more needed; take the "
+            "weights that are not quantised"
+        )
     given, wanted = tensors.get_slice(name).get_shape(), list(shape[::-1] if transpose else shape)
     if given != wanted:
         raise InputError(

@@ -166,19 +166,32 @@ class XRTransformer(XRLinear):
             if len(given) != len(texts):
                 raise InputError(f"{len(given)} rows of features given for {len(texts)} texts")
             sparse = given.sparse
-        return join_features(sparse, self.encode(texts), self._scale)
+        return join_features(
+            sparse, self._embed(self._need_encoder().unscaled(), texts), self._scale
+        )
 
     def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
-        """Returns the fine-tuned encoder's vectors of texts, float32 [N, H], not scaled.
+        """Returns the fine-tuned encoder's vectors of texts, float32 [N, H], as the encoder's folder asks for them.
+
+        Where its last module scales to norm 1 these do have norm 1; the levels see the same vectors before that
+        (`Encoder.unscaled`), which they scale by themselves. A tuned prompt, pooling and dense maps are in both.
 
         Raises:
             InputError: not trained yet, or no texts.
         """
+        return self._embed(self._need_encoder(), texts, progress)
+
+    def _need_encoder(self) -> Encoder:
         if self.encoder is None:
             raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        return self.encoder
+
+    def _embed(
+        self, encoder: Encoder, texts: Any, progress: Progress | None = None
+    ) -> Float[np.ndarray, "N H"]:
         texts = texts if isinstance(texts, TextStore) else TextStore.from_texts(texts)
         batch, mesh = self.config.tuning.embed_batch, make_mesh(self.config.parallel)
-        return embed_texts(self.encoder, texts, batch, progress=progress, mesh=mesh)
+        return embed_texts(encoder, texts, batch, progress=progress, mesh=mesh)
 
     def _take(self, held: Restored, path: str | os.PathLike) -> None:
         super()._take(held, path)

@@ -44,13 +44,12 @@ def read_cost(config: TransformerConfig) -> EncoderCost:
     Raises:
         InputError: no such encoder.
     """
-    from xmc_jax.encoder import count_flops, count_parameters, find_folder, read_architecture
+    from xmc_jax.encoder import count_flops, count_parameters, describe_encoder
 
-    a = read_architecture(find_folder(config.encoder.name, config.encoder.revision))
-    length = config.encoder.max_length
+    a, length = describe_encoder(config.encoder)
     return EncoderCost(
         count_parameters(a),
-        a.hidden,
+        a.width,
         count_flops(a, length) // 2,
         _count_activations(a, length, config),
     )

@@ -131,6 +131,7 @@ def save_encoder(workdir: str | os.PathLike, encoder: Encoder) -> None:
         "architecture": None if a is None else to_values(a),
         "config": None if c is None else to_dict(c),
         "tokenizer": None if t is None else json.loads(t.text),
+        "prompt": None if t is None else t.prompt,
         "hidden": encoder.hidden,
         "max_length": encoder.max_length,
     }
@@ -174,7 +175,8 @@ def load_encoder(workdir: str | os.PathLike, own: Encoder | None = None) -> Enco
         return own.replace(fill_params(own.params, arrays, str(folder)))
     path = folder / "architecture.json"
     architecture = from_values(read_json(path), str(path))
-    tokenizer = TextTokenizer(json.dumps(read_json(folder / "tokenizer.json")))
+    text = json.dumps(read_json(folder / "tokenizer.json"))
+    tokenizer = TextTokenizer(text, values.get("prompt") or "")
     params = fill_params(shape_params(architecture), arrays, str(folder))
     return build_encoder(
         architecture, from_dict(EncoderConfig, values["config"]), tokenizer, params

@@ -28,7 +28,7 @@ from xmc_jax.config import (
     linear_part,
     to_dict,
 )
-from xmc_jax.encoder import Encoder, Tokens, embed_texts, flatten_params, load_encoder
+from xmc_jax.encoder import Encoder, Tokens, embed_texts, flatten_params, start_encoder
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
 from xmc_jax.linear.recursion import (
@@ -115,7 +115,7 @@ def train_transformer(
             )
         _tell_resumed(config, folder, progress)
     # First, as it is refused most easily.
-    encoder = training.encoder or load_encoder(config.encoder)
+    encoder = training.encoder or start_encoder(config.encoder, linear.texts, config.seed)
     features, vectorizer = make_features(linear, folder, progress)
     progress.start("tokens", len(linear.texts))
     tokens = encoder.tokenize(linear.texts)
@@ -181,7 +181,10 @@ def _tune(
                 assert vectorizer is not None
                 sparse = vectorizer.transform(texts)
             held_out = Corpus(encoder.tokenize(texts), sparse, labels)
-        encoder, head = tune_levels(tree, encoder, corpus, held_out, config, folder, progress)
+        tuned, head = tune_levels(
+            tree, encoder.unscaled(), corpus, held_out, config, folder, progress
+        )
+        encoder = encoder.replace(tuned.params)
         if folder is not None:
             run_first(partial(draw_curves, folder))
     if folder is not None:
@@ -238,7 +241,7 @@ def _embed_all(
         return checkpoint.load_arrays(at)[0]["vectors"]
     with explain_memory(config.tuning):
         size, mesh = config.tuning.embed_batch, choose_mesh(config)
-        vectors = embed_texts(encoder, tokens, size, progress=progress, mesh=mesh)
+        vectors = embed_texts(encoder.unscaled(), tokens, size, progress=progress, mesh=mesh)
     if at is not None:
         checkpoint.save_arrays(at, {"vectors": vectors}, {})
     return vectors
@@ -263,7 +266,9 @@ def _make_flat_tree(
     inputs = linear.label_names if kind == "text" else tokens
     with explain_memory(config.tuning):
         size, mesh = config.tuning.embed_batch, choose_mesh(config)
-        embeddings: Any = embed_texts(encoder, inputs, size, progress=progress, mesh=mesh)
+        embeddings: Any = embed_texts(
+            encoder.unscaled(), inputs, size, progress=progress, mesh=mesh
+        )
         if kind != "text":
             vectors = embeddings
             dense = hold_vectors(join_features(features.sparse, vectors).dense)

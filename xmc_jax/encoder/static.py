@@ -1,0 +1,149 @@
+"""Static vectors: the mean of the tokens' vectors. Read from a file (model2vec, Tulkens & van Dongen 2024), or made
+here from the training texts, as small as fastText (Joulin et al. 2017): a tokenizer, random vectors, one dense map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import flax.linen as nn
+import numpy as np
+import tokenizers
+import tokenizers.models
+from jaxtyping import Array, Bool, Float, Int
+from tokenizers import Tokenizer
+
+from xmc_jax.encoder.architecture import Architecture, Module, Settings
+from xmc_jax.encoder.layers import Part
+from xmc_jax.errors import InputError
+
+TENSORS = {"words": "embedding"}
+"""Our module → theirs; model2vec says `embeddings`, with `weights` and a `mapping` beside it, which `fold` joins."""
+
+NAME = "static"
+"""`encoder.name` of the encoder that is made here."""
+LENGTH = 512
+"""Tokens of a text that are read where nobody says how many, as in model2vec."""
+_UNKNOWN, _PADDING = "[UNK]", "[PAD]"
+_LEARNED_FROM = 200_000_000
+"""Characters of the training texts at most that the tokenizer is learned from, taken at equal distances."""
+_LONGEST = 20_000
+"""Characters of one text that it is learned from."""
+
+
+class StaticBody(Part):
+    """A vector for each token, whatever stands around it."""
+
+    remat: bool = False
+    collect: bool = False
+
+    @nn.compact
+    def __call__(
+        self, ids: Int[Array, "B T"], mask: Bool[Array, "B T"]
+    ) -> tuple[Float[Array, "B T H"], Float[Array, "1 B T H"] | None]:
+        a = self.architecture
+        x = self.drop(self.embed(a.vocabulary, "words")(ids), a.embedding_dropout)
+        return x, x[None] if self.collect else None
+
+
+def read_static(settings: Settings) -> Architecture:
+    """Returns the architecture of a folder with static vectors, whose sizes the weights have, not `config.json`."""
+    vocabulary, hidden = (settings.count(name) for name in ("rows", "columns"))
+    modules = (Module("normalize", hidden),) if settings.flag("normalize", False) else ()
+    return describe_static(vocabulary, hidden, modules, settings.count("unk", -1, least=-1))
+
+
+def describe_static(
+    vocabulary: int, hidden: int, modules: tuple[Module, ...], unknown: int
+) -> Architecture:
+    """Returns the architecture of V vectors of H columns, averaged, with the steps that follow."""
+    return Architecture(
+        family="static",
+        vocabulary=vocabulary,
+        hidden=hidden,
+        layers=0,
+        heads=1,
+        head_size=hidden,
+        inner=0,
+        activation="gelu",
+        positions=0,
+        norm_eps=1e-12,
+        pooling="mean",
+        embedding_dropout=0.0,
+        dropout=0.0,
+        attention_dropout=0.0,
+        pooled_dropout=0.0,
+        modules=modules,
+        unknown=unknown,
+    )
+
+
+def plan_static(vocabulary: int, hidden: int) -> Architecture:
+    """Returns the architecture of an encoder that is made here: the mean, normed, and a dense map."""
+    modules = (Module("norm", hidden), Module("dense", hidden, "tanh"))
+    return describe_static(vocabulary, hidden, modules, unknown=0)
+
+
+def learn_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
+    """Returns a tokenizer of word pieces (Schuster & Nakajima 2012) that the texts decide; the same for the same texts.
+
+    Raises:
+        InputError: the texts have no words.
+    """
+    tool = Tokenizer(tokenizers.models.WordPiece(unk_token=_UNKNOWN))
+    tool.normalizer = tokenizers.normalizers.Sequence(
+        [
+            tokenizers.normalizers.NFKC(),
+            # Accents stay: in most languages they tell words apart.
+            tokenizers.normalizers.BertNormalizer(lowercase=True, strip_accents=False),
+        ]
+    )
+    tool.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[_UNKNOWN, _PADDING],
+        limit_alphabet=max(64, vocabulary // 4),
+        show_progress=False,
+    )
+    tool.train_from_iterator(_sample(texts), trainer)
+    if tool.get_vocab_size() <= 2:
+        raise InputError("encoder.name=static given, but the training texts have no words to learn")
+    return tool
+
+
+def _sample(texts: Sequence[str]) -> Iterator[str]:
+    """Yields texts at equal distances, each cut, `_LEARNED_FROM` characters at most."""
+    n = len(texts)
+    few = (min(len(texts[int(i)]), _LONGEST) for i in np.linspace(0, n - 1, min(n, 1000)))
+    mean = max(1.0, sum(few) / max(1, min(n, 1000)))
+    step = max(1, int(np.ceil(n * mean / _LEARNED_FROM)))
+    for i in range(0, n, step):
+        yield texts[i][:_LONGEST]
+
+
+def fold(tensors: dict[str, np.ndarray], source: str) -> Float[np.ndarray, "V H"]:
+    """Returns one vector for each token id: model2vec's rows shared by several tokens, each with its weight.
+
+    Raises:
+        InputError: there are no vectors, or the parts do not fit together.
+    """
+    vectors: Any = tensors.get("embeddings", tensors.get("embedding.weight"))
+    if vectors is None or vectors.ndim != 2:
+        raise InputError(
+            f"{source}: no 'embeddings' or 'embedding.weight' of two axes; the weights of static vectors needed"
+        )
+    mapping, weights = tensors.get("mapping"), tensors.get("weights")
+    if mapping is not None:
+        if mapping.min(initial=0) < 0 or mapping.max(initial=0) >= len(vectors):
+            raise InputError(
+                f"{source}: 'mapping' names rows up to {mapping.max()}, there are {len(vectors)}"
+            )
+        vectors = vectors[mapping.astype(np.int64)]
+    vectors = vectors.astype(np.float32)
+    if weights is not None:
+        if len(weights) != len(vectors):
+            raise InputError(
+                f"{source}: {len(weights)} weights for {len(vectors)} tokens; as many needed"
+            )
+        vectors = vectors * weights.astype(np.float32)[:, None]
+    return vectors
