@@ -8,7 +8,7 @@ import pytest
 
 from xmc_jax.config import EncoderConfig
 from xmc_jax.encoder import encode, load_encoder
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, Note
 
 
 def ask_pooling(folder, values):
@@ -115,6 +115,18 @@ def test_more_tokens_than_positions(make_folder):
 def test_folders_that_are_not_there(name):
     with pytest.raises(InputError, match=r"no such folder; a folder with config\.json"):
         load_encoder(EncoderConfig(name))
+
+
+def test_a_folder_where_the_hub_could_be_meant(make_folder, monkeypatch):
+    folder = make_folder("bert")
+    monkeypatch.chdir(folder.parent)
+    with pytest.warns(
+        Note, match=rf"the folder .*{folder.name} is taken, not that name on the hub"
+    ):
+        load_encoder(EncoderConfig(folder.name))
+    load_encoder(EncoderConfig(f"./{folder.name}"))
+    with pytest.warns(Note, match="encoder.revision=v1 is left aside"):
+        load_encoder(EncoderConfig(f"./{folder.name}", revision="v1"))
 
 
 def test_a_name_that_the_hub_does_not_give(monkeypatch):

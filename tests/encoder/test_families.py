@@ -12,7 +12,7 @@ import pytest
 from xmc_jax import encoder as encoders
 from xmc_jax.config import EncoderConfig
 from xmc_jax.encoder import init_params, load_encoder, read_architecture
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, Note
 
 # Compiled as a whole: op by op takes longer.
 encode = jax.jit(
@@ -180,6 +180,12 @@ def test_new_parameters_encode(bert, rules):
         ("{", "not JSON"),
         ('{"model_type": "bert", "hidden_size": 32}', "32 given with 12 heads, a multiple"),
         ('{"model_type": "deberta-v2"}', "relative_attention=False is not supported"),
+        ('{"model_type": "bert", "quantization_config": {}}', "quantization_config given"),
+        (
+            '{"model_type": "bert", "auto_map": {"AutoModel": "jina--x.JinaBert"}}',
+            "code of its own .jina--x.JinaBert.",
+        ),
+        ('{"architectures": ["T5Model"]}', "model_type='' is not a family"),
         ('{"model_type": "deberta"}', "did you mean 'deberta-v2'"),
         (
             '{"model_type": "bert", "hidden_size": 32, "num_attention_heads": 5}',
@@ -211,6 +217,25 @@ def test_names_of_modernbert_settings_old_and_new(make_folder):
     (folder / "config.json").write_text(json.dumps(values))
     with pytest.raises(InputError, match="'yarn' is not supported"):
         read_architecture(folder)
+
+
+def test_gaps_are_filled_as_the_family_has_them(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "electra"}')
+    a = read_architecture(tmp_path)
+    assert (a.hidden, a.heads, a.embedding_size, a.vocabulary) == (256, 4, 128, 30522)
+    (tmp_path / "config.json").write_text('{"model_type": "roberta"}')
+    assert read_architecture(tmp_path).vocabulary == 50265
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("bert", "BertForMaskedLM"), ("deberta_v3", "DebertaV2Model")]
+)
+def test_the_class_says_the_family_where_nothing_else_does(name, kind, make_folder):
+    folder = make_folder(name)
+    whole = read_architecture(folder)
+    change_config(folder, model_type=None, architectures=[kind])
+    with pytest.warns(Note, match=f"no model_type; {whole.family} taken"):
+        assert read_architecture(folder) == whole
 
 
 @pytest.mark.parametrize("kind", ["xlm-roberta", "camembert"])

@@ -133,7 +133,10 @@ TRANSFORMER, POOLING = step("Transformer", ""), step("Pooling", "1_Pooling")
             {"2_Dense__config": {"in_features": 32, "module_input_name": "token_embeddings"}},
             "module_input_name='token_embeddings' is not supported",
         ),
-        ({"2_Dense__config": {"in_features": 32, "out_features": 21}}, r"shape \[20\], \[21\] needed"),
+        (
+            {"2_Dense__config": {"in_features": 32, "out_features": 21}},
+            r"shape \[20\], \[21\] needed",
+        ),
         ({"sentence_bert_config": {"max_seq_length": 0}}, "1 or more needed"),
         ({"sentence_bert_config": {"transformer_task": "fill-mask"}}, "'feature-extraction' need"),
         (

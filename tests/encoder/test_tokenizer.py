@@ -4,11 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer, processors
+from tokenizers import Tokenizer, models, normalizers, processors
 
 from xmc_jax.encoder import TextTokenizer, load_tokenizer, read_architecture
 from xmc_jax.encoder.tokens import list_widths
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, Note
 
 
 def load(folder) -> TextTokenizer:
@@ -143,3 +143,93 @@ def test_tokenizers_that_cannot_be_read(make_folder):
     (folder / "spiece.model").write_bytes(b"x")
     with pytest.raises(InputError, match=r"only spiece\.model"):
         load(folder)
+
+
+def make_vocabulary(folder, kind: str) -> None:
+    """Puts the files of a vocabulary in the place of tokenizer.json."""
+    (folder / "tokenizer.json").unlink()
+    if kind == "pairs":
+        words = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", "t", "r", "e", "Ġ", "tr", "ee", "Ġtr"]
+        words += ["tree", "Ġtree"]
+        merges = ["t r", "e e", "Ġ tr", "tr ee", "Ġtr ee"]
+        (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
+        (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
+    else:
+        words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "tree", "##s", "cafe"]
+        (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+
+
+def test_electra_from_a_vocabulary(make_folder):
+    folder = make_folder("electra")
+    make_vocabulary(folder, "pieces")
+    assert ids_of(load(folder).tokenize(["Trees café"], 20), 0) == [2, 5, 6, 7, 3]
+
+
+def test_roberta_from_a_vocabulary_and_merges(make_folder):
+    folder = make_folder("roberta")
+    make_vocabulary(folder, "pairs")
+    tokens = load(folder).tokenize(["tree tree  <mask>tree"], 20)
+    assert ids_of(tokens, 0) == [0, 12, 13, 4, 12, 2]
+    (folder / "merges.txt").write_text("a b c\n")
+    with pytest.raises(InputError, match=r"vocab\.json and merges\.txt do not fit"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("BertJapaneseTokenizer", r"only vocab\.txt of BertJapaneseTokenizer.*save_pretrained"),
+        ("T5Tokenizer", r"only vocab\.txt of T5Tokenizer"),
+    ],
+)
+def test_a_vocabulary_of_another_tokenizer(kind, said, make_folder):
+    folder = make_folder("bert")
+    make_vocabulary(folder, "pieces")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    with pytest.raises(InputError, match=said):
+        load(folder)
+
+
+def test_deberta_with_sentencepiece_only(make_folder):
+    folder = make_folder("deberta_v3")
+    (folder / "tokenizer.json").unlink()
+    (folder / "spm.model").write_bytes(b"x")
+    line = r"only spm\.model, a tokenizer\.json needed; make one: python -c .*AutoTokenizer"
+    with pytest.raises(InputError, match=line):
+        load(folder)
+
+
+@pytest.mark.parametrize("beside", ["added_tokens", "tokenizer_config"])
+def test_tokens_beside_the_tokenizer(beside, make_folder):
+    folder = make_folder("bert")
+    tool = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    vocabulary = {w: i for w, i in tool.get_vocab().items() if i < 58}
+    Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]")).save(str(folder / "tokenizer.json"))
+    two = {"<new>": 58, "<law>": 59}
+    values = two
+    if beside == "tokenizer_config":
+        values = {"added_tokens_decoder": {str(i): {"content": t} for t, i in two.items()}}
+    (folder / f"{beside}.json").write_text(json.dumps(values))
+    assert ids_of(load(folder).tokenize(["<law><new>"], 20), 0) == [3, 59, 58, 4]
+    (folder / "added_tokens.json").write_text(json.dumps({"<other>": 70}))
+    with pytest.raises(InputError, match=r"'<other>' has id \d+ in"):
+        load(folder)
+
+
+def test_case_as_the_options_say(make_folder):
+    folder = make_folder("bert")
+    tool = Tokenizer(models.WordLevel({"[UNK]": 1, "[CLS]": 3, "[SEP]": 4, "Tree": 5, "tree": 6}))
+    tool.model.unk_token = "[UNK]"
+    tool.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tool.save(str(folder / "tokenizer.json"))
+    assert ids_of(load(folder).tokenize(["Tree"], 8), 0) == [3, 6, 4]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
+    with pytest.warns(Note, match="do_lower_case=False is taken"):
+        assert ids_of(load(folder).tokenize(["Tree"], 8), 0) == [3, 5, 4]
+
+
+def test_the_side_of_the_cut(make_folder):
+    folder = make_folder("bert")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"truncation_side": "left"}))
+    tokens = load(folder).tokenize(["w7 w8 w9 w10"], 4)
+    assert ids_of(tokens, 0) == [3, 9, 10, 4]

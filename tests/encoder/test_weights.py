@@ -138,3 +138,42 @@ def test_a_damaged_file(make_folder):
         (folder / "model.safetensors").write_bytes(broken)
         with pytest.raises(InputError, match="cannot be read"):
             load(folder)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.bert.", "module.model.encoder.", "a.b.c."]
+)
+def test_names_under_any_wrapper(prefix, make_folder):
+    assert same(load(make_folder("bert")), load(make_folder("bert", prefix)))
+
+
+def test_two_encoders_in_one_file(make_folder):
+    def double(tensors):
+        for name in list(tensors):
+            tensors[f"query.{name}"] = tensors[f"text.{name}"] = tensors.pop(name)
+
+    with pytest.raises(InputError, match=r"encoders under 'query\.' and 'text\.' given"):
+        load(make_folder("bert", edit=double))
+
+
+def test_quantised_weights_are_refused(make_folder):
+    def cut(tensors):
+        tensors[OUTER] = tensors[OUTER].astype(np.int8)
+
+    with pytest.raises(InputError, match=rf"'{OUTER}' holds I8, floating point"):
+        load(make_folder("bert", edit=cut))
+
+
+def test_an_adapter_is_refused(make_folder):
+    folder = make_folder("bert")
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"holds an adapter.*merge_and_unload"):
+        load(folder)
+
+
+def test_one_file_of_another_name(make_folder):
+    whole = load(make_folder("bert"))
+    folder = make_folder("bert")
+    (folder / "model.safetensors").rename(folder / "weights.safetensors")
+    with pytest.warns(Note, match=r"weights\.safetensors is taken"):
+        assert same(load(folder), whole)
