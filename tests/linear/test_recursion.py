@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import jax
 import numpy as np
 import pytest
@@ -232,16 +234,21 @@ def test_labels_of_every_level_are_positives_of_their_clusters(corpus):
 
 
 def test_nothing_of_the_search_is_kept_while_a_level_is_solved(corpus, monkeypatch):
-    from xmc_jax.linear import level
-    from xmc_jax.predict import index
+    from xmc_jax.linear import level, recursion
 
-    kept, solve = [], level.solve_level
-    monkeypatch.setattr(index, "_built", {})
+    laid_out, alive, solve, build = [], [], level.solve_level, recursion.build_index
+
+    def watch(model):
+        index = build(model)
+        laid_out.append(weakref.ref(index))
+        return index
 
     def look(*args, **settings):
-        kept.append(len(index._built))
+        alive.append(sum(index() is not None for index in laid_out))
         return solve(*args, **settings)
+
+    monkeypatch.setattr(recursion, "build_index", watch)
 
     monkeypatch.setattr(level, "solve_level", look)
     xmc.XRLinear(**SMALL, negatives="tfn+man").fit(corpus.train_texts, corpus.train_labels)
-    assert kept == [0, 0, 0]
+    assert len(laid_out) == 2 and alive == [0, 0, 0]

@@ -10,9 +10,10 @@ import xmc_jax
 CHILD = """
 import hashlib, sys
 import numpy as np
-from xmc_jax.ranker import chunks as ranker_chunks, footprint, formulations
+from xmc_jax.ranker import footprint
+from xmc_jax.ranker.solvers import dual
 
-ranker_chunks.CHUNK_BYTES = footprint.CHUNK_BYTES = footprint.LANES_BYTES = 40_000  # several chunks even here
+footprint.CHUNK_BYTES = footprint.LANES_BYTES = 40_000  # several chunks even here
 n, process, address, workdir, *settings = sys.argv[1:]
 from xmc_jax.parallel import join_processes
 if int(n) > 1:
@@ -23,8 +24,8 @@ from xmc_jax.data.synthetic import make_corpus
 
 corpus = make_corpus(n_train=400, n_test=20, n_labels=64, branching=4, seed=0)
 chunks = []
-run = formulations._run_dual
-formulations._run_dual = lambda *a: (chunks.append((a[-1], str(jax.config.jax_default_device))), run(*a))[1]
+run = dual._run
+dual._run = lambda *a: (chunks.append((a[-1], str(jax.config.jax_default_device))), run(*a))[1]
 model = xmc.XRLinear(
     tree=dict(branching=8, max_leaf_size=8),
     features=dict(min_count=1),

@@ -16,7 +16,7 @@ from xmc_jax.types import PAD
 def run(model, features, beam, top_k, **options):
     index = build_index(model)
     ids, values = pack_rows(features.sparse, 32, pad=PAD)
-    found = search(index, ids, values, features.dense, beam=beam, top_k=top_k, **options)
+    found = search(index, ids, values, features.dense, top_k, beam=beam, top_k=top_k, **options)
     return tuple(np.asarray(x) for x in found)
 
 

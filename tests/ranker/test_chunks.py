@@ -6,11 +6,15 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.features import as_features
+from xmc_jax.parallel import Target
 from xmc_jax.ranker import chunks, footprint
 from xmc_jax.ranker.chunks import CutChunks, share_shapes, split_units
 from xmc_jax.ranker.problem import list_units, pose_level
+from xmc_jax.ranker.solvers import list_solvers
 
 N_CLUSTERS = 12
+SOLVERS = {solver.name: solver for solver in list_solvers()}
+CPU = Target.named("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -24,20 +28,20 @@ def problem():
     return pose_level(as_features(x), mask, labels, parent, np.arange(0, 3 * N_CLUSTERS + 1, 3))
 
 
-@pytest.mark.parametrize("formulation", ["dual", "primal", "gram"])
+@pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("memory", [None, 200_000])
-def test_every_unit_is_in_one_chunk(problem, formulation, memory):
-    split, n_workers = split_units(problem, list_units(problem), formulation, memory, 4)
+def test_every_unit_is_in_one_chunk(problem, name, memory):
+    split, n_workers = split_units(problem, list_units(problem), SOLVERS[name], memory, 4, CPU)
     clusters = np.concatenate([some.cluster for some in split])
     assert sorted(clusters) == list(range(N_CLUSTERS))
     assert 1 <= n_workers <= min(4, len(split))
-    if formulation == "primal":
+    if name == "primal":
         assert len(split) == N_CLUSTERS
 
 
 @pytest.mark.parametrize("few", [True, False])
 def test_chunks_of_this_process_alone_are_kept_until_they_are_taken(problem, monkeypatch, few):
-    split, _ = split_units(problem, list_units(problem), "primal", None, 4)
+    split, _ = split_units(problem, list_units(problem), SOLVERS["primal"], None, 4, CPU)
     cuts, cut = [], chunks.cut_chunk
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     monkeypatch.setattr(jax, "process_index", lambda: 1)

@@ -11,9 +11,9 @@ from xmc_jax.ranker.footprint import (
     count_unit_slots,
     divide_level,
     weigh_chunks,
-    weigh_units,
 )
 from xmc_jax.ranker.problem import cut_chunk, list_units, pose_level
+from xmc_jax.ranker.solvers import list_solvers
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +42,11 @@ def test_counts_are_those_of_the_chunk_that_is_cut(problem, monkeypatch, slots, 
 
 
 def test_weights_grow_with_every_size():
-    for formulation in ("dual", "primal", "gram"):
-        small = weigh_units(np.array([10]), np.array([50]), np.array([30]), 8, formulation)
+    for solver in list_solvers():
+        small = solver.bytes(np.array([10]), np.array([50]), np.array([30]), 8, 0)
         for more in ((20, 50, 30, 8), (10, 90, 30, 8), (10, 50, 60, 8), (10, 50, 30, 16)):
             n, s, f, k = more
-            assert weigh_units(np.array([n]), np.array([s]), np.array([f]), k, formulation) > small
+            assert solver.bytes(np.array([n]), np.array([s]), np.array([f]), k, 0) > small
 
 
 def test_chunks_under_way_fit_into_memory():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.ranker.blocks import fill_blocks, measure_blocks
-from xmc_jax.ranker.lanes import (
+from xmc_jax.ranker.problem import cut_chunk, lay_signs, list_units, pose_level
+from xmc_jax.ranker.solvers.dual.lanes import (
     BLOCK,
     GROUP,
     assign_lanes,
@@ -14,7 +14,7 @@ from xmc_jax.ranker.lanes import (
     fill_lanes,
     measure_lanes,
 )
-from xmc_jax.ranker.problem import cut_chunk, lay_signs, list_units, pose_level
+from xmc_jax.ranker.solvers.gram.blocks import fill_blocks, measure_blocks
 from xmc_jax.types import Features
 
 

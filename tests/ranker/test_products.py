@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from xmc_jax.ranker.products import (
+from xmc_jax.ranker.solvers.primal.products import (
     fill_products,
     join_product_shapes,
     measure_products,

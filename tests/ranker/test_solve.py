@@ -14,7 +14,8 @@ from xmc_jax.config import FeaturesConfig, TreeConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.features import as_features, embed_labels, fit_transform
 from xmc_jax.model import labels_at, to_matrix
-from xmc_jax.ranker import Penalty, SolveSettings, formulations, pose_level, solve_level
+from xmc_jax.ranker import Penalty, SolveSettings, pose_level, solve_level
+from xmc_jax.ranker.solvers import primal
 from xmc_jax.tree import build_tree
 from xmc_jax.types import Features
 
@@ -168,14 +169,14 @@ def test_default_tolerance_is_near_the_optimum(level):
 def test_result_does_not_depend_on_threads(level, monkeypatch):
     penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
     many = solve_level(level.pose(), penalty, SolveSettings())
-    monkeypatch.setattr("xmc_jax.ranker.solve.count_cores", lambda: 1)
+    monkeypatch.setattr("xmc_jax.parallel.target.count_cores", lambda: 1)
     one = solve_level(level.pose(), penalty, SolveSettings())
     np.testing.assert_array_equal(one.entry_value, many.entry_value)
     np.testing.assert_array_equal(one.row_feature, many.row_feature)
 
 
 def test_an_interruption_does_not_wait_for_chunks_that_have_not_begun(level, monkeypatch):
-    begun, cut = [], formulations.keep_weights
+    begun, cut = [], primal.keep_weights
     settings = SolveSettings(formulation="primal")  # a chunk for each cluster
 
     def listen(*arguments):
@@ -185,8 +186,8 @@ def test_an_interruption_does_not_wait_for_chunks_that_have_not_begun(level, mon
     def advance(n):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(formulations, "keep_weights", listen)
-    monkeypatch.setattr("xmc_jax.ranker.solve.count_cores", lambda: 2)
+    monkeypatch.setattr(primal, "keep_weights", listen)
+    monkeypatch.setattr("xmc_jax.parallel.target.count_cores", lambda: 2)
     penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
     with pytest.raises(KeyboardInterrupt):
         solve_level(level.pose(), penalty, settings, advance=advance)
@@ -250,14 +251,14 @@ def test_a_cluster_of_very_many_children_is_split_without_changing_it(level, mon
 def test_a_start_near_the_optimum_takes_fewer_steps_to_the_same_weights(level, monkeypatch):
     penalty = Penalty("squared_hinge", 1.0, 1.0, 0.5)
     settings = SolveSettings(tolerance=EXACT, max_epochs=500, threshold=0.0, formulation="primal")
-    steps, run = [], formulations.solve_primal
+    steps, run = [], primal.solve_primal
 
     def listen(*arguments):
         result = run(*arguments)
         steps.append(int(result.n_steps))
         return result
 
-    monkeypatch.setattr(formulations, "solve_primal", listen)
+    monkeypatch.setattr(primal, "solve_primal", listen)
     whole = solve_level(level.pose(), penalty, settings)
     cold, steps[:] = sum(steps), []
     again = solve_level(level.pose(), penalty, settings, start=whole)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run, whole_number
-from xmc_jax.config import Combination, Config
+from xmc_jax.config import Config
 from xmc_jax.errors import InputError, suggest
+from xmc_jax.scores import COMBINATIONS
 
 if TYPE_CHECKING:
     from xmc_jax.estimator import Ensemble, XRLinear
@@ -32,7 +32,7 @@ def add_model_options(parser: Parser) -> None:
         type=_rule,
         metavar="RULE",
         help="how several runs, or the trees of a forest, become one: "
-        f"{', '.join(typing.get_args(Combination))} (several runs: average; a forest: as it was trained)",
+        f"{', '.join(COMBINATIONS)} (several runs: average; a forest: as it was trained)",
     )
 
 
@@ -117,7 +117,6 @@ def _check_folders(folders: list[Path], rule: str | None) -> None:
 
 def _rule(text: str) -> str:
     """An argparse type: the name of a rule."""
-    known = typing.get_args(Combination)
-    if text not in known:
-        raise argparse.ArgumentTypeError(f"'{text}' given{suggest(text, known)}")
+    if text not in COMBINATIONS:
+        raise argparse.ArgumentTypeError(f"'{text}' given{suggest(text, COMBINATIONS)}")
     return text

@@ -6,8 +6,9 @@ import dataclasses
 import json
 import types
 import typing
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from xmc_jax.errors import InputError, suggest
 
@@ -22,6 +23,29 @@ the same runs."""
 EXECUTION = {"execution": True}
 """Metadata of a field or a section that cannot change the weights, only how fast or where they are made, or what is
 done with them later: with another value of it a run resumes."""
+
+
+class Names:
+    """The names that a setting may hold: those of a table as it is now, and some beside them.
+
+    A field is declared as `Annotated[str, Names(TABLE, "auto")]`: who adds to the table has changed the setting too.
+    """
+
+    def __init__(self, table: Iterable[str], *beside: str) -> None:
+        self._table, self._beside = table, beside
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._beside
+        yield from self._table
+
+
+def list_choices(kind: Any) -> tuple[str, ...]:
+    """Returns what a field of this type may hold, if that is one of some names; else nothing."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    if get_origin(kind) is Annotated:
+        return tuple(kind.__metadata__[0])
+    return ()
 
 
 def at_level(value: Any, level: int) -> Any:
@@ -122,7 +146,7 @@ _fields_of: dict[type, list[tuple[dataclasses.Field, Any]]] = {}
 
 def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
     if config_type not in _fields_of:
-        hints = typing.get_type_hints(config_type)
+        hints = typing.get_type_hints(config_type, include_extras=True)
         _fields_of[config_type] = [(f, hints[f.name]) for f in fields(config_type)]
     return _fields_of[config_type]
 
@@ -174,11 +198,9 @@ def _parse(value: Any, kind: Any, name: str) -> Any:
         return tuple(
             _parse(p.strip() if isinstance(p, str) else p, get_args(kind)[0], name) for p in parts
         )
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise InputError(
-                f"{name}={value!r} is not a choice{suggest(str(value), get_args(kind))}"
-            )
+    if choices := list_choices(kind):
+        if value not in choices:
+            raise InputError(f"{name}={value!r} is not a choice{suggest(str(value), choices)}")
         return value
     if kind is bool:
         if isinstance(value, bool):

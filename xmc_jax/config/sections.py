@@ -7,37 +7,22 @@ A field that may differ by resolution level holds one value for all levels or a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from xmc_jax.config.calibrate import CalibrateConfig
-from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices
+from xmc_jax.config.fields import EXECUTION, QUIET, Names, as_tuple, check, check_choices
+from xmc_jax.config.solvers import SOLVERS
 from xmc_jax.errors import InputError
 from xmc_jax.memory import parse_size
+from xmc_jax.scores import COMBINATIONS, MERGES, POST_PROCESSORS
 
-PostProcessor = Literal[
-    "noop",
-    "sigmoid",
-    "log-sigmoid",
-    "l1-hinge",
-    "l2-hinge",
-    "l3-hinge",
-    "l4-hinge",
-    "log-l1-hinge",
-    "log-l2-hinge",
-    "log-l3-hinge",
-    "log-l4-hinge",
-]
+PostProcessorName = Annotated[str, Names(POST_PROCESSORS)]
 Loss = Literal["squared_hinge", "hinge", "logistic"]
 Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+tfn+man"]
-Formulation = Literal["auto", "dual", "primal", "gram"]
-Merge = Literal["mean", "max", "noisy-or"]
-Combination = Literal[
-    "average", "rank_average", "sigmoid_average", "softmax_average", "round_robin"
-]
-"""How predictions of several models become one; `predict/combination.py` has the formulas."""
-
-PROBABILITIES = ("sigmoid", "l1-hinge", "l2-hinge", "l3-hinge", "l4-hinge")
-"""Post-processors whose scores lie in [0, 1]."""
+Formulation = Annotated[str, Names(SOLVERS, "auto")]
+MergeName = Annotated[str, Names(MERGES)]
+CombinationName = Annotated[str, Names(COMBINATIONS)]
+"""How predictions of several models become one; `scores/combination.py` has the formulas."""
 
 _BEAM, _BEAM_COPIES = 10, 8
 
@@ -183,7 +168,7 @@ class SearchConfig:
     much."""
     top_k: int = field(default=20, metadata=EXECUTION)
     """Results a document at most."""
-    post_processor: PostProcessor | tuple[PostProcessor, ...] = "l3-hinge"
+    post_processor: PostProcessorName | tuple[PostProcessorName, ...] = "l3-hinge"
     batch: int = field(default=0, metadata=EXECUTION)
     """Documents searched at once; 0: chosen from the memory budget."""
 
@@ -271,7 +256,7 @@ class DisentangleConfig:
     """A document is a positive of all copies of its label, or of those that its beam reaches."""
     retrain: Literal["all", "last"] = "all"
     """The levels that a round trains again."""
-    merge: Literal["auto", "mean", "max", "noisy-or"] = field(default="auto", metadata=EXECUTION)
+    merge: Annotated[str, Names(MERGES, "auto")] = field(default="auto", metadata=EXECUTION)
     """The score of a label that was found under several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), where scores
     are probabilities, else `max`."""
     least_gain: float = 0.01
@@ -319,7 +304,7 @@ class LinearConfig:
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
     """Trees of a forest; tree i is that of seed + i, their predictions are combined."""
-    combine: Combination = field(default="average", metadata=QUIET | EXECUTION)
+    combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)
     """How the predictions of a forest's trees become one."""
 
     def __post_init__(self) -> None:
@@ -329,17 +314,23 @@ class LinearConfig:
         check(self.seed + self.trees <= 2**31, self, "seed", "0 to 2^31 - trees")
         if self.memory:
             parse_size(self.memory)
-        kinds = as_tuple(self.search.post_processor)
-        if self.disentangle.merge == "noisy-or" and not set(kinds) <= set(PROBABILITIES):
+        merge = self.disentangle.merge
+        if merge != "auto" and MERGES[merge].needs_probabilities and not _gives_probabilities(self):
+            kinds = ",".join(as_tuple(self.search.post_processor))
+            known = ", ".join(name for name, p in POST_PROCESSORS.items() if p.is_probability)
             raise InputError(
-                f"disentangle.merge=noisy-or given for search.post_processor={','.join(kinds)}, scores in "
-                f"[0, 1] needed ({', '.join(PROBABILITIES)}); set disentangle.merge to auto, mean or max"
+                f"disentangle.merge={merge} given for search.post_processor={kinds}, scores in "
+                f"[0, 1] needed ({known}); set disentangle.merge to auto, mean or max"
             )
 
 
-def choose_merge(config: LinearConfig) -> Merge:
+def choose_merge(config: LinearConfig) -> MergeName:
     """Returns how the scores of a label's copies are merged, with `auto` resolved."""
     if config.disentangle.merge != "auto":
         return config.disentangle.merge
+    return "noisy-or" if _gives_probabilities(config) else "max"
+
+
+def _gives_probabilities(config: LinearConfig) -> bool:
     kinds = as_tuple(config.search.post_processor)
-    return "noisy-or" if set(kinds) <= set(PROBABILITIES) else "max"
+    return all(POST_PROCESSORS[kind].is_probability for kind in kinds)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import Combination, replace_field
+from xmc_jax.config import CombinationName, replace_field
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.answers import Answers
@@ -51,7 +51,7 @@ class Ensemble(Answers):
         calibration: the maps that `calibrate` fits; kept nowhere else.
     """
 
-    def __init__(self, members: Sequence[Member], rule: Combination = "average") -> None:
+    def __init__(self, members: Sequence[Member], rule: CombinationName = "average") -> None:
         check_rule(rule)
         if isinstance(members, (str, os.PathLike, XRLinear)):
             raise InputError(

@@ -12,8 +12,15 @@ from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.memory import find_budget, leave, release_memory
 from xmc_jax.model import LabelTree, LevelWeights, XRModel
-from xmc_jax.parallel import list_devices, run_together
-from xmc_jax.ranker import LevelProblem, Penalty, SolveSettings, pose_level, solve_level
+from xmc_jax.parallel import make_mesh, run_together
+from xmc_jax.ranker import (
+    Choice,
+    LevelProblem,
+    Penalty,
+    SolveSettings,
+    pose_level,
+    solve_level,
+)
 from xmc_jax.types import Features
 
 
@@ -31,6 +38,7 @@ def train_level(
     held: int = 0,
     start: LevelWeights | None = None,
     advance: Callable[[int], None] = lambda n: None,
+    tell: Callable[[Choice], None] = lambda choice: None,
 ) -> LevelWeights:
     """Trains the level after those that the model has.
 
@@ -46,6 +54,7 @@ def train_level(
         held: bytes that the caller holds beside features and model.
         start: weights of the same nodes near those that are sought, or None.
         advance: called with the number of nodes that are done.
+        tell: called with the solvers that were chosen, and why.
 
     Raises:
         RunError: `config.memory` is too little for the level; says how much it needs.
@@ -63,7 +72,7 @@ def train_level(
     # Solving takes long and needs the problem only.
     del positives, matched, user, true_labels, labels, mask, relevance
     held += sum(weights.n_bytes for weights in model.levels)
-    return _solve_problem(problem, level, ranker, config, held, start, advance)
+    return _solve_problem(problem, level, ranker, config, held, start, advance, tell)
 
 
 def solve_nodes(
@@ -117,6 +126,7 @@ def _solve_problem(
     held: int = 0,
     start: LevelWeights | None = None,
     advance: Callable[[int], None] = lambda n: None,
+    tell: Callable[[Choice], None] = lambda choice: None,
 ) -> LevelWeights:
     """Solves a level with these settings of its ranker, beside what is held, with the model's seed, memory, devices."""
     memory = run_together(lambda: _leave_for_level(problem, level, ranker, held, config.memory))
@@ -135,9 +145,9 @@ def _solve_problem(
         formulation=at_level(ranker.formulation, level),
         seed=config.seed + level,
         memory=memory,
-        devices=list_devices(config.parallel),
+        mesh=make_mesh(config.parallel),
     )
-    return solve_level(problem, penalty, settings, start=start, advance=advance)
+    return solve_level(problem, penalty, settings, start=start, advance=advance, tell=tell)
 
 
 def _leave_for_level(

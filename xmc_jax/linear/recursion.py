@@ -33,6 +33,7 @@ from xmc_jax.memory import release_memory
 from xmc_jax.model import LabelTree, LevelWeights, XRModel, edges_at, labels_at
 from xmc_jax.parallel import agree_first, list_devices, run_first, run_together
 from xmc_jax.predict import build_index, matched_clusters
+from xmc_jax.ranker import Choice
 from xmc_jax.run.folder import (
     append_metrics,
     close_run,
@@ -286,7 +287,7 @@ def _train_levels(
         if folder is not None and at is not None and checkpoint.is_committed(at):
             levels.append(checkpoint.load_level(folder, t)[0])
             continue
-        began = time.monotonic()
+        began, chosen = time.monotonic(), list[Choice]()
         stage = f"level {t}" if plan is None else f"{plan.name}, level {t}"
         progress.start(stage, tree.level_sizes[t])
         model = XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
@@ -304,16 +305,18 @@ def _train_levels(
             held=_count_held(training),
             start=None if plan is None else plan.find_start(t),
             advance=progress.advance,
+            tell=chosen.append,
         )
         note = {"stage": "level", "level": t, "weights": weights.n_entries}
         if plan is not None:
             note["round"] = plan.number
         if folder is not None:
             checkpoint.save_level(folder, t, weights, note)
-            append_metrics(folder, note | {"seconds": round(time.monotonic() - began, 3)})
+            told = {"seconds": round(time.monotonic() - began, 3), "solver": chosen[0].note()}
+            append_metrics(folder, note | told)
         release_memory()
         levels.append(weights)
-        progress.finish(f"{weights.n_entries:,} weights")
+        progress.finish(f"{weights.n_entries:,} weights; {chosen[0].describe()}")
     return XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
 
 

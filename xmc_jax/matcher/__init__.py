@@ -16,8 +16,6 @@ from xmc_jax.matcher.level import lay_out_level as lay_out_level
 from xmc_jax.matcher.level import pad_bias as pad_bias
 from xmc_jax.matcher.negatives import choose_pairs as choose_pairs
 from xmc_jax.matcher.negatives import propagate_pairs as propagate_pairs
-from xmc_jax.matcher.post_processor import combine_scores as combine_scores
-from xmc_jax.matcher.post_processor import transform_margin as transform_margin
 from xmc_jax.matcher.score import score_children as score_children
 from xmc_jax.matcher.shards import keep_own as keep_own
 from xmc_jax.matcher.shards import select_shard as select_shard

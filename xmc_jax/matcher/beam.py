@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from xmc_jax.config import PostProcessor
+from xmc_jax.config import PostProcessorName
 from xmc_jax.matcher.level import SearchLevel
-from xmc_jax.matcher.post_processor import combine_scores, transform_margin
 from xmc_jax.matcher.score import score_all, score_children
 from xmc_jax.ops import select_top, sort_rows
+from xmc_jax.scores import POST_PROCESSORS
 from xmc_jax.types import PAD
 
 
@@ -35,7 +35,7 @@ def start_beam(n_queries: int) -> Beam:
 
 def score_beam(
     level: SearchLevel,
-    kind: PostProcessor,
+    kind: PostProcessorName,
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
     dense: Float[Array, "B H"],
@@ -50,6 +50,7 @@ def score_beam(
 
     Args:
         level: the level below the beam.
+        kind: the name of its post-processor.
         first: the beam holds the root, whose score does not count.
     """
     n_queries, width = beam.node.shape
@@ -61,9 +62,10 @@ def score_beam(
         margins = score_children(level, ids, values, dense, row, beam.node.reshape(-1))
         margins = margins.reshape(n_queries, width, level.max_children)
         above = beam.score[..., None]
-    scores = transform_margin(margins, kind)
+    post_processor = POST_PROCESSORS[kind]
+    scores = post_processor.transform(margins)
     if not first:
-        scores = combine_scores(scores, above, kind)
+        scores = post_processor.combine(scores, above)
     # A poor candidate stays one: -inf says that there is none.
     big = jnp.finfo(scores.dtype).max
     none = (margins == -jnp.inf) | (above == -jnp.inf)

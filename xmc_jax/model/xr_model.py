@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import jax
 
-from xmc_jax.config import PostProcessor
+from xmc_jax.config import PostProcessorName
 from xmc_jax.model.label_tree import LabelTree
+from xmc_jax.model.layouts import Layouts
 from xmc_jax.model.level_weights import LevelWeights
 
 
-@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class XRModel:
     """A label tree and one linear level for each of its resolutions.
@@ -21,9 +21,19 @@ class XRModel:
 
     tree: LabelTree
     levels: tuple[LevelWeights, ...]
-    post_processors: tuple[PostProcessor, ...] = field(metadata={"static": True})
+    post_processors: tuple[PostProcessorName, ...]
     """One for each level of the tree."""
-    n_sparse: int = field(metadata={"static": True})
+    n_sparse: int
     """Sparse features D that the levels were trained on."""
-    n_dense: int = field(metadata={"static": True})
+    n_dense: int
     """Dense columns H that the levels were trained on."""
+    layouts: Layouts = field(default_factory=Layouts, init=False, compare=False, repr=False)
+    """What has been laid out of it for search."""
+
+
+jax.tree_util.register_dataclass(
+    XRModel,
+    data_fields=["tree", "levels"],
+    meta_fields=["post_processors", "n_sparse", "n_dense"],
+    drop_fields=["layouts"],
+)

@@ -13,7 +13,13 @@ from xmc_jax.ops.lookup import (
     pack_bits,
     rank_bits,
 )
-from xmc_jax.ops.padded_rows import choose_widths, concatenate_ranges, pack_rows, round_up
+from xmc_jax.ops.padded_rows import (
+    choose_widths,
+    concatenate_ranges,
+    pack_rows,
+    place_rows,
+    round_up,
+)
 from xmc_jax.ops.top_k import select_top, sort_rows
 
 __all__ = [
@@ -32,6 +38,7 @@ __all__ = [
     "keep_compiled",
     "pack_bits",
     "pack_rows",
+    "place_rows",
     "rank_bits",
     "round_up",
     "scatter_rows",

@@ -84,3 +84,10 @@ def pack_rows(matrix: sp.csr_matrix, width: int, *, pad: int) -> tuple[np.ndarra
     ids.reshape(-1)[slots] = matrix.indices
     values.reshape(-1)[slots] = matrix.data
     return ids, values
+
+
+def place_rows(rows: np.ndarray, at: np.ndarray, total: int) -> np.ndarray:
+    """Returns [total, ...] zeros with the given rows at their places."""
+    out = np.zeros((total, *rows.shape[1:]), rows.dtype)
+    out[at] = rows
+    return out

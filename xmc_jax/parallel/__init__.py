@@ -23,3 +23,5 @@ from xmc_jax.parallel.step import gather_columns as gather_columns
 from xmc_jax.parallel.step import gather_rows as gather_rows
 from xmc_jax.parallel.step import shard_step as shard_step
 from xmc_jax.parallel.step import take_largest as take_largest
+from xmc_jax.parallel.target import TARGETS as TARGETS
+from xmc_jax.parallel.target import Target as Target

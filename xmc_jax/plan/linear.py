@@ -298,28 +298,22 @@ def _plan_solving(
     """
     import numpy as np
 
-    from xmc_jax.ranker.cost_model import FORMULATIONS, choose_formulation
-    from xmc_jax.ranker.footprint import divide_level, weigh_chunks, weigh_cuts, weigh_units
+    from xmc_jax.parallel import Target
+    from xmc_jax.ranker.cost_model import choose_solvers
+    from xmc_jax.ranker.footprint import divide_level, weigh_chunks, weigh_cuts
     from xmc_jax.ranker.problem import MAX_COLUMNS
-    from xmc_jax.ranker.solve import count_workers, find_device
+    from xmc_jax.ranker.solvers import Sizes, list_solvers
 
     children = -(-size // parents)
     columns = min(children, MAX_COLUMNS)
     n_units = parents * -(-children // columns)
     n, s, f = (np.full(n_units, x / parents) for x in (rows, slots + rows, features * parents))
-    wanted = at_level(config.ranker.formulation, level)
-    choice = choose_formulation(
-        n.astype(np.int64),
-        s.astype(np.int64),
-        columns,
-        0,
-        config.ranker.loss,
-        find_device(),
-        wanted,
-    )
-    weights = weigh_units(n, s, f, columns, FORMULATIONS[int(choice[0])])
+    wanted, target = at_level(config.ranker.formulation, level), Target.of()
+    sizes = Sizes(np.maximum(n, 1).astype(np.int64), s.astype(np.int64), columns)
+    choice = choose_solvers(list_solvers(), sizes, config.ranker.loss, target, wanted)
+    weights = choice.solvers[int(choice.solver[0])].bytes(n, s, f, columns, 0)
     memory = max(left, float(weights.max()))
-    division = divide_level(weights, int(memory) + 1, count_workers())
+    division = divide_level(weights, int(memory) + 1, target.count_workers())
     at_once = division.n_workers * weigh_chunks(weights, division.n_chunks)
     return at_once + weigh_cuts(slots, rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -10,17 +10,17 @@ import jax
 import numpy as np
 
 from xmc_jax.ops import pack_rows
+from xmc_jax.parallel import Target
 from xmc_jax.predict.index import SearchIndex
 from xmc_jax.threads import count_cores, map_threads
 from xmc_jax.types import PAD, Features
 
 _NARROWEST, _WIDER = 64, 8  # widths of a query
 _MORE_ROWS = 16  # sizes of a batch grow by it
-_MOST_ROWS = {"cpu": 256}  # what keeps temporaries in cache; other devices:
-_MOST_ROWS_DEFAULT = 4096
+_MOST_ROWS_CPU, _MOST_ROWS = 256, 4096  # a CPU's temporaries stay in cache
 _MOST_SLOTS = 2**20  # of ids in a batch
-_MOST_FLOATS = {"cpu": 2**24}  # candidates of a batch; other devices:
-_MOST_FLOATS_DEFAULT = 2**28
+_MOST_FLOATS_CPU, _MOST_FLOATS = 2**24, 2**28  # candidates of a batch
+_NARROWEST_RESULTS, _WIDER_RESULTS = 20, 4  # widths of results
 _CANDIDATE_BYTES = 32  # scores, their sorted copies and places
 
 
@@ -44,15 +44,27 @@ def choose_width(length: int) -> int:
     return width
 
 
-def choose_size(width: int, n_rows: int, limit: int) -> int:
+def choose_results(n: int, most: int) -> int:
+    """Returns the results that a program gives of each query, n or more: 20, 80, 320, … or all that can be found.
+
+    Columns beyond n are cut, so that another n rarely needs another program.
+    """
+    width = _NARROWEST_RESULTS
+    while width < n:
+        width *= _WIDER_RESULTS
+    return min(width, most)
+
+
+def choose_size(width: int, n_rows: int, limit: int, target: Target) -> int:
     """Returns the rows of a batch: 1, 16, 256, … or the most allowed.
 
     Args:
         width: J.
         n_rows: rows there are.
         limit: rows allowed by other arrays, or by the user.
+        target: where the batch will run.
     """
-    most = _MOST_ROWS.get(jax.default_backend(), _MOST_ROWS_DEFAULT)
+    most = _MOST_ROWS_CPU if target.is_cpu else _MOST_ROWS
     most = max(1, min(limit, most, _MOST_SLOTS // width))
     size = 1
     while size < min(n_rows, most):
@@ -60,26 +72,31 @@ def choose_size(width: int, n_rows: int, limit: int) -> int:
     return min(size, most)
 
 
-def limit_rows(index: SearchIndex, beam: int, wanted: int = 0, memory: int | None = None) -> int:
+def limit_rows(
+    index: SearchIndex, beam: int, target: Target, wanted: int = 0, memory: int | None = None
+) -> int:
     """Returns the rows whose candidates fit in memory, at most `wanted` (0: not said).
 
     Args:
-        memory: bytes for all batches under way; None: no bound.
+        target: where the batches will run.
+        memory: bytes for all batches under way; None: no bound. The rows that it leaves are a power of two, so that
+            a little more or less of it needs no other program.
     """
-    floats = _MOST_FLOATS.get(jax.default_backend(), _MOST_FLOATS_DEFAULT)
-    if memory is not None:
-        floats = min(floats, memory // (_CANDIDATE_BYTES * count_cores()))
     widest = max(level.count_candidates(min(beam, level.n_clusters)) for level in index.levels)
-    most = max(1, floats // widest)
+    most = max(1, (_MOST_FLOATS_CPU if target.is_cpu else _MOST_FLOATS) // widest)
+    if memory is not None:
+        fitting = max(1, memory // (_CANDIDATE_BYTES * count_cores() * widest))
+        most = min(most, 1 << (fitting.bit_length() - 1))
     return min(wanted, most) if wanted else most
 
 
-def plan_batches(lengths: np.ndarray, limit: int, n_shards: int = 1) -> list[Batch]:
+def plan_batches(lengths: np.ndarray, limit: int, target: Target, n_shards: int = 1) -> list[Batch]:
     """Returns batches that cover rows of these lengths; like lengths share a batch.
 
     Args:
         lengths: [N], slots of the rows.
         limit: rows of a batch on one device at most.
+        target: where the batches will run.
         n_shards: devices that share a batch.
     """
     order = np.argsort(lengths, kind="stable")[::-1]
@@ -91,7 +108,7 @@ def plan_batches(lengths: np.ndarray, limit: int, n_shards: int = 1) -> list[Bat
         # Rows that fit the next smaller width are a class of their own.
         small = width // _WIDER if width > _NARROWEST else PAD
         end = int(np.searchsorted(-ordered, -small, side="left"))
-        size = n_shards * choose_size(width, -(-(end - begin) // n_shards), limit)
+        size = n_shards * choose_size(width, -(-(end - begin) // n_shards), limit, target)
         for start in range(begin, end, size):
             batches.append(Batch(order[start : min(start + size, end)], width, size))
         begin = end
@@ -104,33 +121,42 @@ def run_batches(
     batches: list[Batch],
     step: Callable[..., tuple[jax.Array, ...]],
     out: tuple[np.ndarray, ...],
+    target: Target,
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Runs `step(index, ids, values, dense)` on every batch and writes what it returns to the rows of `out`.
 
     Args:
-        out: arrays [N, ...]; the columns that a step returns are written first, more are left as they are.
+        out: arrays [N, ...], to which the first columns are written that a step returns.
+        target: where it runs.
         advance: called with the number of rows that are done.
     """
 
     def run(batch: Batch) -> None:
         results = step(index, *pack_batch(features, batch))
-        for target, result in zip(out, results, strict=True):
-            target[batch.rows, : result.shape[1]] = np.asarray(result)[: len(batch.rows)]
+        write_rows(out, batch, [np.asarray(result) for result in results])
 
-    run_parallel(run, batches, advance)
+    run_parallel(run, batches, target, advance)
+
+
+def write_rows(out: Sequence[np.ndarray], batch: Batch, results: Sequence[np.ndarray]) -> None:
+    """Writes a batch's results to its rows of arrays [N, ...], which may be narrower or wider."""
+    for array, result in zip(out, results, strict=True):
+        n = min(array.shape[1], result.shape[1])
+        array[batch.rows, :n] = result[: len(batch.rows), :n]
 
 
 def run_parallel(
     run: Callable[[Batch], None],
     batches: list[Batch],
+    target: Target,
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Calls `run` on every batch; the first error or interruption ends it."""
     # A compiled call lets go of the interpreter: on a CPU every core takes batches; elsewhere the host
     # packs one batch while the device works on another.
-    cores = count_cores() if jax.default_backend() == "cpu" else 2
-    with closing(map_threads(run, batches, cores, ahead=len(batches))) as done:
+    threads = target.count_workers() if target.is_cpu else 2
+    with closing(map_threads(run, batches, threads, ahead=len(batches))) as done:
         for batch, _ in zip(batches, done, strict=True):
             advance(len(batch.rows))
 

@@ -7,22 +7,30 @@ from functools import partial
 import jax
 import numpy as np
 import scipy.sparse as sp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from xmc_jax.config import Merge, PostProcessor
+from xmc_jax.config import MergeName, PostProcessorName
 from xmc_jax.errors import InputError
-from xmc_jax.matcher import SearchLevel, combine_scores, score_children, transform_margin
+from xmc_jax.matcher import SearchLevel, score_children
 from xmc_jax.model import XRModel
 from xmc_jax.ops import concatenate_ranges
+from xmc_jax.parallel import Target
 from xmc_jax.predict.batches import Batch, pack_batch, plan_batches, run_parallel
 from xmc_jax.predict.index import find_index
+from xmc_jax.scores import MERGES, POST_PROCESSORS
 from xmc_jax.types import PAD, Features
 
 _FLOATS = 2**22  # scores of the children of a batch of (query, cluster) pairs
 
 
 def score_candidates(
-    model: XRModel, features: Features, candidates: sp.spmatrix, *, merge: Merge = "mean"
+    model: XRModel,
+    features: Features,
+    candidates: sp.spmatrix,
+    *,
+    merge: MergeName = "mean",
+    mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
     """Returns the scores of given labels, as a search that reaches them would give.
 
@@ -30,7 +38,8 @@ def score_candidates(
         model: finished.
         features: [N], as the model was trained on.
         candidates: [N, L]; what is stored is scored, whatever its value.
-        merge: of a label's scores under several clusters; all are found.
+        merge: of a label's scores under several clusters, by its name in `MERGES`; all are found.
+        mesh: for whose kind of device batches are chosen; None: the default one.
 
     Returns:
         float32 CSR [N, L] with the entries of `candidates`, sorted; a score of 0 is stored.
@@ -54,18 +63,13 @@ def score_candidates(
     asked.sum_duplicates()
     rows = np.repeat(np.arange(len(features)), np.diff(asked.indptr))
     edge_row, edge, owner = _list_edges(model, rows, asked.indices)
-    scores = _score_edges(model, features, edge_row, edge)
-    if merge == "max":
-        asked.data[:] = -np.inf
-        np.maximum.at(asked.data, owner, scores)
-    elif merge == "noisy-or":
-        missed = np.ones(asked.nnz, np.float32)
-        np.multiply.at(missed, owner, 1.0 - scores)
-        asked.data[:] = 1.0 - missed
-    else:
-        # Shares first: a sum of scores as large as floats get would overflow.
-        share = 1.0 / np.bincount(owner, minlength=asked.nnz)
-        asked.data[:] = np.bincount(owner, scores * share[owner], minlength=asked.nnz)
+    scores = _score_edges(model, features, edge_row, edge, Target.of(mesh))
+    # Copies of a label stand together: the first of each, then the second, …
+    copy = np.arange(len(owner)) - np.searchsorted(owner, owner)
+    asked.data[:] = scores[copy == 0]
+    for number in range(1, int(copy.max(initial=0)) + 1):
+        which, one = owner[copy == number], scores[copy == number]
+        asked.data[which] = MERGES[merge].join(np, asked.data[which], one, np.float32(number))
     return asked
 
 
@@ -93,7 +97,7 @@ def _list_edges(
 
 
 def _score_edges(
-    model: XRModel, features: Features, row: np.ndarray, edge: np.ndarray
+    model: XRModel, features: Features, row: np.ndarray, edge: np.ndarray, target: Target
 ) -> np.ndarray:
     """Returns the score of each (row, edge), float32 [E]."""
     index, tree = find_index(model), model.tree
@@ -108,10 +112,10 @@ def _score_edges(
         cluster = tree.parent(t)[node]
         child = node - tree.children_offsets(t)[cluster]
         kind = index.post_processors[t]
-        score = _score_nodes(index.levels[t], kind, features, node_row, cluster, child)
+        score = _score_nodes(index.levels[t], kind, features, node_row, cluster, child, target)
         if t:
             above = np.searchsorted(above_key, node_row * tree.n_parents(t) + cluster)
-            score = combine_scores(score, above_score[above], kind)
+            score = POST_PROCESSORS[kind].combine(score, above_score[above])
         big = np.finfo(np.float32).max
         score = np.clip(score, -big, big)
     return score[back]
@@ -119,11 +123,12 @@ def _score_edges(
 
 def _score_nodes(
     level: SearchLevel,
-    kind: PostProcessor,
+    kind: PostProcessorName,
     features: Features,
     row: np.ndarray,
     cluster: np.ndarray,
     child: np.ndarray,
+    target: Target,
 ) -> np.ndarray:
     """Returns the own score of nodes [E] that are sorted by (row, cluster): siblings are scored together."""
     new = np.ones(len(row), bool)
@@ -145,18 +150,19 @@ def _score_nodes(
         nodes = concatenate_ranges(first[pairs], counts)
         out[nodes] = scores[np.repeat(np.arange(len(pairs)), counts), child[nodes]]
 
-    run_parallel(score, plan_batches(lengths, max(1, _FLOATS // level.max_children)))
+    limit = max(1, _FLOATS // level.max_children)
+    run_parallel(score, plan_batches(lengths, limit, target), target)
     return out
 
 
 @partial(jax.jit, static_argnames=("kind",))
 def _score_pairs(
     level: SearchLevel,
-    kind: PostProcessor,
+    kind: PostProcessorName,
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
     dense: Float[Array, "B H"],
     row: Int[Array, "P"],
     cluster: Int[Array, "P"],
 ) -> Float[Array, "P K"]:
-    return transform_margin(score_children(level, ids, values, dense, row, cluster), kind)
+    return POST_PROCESSORS[kind].transform(score_children(level, ids, values, dense, row, cluster))

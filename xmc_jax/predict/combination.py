@@ -1,40 +1,28 @@
-"""Predictions of several models as one: pure functions of their ranked labels.
-
-Of a document, model i of n = 0 … n − 1 names up to R labels; the label at place r = 0, 1, … of its row has score s.
-A label's score in the outcome, where a model that does not name it adds nothing:
-
-    average            Σ s / n
-    sigmoid_average    Σ 1 / (1 + e^−s) / n
-    softmax_average    Σ e^s / (Σ e^s over the model's row) / n
-    rank_average       Σ (R − r) / n
-    round_robin        max(R − r + (n − i) / (n + 1)) / n
+"""Predictions of several models as one: pure functions of their ranked labels, by a rule of `scores/combination.py`.
 
 R is the greatest number of results (slots of a row) that a model was asked for, so that a row of the outcome depends
-on its document alone. Of equal scores the smaller label comes first. `round_robin` takes the models' first labels, in
-the models' order, then their second ones, …; a label that is there already is passed over.
-
-Source: the ensembles of Zhang et al. 2021 ("XR-Transformer") and Yu et al. 2022 ("PECOS").
+on its document alone. Of equal scores the smaller label comes first.
 """
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
-from xmc_jax.config import Combination, SearchConfig, replace_field
+from xmc_jax.config import CombinationName, SearchConfig, replace_field
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.predict.predictions import Predictions
+from xmc_jax.scores import COMBINATIONS, Ranking
 from xmc_jax.types import PAD
 
 _ROWS_AT_ONCE = 4096
 
 
 def combine(
-    predictions: Sequence[Predictions], rule: Combination = "average", top_k: int | None = None
+    predictions: Sequence[Predictions], rule: CombinationName = "average", top_k: int | None = None
 ) -> Predictions:
     """Combines what several models predict for the same documents.
 
@@ -43,11 +31,11 @@ def combine(
     Args:
         predictions: of n models, one or more, for the same N documents in the same order and for the same labels;
             with names the labels may be numbered differently, and the outcome has the first's numbers.
-        rule: see the formulas above.
+        rule: a name in `COMBINATIONS`.
         top_k: results of a document at most; R if None.
 
     Returns:
-        Predictions [N, top_k]; rows of documents with fewer labels are padded.
+        Predictions [N, top_k], or [N, L] if that is less; rows of documents with fewer labels are padded.
 
     Raises:
         InputError: no predictions, other documents or labels, a label twice in a row, an unknown rule.
@@ -68,7 +56,8 @@ def combine(
     width = max(part.ids.shape[1] for part in parts)
     n_results = width
     if top_k is not None:
-        n_results = replace_field(SearchConfig(), "top_k", top_k).top_k
+        wanted = replace_field(SearchConfig(), "top_k", top_k).top_k
+        n_results = min(wanted, first.n_labels)
     ids = np.full((len(first), n_results), PAD, np.int32)
     scores = np.zeros(ids.shape, np.float32)
     for start in range(0, len(first), _ROWS_AT_ONCE):
@@ -84,7 +73,7 @@ def combine(
 
 
 def combine_candidates(
-    matrices: Sequence[sp.csr_matrix], rule: Combination = "average"
+    matrices: Sequence[sp.csr_matrix], rule: CombinationName = "average"
 ) -> sp.csr_matrix:
     """Combines the scores that several models give to the same candidates.
 
@@ -96,34 +85,23 @@ def combine_candidates(
         float32 CSR [N, L] of the same entries.
     """
     check_rule(rule)
-    first, n = matrices[0], len(matrices)
+    first, n, chosen = matrices[0], len(matrices), COMBINATIONS[rule]
     counts = np.diff(first.indptr)
     row = np.repeat(np.arange(first.shape[0]), counts)
     total = np.zeros(first.nnz)
+    gather = np.maximum if chosen.takes_largest else np.add
     for i, matrix in enumerate(matrices):
-        score = matrix.data.astype(np.float64)
-        if rule == "sigmoid_average":
-            score = _squash(score)
-        elif rule == "softmax_average" and first.nnz:
-            starts = first.indptr[:-1][counts > 0]
-            used = counts[counts > 0]
-            score = np.exp(score - np.repeat(np.maximum.reduceat(score, starts), used))
-            score /= np.repeat(np.add.reduceat(score, starts), used)
-        elif rule in ("rank_average", "round_robin"):
-            order = np.lexsort((matrix.indices, -score, row))
-            score[order] = counts[row] - (np.arange(first.nnz) - first.indptr[:-1][row])
-        if rule == "round_robin":
-            total = np.maximum(total, score + (n - i) / (n + 1))
-        else:
-            total += score
+        score, place = matrix.data.astype(np.float64), np.empty(first.nnz)
+        place[np.lexsort((matrix.indices, -score, row))] = np.arange(first.nnz) - first.indptr[row]
+        ranking = Ranking(score, place, counts[row], counts[counts > 0])
+        total = gather(total, chosen.weigh(ranking, i, n))
     return sp.csr_matrix(((total / n).astype(np.float32), first.indices, first.indptr), first.shape)
 
 
 def check_rule(rule: str) -> None:
     """Raises InputError, with a suggestion, for a rule that there is not."""
-    known = typing.get_args(Combination)
-    if rule not in known:
-        raise InputError(f"combination rule {rule!r} given{suggest(str(rule), known)}")
+    if rule not in COMBINATIONS:
+        raise InputError(f"combination rule {rule!r} given{suggest(str(rule), COMBINATIONS)}")
 
 
 def match_labels(first: Predictions, other: Predictions, who: str) -> np.ndarray | None:
@@ -165,7 +143,7 @@ def renumber(ids: Int[np.ndarray, "N R"], order: np.ndarray | None) -> Int[np.nd
 
 
 def _combine_rows(
-    block: Sequence[tuple[np.ndarray, np.ndarray]], rule: Combination, width: int, start: int
+    block: Sequence[tuple[np.ndarray, np.ndarray]], rule: CombinationName, width: int, start: int
 ) -> tuple[Int[np.ndarray, "B M"], Float[np.ndarray, "B M"]]:
     """Returns labels and scores of some documents, best first; M = n R, PAD at the end.
 
@@ -195,9 +173,9 @@ def _combine_rows(
             f"document {start + row}: one model names label {label[row, column]} twice, once needed"
         )
     # A label's entries stand together, and a row begins a new label: no sum crosses rows.
-    gather = np.maximum.reduceat if rule == "round_robin" else np.add.reduceat
+    gather = np.maximum if COMBINATIONS[rule].takes_largest else np.add
     total = np.full(label.shape, -np.inf, np.float32)
-    total[new] = gather(value.reshape(-1), np.flatnonzero(new)) / n
+    total[new] = gather.reduceat(value.reshape(-1), np.flatnonzero(new)) / n
     total[label == last] = -np.inf
     # Stable, and labels ascend: of equal scores the smaller label comes first.
     best = np.argsort(-total, axis=1, kind="stable")
@@ -207,25 +185,13 @@ def _combine_rows(
 
 
 def _weigh(
-    ids: np.ndarray, scores: np.ndarray, rule: Combination, i: int, n: int, width: int
+    ids: np.ndarray, scores: np.ndarray, rule: CombinationName, i: int, n: int, width: int
 ) -> Float[np.ndarray, "B R"]:
-    """Returns what model i adds to the score of each label of its rows; 0 in PAD slots."""
+    """Returns what model i says of each label of its rows; 0 in PAD slots."""
     used = ids != PAD
-    value = scores.astype(np.float64)
-    if rule == "sigmoid_average":
-        value = _squash(value)
-    elif rule == "softmax_average":
-        most = np.where(used, value, -np.inf).max(axis=1, initial=-np.inf, keepdims=True)
-        value = np.exp(np.where(used, value - np.where(np.isfinite(most), most, 0.0), -np.inf))
-        value /= np.maximum(value.sum(axis=1, keepdims=True), 1e-300)
-    elif rule in ("rank_average", "round_robin"):
-        value = width - (np.cumsum(used, axis=1) - 1.0)
-        if rule == "round_robin":
-            value += (n - i) / (n + 1)
-    return np.where(used, value, 0.0)
-
-
-def _squash(score: np.ndarray) -> np.ndarray:
-    from scipy.special import expit  # here: its import takes longer than all of this package's
-
-    return expit(score)
+    counts = used.sum(axis=1)
+    place = np.cumsum(used, axis=1)[used] - 1
+    ranking = Ranking(scores[used].astype(np.float64), place, width, counts[counts > 0])
+    out = np.zeros(ids.shape)
+    out[used] = COMBINATIONS[rule].weigh(ranking, i, n)
+    return out

@@ -9,12 +9,14 @@ from typing import Any
 import jax
 import numpy as np
 import scipy.sparse as sp
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from xmc_jax.config import PostProcessor
+from xmc_jax.config import PostProcessorName
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import Beam, SearchLevel, build_level, score_beam, select_beam
 from xmc_jax.model import LevelWeights
+from xmc_jax.parallel import Target
 from xmc_jax.predict.batches import Batch, pack_batch, plan_batches, run_parallel
 from xmc_jax.types import PAD, Features
 
@@ -23,10 +25,12 @@ _FLOATS = 2**24  # candidates of a batch
 
 def extend_matches(
     weights: LevelWeights,
-    kind: PostProcessor,
+    kind: PostProcessorName,
     features: Features,
     above: sp.csr_matrix | None,
     beam: int,
+    *,
+    mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
     """Returns the best children of the clusters that each document has, and their scores.
 
@@ -37,7 +41,8 @@ def extend_matches(
         kind: its post-processor.
         features: [N], as the level was trained on.
         above: [N, C], scores of clusters; what is stored counts, a 0 too. None: the root.
-        beam: nodes a document at most.
+        beam: nodes per document at most.
+        mesh: for whose kind of device batches are chosen; None: the default one.
 
     Returns:
         float32 CSR [N, nodes] with sorted indices; a score of 0 is stored.
@@ -75,7 +80,8 @@ def extend_matches(
             out[batch.rows] = np.asarray(one)[: len(batch.rows)]
 
     limit = max(1, _FLOATS // (width * level.max_children))
-    run_parallel(run, plan_batches(np.diff(features.sparse.indptr), limit))
+    target = Target.of(mesh)
+    run_parallel(run, plan_batches(np.diff(features.sparse.indptr), limit, target), target)
     used = nodes != PAD
     ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
     return sp.csr_matrix((scores[used], nodes[used], ends), (n, level.n_nodes))
@@ -90,7 +96,7 @@ def _extend(
     clusters: Int[Array, "B W"],
     score: Float[Array, "B W"],
     *,
-    kind: PostProcessor,
+    kind: PostProcessorName,
     first: bool,
     slots: int,
 ) -> tuple[Int[Array, "B S"], Float[Array, "B S"]]:

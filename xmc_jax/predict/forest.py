@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
-from xmc_jax.config import Combination, Merge, SearchConfig
+from xmc_jax.config import CombinationName, MergeName, SearchConfig
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.predict.combination import check_rule, combine
 from xmc_jax.predict.predictions import Predictions, concatenate
@@ -29,7 +29,7 @@ def predict_forest(
     features: Features,
     config: SearchConfig,
     *,
-    rule: Combination = "average",
+    rule: CombinationName = "average",
     progress: Progress | None = None,
     **options: Any,
 ) -> Predictions:
@@ -84,8 +84,8 @@ class ForestEndpoint:
         models: Sequence[XRModel],
         config: SearchConfig,
         *,
-        rule: Combination = "average",
-        merge: Merge = "mean",
+        rule: CombinationName = "average",
+        merge: MergeName = "mean",
     ) -> None:
         check_rule(rule)
         self._top_k, self._rule, self._n_labels = config.top_k, rule, models[0].tree.n_labels

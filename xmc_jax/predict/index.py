@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -13,16 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from xmc_jax.config import PostProcessor
+from xmc_jax.config import PostProcessorName
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import SearchLevel, lay_out_level, pad_bias
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.types import PAD, AnyArray, Features
-
-_built: dict[int, SearchIndex] = {}
-"""Indices of models that are alive, by identity: a model is laid out once, however often it is searched."""
-_sources: dict[int, XRModel] = {}
-"""What `name_source` noted."""
 
 
 @jax.tree_util.register_dataclass
@@ -37,7 +31,7 @@ class SearchIndex:
     """int32 [E], cluster of each node of the tree's last level."""
     siblings: tuple[AnyArray, ...]
     """P − 1 times int32 [E]: of each edge another edge of the same label, PAD where it has no more."""
-    post_processors: tuple[PostProcessor, ...] = field(metadata={"static": True})
+    post_processors: tuple[PostProcessorName, ...] = field(metadata={"static": True})
     n_labels: int = field(metadata={"static": True})
     n_levels: int = field(metadata={"static": True})
     """Levels of the tree; more than `levels` while training goes on."""
@@ -73,29 +67,17 @@ class SearchIndex:
 
 
 def find_index(model: XRModel | SearchIndex) -> SearchIndex:
-    """Returns the index of a model, built at its first use and dropped with the model."""
+    """Returns the index of a model on the default device, built at its first use and held by the model."""
     if isinstance(model, SearchIndex):
         return model
-    if id(model) not in _built:
-        source = find_source(model)
-        _built[id(model)] = (
-            build_index(model)
-            if source is None
-            else replace_biases(find_index(source), model, jnp.asarray)
-        )
-        weakref.finalize(model, _built.pop, id(model), None)
-    return _built[id(model)]
 
+    def make() -> SearchIndex:
+        source = model.layouts.source
+        if source is None:
+            return build_index(model)
+        return replace_biases(find_index(source), model, jnp.asarray)
 
-def name_source(model: XRModel, source: XRModel) -> None:
-    """Notes that `model` differs from `source` in the biases of its levels only, so that they share an index."""
-    weakref.finalize(model, _sources.pop, id(model), None)
-    _sources[id(model)] = source
-
-
-def find_source(model: XRModel) -> XRModel | None:
-    """Returns the model that `name_source` named for this one."""
-    return _sources.get(id(model))
+    return model.layouts.once("index", make)
 
 
 def replace_biases(

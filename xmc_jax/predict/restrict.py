@@ -9,7 +9,6 @@ from jaxtyping import Int
 
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel, select_nodes
-from xmc_jax.predict.index import name_source
 
 
 def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
@@ -43,5 +42,5 @@ def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
         keep[tree.edge_ancestor(t)[edges]] = True
         levels.append(select_nodes(weights, keep))
     restricted = dataclasses.replace(model, levels=tuple(levels))
-    name_source(restricted, model)
+    restricted.layouts.source = model
     return restricted

@@ -6,10 +6,11 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
-from xmc_jax.config import Merge
+from xmc_jax.config import MergeName
 from xmc_jax.matcher import (
     Beam,
     find_positions,
@@ -22,6 +23,7 @@ from xmc_jax.matcher import (
 from xmc_jax.ops import sort_rows
 from xmc_jax.parallel import gather_columns, take_largest
 from xmc_jax.predict.index import SearchIndex
+from xmc_jax.scores import MERGES
 from xmc_jax.types import PAD
 
 _SHORTLIST = 32
@@ -33,16 +35,17 @@ def search(
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
     dense: Float[Array, "B H"],
+    wanted: Int[Array, ""] | np.ndarray | int,
     *,
     beam: int,
     top_k: int,
-    merge: Merge = "mean",
+    merge: MergeName = "mean",
 ) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
     """Returns the labels of each query, best first, and their scores.
 
     A row depends on its query alone (but for the last digit of a score). Of equal scores the smaller
     label comes first; where only some of them fit, those of smaller nodes are kept. Where labels have
-    several copies, those labels are ranked that own the best 2 R copies (32 at least; P R if that is
+    several copies, those labels are ranked that own the best 2 r copies of r wanted (32 at least; P r if that is
     more), each by the merged score of all its copies in the beam.
 
     Args:
@@ -51,8 +54,9 @@ def search(
         values: 0 in unused slots.
         dense: the dense columns.
         beam: nodes kept on a level above the last.
-        top_k: R; where there are fewer candidates the rest is PAD.
-        merge: of a label that was found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
+        wanted: results r of a query, at most R; it changes no program.
+        top_k: R; where there are fewer candidates, or fewer are wanted, the rest is PAD.
+        merge: of the scores of a label that was found under several clusters, by its name in `MERGES`.
     """
     depth, level = len(index.levels) - 1, index.levels[-1]
     above = _descend(index, ids, values, dense, beam, depth)
@@ -60,15 +64,18 @@ def search(
         scores = _score(index, depth, ids, values, dense, above)
     else:
         scores = _score(index, depth, ids, values, dense, keep_own(level, above))
-    n_listed = top_k
+    n_listed, listed = top_k, wanted
     if index.has_copies:
-        n_listed = max(_SHORTLIST, top_k * max(2, len(index.siblings) + 1))
+        each = max(2, len(index.siblings) + 1)
+        n_listed, listed = max(_SHORTLIST, top_k * each), jnp.maximum(_SHORTLIST, wanted * each)
         if level.shard is not None:
             # Copies of a label may lie on different shards; each candidate is scored by one.
             scores = take_largest(scores)
     best, node = select_nodes(level, above, scores, min(n_listed, scores.shape[1]))
     if level.shard is not None and not index.has_copies:
         best, node = _select_among_shards(best, node)
+    is_listed = jnp.arange(node.shape[1])[None] < listed
+    best, node = jnp.where(is_listed, best, -jnp.inf), jnp.where(is_listed, node, PAD)
     last = jnp.iinfo(jnp.int32).max
 
     def name_labels(best, node):
@@ -85,7 +92,7 @@ def search(
     else:
         named = name_labels(best, node)
     negated, label = (x[:, :top_k] for x in sort_rows(named, n_keys=2))
-    unused = label == last
+    unused = (label == last) | (jnp.arange(label.shape[1])[None] >= wanted)
     return jnp.where(unused, PAD, label), jnp.where(unused, 0.0, -negated)
 
 
@@ -149,9 +156,9 @@ def _merge_copies(
     scores: Float[Array, "B M"],
     best: Float[Array, "B S"],
     node: Int[Array, "B S"],
-    merge: Merge,
+    merge: MergeName,
 ) -> tuple[Float[Array, "B S"], Bool[Array, "B S"]]:
-    """Gives the best copy of each label on a list the mean (or another merge) over all its copies in the beam.
+    """Gives the best copy of each label on a list the merged score of all its copies in the beam.
 
     Args:
         scores: of all candidates.
@@ -169,13 +176,6 @@ def _merge_copies(
         score = jnp.take_along_axis(scores, jnp.maximum(where, 0), axis=1)
         found = (other != PAD) & (where != PAD) & (score != -jnp.inf)
         unused = unused | (found & ((score > best) | ((score == best) & (other < edge))))
-        if merge == "max":
-            new = jnp.maximum(merged, score)
-        elif merge == "noisy-or":
-            new = merged + score * (1.0 - merged)
-        else:
-            # A running mean: a sum of scores as large as floats get would overflow.
-            share = 1.0 / (count + 1)
-            new = merged * (1.0 - share) + score * share
+        new = MERGES[merge].join(jnp, merged, score, count)
         merged, count = jnp.where(found, new, merged), count + found
     return merged, unused

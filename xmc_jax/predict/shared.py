@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import weakref
 from collections.abc import Callable
 from functools import partial
 
@@ -12,45 +11,34 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
-from xmc_jax.config import Merge
+from xmc_jax.config import MergeName
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import choose_layout, lay_out_level, select_shard, shard_level, spread_level
 from xmc_jax.model import XRModel
 from xmc_jax.parallel import LABEL, WHOLE, choose_spec, fetch, gather_rows, place, shard_step
-from xmc_jax.predict.batches import Batch, pack_batch
-from xmc_jax.predict.index import (
-    SearchIndex,
-    find_source,
-    join_levels,
-    list_stored,
-    replace_biases,
-)
+from xmc_jax.predict.batches import Batch, pack_batch, write_rows
+from xmc_jax.predict.index import SearchIndex, join_levels, list_stored, replace_biases
 from xmc_jax.predict.search import search
 from xmc_jax.types import Features
 
-_built: dict[tuple[int, Mesh], SearchIndex] = {}
-"""Indices on meshes of models that are alive."""
-
 
 def find_shared_index(model: XRModel | SearchIndex, mesh: Mesh) -> SearchIndex:
-    """Returns the index of a model on a mesh, built at its first use and dropped with the model.
+    """Returns the index of a model on a mesh, built at its first use and held by the model.
 
     Raises:
         InputError: an index in the place of a model.
     """
     if not isinstance(model, XRModel):
         raise InputError("an index given to search on several devices, its model needed")
-    key = (id(model), mesh)
-    if key not in _built:
-        source = find_source(model)
+
+    def make() -> SearchIndex:
+        source = model.layouts.source
         if source is None:
-            index = build_shared_index(model, mesh)
-        else:
-            shared = find_shared_index(source, mesh)
-            index = replace_biases(shared, model, lambda bias: place(bias, mesh))
-        weakref.finalize(model, _built.pop, key, None)
-        _built[key] = index
-    return _built[key]
+            return build_shared_index(model, mesh)
+        shared = find_shared_index(source, mesh)
+        return replace_biases(shared, model, lambda bias: place(bias, mesh))
+
+    return model.layouts.once(("index", mesh), make)
 
 
 def build_shared_index(model: XRModel, mesh: Mesh) -> SearchIndex:
@@ -78,28 +66,31 @@ def run_on_mesh(
     advance: Callable[[int], None],
     *,
     mesh: Mesh,
+    wanted: np.ndarray,
     beam: int,
     top_k: int,
-    merge: Merge,
+    merge: MergeName,
 ) -> None:
     """Searches every batch on all devices and writes labels and scores to the rows of `out`.
 
     Args:
         batches: their sizes are multiples of the mesh's axis `data`.
-        out: arrays [N, ...]; the columns beyond `top_k` are left as they are.
+        out: arrays [N, ...], to which the first columns of the results are written.
+        wanted, beam, top_k, merge: of `search`.
         advance: called with the number of rows that are done.
     """
 
     def write(batch: Batch, results: tuple[jax.Array, jax.Array]) -> None:
-        for target, result in zip(out, results, strict=True):
-            target[batch.rows, : result.shape[1]] = fetch(result)[: len(batch.rows)]
+        write_rows(out, batch, [fetch(result) for result in results])
         advance(len(batch.rows))
 
     # Results are fetched one batch late: the host packs while the devices work.
     waiting = None
     for batch in batches:
         packed = place(pack_batch(features, batch), mesh, choose_spec("B"))
-        results = search_on_mesh(index, *packed, mesh=mesh, beam=beam, top_k=top_k, merge=merge)
+        results = search_on_mesh(
+            index, *packed, wanted, mesh=mesh, beam=beam, top_k=top_k, merge=merge
+        )
         if waiting is not None:
             write(*waiting)
         waiting = batch, results
@@ -113,24 +104,26 @@ def search_on_mesh(
     ids: Int[Array, "B J"],
     values: Float[Array, "B J"],
     dense: Float[Array, "B H"],
+    wanted: Int[Array, ""] | np.ndarray,
     *,
     mesh: Mesh,
     beam: int,
     top_k: int,
-    merge: Merge,
+    merge: MergeName,
 ) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
     """Returns what `search` returns, whole on every device; each searches its share of the queries."""
 
-    def step(index, ids, values, dense):
+    def step(index, ids, values, dense, wanted):
         *above, last = index.levels
         if last.shard is not None:
             last = select_shard(last)
         mine = dataclasses.replace(index, levels=(*above, last))
-        return gather_rows(search(mine, ids, values, dense, beam=beam, top_k=top_k, merge=merge))
+        options = {"beam": beam, "top_k": top_k, "merge": merge}
+        return gather_rows(search(mine, ids, values, dense, wanted, **options))
 
     rows = choose_spec("B")
-    specs = (_choose_specs(index), rows, rows, rows)
-    return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense)
+    specs = (_choose_specs(index), rows, rows, rows, WHOLE)
+    return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense, wanted)
 
 
 def _choose_specs(index: SearchIndex) -> SearchIndex:

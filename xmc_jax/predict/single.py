@@ -8,10 +8,10 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
-from xmc_jax.config import Merge, SearchConfig
+from xmc_jax.config import MergeName, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
-from xmc_jax.predict.batches import choose_width
+from xmc_jax.predict.batches import choose_results, choose_width
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.search import search
 from xmc_jax.predict.stream import check_complete, count_results
@@ -33,14 +33,21 @@ class Endpoint:
     """
 
     def __init__(
-        self, model: XRModel | SearchIndex, config: SearchConfig, *, merge: Merge = "mean"
+        self, model: XRModel | SearchIndex, config: SearchConfig, *, merge: MergeName = "mean"
     ) -> None:
         index = find_index(model)
         check_complete(index)
-        top_k = min(config.top_k, count_results(index, config))
+        most = count_results(index, config)
+        wanted = min(config.top_k, most)
         self.index = index
-        beam = config.choose_beam(index.has_copies)
-        self._search = partial(search, index, beam=beam, top_k=top_k, merge=merge)
+        self._search = partial(
+            search,
+            index,
+            wanted=np.int32(wanted),
+            beam=config.choose_beam(index.has_copies),
+            top_k=choose_results(wanted, most),
+            merge=merge,
+        )
         self._no_dense = np.zeros((1, 0), np.float32)
 
     def warm_up(self, longest: int = 512) -> None:

@@ -11,11 +11,11 @@ import numpy as np
 import scipy.sparse as sp
 from jax.sharding import Mesh
 
-from xmc_jax.config import Merge, SearchConfig
+from xmc_jax.config import MergeName, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import DATA
-from xmc_jax.predict.batches import limit_rows, plan_batches, run_batches
+from xmc_jax.parallel import DATA, Target
+from xmc_jax.predict.batches import choose_results, limit_rows, plan_batches, run_batches
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.predictions import Predictions
 from xmc_jax.predict.search import match, search
@@ -33,7 +33,7 @@ def predict_batches(
     config: SearchConfig,
     *,
     label_names: Sequence[str] | None = None,
-    merge: Merge = "mean",
+    merge: MergeName = "mean",
     memory: int | None = None,
     progress: Progress | None = None,
     mesh: Mesh | None = None,
@@ -54,39 +54,56 @@ def predict_batches(
         InputError: another number of features than the model's, or an unfinished model.
 
     Warns:
-        FewResultsWarning: the beam cannot return `top_k` labels; the rest of the rows is PAD.
+        FewResultsWarning: the beam cannot return `top_k` labels.
+
+    Returns:
+        As many columns as wanted or, if that is less, as can be found: PAD stands where a document has fewer.
     """
     if mesh is not None and mesh.size == 1:
         mesh = None
     index = find_index(model) if mesh is None else find_shared_index(model, mesh)
     check_complete(index)
     index.check(features)
-    n = min(config.top_k, count_results(index, config))
-    ids = np.full((len(features), config.top_k), PAD, np.int32)
+    most = count_results(index, config)
+    n = min(config.top_k, most)
+    ids = np.full((len(features), n), PAD, np.int32)
     scores = np.zeros(ids.shape, np.float32)
-    beam = config.choose_beam(index.has_copies)
-    limit = limit_rows(index, beam, config.batch, memory)
-    options: Any = {"beam": beam, "top_k": n, "merge": merge}
+    beam, target = config.choose_beam(index.has_copies), Target.of(mesh)
+    limit = limit_rows(index, beam, target, config.batch, memory)
+    options: Any = {"wanted": np.int32(n), "beam": beam, "merge": merge}
+    options["top_k"] = choose_results(n, most)
     progress = progress or NoProgress()
     progress.start("search", len(features))
     if mesh is not None:
-        batches = plan_batches(_count_slots(features), limit, mesh.shape[DATA])
+        batches = plan_batches(_count_slots(features), limit, target, mesh.shape[DATA])
         out = (ids, scores)
         run_on_mesh(index, features, batches, out, progress.advance, mesh=mesh, **options)
     else:
-        batches = plan_batches(_count_slots(features), limit)
+        batches = plan_batches(_count_slots(features), limit, target)
         step = partial(search, **options)
-        run_batches(index, features, batches, step, (ids, scores), progress.advance)
+        run_batches(index, features, batches, step, (ids, scores), target, progress.advance)
     progress.finish("")
     return Predictions(ids, scores, label_names, index.n_labels)
 
 
 def matched_clusters(
-    model: XRModel | SearchIndex, features: Features, beam: int, *, batch: int = 0
+    model: XRModel | SearchIndex,
+    features: Features,
+    beam: int,
+    *,
+    batch: int = 0,
+    mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
     """Returns which nodes of the model's deepest level each document's beam holds, and their scores.
 
     The levels may be a prefix of the tree's: the matcher of the next level.
+
+    Args:
+        model: searched on its default device.
+        features: [N].
+        beam: nodes that are kept.
+        batch: rows of a batch at most; 0: chosen.
+        mesh: for whose kind of device batches are chosen; None: the default one.
 
     Returns:
         float32 CSR [N, nodes] with sorted indices; a score of 0 is stored.
@@ -99,8 +116,9 @@ def matched_clusters(
     n_nodes = index.levels[-1].n_nodes
     shape = (len(features), min(beam, n_nodes))
     nodes, scores = np.full(shape, PAD, np.int32), np.zeros(shape, np.float32)
-    batches = plan_batches(_count_slots(features), limit_rows(index, beam, batch))
-    run_batches(index, features, batches, partial(match, beam=beam), (nodes, scores))
+    target = Target.of(mesh)
+    batches = plan_batches(_count_slots(features), limit_rows(index, beam, target, batch), target)
+    run_batches(index, features, batches, partial(match, beam=beam), (nodes, scores), target)
     used = nodes != PAD
     ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
     return sp.csr_matrix((scores[used], nodes[used], ends), (len(features), n_nodes))

@@ -1,5 +1,6 @@
-"""One level's weights: posed as one-vs-rest problems, solved in three formulations."""
+"""One level's weights: posed as one-vs-rest problems, solved by the solvers of a table."""
 
+from xmc_jax.ranker.cost_model import Choice as Choice
 from xmc_jax.ranker.problem import LevelProblem as LevelProblem
 from xmc_jax.ranker.problem import Penalty as Penalty
 from xmc_jax.ranker.problem import pose_level as pose_level

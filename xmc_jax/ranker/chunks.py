@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from xmc_jax.ops import choose_widths
-from xmc_jax.parallel import list_share
+from xmc_jax.parallel import Target, list_share
 from xmc_jax.ranker.footprint import (
-    CHUNK_BYTES,
     count_features,
     count_unit_slots,
     divide_level,
     weigh_cuts,
-    weigh_units,
 )
 from xmc_jax.ranker.problem import (
     Chunk,
@@ -26,71 +24,47 @@ from xmc_jax.ranker.problem import (
     cut_chunk,
 )
 
+if TYPE_CHECKING:
+    from xmc_jax.ranker.solvers import Solver
+
 Shape = TypeVar("Shape")
 
 _N_TIERS = 3
 
 
 def split_units(
-    problem: LevelProblem, units: Units, formulation: str, memory: int | None, n_workers: int
+    problem: LevelProblem,
+    units: Units,
+    solver: Solver,
+    memory: int | None,
+    n_workers: int,
+    target: Target,
 ) -> tuple[list[Units], int]:
     """Splits the units into chunks of similar work and bounded memory; returns how many are solved side by side, too.
 
-    Lanes like a mix of sizes (dealt out in turn, largest first); blocks like equal sizes (runs of the sorted list).
-
     Args:
         problem: the level.
-        units: of it, that one formulation solves.
-        formulation: dual, primal or gram.
+        units: of it, that one solver takes.
+        solver: knows the bytes of a unit and which units go well together.
         memory: bytes for all chunks under way, or None for no bound.
         n_workers: chunks that could be solved side by side.
+        target: what the programs are made for.
 
     Raises:
         RunError: one unit needs more memory than there is.
     """
     n_rows = count_rows(problem, units)
-    weights = weigh_units(
+    weights = solver.bytes(
         n_rows,
         count_unit_slots(problem, units),
         count_features(problem, units),
         int(units.n_children.max()),
-        formulation,
         problem.features.n_dense,
     )
     division = divide_level(weights, memory, n_workers)
-    if formulation == "dual":
-        order = np.argsort(-weights, kind="stable")
-        dealt = [np.sort(order[c :: division.n_chunks]) for c in range(division.n_chunks)]
-        return [units[some] for some in dealt], division.n_workers
-    order = np.argsort(-n_rows, kind="stable")
-    if formulation == "primal":
-        runs = np.split(order, np.arange(1, len(order)))
-    else:
-        most = CHUNK_BYTES if memory is None else min(CHUNK_BYTES, memory / division.n_workers)
-        runs = _cut_runs(order, n_rows[order], weights[order], most)
+    most = np.inf if memory is None else memory / division.n_workers
+    runs = solver.split(weights, n_rows, division.n_chunks, most, target)
     return [units[run] for run in runs], min(len(runs), division.n_workers)
-
-
-def _cut_runs(
-    order: np.ndarray, n_rows: np.ndarray, need: np.ndarray, most: float
-) -> list[np.ndarray]:
-    """Cuts units [U], the longest first, into runs of few bytes, within few tiers of rows.
-
-    A run is padded to the largest unit of its tier; few tiers are few compilations.
-
-    Args:
-        order: [U] units.
-        n_rows, need: rows and bytes of each.
-        most: bytes of a run.
-    """
-    tier = np.searchsorted(choose_widths(n_rows, _N_TIERS), n_rows)
-    first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
-    largest = np.maximum(np.maximum.reduceat(need, first), 1)
-    size = np.maximum(1, most // largest).astype(np.int64)
-    place = np.arange(len(order)) - np.repeat(first, np.diff(np.append(first, len(order))))
-    run = place // np.repeat(size, np.diff(np.append(first, len(order))))
-    ends = np.flatnonzero((np.diff(tier) != 0) | (np.diff(run) != 0)) + 1
-    return np.split(order, ends)
 
 
 class CutChunks(Generic[Shape]):

@@ -1,12 +1,13 @@
 """What solving takes in memory: bytes of a unit while its chunk is solved, and how many chunks a budget allows.
 
-A unit of n rows with s slots, F features and K columns takes, in lockstep dual coordinate descent,
+Each solver says what a unit takes (`Solver.bytes`). Of a unit of n rows with s slots, F features and K columns, in
+lockstep dual coordinate descent:
 
     slots      as cut, as laid out (padded 1.3 to 1.4 times) and on the device        32·s
     rows       signs, duals and their copies, Gram blocks                            n·(7·K + 100)
     weights    on the device, and what is looked at while small ones are dropped     10·F·K + 48·F
 
-and by Newton's method, in blocks whose units are padded to the largest of their tier (half as much again),
+and by Newton's method, in blocks whose units are padded to the largest of their tier (half as much again):
 
     slots      as cut, as laid out twice, by row and by feature, and on the device   64·s
     rows       signs, margins and directions; gram: three n × n matrices             n·(48·K + 4·H + 12·n)
@@ -48,36 +49,11 @@ class Division(NamedTuple):
     n_workers: int
 
 
-def weigh_units(
-    n_rows: np.ndarray,
-    n_slots: np.ndarray,
-    n_features: np.ndarray,
-    n_columns: int,
-    formulation: str = "dual",
-    n_dense: int = 0,
-) -> np.ndarray:
-    """Returns the bytes of units [U] while their chunk is solved, float64.
-
-    Args:
-        n_rows, n_slots, n_features: of each unit [U].
-        n_columns: K.
-        formulation: dual, primal or gram.
-        n_dense: H.
-    """
-    k = float(n_columns)
-    if formulation == "dual":
-        return 32.0 * n_slots + n_rows * (7 * k + 100) + n_features * (10 * k + 48)
-    square = n_rows if formulation == "gram" else 0.0
-    rows = n_rows * (48 * k + 4 * n_dense + 12 * square)
-    vectors = 48 if formulation == "primal" else 16
-    return 64.0 * n_slots + rows + n_features * (400 + vectors * k)
-
-
 def divide_level(weights: np.ndarray, memory: int | None, n_cores: int) -> Division:
     """Chooses the chunks of a level so that those solved side by side fit into memory.
 
     Args:
-        weights: bytes of each unit, of `weigh_units`.
+        weights: bytes of each unit, of `Solver.bytes`.
         memory: bytes for all chunks under way, or None for no bound.
         n_cores: chunks that could be solved side by side.
 

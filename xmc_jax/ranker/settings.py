@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import jax
+from jax.sharding import Mesh
 
 from xmc_jax.config import Formulation
 
@@ -19,11 +20,11 @@ class SolveSettings:
         max_epochs: bound on epochs and on Newton steps.
         threshold: smaller weights are dropped.
         max_nonzeros: sparse weights kept for a label (bias and dense columns aside); 0: all.
-        formulation: "auto" lets the cost model choose.
+        formulation: a solver's name; "auto" lets the cost model choose.
         seed: of the order in which the dual visits rows.
         memory: bytes that all chunks under way may take; None: chunks of a size that is quick. Chunks that are smaller
             for want of memory visit their rows in another order: weights then differ within the tolerance.
-        devices: of this process, to which its chunks are dealt; empty: the default one.
+        mesh: whose devices in this process its chunks are dealt to; None: the default device.
     """
 
     tolerance: float = 1e-4
@@ -33,4 +34,9 @@ class SolveSettings:
     formulation: Formulation = "auto"
     seed: int = 0
     memory: int | None = None
-    devices: tuple[jax.Device, ...] = ()
+    mesh: Mesh | None = None
+
+    @property
+    def devices(self) -> tuple[jax.Device, ...]:
+        """The devices of this process; empty: the default one."""
+        return () if self.mesh is None else tuple(self.mesh.local_devices)

@@ -22,7 +22,16 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from xmc_jax.config import TransformerConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import Head
-from xmc_jax.parallel import DATA, LABEL, WHOLE, choose_spec, fetch, make_mesh, place
+from xmc_jax.parallel import (
+    DATA,
+    LABEL,
+    WHOLE,
+    Target,
+    choose_spec,
+    fetch,
+    make_mesh,
+    place,
+)
 from xmc_jax.tuning.step import TuningBatch, TuningState, choose_step, tuning_step
 
 Step = Callable[..., tuple[TuningState, dict[str, jax.Array]]]
@@ -95,7 +104,7 @@ class Placement:
 
     def choose_step(self) -> Step:
         """Returns the step as it is best compiled."""
-        return choose_step() if self.mesh is None else _compile_step(self.mesh)
+        return choose_step(Target.of()) if self.mesh is None else _compile_step(self.mesh)
 
 
 def _map_heads(change: Callable[[Head], Head], state: TuningState) -> TuningState:

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from xmc_jax import losses
 from xmc_jax.config import TuningConfig, at_level
 from xmc_jax.model import Head, find_touched, score_nodes
-from xmc_jax.parallel import DATA, choose_spec
+from xmc_jax.parallel import DATA, Target, choose_spec
 from xmc_jax.types import PAD, AnyArray
 
 _LOSSES = {
@@ -154,13 +154,13 @@ def tuning_step(
     return _update(state, loss, grads, head_grads, touched, config=config)
 
 
-def choose_step() -> Callable[..., tuple[TuningState, dict[str, Array]]]:
+def choose_step(target: Target) -> Callable[..., tuple[TuningState, dict[str, Array]]]:
     """Returns the step as it is best compiled.
 
     On a CPU in its parts: the encoder is compiled once for all levels, only head and update anew for each of them.
     Elsewhere as one program, which keeps less in memory.
     """
-    if jax.default_backend() == "cpu":
+    if target.is_cpu:
         return tuning_step
     return _compiled_step
 

@@ -15,8 +15,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from xmc_jax.config import Loss
-from xmc_jax.ranker.newton import evaluate_loss
-from xmc_jax.ranker.products import Products, multiply, pull
+from xmc_jax.ranker.solvers.newton import evaluate_loss
+from xmc_jax.ranker.solvers.primal.products import Products, multiply, pull
 from xmc_jax.types import AnyArray
 
 _CG_STEPS = 8

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from xmc_jax.ops import concatenate_ranges, round_up
-from xmc_jax.ranker.lanes import place_rows
+from xmc_jax.ops import concatenate_ranges, place_rows, round_up
 from xmc_jax.ranker.problem import Chunk, LevelProblem, lay_signs
 from xmc_jax.types import AnyArray
 

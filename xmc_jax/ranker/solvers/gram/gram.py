@@ -13,8 +13,8 @@ import jax.numpy as jnp
 
 from xmc_jax.config import Loss
 from xmc_jax.ops import accumulate, scatter_rows
-from xmc_jax.ranker.blocks import Blocks, BlockShape
-from xmc_jax.ranker.newton import NewtonResult, Space, minimise
+from xmc_jax.ranker.solvers.gram.blocks import Blocks, BlockShape
+from xmc_jax.ranker.solvers.newton import NewtonResult, Space, minimise
 
 STRIP = 512
 

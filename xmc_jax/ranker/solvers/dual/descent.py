@@ -18,8 +18,8 @@ from jaxtyping import Array, Float
 
 from xmc_jax.config import Loss
 from xmc_jax.ops import ONE_THREAD, accumulate, scatter_rows
-from xmc_jax.ranker.lanes import BLOCK, Lanes
 from xmc_jax.ranker.problem import Penalty
+from xmc_jax.ranker.solvers.dual.lanes import BLOCK, Lanes
 from xmc_jax.types import AnyArray
 
 _LOGISTIC_STEPS = 8

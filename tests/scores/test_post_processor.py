@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from xmc_jax.matcher import combine_scores, transform_margin
+from xmc_jax.scores import POST_PROCESSORS
 
 VALUES = [
     ("noop", -1.0, -1.0),
@@ -21,7 +21,9 @@ VALUES = [
 
 @pytest.mark.parametrize(("kind", "margin", "score"), VALUES)
 def test_values(kind, margin, score):
-    np.testing.assert_allclose(transform_margin(jnp.float32(margin), kind), score, rtol=1e-6)
+    np.testing.assert_allclose(
+        POST_PROCESSORS[kind].transform(jnp.float32(margin)), score, rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -35,10 +37,10 @@ def test_values(kind, margin, score):
     ],
 )
 def test_the_parent_counts(kind, score):
-    assert combine_scores(3.0, 2.0, kind) == score
+    assert POST_PROCESSORS[kind].combine(3.0, 2.0) == score
 
 
 def test_far_margins_give_no_nan():
     margins = jnp.array([-1e30, -200.0, 200.0, 1e30])
     for kind in ("sigmoid", "log-sigmoid", "l4-hinge", "log-l4-hinge"):
-        assert not np.isnan(transform_margin(margins, kind)).any()
+        assert not np.isnan(POST_PROCESSORS[kind].transform(margins)).any()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xmc_jax.ops import concatenate_ranges, round_up
+from xmc_jax.ops import concatenate_ranges, place_rows, round_up
 from xmc_jax.ranker.problem import Chunk, LevelProblem, lay_signs
 
 BLOCK = 8
@@ -175,10 +175,3 @@ def fill_lanes(
     assert signs is not None
     slots = (shape.n_groups, *block, GROUP)
     return Lanes(len(groups), bounds, ids.reshape(slots), values.reshape(slots), signs, weights)
-
-
-def place_rows(rows: np.ndarray, at: np.ndarray, total: int) -> np.ndarray:
-    """Returns [total, ...] zeros with the given rows at their places."""
-    out = np.zeros((total, *rows.shape[1:]), rows.dtype)
-    out[at] = rows
-    return out

@@ -1,0 +1,91 @@
+"""Newton through the Gram matrices of units: dense products, whatever the length of the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from xmc_jax.ops import choose_widths
+from xmc_jax.parallel import Target
+from xmc_jax.ranker.chunks import CutChunks, share_shapes
+from xmc_jax.ranker.footprint import CHUNK_BYTES
+from xmc_jax.ranker.parts import Part, keep_weights
+from xmc_jax.ranker.solvers.gram.blocks import (
+    BlockShape,
+    fill_blocks,
+    join_block_shapes,
+    measure_blocks,
+    place_features,
+)
+from xmc_jax.ranker.solvers.gram.gram import solve_gram
+from xmc_jax.ranker.solvers.solver import Sizes, Solver, Work, without_dense
+
+_PRODUCTS = 100
+"""Products with a Gram matrix until 1e-4 of the objective (measured on text)."""
+_COMPILE = 10.0
+_N_TIERS = 3
+
+
+def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
+    n, slots = sizes.n_rows.astype(np.float64), sizes.n_slots.astype(np.float64)
+    work = n * n * (sizes.n_dense + _PRODUCTS * sizes.n_columns) / target.flops
+    seconds = work + slots * 4 * n / target.gather_bytes
+    return np.where(3 * 4 * n * n > target.call_memory, np.inf, seconds)
+
+
+def _weigh(
+    n_rows: np.ndarray, n_slots: np.ndarray, n_features: np.ndarray, n_columns: int, n_dense: int
+) -> np.ndarray:
+    k = float(n_columns)
+    rows = n_rows * (48 * k + 4 * n_dense + 12 * n_rows)
+    return 64.0 * n_slots + rows + n_features * (400 + 16 * k)
+
+
+def _split(
+    weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
+) -> list[np.ndarray]:
+    """Cuts units, the longest first, into runs of few bytes, within few tiers of rows.
+
+    A run is padded to the largest unit of its tier; few tiers are few compilations.
+    """
+    order = np.argsort(-n_rows, kind="stable")
+    n, need = n_rows[order], weights[order]
+    tier = np.searchsorted(choose_widths(n, _N_TIERS), n)
+    first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
+    counts = np.diff(np.append(first, len(order)))
+    largest = np.maximum(np.maximum.reduceat(need, first), 1)
+    size = np.maximum(1, min(CHUNK_BYTES, most) // largest).astype(np.int64)
+    run = (np.arange(len(order)) - np.repeat(first, counts)) // np.repeat(size, counts)
+    return np.split(order, np.flatnonzero((np.diff(tier) != 0) | (np.diff(run) != 0)) + 1)
+
+
+def _prepare(work: Work) -> Callable[[int], Part]:
+    sparse_only = without_dense(work.problem)
+    cut = CutChunks(sparse_only, work.chunks, work.penalty.bias, measure_blocks)
+    largest = np.array([n.max() for n in work.n_rows])
+    return partial(_run, work, cut, share_shapes(cut.shapes, largest, join_block_shapes))
+
+
+def _run(work: Work, cut: CutChunks[BlockShape], shapes: list[BlockShape], k: int) -> Part:
+    problem, penalty, settings = work.problem, work.penalty, work.settings
+    shape, chunk = shapes[k], cut.take(k)
+    blocks = fill_blocks(problem, chunk, problem.features.dense, shape)
+    tolerance = np.float32(settings.tolerance)
+    result = solve_gram(blocks, shape, work.costs, penalty.loss, tolerance, settings.max_epochs)
+    sparse = np.asarray(result.vector["sparse"]).reshape(shape.n_units * shape.n_features, -1)
+    weights = sparse[place_features(chunk, shape.n_features)]
+    dense = np.asarray(result.vector["dense"])[: len(chunk.units)]
+    return keep_weights(problem, chunk, weights, penalty, settings, dense)
+
+
+SOLVER = Solver(
+    name="gram",
+    losses=frozenset({"squared_hinge", "logistic"}),
+    seconds=_estimate,
+    compile_seconds=_COMPILE,
+    bytes=_weigh,
+    split=_split,
+    prepare=_prepare,
+)
