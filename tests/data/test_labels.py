@@ -43,8 +43,8 @@ def test_unknown_names_are_dropped_and_counted_once_a_document():
 
 
 def test_any_script_and_spaces_are_names():
-    names = ["日本", "ελ ληνικά", " padded ", "עברית", "a\tb", "é", "e\u0301"]
-    assert labels_from_names([names])[1] == sorted(names)
+    names = ["日本", "ελ ληνικά", "עברית", "a\tb", "é", "e\u0301"]
+    assert labels_from_names([[*names, " padded\u00a0"]])[1] == sorted([*names, "padded"])
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,11 @@ def test_any_script_and_spaces_are_names():
         ([["a"], "bc"], r"labels\[1\]: the labels are the string 'bc', a list of strings needed"),
         ([["a"], 5], r"labels\[1\]: the labels are 5"),
         ([None], r"labels\[0\]: the labels are None"),
-        ([["a", 5]], r"labels\[0\]: the label 5 is not a string; write names, such as '5'"),
+        ([["a", 5.5]], r"labels\[0\]: the label 5.5 is not a string; write names, such as '5.5'"),
         ([[["a"]]], r"labels\[0\]: the label \['a'\] is not a string"),
-        ([[""]], "is empty"),
-        ([["\t "]], r"'\\t ' is empty"),
+        ([[""], ["\t "]], "no document has a label"),
         ([["a\nb"]], "holds a line break"),
-        ([["a\r"]], "holds a line break"),
+        ([["a\rb"]], "holds a line break"),
         ([["\udc00"]], "half a surrogate pair"),
         ([], "the list is empty"),
         ([[], []], "no document has a label"),
@@ -124,5 +123,5 @@ def test_columns_move_by_name():
     labels = sp.csr_matrix(np.array([[1, 1, 0], [0, 1, 1]], np.float32))
     moved, n_unknown = map_columns(labels, ["a", "b", "c"], ["c", "x", "a"])
     np.testing.assert_array_equal(moved.toarray(), [[0, 0, 1], [1, 0, 0]])
-    assert n_unknown == 2 and moved.dtype == np.float32
+    assert n_unknown == {"b": 2} and moved.dtype == np.float32
     assert map_columns(labels, ["a", "b", "c"], ("a", "b", "c"))[0] is labels

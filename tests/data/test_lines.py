@@ -1,9 +1,13 @@
+import bz2
 import gzip
+import lzma
+import zipfile
 
+import pyarrow as pa
 import pytest
 
 from xmc_jax.data.lines import decode_lines, read_byte_lines, read_lines
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, Note
 from xmc_jax.files import replace_file
 
 
@@ -23,9 +27,37 @@ def test_empty_file_has_no_lines(tmp_path):
 
 def test_names_the_line_that_is_not_utf8(tmp_path):
     path = tmp_path / "a.txt"
-    path.write_bytes(b"fine\nna\xefve\n")
-    with pytest.raises(InputError, match=r"a\.txt:2: byte 0xef at column 3 is not UTF-8"):
+    path.write_bytes("schön\nschöner\n".encode() + b"na\xefve\n")
+    with pytest.raises(InputError, match=r"a\.txt:3: byte 0xef at column 3 is not UTF-8"):
         list(read_lines(path))
+    with pytest.raises(InputError, match=r"a\.txt:\d+: is not ascii"):
+        list(read_lines(path, "ascii"))
+
+
+def test_other_encodings_of_one_byte_are_guessed_and_told(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"fine\nna\xefve\nsch\xf6n\n")
+    with pytest.warns(Note, match=r"read as cp1252 \(2 lines, such as 'naïve'\); --data.encoding"):
+        assert list(read_lines(path)) == ["fine", "naïve", "schön"]
+    path.write_bytes("Москва\n".encode("cp1251"))
+    assert list(read_lines(path, "cp1251")) == ["Москва"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_unicode_in_every_form_and_line_end(tmp_path, encoding, end):
+    lines = ["text,labels", "naïve\u2028\u0085 日本,x", "", "b\x0c,y"]
+    path = tmp_path / "a.csv"
+    path.write_bytes((end.join(lines) + end).encode(encoding))
+    assert list(read_lines(path)) == lines
+
+
+def test_returns_inside_lines_end_none(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"one\rtwo\nthree")
+    assert list(read_lines(path)) == ["one\rtwo", "three"]
 
 
 def test_refuses_gzip_that_is_not_gzip(tmp_path):
@@ -35,11 +67,37 @@ def test_refuses_gzip_that_is_not_gzip(tmp_path):
         list(read_byte_lines(path))
 
 
-def test_refuses_gzip_under_another_name(tmp_path):
+def test_reads_gzip_under_another_name(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_bytes(gzip.compress(b"text"))
-    with pytest.raises(InputError, match=r"holds gzip data; rename it to a\.jsonl\.gz"):
-        list(read_byte_lines(path))
+    assert list(read_byte_lines(path)) == [b"text"]
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.bz2", "a.xz", "a.zip", "a.zst", "a"])
+def test_unpacks_by_the_first_bytes(tmp_path, name):
+    content, path = "one\nzwö\n".encode(), tmp_path / name
+    if name == "a.zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("inner.csv", content)
+    elif name == "a.zst":
+        with pa.CompressedOutputStream(str(path), "zstd") as stream:
+            stream.write(content)
+    else:
+        pack = {"a.bz2": bz2.compress, "a.xz": lzma.compress}.get(name, gzip.compress)
+        path.write_bytes(pack(content))
+    assert list(read_lines(path)) == ["one", "zwö"]
+
+
+def test_archives_of_several_files_and_workbooks_are_refused(tmp_path):
+    for names, message in (
+        (["a", "b"], "holds 2 files"),
+        (["[Content_Types].xml"], "is a workbook"),
+    ):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            for name in names:
+                archive.writestr(name, "x")
+        with pytest.raises(InputError, match=message):
+            list(read_lines(tmp_path / "a.zip"))
 
 
 def test_says_that_gzip_is_truncated(tmp_path):

@@ -12,7 +12,7 @@ AS_THEY_ARE = DataConfig(vector_norm="none")
 
 def read(folder, text):
     (folder / "train.txt").write_bytes(text if isinstance(text, bytes) else text.encode())
-    return open_dataset(folder, AS_THEY_ARE).load_split("train")
+    return open_dataset(f"xmc_repository:{folder}", AS_THEY_ARE).load_split("train")
 
 
 def test_reads_features_and_labels(tmp_path):

@@ -15,12 +15,14 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from types import FrameType, ModuleType
+from typing import Any
 
 from xmc_jax import __version__
 from xmc_jax.cli.options import Arguments
-from xmc_jax.errors import InputError, XMCError, suggest
+from xmc_jax.errors import InputError, Note, XMCError, suggest
 
 COMMANDS = {
     "demo": "train on the bundled WordNet set, evaluate, predict; about a minute, no network",
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _silence_libraries()
     stage = Stage(argv)
     try:
-        with _stop_on_sigterm():
+        with _stop_on_sigterm(), print_notes():
             stage.run()
         sys.stdout.flush()
         return DONE
@@ -129,6 +131,25 @@ def _describe_unforeseen(error: Exception) -> str:
     if "RESOURCE_EXHAUSTED" in text:
         return "the device is out of memory; try a smaller --search.batch, or see `xmc plan`"
     return f"unforeseen {type(error).__name__}: {text:.300}; --debug shows where, please report it"
+
+
+@contextlib.contextmanager
+def print_notes() -> Iterator[None]:
+    """Prints what the library notes as one line on standard error, each line once."""
+    seen: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, Note):
+            others(message, category, *place, **more)
+        elif str(message) not in seen:
+            seen.add(str(message))
+            print(f"note: {message}", file=sys.stderr, flush=True)
+
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+        warnings.showwarning = show
+        warnings.simplefilter("always", Note)
+        yield
 
 
 @contextlib.contextmanager

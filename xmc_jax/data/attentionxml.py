@@ -4,27 +4,26 @@ between spaces."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 from xmc_jax.config import DataConfig
+from xmc_jax.data.format import Files, Format, Reader
 from xmc_jax.data.lines import read_lines
 from xmc_jax.data.split import SPLITS, Document, find_file
 from xmc_jax.errors import InputError
 
-LOOKED_FOR = "train_texts.txt[.gz] + train_labels.txt[.gz]"
-
-Files = tuple[Path, Path]
+Pair = tuple[Path, Path]
 
 
-def find_splits(folder: Path) -> dict[str, Files]:
+def find_splits(folder: Path) -> Files:
     """Returns the files (texts, labels) of each split that the folder holds in this format.
 
     Raises:
         InputError: one of the two without the other.
     """
-    splits: dict[str, Files] = {}
+    splits: Files = {}
     for split in SPLITS:
         texts, labels = (
             find_file(folder, [f"{split}_{kind}.txt", f"{split}_{kind}.txt.gz"])
@@ -39,7 +38,7 @@ def find_splits(folder: Path) -> dict[str, Files]:
     return splits
 
 
-def read_documents(files: Files, config: DataConfig) -> Iterator[Document]:
+def read_documents(files: Pair, config: DataConfig) -> Iterator[Document]:
     """Yields the documents of a split; trailing lines that are blank in both files are not
     documents.
 
@@ -48,7 +47,9 @@ def read_documents(files: Files, config: DataConfig) -> Iterator[Document]:
     """
     text_path, label_path = files
     n_blank = 0
-    pairs = zip_longest(read_lines(text_path), read_lines(label_path))
+    pairs = zip_longest(
+        read_lines(text_path, config.encoding), read_lines(label_path, config.encoding)
+    )
     for number, (text, labels) in enumerate(pairs, 1):
         if not (text or "").strip() and not (labels or "").strip():
             n_blank += 1  # a document only if something follows it
@@ -63,3 +64,16 @@ def read_documents(files: Files, config: DataConfig) -> Iterator[Document]:
             yield label_path, earlier, "", []
         n_blank = 0
         yield label_path, number, text, [name for name in re.split("[ \t]", labels) if name]
+
+
+def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    return Reader("labels between spaces", lambda split: read_documents(files[split], config))
+
+
+FORMAT = Format(
+    "attentionxml",
+    "AttentionXML",
+    "train_texts.txt[.gz] + train_labels.txt[.gz]",
+    open_files,
+    find=find_splits,
+)

@@ -1,53 +1,83 @@
-"""Data sets by specification: which format a folder has, which splits, and their contents."""
+"""Data sets by specification: which format a folder or file has, which splits, and their contents."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
 
 from xmc_jax.config import DataConfig
-from xmc_jax.data import attentionxml, hub, jsonl, pecos, table, xmc_repository
+from xmc_jax.data import hub
+from xmc_jax.data.discovery import find_folder, open_file
+from xmc_jax.data.format import Files, Format, Reader
+from xmc_jax.data.formats import FORMATS
+from xmc_jax.data.holdout import choose_held_out
 from xmc_jax.data.labels import map_columns, read_labels
 from xmc_jax.data.matrices import scale_rows
-from xmc_jax.data.split import Document, Split, collect_documents
-from xmc_jax.errors import InputError, suggest
-
-FORMATS: dict[str, ModuleType] = {
-    "jsonl": jsonl,
-    "xmc_repository": xmc_repository,
-    "attentionxml": attentionxml,
-    "pecos": pecos,
-    "table": table,
-}
-MATRIX_FORMATS = ("xmc_repository", "pecos")
-"""Labels are column numbers there; elsewhere they are names."""
+from xmc_jax.data.split import Document, Split, collect_documents, join_documents
+from xmc_jax.errors import InputError, suggest, tell
 
 BUNDLED = {"wordnet": Path(__file__).parent / "wordnet"}
 
 
 class Dataset:
-    """A data set that was recognised; nothing but file names is read before a split is asked for.
+    """A data set that was recognised; nothing but file names and first lines is read before a split is asked for.
 
     Attributes:
         spec: what the user wrote.
         format: a key of `FORMATS`, or "hub".
         splits: the names of the splits there are, of "train", "test", "valid".
+        is_file: it is one file, which holds one split, or two by `data.test_share`.
     """
 
     def __init__(
-        self, spec: str, format: str, files: dict[str, Any], folder: Path | None, config: DataConfig
+        self,
+        spec: str,
+        format: Format,
+        files: Files,
+        folder: Path | None,
+        config: DataConfig,
+        is_file: bool = False,
     ) -> None:
         self.spec = spec
-        self.format = format
+        self.format = format.name
+        self.title = format.title
+        self.is_file = is_file
         self.splits = tuple(files)
+        self._format = format
         self._files = files
         self._folder = folder
         self._config = config
         self._vocabulary: list[str] | None = None
+        self._whole: Split | None = None
+        if config.test_share:
+            if "test" in files:
+                raise InputError(
+                    f"data.test_share={config.test_share} given, but {spec} has a split 'test'; leave it out"
+                )
+            if "train" not in files:
+                raise InputError(
+                    f"data.test_share={config.test_share} given, but {spec} has no split 'train'"
+                )
+            self.splits = ("train", "test", *(s for s in files if s != "train"))
+
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads the files, with how it was chosen."""
+        return self._format.open(self._files, self._config, self._label_names)
+
+    def describe(self) -> str:
+        """Returns format, columns and separators in a line."""
+        return f"{self.title}, {self.reader.says}"
+
+    def settle(self) -> DataConfig:
+        """Returns the settings with what `auto` chose, so that another file is read alike."""
+        return replace(self._config, **self.reader.settled)  # type: ignore[arg-type]
 
     def load_split(self, name: str, vocabulary: Sequence[str] | None = None) -> Split:
         """Reads a split.
@@ -62,39 +92,48 @@ class Dataset:
                 without any label, a training label that `labels.txt` does not hold, no vocabulary
                 for a set without training split.
         """
-        if name not in self._files:
+        if name not in self.splits:
             raise InputError(
                 f"{self.spec}: has no split '{name}'; it has: {', '.join(self.splits)}"
             )
-        if self.format in MATRIX_FORMATS:
-            split = self._load_matrices(name, vocabulary)
+        if self._config.test_share and name in ("train", "test"):
+            split = self._load_share(name, vocabulary)
         else:
-            split = self._load_documents(name, vocabulary)
+            split = self._load(name, vocabulary)
         if name == "train" and not split.labels.nnz:
             known = "" if vocabulary is None else " that the vocabulary holds"
             raise InputError(
                 f"{self._place(name)}: no document has a label{known}; at least one needed to "
                 "learn from"
             )
-        return split
+        return self._exclude(split)
+
+    def _load(self, name: str, vocabulary: Sequence[str] | None) -> Split:
+        load = self._load_matrices if self.reader.matrices else self._load_documents
+        return load(name, vocabulary)
 
     def _load_documents(self, name: str, vocabulary: Sequence[str] | None) -> Split:
+        assert self.reader.documents is not None
+        documents: Iterator[Document] = self.reader.documents(name)
+        if self.reader.joins:
+            documents = join_documents(documents)
         allowed = None
         if name == "train":
-            if self._label_file and vocabulary is None:
-                allowed = set(read_labels(self._label_file))
+            if self._label_names is not None and vocabulary is None:
+                allowed = set(self._label_names)
         elif vocabulary is None:
             vocabulary = self._train_vocabulary()
-        split = collect_documents(name, self._place(name), self._read(name), vocabulary, allowed)
+        split = collect_documents(name, self._place(name), documents, vocabulary, allowed)
         if name == "train" and vocabulary is None:
             self._vocabulary = split.vocabulary
         return split
 
     def _load_matrices(self, name: str, vocabulary: Sequence[str] | None) -> Split:
-        features, texts, labels = FORMATS[self.format].read_matrices(self._files[name])
+        assert self.reader.matrices is not None
+        features, texts, labels = self.reader.matrices(name)
         names = [str(i) for i in range(labels.shape[1])]
-        if self._label_file:
-            names = read_labels(self._label_file)
+        if self._label_names is not None:
+            names = self._label_names
             if len(names) != labels.shape[1]:
                 raise InputError(
                     f"{self._label_file}: {len(names)} names, but {self._place(name)} has "
@@ -102,10 +141,39 @@ class Dataset:
                     "a name for each needed"
                 )
         vocabulary = names if vocabulary is None else list(vocabulary)
-        labels, n_unknown = map_columns(labels, names, vocabulary)
+        labels, unknown = map_columns(labels, names, vocabulary)
         if features is not None:
             features = scale_rows(features, self._config.vector_norm)
-        return Split(name, vocabulary, labels, texts, features, n_unknown)
+        return Split(name, vocabulary, labels, texts, features, unknown)
+
+    def _load_share(self, name: str, vocabulary: Sequence[str] | None) -> Split:
+        """Returns the documents that are held out as test, or the others."""
+        if self._whole is None:
+            self._whole = self._load("train", None)
+        whole = self._whole
+        held_out = choose_held_out(whole, self._config.test_share)
+        if vocabulary is None:
+            vocabulary = whole.take(np.flatnonzero(~held_out), "train", None).vocabulary
+        return whole.take(
+            np.flatnonzero(held_out if name == "test" else ~held_out), name, vocabulary
+        )
+
+    def _exclude(self, split: Split) -> Split:
+        """Takes the pairs that a filter file names out of the truth, and notes them for the predictions."""
+        pairs = [] if self.reader.excluded is None else list(self.reader.excluded(split.name))
+        if not pairs:
+            return split
+        ids = {name: i for i, name in enumerate(split.vocabulary)}
+        known = [(row, ids[name]) for row, name in pairs if name in ids and row < len(split)]
+        rows, columns = np.array(known, np.int64).reshape(-1, 2).T
+        excluded = sp.csr_matrix((np.ones(len(rows), bool), (rows, columns)), split.labels.shape)
+        labels = (split.labels - split.labels.multiply(excluded)).tocsr().astype(np.float32)
+        labels.eliminate_zeros()
+        labels.sort_indices()
+        tell(
+            f"{self.spec}: {len(known):,} pairs of document and label are taken out, as a filter file says"
+        )
+        return replace(split, labels=labels, excluded=excluded)
 
     def _train_vocabulary(self) -> list[str]:
         if self._vocabulary is None:
@@ -118,33 +186,26 @@ class Dataset:
         assert self._vocabulary is not None
         return self._vocabulary
 
-    def _read(self, name: str) -> Iterator[Document]:
-        files = self._files[name]
-        if self.format == "hub":
-            return hub.read_documents(files, self._place(name), self._config)
-        if self.format == "table":
-            return table.read_documents(files, self._config, self._separator)
-        return FORMATS[self.format].read_documents(files, self._config)
-
-    @cached_property
-    def _separator(self) -> str:
-        """One for all splits, so that a name is cut the same way in each."""
-        return table.choose_separator(self._files[self.splits[0]], self._config)
-
     @cached_property
     def _label_file(self) -> Path | None:
         path = self._folder / "labels.txt" if self._folder else None
         return path if path and path.is_file() else None
 
+    @cached_property
+    def _label_names(self) -> list[str] | None:
+        return read_labels(self._label_file) if self._label_file else None
+
     def _place(self, name: str) -> str:
-        files = self._files[name]
+        files = self._files.get(name, self._files[next(iter(self._files))])
         if self.format == "hub":
             return f"{self.spec} [{name}]"
+        if isinstance(files, list):
+            return str(files[0].parent)
         return str(files[-1] if isinstance(files, tuple) else files)
 
 
 def open_dataset(spec: str | os.PathLike, config: DataConfig | None = None) -> Dataset:
-    """Recognises a data set: a folder, `FORMAT:FOLDER`, `bundled:wordnet` or `hf:NAME[:CONFIG]`.
+    """Recognises a data set: a folder, a file, `FORMAT:FOLDER`, `bundled:wordnet` or `hf:NAME[@REVISION][:CONFIG]`.
 
     Raises:
         InputError: no such folder, a folder of no known format (with what was looked for) or of
@@ -152,33 +213,26 @@ def open_dataset(spec: str | os.PathLike, config: DataConfig | None = None) -> D
     """
     text, config = os.fspath(spec), config or DataConfig()
     prefix, colon, rest = text.partition(":")
-    if colon and not os.path.isdir(text):
+    if colon and not os.path.exists(text):
         if prefix == "bundled":
             if rest not in BUNDLED:
                 raise InputError(f"no bundled data set '{rest}'{suggest(rest, BUNDLED)}")
-            return _open_folder(text, BUNDLED[rest], ("jsonl",), config)
+            files = {s: BUNDLED[rest] / f"{s}.jsonl.gz" for s in ("train", "test")}
+            return Dataset(text, FORMATS["jsonl"], files, BUNDLED[rest], config)
         if prefix == "hf":
-            return Dataset(text, "hub", hub.load_splits(text), None, config)
+            splits = hub.load_splits(text)
+            return Dataset(text, hub.name_format(text), splits, None, config)
         if prefix in FORMATS:
-            return _open_folder(text, Path(rest), (prefix,), config)
-    return _open_folder(text, Path(text), tuple(FORMATS), config)
+            return _open_path(text, Path(rest), [FORMATS[prefix]], config)
+    return _open_path(text, Path(text), list(FORMATS.values()), config)
 
 
-def _open_folder(spec: str, folder: Path, formats: Sequence[str], config: DataConfig) -> Dataset:
-    if not folder.is_dir():
-        what = (
-            f"is a file; give its folder, {folder.parent}" if folder.exists() else "no such folder"
-        )
+def _open_path(spec: str, path: Path, formats: Sequence[Format], config: DataConfig) -> Dataset:
+    if path.is_file():
+        format = open_file(path, formats, config)
+        return Dataset(spec, format, {"train": path}, None, config, is_file=True)
+    if not path.is_dir():
         known = ", ".join(f"bundled:{name}" for name in BUNDLED)
-        raise InputError(f"data '{spec}': {what} (or {known}, or hf:NAME)")
-    found = {name: files for name in formats if (files := FORMATS[name].find_splits(folder))}
-    if len(found) > 1:
-        choices = " or ".join(f"{name}:{folder}" for name in found)
-        raise InputError(f"{folder}: holds two formats, {' and '.join(found)}; write {choices}")
-    if not found:
-        needed = "; ".join(f"{FORMATS[name].LOOKED_FOR} ({name})" for name in formats)
-        raise InputError(
-            f"{folder}: no data set there; looked for (or the same with test): {needed}"
-        )
-    [(name, files)] = found.items()
-    return Dataset(spec, name, files, folder, config)
+        raise InputError(f"data '{spec}': no such file or folder (or {known}, or hf:NAME)")
+    format, files = find_folder(path, formats, config)
+    return Dataset(spec, format, files, path, config)

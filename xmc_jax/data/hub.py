@@ -1,38 +1,44 @@
-"""`hf:NAME`: whatever `datasets.load_dataset` reads, by name or path; `hf:NAME:CONFIG` where it has
-several."""
+"""`hf:NAME[@REVISION][:CONFIG]`: whatever `datasets.load_dataset` reads, by name or path."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from xmc_jax.config import DataConfig
-from xmc_jax.data.split import Document
-from xmc_jax.data.table import parse_list, split_labels
-from xmc_jax.errors import InputError, suggest
+from xmc_jax.data.format import Files, Format, Reader
+from xmc_jax.data.reading import open_records
+from xmc_jax.data.records import Records
+from xmc_jax.errors import InputError
 
 PREFIX = "hf:"
 SPLIT_NAMES = {"train": ("train",), "test": ("test",), "valid": ("validation", "valid", "dev")}
 _BATCH = 1000
 
 
-def load_splits(spec: str) -> dict[str, Any]:
-    """Returns the `datasets.Dataset` of each split of `hf:NAME[:CONFIG]`.
+def load_splits(spec: str) -> Files:
+    """Returns the `datasets.Dataset` of each split.
 
     Raises:
         InputError: `datasets` cannot load it: unknown name, no network, several configurations.
     """
     name, _, config_name = spec.removeprefix(PREFIX).partition(":")
+    name, _, revision = name.partition("@")
     if not name:
         raise InputError(f"'{spec}' given, hf:NAME needed: a name on the hub or a path")
     try:
         import datasets  # here: it takes a second to import and most runs need none of it
 
-        loaded = datasets.load_dataset(name, config_name or None)
+        loaded = datasets.load_dataset(name, config_name or None, revision=revision or None)
     except Exception as error:  # the library and its file systems raise errors of any kind
+        hint = "check the name, the path or the network"
+        if "script" in str(error):
+            hint = "a set with Parquet files on a branch is read by hf:NAME@refs/convert/parquet:CONFIG"
+        elif "onfig name" in str(error) or "BuilderConfig" in str(error):
+            hint = "name a configuration: hf:NAME:CONFIG"
         raise InputError(
-            f"{spec}: cannot be loaded ({type(error).__name__}: {error!s:.300}); check the "
-            "name, the path or the network"
+            f"{spec}: cannot be loaded ({type(error).__name__}: {error!s:.300}); {hint}"
         ) from None
     chosen = {
         split: [name for name in names if name in loaded] for split, names in SPLIT_NAMES.items()
@@ -45,58 +51,37 @@ def load_splits(spec: str) -> dict[str, Any]:
     return found
 
 
-def read_documents(split: Any, source: str, config: DataConfig) -> Iterator[Document]:
-    """Yields the documents of a split, read from disk in batches; `line` counts its rows from 1.
+def open_hub(
+    spec: str, files: Files, config: DataConfig, names: Sequence[str] | None = None
+) -> Reader:
+    """Returns what reads the splits of a loaded data set."""
+    readers = {
+        split: partial(read_records, data, f"{spec} [{split}]") for split, data in files.items()
+    }
+    return open_records(readers, config, names)
 
-    Labels may be a list of names, a list of class numbers, one class number or a text with
-    separated names.
 
-    Raises:
-        InputError: a column is missing, or a text of labels without `label_separator` that is not a
-            JSON list.
+def read_records(split: Any, source: str) -> Records:
+    """Returns the rows of a split, read from disk in batches; `line` counts them from 1.
+
+    Numbers of classes have names: those of a `ClassLabel` column, or of a list of them.
     """
-    for name, option in (
-        (config.text_column, "text_column"),
-        (config.labels_column, "labels_column"),
-    ):
-        if name not in split.column_names:
-            raise InputError(
-                f"{source}: no column '{name}'{suggest(name, split.column_names)}; set "
-                f"--data.{option}"
-            )
-    to_names = _choose_reading(split.features[config.labels_column], config)
-    row = 0
-    for batch in split.select_columns([config.text_column, config.labels_column]).iter(_BATCH):
-        for text, labels in zip(
-            batch[config.text_column], batch[config.labels_column], strict=True
-        ):
-            row += 1
-            try:
-                yield source, row, text, to_names(labels)
-            except ValueError as error:
-                raise InputError(f"{source}:{row}: {error}") from None
+    classes = {}
+    for column, feature in split.features.items():
+        names = getattr(getattr(feature, "feature", feature), "names", None)
+        if names is not None:
+            classes[column] = list(names)
+
+    def rows(columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        number = 0
+        for batch in split.select_columns(list(dict.fromkeys(columns))).iter(_BATCH):
+            for values in zip(*(batch[name] for name in columns), strict=True):
+                number += 1
+                yield number, list(values)
+
+    return Records(source, tuple(split.column_names), rows, classes=classes)
 
 
-def _choose_reading(feature: Any, config: DataConfig) -> Callable[[Any], Any]:
-    """Returns what turns a value of the labels column into names."""
-    inner = getattr(feature, "feature", None)  # of a list column
-    classes = getattr(inner or feature, "names", None)
-    kind = getattr(inner or feature, "dtype", "")
-
-    def name_of(number: Any) -> Any:
-        if isinstance(number, bool) or not isinstance(number, int):
-            return number
-        if classes is None:
-            return str(number)
-        if not 0 <= number < len(classes):
-            raise ValueError(f"class {number} is unknown; the column has {len(classes)} classes")
-        return classes[number]
-
-    if inner is not None:
-        return lambda labels: labels and [name_of(label) for label in labels]
-    if "int" in str(kind):
-        return lambda label: label if label is None else [name_of(label)]
-    if config.label_separator:
-        split = split_labels(config.label_separator)
-        return lambda cell: split(cell) if isinstance(cell, str) else cell
-    return lambda cell: parse_list(cell) if isinstance(cell, str) else cell
+def name_format(spec: str) -> Format:
+    """Returns the format of a data set of the hub."""
+    return Format("hub", "data set of the hub", "hf:NAME", partial(open_hub, spec))

@@ -1,20 +1,44 @@
-"""Documents to label: `.txt` a document a line, `.jsonl` an object a line, or standard input."""
+"""Documents to label: a file as training reads it, `.txt` with a document per line, a folder, or standard input."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, NamedTuple
 
 from xmc_jax.config import DataConfig
+from xmc_jax.data import columnar, jsonl, table
+from xmc_jax.data.columns import choose_text, find_columns
+from xmc_jax.data.discovery import read_head
+from xmc_jax.data.formats import FORMATS
 from xmc_jax.data.jsonl import parse_object, take
-from xmc_jax.data.lines import decode_lines, read_lines, split_lines
-from xmc_jax.errors import InputError
+from xmc_jax.data.lines import ENDINGS, decode_lines, read_lines, split_lines
+from xmc_jax.data.reading import join_text
+from xmc_jax.data.records import Records
+from xmc_jax.errors import InputError, tell
 
-ENDINGS = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz")
 STANDARD_INPUT = "standard input"
+_RECORDS = {
+    **dict.fromkeys((".csv", ".tsv", ".tab", ".psv"), table.read_records),
+    **dict.fromkeys((".jsonl", ".ndjson", ".json"), jsonl.read_records),
+    **dict.fromkeys(columnar.ENDINGS, lambda path, config: columnar.read_records(path)),
+}
+"""What reads a file of this ending as rows with columns."""
+_LABELLED = ("fasttext", "annif", "text2text", "libmultilabel")
+"""Formats of lines that hold labels too, which `.txt` files may be in."""
+
+Field = tuple[str, dict[str, Any]]
+"""A text, and the fields of its row that were asked for."""
+
+
+class Batch(NamedTuple):
+    """Some documents: their texts, and for each the fields that are carried along."""
+
+    texts: list[str]
+    fields: list[dict[str, Any]]
 
 
 def read_input(
@@ -23,62 +47,155 @@ def read_input(
     config: DataConfig | None = None,
     stdin: IO[bytes] | None = None,
 ) -> Iterator[list[str]]:
-    """Yields the texts of an input in order, `batch` (1 or more) at a time; no more than that is in
-    memory.
+    """Yields the texts of an input in order, `batch` (1 or more) at a time, as `read_batches`."""
+    return (found.texts for found in read_batches(path, batch, config, stdin))
+
+
+def read_batches(
+    path: str | os.PathLike,
+    batch: int,
+    config: DataConfig | None = None,
+    stdin: IO[bytes] | None = None,
+    keep: Sequence[str] = (),
+) -> Iterator[Batch]:
+    """Yields the documents of an input in order, `batch` (1 or more) at a time; no more than that is in memory.
 
     Args:
-        path: a file, or `-` for standard input, where a line that starts with `{` is JSON and any
+        path: a file: a table, JSON lines, Parquet or Arrow, whose columns are chosen as for training; `.txt`, where
+            every line is a document, also a blank one, unless all lines are in a format with labels; a folder of
+            `.txt`, a document each; or `-` for standard input, where a line that starts with `{` is JSON and any
             other is text.
-        batch: documents a list; the last may be shorter.
-        config: names the key of the text in JSON.
+        batch: documents per list; the last may be shorter.
+        config: names the columns of the text.
         stdin: a binary stream to read in the place of standard input.
-
-    In text every line is a document, also a blank one; in JSON lines blank lines are skipped.
+        keep: columns (keys of JSON) to carry along; of a folder `file`, the name.
 
     Raises:
-        InputError: at once for a missing file or another ending; with the line for one that cannot
-            be read.
+        InputError: at once for a missing file, another ending, or a column that is not there; with the line for one
+            that cannot be read.
     """
     if batch < 1:
         raise InputError(f"batch={batch} given, 1 or more needed")
-    key = (config or DataConfig()).text_column
+    config = config or DataConfig()
     if os.fspath(path) == "-":
         stream = sys.stdin.buffer if stdin is None else stdin
-        return _batches(_read_mixed(decode_lines(split_lines(stream), STANDARD_INPUT), key), batch)
+        return _batches(
+            _read_mixed(decode_lines(split_lines(stream), STANDARD_INPUT), config, keep), batch
+        )
     path = Path(path)
-    if not path.name.endswith(ENDINGS):
-        raise InputError(f"{path}: one of {', '.join(ENDINGS)} needed, or '-' for standard input")
-    if not path.is_file():
+    if path.is_dir():
+        return _batches(_read_folder(path, config, keep), batch)
+    if not path.exists():
         raise InputError(f"{path}: no such file")
-    if ".jsonl" in path.suffixes[-2:]:
-        return _batches(_read_objects(path, key), batch)
-    return _batches(read_lines(path), batch)
+    if not path.is_file():  # a pipe
+        return _batches(_read_mixed(read_lines(path, config.encoding), config, keep), batch)
+    suffixes = [s for s in path.suffixes[-2:] if s not in ENDINGS[1:]]
+    ending = suffixes[-1].lower() if suffixes else ""
+    if ending in _RECORDS:
+        return _batches(_read_records(_RECORDS[ending](path, config), config, keep), batch)
+    if ending not in (".txt", ""):
+        known = ", ".join((".txt", *_RECORDS))
+        raise InputError(
+            f"{path}: one of {known} needed (also .gz, ...), a folder of .txt, or '-' for standard input"
+        )
+    if keep:
+        raise InputError(
+            f"{path}: has no columns, so no {', '.join(map(repr, keep))}; a table or JSON lines needed"
+        )
+    return _batches(_read_text(path, config), batch)
 
 
-def _read_objects(path: Path, key: str) -> Iterator[str]:
-    for number, line in enumerate(read_lines(path), 1):
-        if line.strip():
-            yield _take_text(line, key, str(path), number)
+def _read_text(path: Path, config: DataConfig) -> Iterator[Field]:
+    head = read_head(path, config)
+    for name in _LABELLED:
+        format = FORMATS[name]
+        is_sure = name != "libmultilabel" or all(line.count("\t") == 2 for line in head)
+        if head and is_sure and format.accepts and format.accepts(path, head):
+            tell(f"{path}: is read as {format.title}; the labels in it are not used")
+            reader = format.open({"train": path}, config, None)
+            assert reader.documents is not None
+            return ((text, {}) for _, _, text, _ in reader.documents("train"))
+    return ((line, {}) for line in read_lines(path, config.encoding))
 
 
-def _read_mixed(lines: Iterable[str], key: str) -> Iterator[str]:
+def _read_folder(folder: Path, config: DataConfig, keep: Sequence[str]) -> Iterator[Field]:
+    paths = sorted(folder.glob("*.txt")) + sorted(folder.glob("*.txt.gz"))
+    if not paths:
+        raise InputError(
+            f"{folder}: holds no .txt; a folder with a document per file needed, or a file"
+        )
+    if set(keep) - {"file"}:
+        raise InputError(
+            f"{folder}: a folder of texts has only 'file' to keep; {', '.join(keep)} given"
+        )
+    return (
+        ("\n".join(read_lines(p, config.encoding)), {"file": p.name} if keep else {}) for p in paths
+    )
+
+
+def _read_records(records: Records, config: DataConfig, keep: Sequence[str]) -> Iterator[Field]:
+    sample = records.sample()
+    if not sample:
+        return iter(())
+    columns = choose_text(records, config, sample)
+    for name in keep:
+        find_columns(records, name, "text_column") if name not in records.columns else None
+    return _join(records, columns, keep)
+
+
+def _join(records: Records, columns: Sequence[str], keep: Sequence[str]) -> Iterator[Field]:
+    n_text = len(columns)
+    for number, values in records.rows((*columns, *keep)):
+        text = _check_text(partial(join_text, values[:n_text]), records.source, number)
+        yield text, dict(zip(keep, values[n_text:], strict=True))
+
+
+def _read_mixed(lines: Iterable[str], config: DataConfig, keep: Sequence[str]) -> Iterator[Field]:
+    columns: Sequence[str] = ()
     for number, line in enumerate(lines, 1):
-        yield _take_text(line, key, STANDARD_INPUT, number) if line.startswith("{") else line
+        if not line.startswith("{"):
+            yield line, dict.fromkeys(keep)
+            continue
+        record = parse_object(line, STANDARD_INPUT, number)
+        if not columns:
+            columns = _choose_keys(record, config, number)
+        values = [take(record, key, STANDARD_INPUT, number) for key in columns]
+        text = _check_text(partial(join_text, values), STANDARD_INPUT, number)
+        yield text, {key: record.get(key) for key in keep}
 
 
-def _take_text(line: str, key: str, name: str, number: int) -> str:
-    text = take(parse_object(line, name, number), key, name, number)
-    if not isinstance(text, str):
-        raise InputError(f"{name}:{number}: the text is {text!r:.60}, a string needed")
-    return text
+def _choose_keys(record: dict[str, Any], config: DataConfig, number: int) -> Sequence[str]:
+    if config.text_column == "auto" and "text" not in record:
+        source = f"{STANDARD_INPUT}:{number}"
+        return choose_text(
+            Records(source, tuple(record), lambda columns: iter(()), head=[record]),
+            config,
+            [record],
+        )
+    return (
+        ("text",)
+        if config.text_column == "auto"
+        else [n.strip() for n in config.text_column.split(",")]
+    )
 
 
-def _batches(texts: Iterator[str], batch: int) -> Iterator[list[str]]:
-    held: list[str] = []
-    for text in texts:
-        held.append(text)
-        if len(held) == batch:
+def _check_text(join: Any, source: str, number: int) -> str:
+    try:
+        text = join()
+        text.encode()
+        return text
+    except (ValueError, AttributeError) as error:
+        what = "half a surrogate pair" if isinstance(error, UnicodeEncodeError) else str(error)
+        raise InputError(f"{source}:{number}: {what}") from None
+
+
+def _batches(documents: Iterator[Field], batch: int) -> Iterator[Batch]:
+    held = Batch([], [])
+    for text, fields in documents:
+        held.texts.append(text)
+        held.fields.append(fields)
+        if len(held.texts) == batch:
             yield held
-            held = []
-    if held:
+            held = Batch([], [])
+    if held.texts:
         yield held

@@ -1,40 +1,97 @@
-"""JSON lines: one object a line, `{"text": "...", "labels": ["name", ...]}`, plain or gzip."""
+"""JSON: an object per line, `{"text": "...", "labels": ["name", ...]}`, or a file with one list of objects."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from xmc_jax.config import DataConfig
-from xmc_jax.data.lines import read_lines
-from xmc_jax.data.split import SPLITS, Document, find_file
+from xmc_jax.data.format import Files, Format, Reader
+from xmc_jax.data.lines import open_bytes, read_lines
+from xmc_jax.data.reading import open_records
+from xmc_jax.data.records import Records
 from xmc_jax.errors import InputError
 from xmc_jax.files import replace_file
 
-LOOKED_FOR = "train.jsonl[.gz]"
+_HEAD = 200
 
 
-def find_splits(folder: Path) -> dict[str, Path]:
-    """Returns the file of each split that the folder holds in this format."""
-    found = {split: find_file(folder, [f"{split}.jsonl", f"{split}.jsonl.gz"]) for split in SPLITS}
-    return {split: path for split, path in found.items() if path}
+def accepts(path: Path, lines: Sequence[str]) -> bool:
+    """Returns whether a file is named as JSON, or begins with an object."""
+    is_named = any(s in (".jsonl", ".ndjson", ".json") for s in path.suffixes[-2:])
+    first = next((line for line in lines if line.strip()), "").lstrip()
+    return is_named or first.startswith(('{"', "[{"))
 
 
-def read_documents(path: Path, config: DataConfig) -> Iterator[Document]:
-    """Yields the documents of a file; blank lines are skipped.
+def open_json(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    return open_records(
+        {split: partial(read_records, p, config) for split, p in files.items()}, config, names
+    )
 
-    Raises:
-        InputError: a line that is not a JSON object with a text and labels, with its number.
-    """
-    for number, line in enumerate(read_lines(path), 1):
-        if not line.strip():
-            continue
-        record = parse_object(line, path, number)
-        text = take(record, config.text_column, path, number)
-        yield path, number, text, take(record, config.labels_column, path, number)
+
+def read_records(path: Path, config: DataConfig) -> Records:
+    """Returns the objects of a file; blank lines are skipped. The first ones show the keys there are."""
+    whole = _read_whole(path) if _is_one_list(path, config) else None
+
+    def objects() -> Iterator[tuple[int, dict[str, Any]]]:
+        if whole is not None:
+            yield from enumerate(whole, 1)
+            return
+        for number, line in enumerate(read_lines(path, config.encoding), 1):
+            if line.strip():
+                yield number, parse_object(line, path, number)
+
+    def rows(columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        for number, record in objects():
+            yield number, [take(record, key, path, number) for key in columns]
+
+    head: list[dict[str, Any]] = []
+    try:
+        head += (record for _, record in islice(objects(), _HEAD))
+    except InputError:
+        if not head:
+            raise
+    keys = dict.fromkeys(key for record in head for key in record)
+    return Records(str(path), tuple(keys), rows, "one list" if whole is not None else "", head=head)
+
+
+def _is_one_list(path: Path, config: DataConfig) -> bool:
+    first = next((line for line in read_lines(path, config.encoding) if line.strip()), "").strip()
+    return (first.startswith("[") and not first.startswith("[[")) or first == "{"
+
+
+def _read_whole(path: Path) -> list[dict[str, Any]]:
+    """Returns the objects of a file that holds one list of them, or a list by column (as pandas writes both)."""
+    with open_bytes(path) as stream:
+        raw = stream.read()
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        raise InputError(
+            f"{path}:{line}: is not JSON ({error}); one object a line needed"
+        ) from None
+    if isinstance(value, dict):
+        value = _turn_columns(value)
+    for i, record in enumerate(value):
+        if not isinstance(record, dict):
+            raise InputError(
+                f'{path}:{i + 1}: {record!r:.60} given, an object such as {{"text": "..."}} needed'
+            )
+    return value
+
+
+def _turn_columns(value: dict[str, Any]) -> list[dict[str, Any]]:
+    columns = {k: list(v.values()) if isinstance(v, dict) else v for k, v in value.items()}
+    lengths = {len(v) if isinstance(v, list) else -1 for v in columns.values()}
+    if len(lengths) != 1 or -1 in lengths:
+        return [value]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 def parse_object(line: str, path: str | os.PathLike, number: int) -> dict[str, Any]:
@@ -75,3 +132,6 @@ def write_documents(
         for text, names in documents:
             record = {"text": text, "labels": list(names)}
             stream.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+
+
+FORMAT = Format("jsonl", "JSON lines", "train.jsonl[.gz]", open_json, accepts)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.data.lines import BOM, read_lines
-from xmc_jax.errors import InputError
+from xmc_jax.data.literals import name_of
+from xmc_jax.errors import InputError, tell
 from xmc_jax.files import replace_file
 
 
@@ -86,24 +88,48 @@ def write_labels(path: str | os.PathLike, names: Iterable[str]) -> None:
             stream.write(name.encode() + b"\n")
 
 
+class LabelTable(NamedTuple):
+    """Labels of some documents.
+
+    Attributes:
+        labels: float32 CSR [N, L] of ones.
+        names: of the L columns.
+        unknown: documents of each name that the vocabulary does not hold.
+        n_blank: labels without a name (blank, null), which were left out.
+        n_numbers: labels that were numbers and are named by their digits.
+    """
+
+    labels: sp.csr_matrix
+    names: list[str]
+    unknown: dict[str, int]
+    n_blank: int
+    n_numbers: int
+
+    @property
+    def n_unknown(self) -> int:
+        return sum(self.unknown.values())
+
+
 class LabelRows:
     """Collects rows of label names as ids in flat arrays.
 
-    With a vocabulary, column j of the result is its name j and other names are counted and dropped;
-    without one, the columns are the names seen, sorted. `allowed`, if given, holds the names that
-    may occur at all.
+    White space around a name is no part of it, in every format; blank names are left out and counted. With a
+    vocabulary, column j of the result is its name j and other names are counted and dropped; without one, the
+    columns are the names seen, sorted. `allowed`, if given, holds the names that may occur at all.
     """
 
     def __init__(
         self, vocabulary: Sequence[str] | None = None, allowed: Collection[str] | None = None
     ) -> None:
         self._fixed = None if vocabulary is None else list(vocabulary)
-        self._ids = {name: i for i, name in enumerate(self._fixed or ())}
-        if len(self._ids) < len(self._fixed or ()):
+        self._names = list(self._fixed or ())
+        self._ids = {name: i for i, name in enumerate(self._names)}
+        if len(self._ids) < len(self._names):
             raise InputError("the label vocabulary holds a name twice; names must differ")
         self._allowed = allowed
         self._columns = array("i")
         self._offsets = array("q", [0])
+        self._n_blank = self._n_numbers = 0
 
     def __len__(self) -> int:
         return len(self._offsets) - 1
@@ -112,49 +138,82 @@ class LabelRows:
         """Appends the labels of one document; a name given twice counts once.
 
         Raises:
-            ValueError: not a list of strings, a name that `check_name` refuses or that is not
-                allowed.
+            ValueError: not a list of names, a name that `check_name` refuses or that is not allowed.
         """
         if type(names) is not list:
             names = _as_list(names)
         ids, columns = self._ids, self._columns
         for name in names:
-            try:
-                column = ids.get(name)
-            except TypeError:  # a list or dict in the place of a name
-                column = None
-            columns.append(self._admit(name) if column is None else column)
+            column = ids.get(name) if type(name) is str else None
+            if column is None:
+                column = self._admit(name)
+            if column >= 0:
+                columns.append(column)
+            else:
+                self._n_blank += 1
         self._offsets.append(len(columns))
 
     def _admit(self, name: object) -> int:
-        """Gives a new name the next id; with a fixed vocabulary that is beyond its end, so `build`
-        can tell."""
-        text = check_name(name)
-        if self._allowed is not None and text not in self._allowed:
-            raise ValueError(
-                f"the label {text!r:.60} is not in labels.txt; add it there or remove labels.txt"
-            )
-        self._ids[text] = len(self._ids)
-        return len(self._ids) - 1
+        """Returns the id of a name that was not seen in this spelling; -1 for a blank one. With a fixed vocabulary
+        new ids lie beyond its end, so `build` can tell."""
+        text = name_label(name)
+        self._n_numbers += not isinstance(name, (str, dict))
+        if not text:
+            return -1
+        if text not in self._ids:
+            check_name(text)
+            if self._allowed is not None and text not in self._allowed:
+                raise ValueError(
+                    f"the label {text!r:.60} is not in labels.txt; add it there or remove labels.txt"
+                )
+            self._ids[text] = len(self._names)
+            self._names.append(text)
+        column = self._ids[text]
+        if isinstance(name, str):
+            self._ids[name] = column  # the next look-up of this spelling
+        return column
 
-    def build(self) -> tuple[sp.csr_matrix, list[str], int]:
-        """Returns labels [N, L] (float32 CSR of ones), their L names, and the number of entries
-        dropped."""
+    def build(self) -> LabelTable:
+        """Returns what was collected."""
         columns = np.array(self._columns, np.int32)
         offsets = np.array(self._offsets, np.int64)
+        names = self._names
         if self._fixed is None:
-            seen = list(self._ids)
-            order = sorted(range(len(seen)), key=seen.__getitem__)
-            rank = np.empty(len(seen), np.int32)
-            rank[order] = np.arange(len(seen), dtype=np.int32)
+            order = sorted(range(len(names)), key=names.__getitem__)
+            rank = np.empty(len(names), np.int32)
+            rank[order] = np.arange(len(names), dtype=np.int32)
             columns = rank[columns]
-            vocabulary = [seen[i] for i in order]
-        else:
-            vocabulary = self._fixed
-        shape = (len(self), max(len(self._ids), 1))
+            names = [names[i] for i in order]
+        n_labels = len(names if self._fixed is None else self._fixed)
+        shape = (len(self), max(len(names), 1))
         every = sp.csr_matrix((np.ones(len(columns), np.float32), columns, offsets), shape)
-        labels, n_unknown = keep_columns(every, len(vocabulary))
-        return labels, vocabulary, n_unknown
+        labels, _ = keep_columns(every, n_labels)
+        counts = np.bincount(every.indices, minlength=len(names))[n_labels:]
+        unknown = dict(zip(names[n_labels:], counts.tolist(), strict=True))
+        return LabelTable(labels, names[:n_labels], unknown, self._n_blank, self._n_numbers)
+
+
+def name_label(value: Any) -> str:
+    """Returns the name of a label as it is given in data: without white space around it, "" for none.
+
+    A whole number is named by its digits, an object such as `{"uri": ...}` by what `name_of` finds in it.
+
+    Raises:
+        ValueError: something else.
+    """
+    if isinstance(value, dict):
+        value = name_of(value)
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, str):
+        return value.strip()
+    if value is None or (isinstance(value, float) and value != value):
+        return ""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value):
+        return str(int(value))
+    raise ValueError(
+        f"the label {value!r:.60} is not a string; write names, such as {str(value)!r:.60}"
+    )
 
 
 def keep_columns(labels: sp.csr_matrix, n_labels: int) -> tuple[sp.csr_matrix, int]:
@@ -172,14 +231,14 @@ def keep_columns(labels: sp.csr_matrix, n_labels: int) -> tuple[sp.csr_matrix, i
 
 def map_columns(
     labels: sp.csr_matrix, names: Sequence[str], vocabulary: Sequence[str]
-) -> tuple[sp.csr_matrix, int]:
+) -> tuple[sp.csr_matrix, dict[str, int]]:
     """Moves the columns of labels [N, L'] named `names` to where the vocabulary has them.
 
     Returns:
-        Labels [N, L] over the vocabulary and the number of entries whose name it does not hold.
+        Labels [N, L] over the vocabulary, and the number of entries of each name that it does not hold.
     """
     if list(names) == list(vocabulary):
-        return labels, 0
+        return labels, {}
     ids = {name: i for i, name in enumerate(vocabulary)}
     unknown = len(vocabulary)
     target = np.fromiter((ids.get(name, unknown) for name in names), np.int32, len(names))
@@ -189,7 +248,8 @@ def map_columns(
     shape = (labels.shape[0], unknown)
     kept = sp.csr_matrix((entries.data[known], (entries.row[known], moved[known])), shape)
     kept.sort_indices()
-    return kept, int((~known).sum())
+    counts = np.bincount(entries.col[~known], minlength=len(names))
+    return kept, {names[i]: n for i, n in enumerate(counts.tolist()) if n}
 
 
 def labels_from_names(rows: Iterable[Sequence[str]]) -> tuple[sp.csr_matrix, list[str]]:
@@ -200,10 +260,11 @@ def labels_from_names(rows: Iterable[Sequence[str]]) -> tuple[sp.csr_matrix, lis
             index).
     """
     collected = _collect(rows, LabelRows())
-    labels, vocabulary, _ = collected.build()
-    if not vocabulary:
+    table = collected.build()
+    if not table.names:
         raise InputError("labels: no document has a label; at least one needed to learn from")
-    return labels, vocabulary
+    tell_left_out(table, "labels")
+    return table.labels, table.names
 
 
 def labels_to_csr(
@@ -215,8 +276,19 @@ def labels_to_csr(
     Raises:
         InputError: no documents, or a row that is not a list of names (with its index).
     """
-    labels, _, n_unknown = _collect(rows, LabelRows(vocabulary)).build()
-    return labels, n_unknown
+    table = _collect(rows, LabelRows(vocabulary)).build()
+    tell_left_out(table, "labels")
+    return table.labels, table.n_unknown
+
+
+def tell_left_out(table: LabelTable, source: str) -> None:
+    """Notes blank labels, which are left out, and numbers, which are names now."""
+    if table.n_blank:
+        tell(f"{source}: {table.n_blank:,} blank labels are left out")
+    if table.n_numbers > table.n_blank:
+        tell(
+            f"{source}: labels that are numbers are named by their digits, such as {table.names[0]!r}"
+        )
 
 
 def _collect(rows: object, collected: LabelRows) -> LabelRows:

@@ -1,48 +1,123 @@
-"""Lines of plain and gzip-compressed files, with the place of whatever cannot be read."""
+"""Lines of files, plain or compressed, with the place of whatever cannot be read."""
 
 from __future__ import annotations
 
+import bz2
+import codecs
+import contextlib
 import gzip
+import io
+import lzma
 import os
+import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from xmc_jax.data.encodings import choose_encoding, find_wide
 from xmc_jax.errors import InputError
 
 BOM = b"\xef\xbb\xbf"
-GZIP_MAGIC = b"\x1f\x8b"
+ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
+"""Of the compressed files that are read; the first bytes decide, not the name."""
+_LOOK = 1 << 16
 
 
-def read_byte_lines(path: str | os.PathLike) -> Iterator[bytes]:
-    """Yields the lines of a file (gzip if its name ends in `.gz`) without line ends and byte-order
-    mark.
+def _open_zstd(raw: IO[bytes]) -> IO[bytes]:
+    import pyarrow as pa
+
+    unpacked = pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd")
+    return io.BufferedReader(unpacked, _LOOK)
+
+
+def _open_zip(raw: IO[bytes]) -> IO[bytes]:
+    archive = zipfile.ZipFile(raw)
+    names = [n for n in archive.namelist() if not n.endswith("/") and "__MACOSX" not in n]
+    if "[Content_Types].xml" in names or "mimetype" in names:
+        raise InputError(f"{raw.name}: is a workbook; save its sheet as CSV (UTF-8)")
+    if len(names) != 1:
+        raise InputError(f"{raw.name}: holds {len(names)} files; unpack it and give one")
+    return archive.open(names[0])
+
+
+COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\x00": lzma.open,
+    b"\x28\xb5\x2f\xfd": _open_zstd,
+    b"PK\x03\x04": _open_zip,
+}
+"""What opens a file that begins with these bytes."""
+
+
+@contextlib.contextmanager
+def open_bytes(path: str | os.PathLike) -> Iterator[IO[bytes]]:
+    """Opens a file for reading, unpacked if its first bytes are those of gzip, bzip2, xz, zstd or zip.
 
     Raises:
-        InputError: no such file, not gzip, truncated or damaged gzip, gzip under another name.
+        InputError: no such file, truncated or damaged data, plain text under the name of gzip.
     """
     path = Path(path)
-    zipped = path.suffix == ".gz"
     try:
-        with gzip.open(path, "rb") if zipped else open(path, "rb") as stream:
-            if not zipped and stream.peek(2)[:2] == GZIP_MAGIC:
-                raise InputError(f"{path}: holds gzip data; rename it to {path.name}.gz")
-            yield from split_lines(stream)
-    except gzip.BadGzipFile as error:
-        raise InputError(
-            f"{path}: is not a gzip file ({error}); compress it or drop .gz from its name"
-        ) from None
+        with contextlib.ExitStack() as held:
+            raw: Any = held.enter_context(open(path, "rb", _LOOK))
+            head = raw.peek(8)
+            opener = next((o for magic, o in COMPRESSIONS.items() if head.startswith(magic)), None)
+            if opener is None and path.suffix == ".gz" and head:
+                raise InputError(
+                    f"{path}: is not a gzip file; compress it or drop .gz from its name"
+                )
+            yield held.enter_context(opener(raw)) if opener else raw
     except EOFError:
         raise InputError(
-            f"{path}: the gzip data is truncated; copy or download the file again"
+            f"{path}: the compressed data is truncated; copy or download the file again"
         ) from None
-    except zlib.error as error:
+    except (zlib.error, lzma.LZMAError, zipfile.BadZipFile, gzip.BadGzipFile) as error:
         raise InputError(
-            f"{path}: the gzip data is damaged ({error}); copy or download the file again"
+            f"{path}: the compressed data is damaged ({error}); copy or download the file again"
         ) from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_byte_lines(path: str | os.PathLike) -> Iterator[bytes]:
+    """Yields the lines of a file in UTF-8 (or in the encoding of one byte that it has) without line ends and
+    byte-order mark.
+
+    A line ends with LF or CRLF; with CR where the beginning of the file holds no LF. UTF-16 and UTF-32, with a
+    byte-order mark or plain from the zeros in it, are recoded.
+
+    Raises:
+        InputError: as `open_bytes`; UTF-16 that is none.
+    """
+    with open_bytes(path) as stream:
+        head = stream.peek(_LOOK)[:_LOOK] if hasattr(stream, "peek") else b""
+        wide = find_wide(head)
+        blocks = iter(lambda: stream.read(_LOOK), b"")
+        if wide is None:
+            ended = b"\r" in head and b"\n" not in head
+            yield from split_lines(_cut(blocks, b"\r") if ended else stream)
+            return
+        beginning = codecs.getincrementaldecoder(wide)().decode(head)
+        end = b"\r" if "\r" in beginning and "\n" not in beginning else b"\n"
+        try:
+            recoded = (text.encode() for text in codecs.iterdecode(blocks, wide))
+            yield from split_lines(_cut(recoded, end))
+        except UnicodeError as error:
+            raise InputError(
+                f"{path}: is no whole {wide} text ({error}); save it as UTF-8"
+            ) from None
+
+
+def _cut(blocks: Iterable[bytes], end: bytes) -> Iterator[bytes]:
+    """Yields the lines of some blocks of bytes, each with its end but the last."""
+    rest = b""
+    for block in blocks:
+        *lines, rest = (rest + block).split(end)
+        yield from (line + b"\n" for line in lines)
+    if rest:
+        yield rest
 
 
 def split_lines(stream: IO[bytes] | Iterable[bytes]) -> Iterator[bytes]:
@@ -54,24 +129,68 @@ def split_lines(stream: IO[bytes] | Iterable[bytes]) -> Iterator[bytes]:
         yield line.rstrip(b"\r\n")
 
 
-def decode_lines(lines: Iterable[bytes], name: str | os.PathLike) -> Iterator[str]:
-    """Yields the lines as text; `name` says in errors where they come from.
+def decode_lines(
+    lines: Iterable[bytes],
+    name: str | os.PathLike,
+    choose: Callable[[], str | None] | None = None,
+) -> Iterator[str]:
+    """Yields the lines as text.
+
+    Args:
+        lines: without line ends.
+        name: where they come from, for errors.
+        choose: called at the first line that is not UTF-8 if all before it are ASCII; returns the encoding from
+            here on, or None.
 
     Raises:
         InputError: bytes that are not UTF-8, with the number of the line.
     """
+    codec, plain = "utf-8", True
     for number, line in enumerate(lines, 1):
         try:
-            yield line.decode()
+            text = line.decode(codec)
         except UnicodeDecodeError as error:
+            found = choose() if choose is not None and plain else None
+            if found is None:
+                raise InputError(
+                    f"{name}:{number}: byte 0x{line[error.start]:02x} at column {error.start + 1} "
+                    f"is not {codec.upper()}; convert the file to UTF-8, or name its encoding with --data.encoding"
+                ) from None
+            codec, choose = found, None
+            text = line.decode(codec)
+        if plain and not text.isascii():
+            plain = False
+        yield text
+
+
+def read_lines(path: str | os.PathLike, encoding: str = "auto") -> Iterator[str]:
+    """Yields the lines of a text file, plain or compressed.
+
+    `auto`: UTF-8, UTF-16 or UTF-32; a file that is mostly something else is read as cp1252, which is told.
+
+    Raises:
+        InputError: as `read_byte_lines` and `decode_lines`.
+    """
+    if encoding == "auto":
+        return decode_lines(
+            read_byte_lines(path), path, lambda: choose_encoding(path, read_byte_lines(path))
+        )
+    return _read_encoded(path, encoding)
+
+
+def _read_encoded(path: str | os.PathLike, encoding: str) -> Iterator[str]:
+    number = 0
+    with open_bytes(path) as stream:
+        head = (
+            stream.peek(_LOOK)[:_LOOK].decode(encoding, "ignore") if hasattr(stream, "peek") else ""
+        )
+        end = "\r" if "\r" in head and "\n" not in head else "\n"
+        text = io.TextIOWrapper(stream, encoding, newline=end)
+        try:
+            for number, line in enumerate(text, 1):
+                line = line.rstrip("\r\n")
+                yield line.removeprefix("\ufeff") if number == 1 else line
+        except (UnicodeDecodeError, UnicodeError) as error:
             raise InputError(
-                f"{name}:{number}: byte 0x{line[error.start]:02x} at column {error.start + 1} is "
-                "not UTF-8; "
-                "convert the file to UTF-8"
+                f"{path}:{number + 1}: is not {encoding} ({error}); name another --data.encoding"
             ) from None
-
-
-def read_lines(path: str | os.PathLike) -> Iterator[str]:
-    """Yields the lines of a UTF-8 file, plain or gzip; errors as in `read_byte_lines` and
-    `decode_lines`."""
-    return decode_lines(read_byte_lines(path), path)

@@ -5,25 +5,27 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import scipy.sparse as sp
 
+from xmc_jax.config import DataConfig
+from xmc_jax.data.format import Files, Format, Matrices, Reader
 from xmc_jax.data.lines import read_lines
 from xmc_jax.data.matrices import check_features, check_labels
 from xmc_jax.data.split import find_file
 from xmc_jax.data.texts import TextStore, TextStoreBuilder
 from xmc_jax.errors import InputError
 
-LOOKED_FOR = "Y.trn.npz + X.trn.npz or X.trn.txt"
 ENDINGS = {"train": "trn", "test": "tst", "valid": "val"}
 
-Files = tuple[Path | None, Path | None, Path]
+Three = tuple[Path | None, Path | None, Path]
 """Features, texts (one of the two may be missing), labels."""
 
 
-def find_splits(folder: Path) -> dict[str, Files]:
+def find_splits(folder: Path) -> Files:
     """Returns the files of each split that the folder holds in this format.
 
     The published sets keep AttentionXML's TF-IDF in a folder of their own,
@@ -32,7 +34,7 @@ def find_splits(folder: Path) -> dict[str, Files]:
     Raises:
         InputError: X without Y or Y without X.
     """
-    splits: dict[str, Files] = {}
+    splits: Files = {}
     for split, ending in ENDINGS.items():
         labels = find_file(folder, [f"Y.{ending}.npz"])
         features = find_file(folder, [f"X.{ending}.npz"])
@@ -51,7 +53,7 @@ def find_splits(folder: Path) -> dict[str, Files]:
     return splits
 
 
-def read_matrices(files: Files) -> tuple[sp.csr_matrix | None, TextStore | None, sp.csr_matrix]:
+def read_matrices(files: Three) -> Matrices:
     """Returns features [N, D] and texts (None where there is no file) and labels [N, L].
 
     Raises:
@@ -71,7 +73,7 @@ def read_matrices(files: Files) -> tuple[sp.csr_matrix | None, TextStore | None,
             )
     if text_path:
         texts = _read_texts(text_path, label_path, labels.shape[0])
-    return features, texts, labels
+    return Matrices(features, texts, labels)
 
 
 def load_matrix(path: Path) -> Any:
@@ -117,3 +119,12 @@ def _read_texts(path: Path, label_path: Path, n_rows: int) -> TextStore:
             "needed"
         )
     return texts.build()
+
+
+def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    return Reader("SciPy matrices", matrices=lambda split: read_matrices(files[split]))
+
+
+FORMAT = Format(
+    "pecos", "PECOS", "Y.trn.npz + X.trn.npz or X.trn.txt", open_files, find=find_splits
+)

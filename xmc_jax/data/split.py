@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.data.labels import LabelRows
+from xmc_jax.data.labels import LabelRows, LabelTable, keep_columns, tell_left_out
 from xmc_jax.data.texts import TextStore, TextStoreBuilder
 from xmc_jax.errors import InputError
 
@@ -30,8 +31,8 @@ class Split:
         labels: float32 CSR [N, L] of ones, sorted, without duplicates.
         texts: the N texts, or None where the format has vectors only.
         features: float32 CSR [N, D], or None where the format has texts only.
-        n_unknown_labels: labels of documents that were dropped because the vocabulary does not hold
-            them.
+        unknown: documents of each label that was dropped because the vocabulary does not hold it.
+        excluded: bool CSR [N, L] of labels that count neither as predictions nor as truth, or None.
     """
 
     name: str
@@ -39,10 +40,16 @@ class Split:
     labels: sp.csr_matrix
     texts: TextStore | None = None
     features: sp.csr_matrix | None = None
-    n_unknown_labels: int = 0
+    unknown: dict[str, int] = field(default_factory=dict)
+    excluded: sp.csr_matrix | None = None
 
     def __len__(self) -> int:
         return self.labels.shape[0]
+
+    @property
+    def n_unknown_labels(self) -> int:
+        """Labels of documents that were dropped because the vocabulary does not hold them."""
+        return sum(self.unknown.values())
 
     def iter_texts(self, batch: int) -> Iterator[list[str]]:
         """Yields the texts in order, `batch` at a time.
@@ -55,6 +62,34 @@ class Split:
                 f"split '{self.name}' has feature vectors and no texts; use its features"
             )
         return self.texts.iter_batches(batch)
+
+    def take(self, rows: np.ndarray, name: str, vocabulary: Sequence[str] | None) -> Split:
+        """Returns some of the documents, as a split of another name.
+
+        The label columns are those of `vocabulary`, all of them known here or not; None: those that occur.
+        """
+        labels = self.labels[rows]
+        if vocabulary is None:
+            kept = np.flatnonzero(np.bincount(labels.indices, minlength=labels.shape[1]))
+            vocabulary = [self.vocabulary[i] for i in kept]
+        ids = {name: i for i, name in enumerate(vocabulary)}
+        extra = [name for name in self.vocabulary if name not in ids]
+        columns = {name: len(ids) + i for i, name in enumerate(extra)} | ids
+        moved = np.array([columns[name] for name in self.vocabulary], np.int32)
+        width = len(ids) + len(extra)
+        every = sp.csr_matrix(
+            (labels.data, moved[labels.indices], labels.indptr), (len(rows), width)
+        )
+        counts = np.bincount(every.indices, minlength=width)[len(ids) :]
+        unknown = {name: n for name, n in zip(extra, counts.tolist(), strict=True) if n}
+        return Split(
+            name,
+            list(vocabulary),
+            keep_columns(every, len(ids))[0],
+            None if self.texts is None else self.texts[rows],
+            None if self.features is None else self.features[rows],
+            unknown,
+        )
 
 
 def find_file(folder: Path, names: Sequence[str]) -> Path | None:
@@ -99,5 +134,19 @@ def collect_documents(
             raise InputError(f"{path}:{line}: {error}") from None
     if not len(texts):
         raise InputError(f"{source}: no documents; at least one needed")
-    labels, columns, n_unknown = rows.build()
-    return Split(name, columns, labels, texts.build(), None, n_unknown)
+    table: LabelTable = rows.build()
+    tell_left_out(table, source)
+    return Split(name, table.names, table.labels, texts.build(), None, table.unknown)
+
+
+def join_documents(documents: Iterable[Document]) -> Iterator[Document]:
+    """Yields each text once, where it came first, with the labels of all its rows."""
+    joined: dict[Any, Document] = {}
+    for path, line, text, names in documents:
+        if not isinstance(text, str) or not isinstance(names, list):
+            yield path, line, text, names  # to be refused with its line
+        elif text in joined:
+            joined[text][3].extend(names)
+        else:
+            joined[text] = (path, line, text, list(names))
+    yield from joined.values()

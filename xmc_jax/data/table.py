@@ -1,126 +1,263 @@
-"""CSV and TSV with a header line: one column holds the text, one the labels."""
+"""CSV, TSV and their relatives: delimiter, quoting and header as spreadsheets and databases write them."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
-import json
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from xmc_jax.config import DataConfig
+from xmc_jax.data.cells import show
+from xmc_jax.data.format import Files, Format, Reader
 from xmc_jax.data.lines import read_lines
-from xmc_jax.data.split import SPLITS, Document, find_file
-from xmc_jax.errors import InputError, suggest
+from xmc_jax.data.reading import open_records
+from xmc_jax.data.records import Records
+from xmc_jax.errors import InputError, tell
 
-LOOKED_FOR = "train.csv[.gz] or train.tsv[.gz]"
-SEPARATORS = (";", "|", ",")
+DELIMITERS = (",", "\t", ";", "|")
 LONGEST_CELL = 2**31 - 1
+_SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
-def find_splits(folder: Path) -> dict[str, Path]:
-    """Returns the file of each split that the folder holds in this format."""
-    endings = (".csv", ".csv.gz", ".tsv", ".tsv.gz")
-    found = {split: find_file(folder, [split + ending for ending in endings]) for split in SPLITS}
-    return {split: path for split, path in found.items() if path}
+@dataclass(frozen=True)
+class Dialect:
+    """How a table is written.
 
-
-def choose_separator(path: Path, config: DataConfig) -> str:
-    """Returns what separates the labels of a file: the configured text, `[` for JSON lists, else
-    `;`, `|` or `,`.
-
-    The whole column decides: a lone "Smith, John" beside "Smith, John; Doe, Jane" is one label.
+    Attributes:
+        delimiter: one character.
+        quoted: cells may stand in quotes, a quote inside is doubled.
+        escaped: a backslash stands before a quote inside, instead.
+        skipped: lines before the header.
     """
-    if config.label_separator:
-        return config.label_separator
-    found: set[str] = set()
-    first = True
-    for _, _, cell in _read_cells(path, config):
-        if first and cell.strip():
-            if cell.lstrip().startswith("["):
-                return "["
-            first = False
-        found.update(mark for mark in SEPARATORS if mark in cell)
-        if SEPARATORS[0] in found:
-            break
-    return next((mark for mark in SEPARATORS if mark in found), ",")
 
+    delimiter: str
+    quoted: bool = True
+    escaped: bool = False
+    skipped: int = 0
 
-def read_documents(path: Path, config: DataConfig, separator: str) -> Iterator[Document]:
-    """Yields the documents of a file whose labels are separated as `choose_separator` found.
-
-    Raises:
-        InputError: a column is missing, a row has too few or too many cells, bad quotes, a bad
-            list; with the line.
-    """
-    split: Callable[[str], object] = parse_list if separator == "[" else split_labels(separator)
-    for number, text, cell in _read_cells(path, config):
-        try:
-            yield path, number, text, split(cell)
-        except ValueError as error:
-            raise InputError(f"{path}:{number}: {error}") from None
-
-
-def split_labels(separator: str) -> Callable[[str], list[str]]:
-    """Returns what cuts a cell into names; white space around them and empty pieces are dropped."""
-    return lambda cell: [name for piece in cell.split(separator) if (name := piece.strip())]
-
-
-def parse_list(cell: str) -> object:
-    """Returns the JSON list in a cell; an empty cell is an empty list.
-
-    Raises:
-        ValueError: something else is in the cell.
-    """
-    if not cell.strip():
-        return []
-    try:
-        names = json.loads(cell)
-    except (ValueError, RecursionError):
-        names = None
-    if not isinstance(names, list):
-        raise ValueError(
-            f"the labels are {cell!r:.60}, a JSON list needed as in the first row; "
-            "or name what separates them with --data.label_separator"
+    @property
+    def says(self) -> str:
+        how = "" if self.quoted else ", read without quoting"
+        return (
+            f"{show(self.delimiter)} between cells"
+            + how
+            + (", quotes escaped by \\" if self.escaped else "")
         )
-    return names
 
 
-def _read_cells(path: Path, config: DataConfig) -> Iterator[tuple[int, str, str]]:
-    """Yields line, text and labels cell of each row."""
-    delimiter = "\t" if ".tsv" in path.suffixes else ","
-    rows = csv.reader((line + "\n" for line in read_lines(path)), delimiter=delimiter, strict=True)
-    allowed = csv.field_size_limit(
-        LONGEST_CELL
-    )  # of the module, hence put back: documents are long
+@dataclass(frozen=True)
+class _Scan:
+    """What reading a whole table in a dialect showed: the first fault, cells over several lines, blank rows at the
+    end."""
+
+    fault: InputError | None
+    n_spread: int = 0
+    n_blank: int = 0
+    n_rows: int = 0
+
+
+def read_records(path: Path, config: DataConfig) -> Records:
+    """Reads a table's header, and the whole of it once to see how it is written.
+
+    Raises:
+        InputError: an empty file, a row of another number of cells, a quote that does not close; with its line.
+    """
+    dialect = choose_dialect(path, config)
+    header = _read_header(path, dialect, config)
+    dialect, scan = _choose_rows(path, dialect, header, config)
+    if scan.fault is not None:
+        raise scan.fault
+    if scan.n_blank:
+        tell(f"{path}: {scan.n_blank:,} rows without any content at the end are left out")
+
+    def rows(columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        places = [header.index(name) for name in columns]
+        for number, cells in islice(_read_rows(path, dialect, header, config), scan.n_rows):
+            yield number, [cells[i] for i in places]
+
+    return Records(
+        str(path), tuple(name for name in header if name), rows, says=dialect.says, is_table=True
+    )
+
+
+def choose_dialect(path: Path, config: DataConfig) -> Dialect:
+    """Returns the dialect that the header shows; quotes are supposed.
+
+    Excel's first line `sep=;` is obeyed. Else the character that cuts the header into most cells is taken.
+    """
+    first, skipped = "", 0
+    for line in read_lines(path, config.encoding):
+        match = _SEP_LINE.fullmatch(line.strip()) if not first else None
+        if match and config.delimiter == "auto":
+            return Dialect(match[1], config.quoting != "none", skipped=skipped + 1)
+        if match or not line.strip():
+            skipped += 1
+            continue
+        first = line
+        break
+    if not first:
+        raise InputError(f"{path}: is empty; a header line and rows needed")
+    quoted = config.quoting != "none"
+    if config.delimiter != "auto":
+        return Dialect(
+            "\t" if config.delimiter == "tab" else config.delimiter, quoted, skipped=skipped
+        )
+    counts = {d: len(_cut_header(first, d)) for d in DELIMITERS}
+    best = max(DELIMITERS, key=lambda d: counts[d])
+    if counts[best] == 1:
+        best = "\t" if ".tsv" in path.suffixes else ","
+    return Dialect(best, quoted, skipped=skipped)
+
+
+def _cut_header(line: str, delimiter: str) -> list[str]:
     try:
-        header = next((row for row in rows if row), None)
-        if header is None:
-            raise InputError(f"{path}: is empty; a header line and rows needed")
-        text_at = _find_column(path, header, config.text_column, "text_column")
-        labels_at = _find_column(path, header, config.labels_column, "labels_column")
-        end = rows.line_num
-        for row in rows:
-            start, end = end + 1, rows.line_num
-            if not row:
-                continue
-            if len(row) != len(header):
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error:
+        return line.split(delimiter)
+
+
+def _read_header(path: Path, dialect: Dialect, config: DataConfig) -> list[str]:
+    row = next(_parse(path, dialect, config), None)
+    if row is None:
+        raise InputError(f"{path}: is empty; a header line and rows needed")
+    return [name.strip() for name in row[1]]
+
+
+def _choose_rows(
+    path: Path, dialect: Dialect, header: list[str], config: DataConfig
+) -> tuple[Dialect, _Scan]:
+    """Returns how rows are read, and what that showed.
+
+    Tab-separated text is taken without quoting unless every quoted cell closes on its own line; a table with other
+    delimiters is taken with it.
+    """
+    scan = _scan(path, dialect, header, config)
+    if config.quoting != "auto":
+        return dialect, scan
+    plain = replace(dialect, quoted=False)
+    if dialect.delimiter == "\t":
+        if scan.fault is None and not scan.n_spread:
+            return dialect, scan
+        other = _scan(path, plain, header, config)
+        return (dialect, scan) if other.fault is not None and scan.fault is None else (plain, other)
+    if scan.fault is not None:
+        escaped = replace(dialect, escaped=True)
+        if any('\\"' in line for line in read_lines(path, config.encoding)):
+            other = _scan(path, escaped, header, config)
+            return (escaped, other) if other.fault is None else (dialect, scan)
+    if scan.n_spread and _scan(path, plain, header, config).fault is None:
+        tell(
+            f"{path}: {scan.n_spread:,} quoted cells stretch over several lines; if each line is a row, "
+            "set --data.quoting none"
+        )
+    return dialect, scan
+
+
+def _scan(path: Path, dialect: Dialect, header: list[str], config: DataConfig) -> _Scan:
+    n_spread = n_blank = n_rows = 0
+    try:
+        for _, cells in _read_rows(path, dialect, header, config):
+            n_spread += any("\n" in cell for cell in cells)
+            if any(cells) or len(header) < 2:
+                n_rows, n_blank = n_rows + n_blank + 1, 0
+            else:
+                n_blank += 1
+    except InputError as error:
+        return _Scan(error, n_spread)
+    return _Scan(None, n_spread, n_blank, n_rows)
+
+
+def _read_rows(
+    path: Path, dialect: Dialect, header: list[str], config: DataConfig
+) -> Iterator[tuple[int, list[str]]]:
+    """Yields line and cells of each row below the header; cells beyond the last named column must be blank."""
+    rows = _parse(path, dialect, config)
+    next(rows)
+    n_named = max((i for i, name in enumerate(header, 1) if name), default=0)
+    for number, cells in rows:
+        if len(cells) != len(header):
+            if len(cells) < n_named or any(cell.strip() for cell in cells[len(header) :]):
                 raise InputError(
-                    f"{path}:{start}: {len(row)} cell(s), {len(header)} needed as in the header; "
-                    "quote what holds "
-                    f"{'a tab' if delimiter == chr(9) else 'a comma'}"
+                    f"{path}:{number}: {len(cells)} cell(s), {len(header)} needed as in the header; "
+                    f"quote what holds {_name_mark(dialect.delimiter)}"
                 )
-            yield start, row[text_at], row[labels_at]
-    except csv.Error as error:
-        raise InputError(f"{path}:{rows.line_num}: {error}; check the quotes") from None
+            cells = (cells + [""] * len(header))[: len(header)]
+        yield number, cells
+
+
+def _name_mark(delimiter: str) -> str:
+    return {",": "a comma", ";": "a semicolon"}.get(delimiter, show(delimiter))
+
+
+def _parse(path: Path, dialect: Dialect, config: DataConfig) -> Iterator[tuple[int, list[str]]]:
+    """Yields line and cells of each row that is not blank, the header first."""
+    lines = islice(enumerate(read_lines(path, config.encoding), 1), dialect.skipped, None)
+    if not dialect.quoted:
+        yield from ((n, line.split(dialect.delimiter)) for n, line in lines if line)
+        return
+    more: dict[str, Any] = {"doublequote": False, "escapechar": "\\"} if dialect.escaped else {}
+    rows = csv.reader(
+        (line + "\n" for _, line in lines), delimiter=dialect.delimiter, strict=True, **more
+    )
+    end = 0
+    with _allow_long_cells():
+        try:
+            for row in rows:
+                start, end = end + 1, rows.line_num
+                if row:
+                    yield start + dialect.skipped, row
+        except csv.Error as error:
+            raise _find_open_quote(path, dialect, config, end + 1, str(error)) from None
+
+
+def _find_open_quote(
+    path: Path, dialect: Dialect, config: DataConfig, line: int, reason: str
+) -> InputError:
+    """Returns the error for a row whose quotes are wrong, at the line where the quote opens."""
+    first = line + dialect.skipped
+    for number, text in islice(enumerate(read_lines(path, config.encoding), 1), first - 1, None):
+        rest, at = text, 0
+        while rest.startswith('"') or f'{dialect.delimiter}"' in rest:
+            at = 0 if rest.startswith('"') else rest.index(f'{dialect.delimiter}"') + 1
+            closed = re.match(r'"(?:[^"]|"")*"(?!")', rest[at:])
+            if closed is None or rest[at + closed.end() :][:1] not in ("", dialect.delimiter):
+                return InputError(
+                    f"{path}:{number}: the quote that opens at {rest[at : at + 24]!r} does not close before "
+                    f"{show(dialect.delimiter)} or a line's end ({reason}); close it (a quote inside is doubled), or "
+                    "set --data.quoting none"
+                )
+            rest = rest[at + closed.end() :]
+        if number > first + 1000:
+            break
+    return InputError(f"{path}:{first}: {reason}; check the quotes, or set --data.quoting none")
+
+
+@contextlib.contextmanager
+def _allow_long_cells() -> Iterator[None]:
+    allowed = csv.field_size_limit(LONGEST_CELL)  # of the module, hence put back
+    try:
+        yield
     finally:
         csv.field_size_limit(allowed)
 
 
-def _find_column(path: Path, header: list[str], name: str, option: str) -> int:
-    if header.count(name) > 1:
-        raise InputError(f"{path}:1: two columns are called {name!r}; rename one")
-    if name not in header:
-        raise InputError(
-            f"{path}:1: no column {name!r}{suggest(name, header)}; set --data.{option}"
-        )
-    return header.index(name)
+def accepts(path: Path, lines: Sequence[str]) -> bool:
+    """Returns whether a file is named as a table, or its first line has several cells."""
+    is_named = any(s in (".csv", ".tsv", ".tab", ".psv") for s in path.suffixes[-2:])
+    first = next((line for line in lines if line.strip()), "")
+    return is_named or any(d in first for d in ("\t", ";", "|", ","))
+
+
+def open_table(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    return open_records(
+        {split: partial(read_records, p, config) for split, p in files.items()}, config, names
+    )
+
+
+FORMAT = Format("table", "CSV or TSV", "train.csv[.gz] or train.tsv[.gz]", open_table, accepts)

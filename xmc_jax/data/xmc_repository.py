@@ -5,18 +5,17 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
+from xmc_jax.config import DataConfig
+from xmc_jax.data.format import Files, Format, Matrices, Reader
 from xmc_jax.data.lines import read_byte_lines
 from xmc_jax.data.matrices import check_features, check_labels
-from xmc_jax.data.split import SPLITS, find_file
 from xmc_jax.errors import InputError
-
-LOOKED_FOR = "train.txt[.gz]"
 
 _IDS = rb"\d{1,10}(?:,\d{1,10})*+"
 _FEATURE = rb"\d{1,10}:[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
@@ -26,10 +25,17 @@ _CHUNK = 1 << 22
 """Bytes of lines that are turned into numbers at once."""
 
 
-def find_splits(folder: Path) -> dict[str, Path]:
-    """Returns the file of each split that the folder holds in this format."""
-    found = {split: find_file(folder, [f"{split}.txt", f"{split}.txt.gz"]) for split in SPLITS}
-    return {split: path for split, path in found.items() if path}
+def accepts(path: Path, lines: Sequence[str]) -> bool:
+    """Returns whether a file begins with three numbers, or its second line with a label and `feature:value`."""
+    if any(e in path.suffixes for e in (".csv", ".tsv", ".jsonl")):
+        return False
+    head = [line.encode() for line in lines[:2]]
+    is_row = len(head) == 2 and b":" in head[1] and _LINE.fullmatch(head[1])
+    return bool(head) and bool(_HEADER.fullmatch(head[0]) or is_row)
+
+
+def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    return Reader("l1,l2 f:v f:v", matrices=lambda split: Matrices(*read_matrices(files[split])))
 
 
 def read_matrices(path: Path) -> tuple[sp.csr_matrix, None, sp.csr_matrix]:
@@ -179,3 +185,6 @@ def _find_fault(line: bytes) -> str:
 
 def _show(piece: bytes) -> str:
     return f"{piece.decode(errors='backslashreplace')!r:.60}"
+
+
+FORMAT = Format("xmc_repository", "XMC repository", "train.txt[.gz]: N D L", open_files, accepts)

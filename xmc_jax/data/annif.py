@@ -1,0 +1,136 @@
+"""Annif's corpora: `text TAB <uri> <uri>` per line, and folders of `.txt` documents with `.key`, `.tsv` or `.json`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from xmc_jax.config import DataConfig
+from xmc_jax.data.format import Files, Format, Reader
+from xmc_jax.data.lines import open_bytes, read_lines
+from xmc_jax.data.literals import name_of
+from xmc_jax.data.names import LabelNames
+from xmc_jax.data.split import SPLITS, Document
+from xmc_jax.errors import InputError, tell
+
+_URIS = re.compile(r"(?:\s*<[^<>\s]+>)+\s*|\s*https?://\S+(?:\s+https?://\S+)*\s*")
+_SUBJECTS = (".tsv", ".key")
+"""Endings of the files with a document's labels: URI and name per line, or one of the two."""
+
+
+def accepts(path: Path, lines: Sequence[str]) -> bool:
+    """Returns whether lines are a text, a tab and URIs; a line without labels may end with the tab."""
+    cells = [line.split("\t") for line in lines if line.strip()]
+    if not cells or any(len(row) != 2 for row in cells):
+        return False
+    uris = [row[1] for row in cells if row[1].strip()]
+    return bool(uris) and all(_URIS.fullmatch(cell) for cell in uris)
+
+
+def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    def documents(split: str) -> Iterator[Document]:
+        path = files[split]
+        for number, line in enumerate(read_lines(path, config.encoding), 1):
+            if not line.strip():
+                continue
+            text, tab, labels = line.rpartition("\t")
+            if not tab or (labels.strip() and not _URIS.fullmatch(labels)):
+                raise InputError(
+                    f"{path}:{number}: no tab and URIs at its end; 'text TAB <uri> <uri>' needed"
+                )
+            yield path, number, text, [bare_uri(uri) for uri in labels.split()]
+
+    return Reader("text, a tab, URIs between spaces", documents)
+
+
+def bare_uri(uri: str) -> str:
+    """Returns a URI without the angle brackets around it."""
+    return uri[1:-1] if uri[:1] == "<" and uri[-1:] == ">" else uri
+
+
+def find_splits(folder: Path) -> Files:
+    """Returns the documents of each split: those of the folders `train`, `test`, `valid`, else of the folder."""
+    found = {split: files for split in SPLITS if (files := _list_documents(folder / split))}
+    if not found and (files := _list_documents(folder)):
+        found = {"train": files}
+    return found
+
+
+def _list_documents(folder: Path) -> list[Path]:
+    """Returns the documents of a folder in the order of their names, if any has labels beside it."""
+    if not folder.is_dir():
+        return []
+    texts = sorted(folder.glob("*.txt"))
+    names = {p.name for p in folder.iterdir()}
+    labelled = [p for p in texts if any(p.stem + ending in names for ending in _SUBJECTS)]
+    whole = [p for p in sorted(folder.glob("*.json")) if _holds_document(p)]
+    return sorted({*texts, *whole}) if labelled or (whole and not texts) else []
+
+
+def _holds_document(path: Path) -> bool:
+    try:
+        value = json.loads(path.read_bytes())
+    except (ValueError, OSError, RecursionError):
+        return False
+    return isinstance(value, dict) and "subjects" in value
+
+
+def open_folder(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    display: dict[str, str] = {}
+
+    def documents(split: str) -> Iterator[Document]:
+        bare = 0
+        for path in files[split]:
+            if path.suffix == ".json":
+                yield _read_object(path, display)
+                continue
+            beside = next((p for e in _SUBJECTS if (p := path.with_suffix(e)).is_file()), None)
+            bare += beside is None
+            text = "\n".join(read_lines(path, config.encoding))
+            labels = [] if beside is None else list(_read_subjects(beside, config, display))
+            yield path, 1, text, labels
+        if bare:
+            tell(
+                f"{files[split][0].parent}: {bare:,} of {len(files[split]):,} documents have no file of labels"
+            )
+
+    return Reader("a file per document, its labels beside it", documents, names=LabelNames(display))
+
+
+def _read_subjects(path: Path, config: DataConfig, display: dict[str, str]) -> Iterator[str]:
+    """Yields the labels of a document: URIs, or names where there are no URIs."""
+    for line in read_lines(path, config.encoding):
+        label, _, name = line.partition("\t")
+        if not label.strip():
+            continue
+        label = bare_uri(label.strip())
+        if name.strip():
+            display.setdefault(label, name.split("\t")[0].strip())
+        yield label
+
+
+def _read_object(path: Path, display: dict[str, str]) -> Document:
+    with open_bytes(path) as stream:
+        value: dict[str, Any] = json.loads(stream.read())
+    labels = []
+    for subject in value["subjects"] or []:
+        label = bare_uri(str(name_of(subject))) if isinstance(subject, dict) else subject
+        if isinstance(subject, dict) and subject.get("label"):
+            display.setdefault(label, subject["label"])
+        labels.append(label)
+    title = (value.get("metadata") or {}).get("title") or ""
+    text = value.get("text") or ""
+    return path, 1, f"{title} {text}".strip() if title and title not in text else text, labels
+
+
+FORMAT = Format("annif", "Annif corpus", "train.tsv: text TAB <uri> <uri>", open_lines, accepts)
+FOLDER_FORMAT = Format(
+    "annif_folder",
+    "Annif full-text corpus",
+    "*.txt + *.key or *.tsv",
+    open_folder,
+    find=find_splits,
+)

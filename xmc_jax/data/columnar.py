@@ -1,0 +1,92 @@
+"""Parquet, Arrow and Feather files, read some thousand rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xmc_jax.config import DataConfig
+from xmc_jax.data.format import Files, Format, Reader
+from xmc_jax.data.reading import open_records
+from xmc_jax.data.records import Records
+from xmc_jax.errors import InputError
+
+ENDINGS = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
+_BATCH = 4096
+
+
+def accepts(path: Path, lines: Sequence[str]) -> bool:
+    """Returns whether a file begins as Parquet, Arrow or Feather does, or is named so."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(6)
+    except OSError:
+        return False
+    return head[:4] in (b"PAR1", b"FEA1") or head == b"ARROW1" or path.suffix in ENDINGS
+
+
+def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
+    return open_records(
+        {split: partial(read_records, p) for split, p in files.items()}, config, names
+    )
+
+
+def read_records(path: Path) -> Records:
+    """Returns the rows of a file.
+
+    Raises:
+        InputError: it is damaged, or none of these.
+    """
+    columns = _guard(path, lambda: tuple(_open_batches(path, None)[0]))
+
+    def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        number = 0
+        batches = iter(_guard(path, lambda: _open_batches(path, list(wanted)))[1])
+        while (batch := _guard(path, lambda: next(batches, None))) is not None:
+            held = [batch.column(name).to_pylist() for name in wanted]
+            for values in zip(*held, strict=True):
+                number += 1
+                yield number, list(values)
+
+    return Records(str(path), columns, rows)
+
+
+def _guard(path: Path, act: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return act()
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error!s:.200}); write it again") from None
+
+
+def _open_batches(path: Path, wanted: list[str] | None) -> tuple[list[str], Iterator[Any]]:
+    """Returns the names of the columns, and the batches of rows with those wanted."""
+    import pyarrow as pa
+    import pyarrow.feather
+    import pyarrow.parquet
+
+    with open(path, "rb") as stream:
+        head = stream.read(6)
+    if head[:4] == b"PAR1":
+        file = pa.parquet.ParquetFile(path)
+        return file.schema_arrow.names, file.iter_batches(_BATCH, columns=wanted)
+    if head == b"ARROW1":
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
+        return reader.schema.names, (part for b in batches for part in _cut(b))
+    if head[:4] == b"FEA1":
+        table = pa.feather.read_table(path)
+        return table.schema.names, iter(table.to_batches(_BATCH))
+    stream_reader = pa.ipc.open_stream(pa.memory_map(str(path)))
+    return stream_reader.schema.names, (part for b in stream_reader for part in _cut(b))
+
+
+def _cut(batch: Any) -> Iterator[Any]:
+    for start in range(0, batch.num_rows, _BATCH):
+        yield batch.slice(start, _BATCH)
+
+
+FORMAT = Format("parquet", "Parquet or Arrow", "train.parquet or train.arrow", open_files, accepts)

@@ -1,0 +1,73 @@
+"""What a data format is: which files it has, how they are recognised, and what reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import scipy.sparse as sp
+
+from xmc_jax.config import DataConfig
+from xmc_jax.data.names import LabelNames
+from xmc_jax.data.records import Records
+from xmc_jax.data.split import Document
+from xmc_jax.data.texts import TextStore
+
+Files = dict[str, Any]
+"""The file of each split, or whatever stands for it."""
+
+
+class Matrices(NamedTuple):
+    """Features [N, D] and texts, of which one may be missing, and labels [N, L] by number."""
+
+    features: sp.csr_matrix | None
+    texts: TextStore | None
+    labels: sp.csr_matrix
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What reads the splits of a data set: either documents with named labels, or matrices.
+
+    Attributes:
+        says: how the files are read, in a phrase.
+        documents: yields the documents of a split.
+        matrices: returns those of a split.
+        records: of a split, where documents have columns.
+        joins: documents with the same text are one, with the labels of all.
+        settled: settings that make the same choices again.
+        names: display names that come with the data.
+        excluded: pairs (document, label's name) of a split that count neither as predictions nor as truth.
+    """
+
+    says: str
+    documents: Callable[[str], Iterator[Document]] | None = None
+    matrices: Callable[[str], Matrices] | None = None
+    records: Callable[[str], Records] | None = None
+    joins: bool = False
+    settled: dict[str, str] = field(default_factory=dict)
+    names: LabelNames | None = None
+    excluded: Callable[[str], Iterator[tuple[int, str]]] | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way to keep data sets; to add one is to add a module and a line in `formats.py`.
+
+    Attributes:
+        name: as in `NAME:FOLDER`.
+        title: as people call it.
+        files: what is looked for in a folder.
+        open: makes the reader, from the files of each split, the settings, and the names in `labels.txt` or None.
+        accepts: whether one file is of this format, by its name and first lines; None for formats of several files.
+        find: the files of each split that a folder holds; None for formats of one file per split.
+    """
+
+    name: str
+    title: str
+    files: str
+    open: Callable[[Files, DataConfig, Sequence[str] | None], Reader]
+    accepts: Callable[[Path, Sequence[str]], bool] | None = None
+    find: Callable[[Path], Files] | None = None

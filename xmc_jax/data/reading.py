@@ -1,0 +1,194 @@
+"""Rows with named columns to documents: one reading for all splits of a data set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xmc_jax.config import DataConfig
+from xmc_jax.data.bits import read_bit
+from xmc_jax.data.cells import CellReading, choose_reading, is_list, is_missing
+from xmc_jax.data.columns import Columns, choose_columns
+from xmc_jax.data.format import Reader
+from xmc_jax.data.literals import looks_like_list, parse_list
+from xmc_jax.data.records import Records
+from xmc_jax.data.split import Document
+from xmc_jax.errors import InputError
+
+_LEAST_REPEATED = 0.1
+"""Share of rows whose text stands in another row with another label, from which on rows are labels of documents."""
+
+
+@dataclass(frozen=True)
+class RecordReading:
+    """How the documents of records are read; one for all splits of a data set.
+
+    Attributes:
+        columns: of the text and of the labels.
+        cells: how a label cell is read; None where each label has a column of zeros and ones.
+        joins: rows with the same text are one document with the labels of all.
+        says: the choices, in a phrase.
+    """
+
+    columns: Columns
+    cells: CellReading | None
+    joins: bool
+    says: str
+
+    def settle(self) -> dict[str, str]:
+        """Returns the settings that make the same choices again, whatever the rows."""
+        chosen = {"text_column": ",".join(self.columns.text)}
+        if self.cells is not None:
+            chosen["labels_column"] = ",".join(self.columns.labels)
+            chosen["label_separator"] = self.cells.separator
+        return chosen
+
+
+def open_records(
+    files: Mapping[str, Callable[[], Records]],
+    config: DataConfig,
+    names: Sequence[str] | None = None,
+) -> Reader:
+    """Returns what reads splits of records, as the first of them shows; `names` are those of `labels.txt`."""
+    opened: dict[str, Records] = {}
+
+    def find(split: str) -> Records:
+        if split not in opened:
+            opened[split] = files[split]()
+        return opened[split]
+
+    first = find(next(iter(files)))
+    reading = choose_record_reading(first, config, names)
+    says = f"{first.says}; {reading.says}" if first.says else reading.says
+    return Reader(
+        says,
+        documents=lambda split: read_documents(find(split), reading),
+        records=find,
+        joins=reading.joins,
+        settled=reading.settle(),
+    )
+
+
+def choose_record_reading(
+    records: Records, config: DataConfig, names: Sequence[str] | None = None
+) -> RecordReading:
+    """Decides from the rows of a split how the documents of a data set are read.
+
+    Args:
+        records: of the training split, or of the only one.
+        config: what the user set.
+        names: of the labels by number, if a file beside the data has them.
+
+    Raises:
+        InputError: no such column, or none that may be the text or the labels.
+    """
+    columns = choose_columns(records, config)
+    if columns.has_bits:
+        return RecordReading(
+            columns, None, False, f"{columns.says}, zeros and ones in a column for each"
+        )
+    if len(columns.labels) > 1:
+        return RecordReading(
+            columns, choose_reading((), "none"), False, f"{columns.says}, one in each"
+        )
+    name = columns.labels[0]
+    known = records.classes.get(name) or names
+    seen: dict[int, int] = {}
+    several: set[int] = set()
+    n_rows = 0
+
+    def cells() -> Iterator[Any]:
+        nonlocal n_rows
+        for _, values in records.rows((*columns.text, name)):
+            n_rows += 1
+            if isinstance(values[-1], str) or not is_list(values[-1]):
+                key, label = hash(str(values[:-1])), hash(str(values[-1]))
+                if seen.setdefault(key, label) != label:
+                    several.add(key)
+            yield values[-1]
+
+    reading = choose_reading(cells(), config.label_separator, known)
+    joins = False
+    says = f"{columns.says}, {reading.says}"
+    if not reading.n_several and several and n_rows - len(seen) >= _LEAST_REPEATED * n_rows:
+        joins = True
+        says += (
+            f"; rows with the same text are one document ({n_rows:,} rows, {len(seen):,} documents)"
+        )
+    if name in records.classes:
+        reading = _name_classes(reading, records.classes[name])
+    return RecordReading(columns, reading, joins, says)
+
+
+def read_documents(records: Records, reading: RecordReading) -> Iterator[Document]:
+    """Yields the documents of a split.
+
+    Raises:
+        InputError: a text or labels of another kind, with the line.
+    """
+    columns, n_text = reading.columns, len(reading.columns.text)
+    whole = records.rows((*columns.text, *columns.labels))
+    for number, values in whole:
+        try:
+            text = join_text(values[:n_text])
+            if reading.cells is None:
+                names: Any = [
+                    name
+                    for name, value in zip(columns.labels, values[n_text:], strict=True)
+                    if read_bit(value, name, columns.minus)
+                ]
+            elif len(columns.labels) == 1:
+                names = reading.cells.split(values[-1])
+            else:
+                names = [name for value in values[n_text:] for name in reading.cells.split(value)]
+        except ValueError as error:
+            raise InputError(f"{records.source}:{number}: {error}") from None
+        yield records.source, number, text, names
+
+
+def join_text(values: Sequence[Any]) -> Any:
+    """Returns the text in some cells: strings, or lists of paragraphs, with a space between them."""
+    if len(values) == 1 and isinstance(values[0], str):
+        if not (values[0][:1] == "[" and looks_like_list(values[0])):
+            return values[0]
+        return _join_printed(values[0])
+    parts: list[str] = []
+    for value in values:
+        if is_list(value):
+            value = join_text(list(value)) if len(value) else ""
+        if len(values) > 1 and is_missing(value):
+            continue
+        if not isinstance(value, str):
+            raise ValueError(f"the text is {value!r:.60}, a string needed")
+        parts.append(_join_printed(value))
+    return " ".join(parts)
+
+
+def _join_printed(text: str) -> str:
+    """Returns the paragraphs of a list that was printed into a cell; other text is left as it is."""
+    if text[:2] not in ("['", '["') or not looks_like_list(text):
+        return text
+    try:
+        parts = parse_list(text)
+    except ValueError:
+        return text
+    return " ".join(parts) if parts and all(isinstance(p, str) for p in parts) else text
+
+
+def _name_classes(reading: CellReading, classes: Sequence[str]) -> CellReading:
+    """Puts names in the place of class numbers."""
+
+    def name_of(number: Any) -> Any:
+        if isinstance(number, bool) or not isinstance(number, int):
+            return number
+        if not 0 <= number < len(classes):
+            raise ValueError(f"class {number} is unknown; the column has {len(classes)} classes")
+        return classes[number]
+
+    return CellReading(
+        lambda cell: [name_of(item) for item in reading.split(cell)],
+        reading.says,
+        reading.separator,
+        reading.n_several,
+    )
