@@ -21,7 +21,7 @@ CASES: dict[str, Rows] = {
     "labels in any script": [
         ("red apple", ["яблоко", "苹果", "تفاحة"]),
         ("red apple", ["яблоко", "🍎 emoji", 'quote " and \\ back']),
-        ("red pear", [" leading space", "tab\there", "{json: 1}", "é", "e\u0301"]),
+        ("red pear", ["inner space", "tab\there", "{json: 1}", "é", "e\u0301"]),
     ],
     "texts in any script": [("苹果 яблоко", ["x"]), ("苹果 груша", ["y"])] * 2,
     "letters that are no words": [("? ! . a red", ["x"]), ("red \x00 \u2028", ["y"])],

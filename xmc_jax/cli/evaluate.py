@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +18,12 @@ from xmc_jax.cli.model import (
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.predict import BATCH, gather_notes
 from xmc_jax.cli.progress import open_progress
-from xmc_jax.errors import InputError
+from xmc_jax.config import DataConfig
+from xmc_jax.errors import InputError, tell
 
 if TYPE_CHECKING:
     from xmc_jax.cli.model import Model
-    from xmc_jax.data import Split
+    from xmc_jax.data import Dataset, Split
     from xmc_jax.types import Progress
 
 SECTIONS = ("memory", "data", "search.beam", "parallel")
@@ -30,18 +33,26 @@ def parse(argv: list[str]) -> Arguments:
     parser = Parser("evaluate", __doc__.partition("\n")[0], sections=SECTIONS)
     add_model_options(parser)
     parser.add_argument("--data", required=True, metavar="D", help="as for xmc train")
-    parser.add_argument("--split", default="test", metavar="NAME", help="test (default), ...")
+    parser.add_argument("--split", metavar="NAME", help="test (default), valid, train")
     add_answer_options(parser)
     return parser.parse(argv)
 
 
 def run(arguments: Arguments) -> None:
+    from xmc_jax.data.oddities import list_unseen
     from xmc_jax.metrics import format_table, to_json
 
     named = arguments.named
     options = read_answer_options(named)
     model, config = open_model(arguments, SECTIONS)
-    split = read_split(model, named.data, named.split, config.data)
+    data = (
+        config.data
+        if sets_share(arguments)
+        else drop_share(config.data, named.data, named.workdir[0])
+    )
+    split = read_split(model, named.data, named.split, data, named.workdir[0])
+    for line in list_unseen(split, split.name):
+        print(f"note: {line}", file=sys.stderr)
     with open_progress() as progress, gather_notes():
         report, n_short, width = score(model, split, named.data, progress, options)
     print(format_table(report), file=sys.stderr)
@@ -54,7 +65,50 @@ def run(arguments: Arguments) -> None:
     print(to_json(report))
 
 
-def read_split(model: Model, spec: str, name: str, config: Any) -> Split:
+def sets_share(arguments: Arguments) -> bool:
+    return any(option.replace("-", "_").endswith("test_share") for option, _ in arguments.overrides)
+
+
+def drop_share(data: DataConfig, spec: str, workdir: Path) -> DataConfig:
+    """Returns the settings without the share of a run that was held out from other data."""
+    if data.test_share and not is_source(spec, workdir):
+        return replace(data, test_share=0.0)
+    return data
+
+
+def is_source(spec: str, workdir: Path) -> bool:
+    """Returns whether these are the data that a run was trained on."""
+    from xmc_jax.run import read_json
+
+    header = read_json(workdir / "config.json")
+    source = header.get("source", {}).get("data") if isinstance(header, dict) else None
+    return source is not None and (
+        source == spec or os.path.realpath(source) == os.path.realpath(spec)
+    )
+
+
+def choose_split(dataset: Dataset, workdir: Path) -> str:
+    """Returns the split to score where none was named: `test`, else `valid`, else a file that is not the run's own.
+
+    Raises:
+        InputError: there are only documents that the model may have been trained on.
+    """
+    for name in ("test", "valid"):
+        if name in dataset.splits:
+            if name == "valid":
+                tell(f"{dataset.spec}: has no split 'test'; 'valid' is scored")
+            return name
+    if dataset.is_file and not is_source(dataset.spec, workdir):
+        return "train"
+    raise InputError(
+        f"{dataset.spec}: has no split 'test', only {', '.join(dataset.splits)}, which the model was trained on; "
+        "--split train scores it all the same; training with --test-share 0.1 holds documents out"
+    )
+
+
+def read_split(
+    model: Model, spec: str, name: str | None, config: DataConfig, workdir: Path | None = None
+) -> Split:
     """Reads a split with the label columns of a model.
 
     Raises:
@@ -67,7 +121,10 @@ def read_split(model: Model, spec: str, name: str, config: Any) -> Split:
     assert model.label_counts is not None
     if names is None:
         names = [str(i) for i in range(len(model.label_counts))]
-    split = open_dataset(spec, config).load_split(name, names)
+    dataset = open_dataset(spec, config)
+    if name is None:
+        name = "test" if workdir is None else choose_split(dataset, workdir)
+    split = dataset.load_split(name, names)
     if not split.labels.nnz:
         what = "all of them unknown to the model" if split.n_unknown_labels else "none there"
         raise InputError(
@@ -100,6 +157,8 @@ def score(
     total = Report(train_counts=model.label_counts, n_train=model.n_train, a=a, b=b)
     n_labels, n_short = split.labels.shape[1], 0
     width = min(max(RECALL_CUTS), n_labels)
+    if split.excluded is not None:
+        width = min(width + int(split.excluded.getnnz(axis=1).max()), n_labels)
     decides = any(value for value in (options or {}).values())
     progress.start("evaluation", len(split))
     for start in range(0, len(split), BATCH):
@@ -112,6 +171,9 @@ def score(
             ask = model.predict if model.calibration is None else model.predict_proba
             predictions: Any = ask(source, width)
         decisions: Any = model.predict(source, **options) if decides and options else None
+        if split.excluded is not None:
+            predictions = drop_labels(predictions, split.excluded[rows])
+            decisions = None if decisions is None else drop_labels(decisions, split.excluded[rows])
         total.add(predictions, split.labels[rows], decisions)
         n_found = (predictions.ids != PAD).sum(axis=1)
         n_short += int((n_found < width).sum())
@@ -121,6 +183,27 @@ def score(
     if split.n_unknown_labels:
         report["unknown_labels"] = split.n_unknown_labels
     return report, n_short, width
+
+
+def drop_labels(predictions: Any, excluded: Any) -> Any:
+    """Returns predictions without the labels [N, L] that do not count for a document; others move up."""
+    import numpy as np
+
+    from xmc_jax.types import PAD
+
+    ids = predictions.ids
+    rows = np.repeat(np.arange(len(ids)), ids.shape[1])
+    marked = np.asarray(excluded.tocsr()[rows, np.maximum(ids, 0).ravel()]).reshape(ids.shape)
+    marked = marked.astype(bool) & (ids != PAD)
+    order = np.argsort(marked, axis=1, kind="stable")
+    arrays = {
+        f.name: np.take_along_axis(value, order, axis=1)
+        for f in fields(predictions)
+        if isinstance(value := getattr(predictions, f.name), np.ndarray)
+        and value.shape == ids.shape
+    }
+    arrays["ids"] = np.where(np.take_along_axis(marked, order, axis=1), PAD, arrays["ids"])
+    return replace(predictions, **arrays)
 
 
 def _take(source: Any, rows: slice) -> Any:

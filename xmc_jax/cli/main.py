@@ -26,6 +26,7 @@ from xmc_jax.errors import InputError, Note, XMCError, suggest
 
 COMMANDS = {
     "demo": "train on the bundled WordNet set, evaluate, predict; about a minute, no network",
+    "data": "show what would be read from a file or folder, and what looks odd in it",
     "train": "train a model, or resume an interrupted run",
     "predict": "label documents, a JSON line each",
     "evaluate": "score a model on a split of a data set",

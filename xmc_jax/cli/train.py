@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import shutil
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmc_jax.cli.data import tell_data
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import format_time, open_progress
@@ -31,8 +34,8 @@ def parse(argv: list[str]) -> Arguments:
         "--data",
         required=True,
         metavar="D",
-        help="a folder (JSON lines, XMC repository, AttentionXML, PECOS, CSV/TSV), hf:NAME, or "
-        "bundled:wordnet",
+        help="a file or folder (tables, JSON lines, Parquet, XMC repository, AttentionXML, PECOS, fastText, "
+        "Annif, LibMultiLabel; xmc data shows what is read), hf:NAME, or bundled:wordnet",
     )
     parser.add_argument(
         "--workdir", required=True, metavar="W", help="folder of the run; resumed if one is there"
@@ -66,7 +69,29 @@ def run(arguments: Arguments) -> None:
         return
     took = format_time(time.monotonic() - began)
     print(f"{summarize(model)}; done in {took}", file=sys.stderr)
-    print(f"next: xmc evaluate --workdir {named.workdir} --data {named.data}", file=sys.stderr)
+    for line in list_next(model, named.data, named.workdir):
+        print(line, file=sys.stderr)
+
+
+def list_next(model: XRLinear, data: str, workdir: str) -> list[str]:
+    """Returns what to do next, as lines: commands that work as they stand."""
+    from xmc_jax.data import open_dataset
+
+    splits = open_dataset(data, model.config.data).splits
+    folder = shlex.quote(workdir)
+    for split in ("test", "valid"):
+        if split in splits:
+            option = "" if split == "test" else f" --split {split}"
+            return [f"next: xmc evaluate --workdir {folder} --data {shlex.quote(data)}{option}"]
+    lines = [f"next: xmc describe --workdir {folder}"]
+    if model.reads_text and not model.reads_vectors:
+        lines = [
+            f"next: echo 'a text to label' | xmc predict --workdir {folder} --input - --output -"
+        ]
+    return [
+        "no test split: --test-share 0.1 holds a tenth of the documents out, for xmc evaluate",
+        *lines,
+    ]
 
 
 def join(address: str | None, processes: int | None, process: int | None) -> None:
@@ -108,6 +133,9 @@ def train_run(
     progress.start("data", 0)
     dataset = open_dataset(data, config.data)
     split = dataset.load_split("train")
+    config = replace(config, data=dataset.settle())
+    if is_first():
+        tell_data(dataset, split, config)
     validation = None
     if "valid" in dataset.splits:
         held_out = dataset.load_split("valid", split.vocabulary)

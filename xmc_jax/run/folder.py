@@ -29,7 +29,7 @@ from xmc_jax.types import Features
 FORMAT = 1
 """Version of the folder's layout."""
 
-_OF_THE_MACHINE = {"memory", "parallel", "calibrate"}
+_OF_THE_MACHINE = {"memory", "parallel", "calibrate", "data"}
 """Settings that do not make it another run."""
 
 _FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
