@@ -18,7 +18,7 @@ FLOORS = [  # lowest first
     {"data", "features"},
     {"model"},
     {"tree"},
-    {"encoder", "matcher", "ranker", "disentangle", "calibrate"},
+    {"encoder", "matcher", "ranker", "disentangle", "calibrate", "rerank"},
     {"run"},
     {"predict"},
     {"linear"},

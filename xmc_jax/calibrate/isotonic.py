@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import isotonic_regression
 
 _ROUNDS, _CLOSE = 300, 1e-7
 _FAINT = 1e-6
@@ -24,6 +23,8 @@ def fit_increasing(
         >>> fit_increasing(np.array([1.0, 3.0, 2.0]), np.ones(3)).tolist()
         [1.0, 2.5, 2.5]
     """
+    from scipy.optimize import isotonic_regression  # here: its import takes long
+
     return isotonic_regression(values, weights=weights).x
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import expit
 
 from xmc_jax.calibrate.isotonic import fit_ordered
 from xmc_jax.errors import InputError, suggest
@@ -99,12 +98,16 @@ def _fit_logistic(pairs: Pairs, expand: Callable[[np.ndarray], np.ndarray]) -> n
         if (slopes[:-1] >= 0).all():
             break
         kept[np.flatnonzero(kept)[np.argmin(slopes[:-1])]] = False
+    from scipy.special import expit  # here: its import takes long
+
     margin = ((at[:, kept] - center[kept]) / scale[kept]) @ slopes[:-1] + slopes[-1]
     return expit(margin)[None]
 
 
 def _solve_logistic(x: Float[np.ndarray, "Q P"], hit: np.ndarray) -> Float[np.ndarray, "P1"]:
     """Returns slopes and constant of greatest likelihood, by Newton's method with a faint pull to 0."""
+    from scipy.special import expit
+
     x = np.column_stack([x, np.ones(len(x))])
     weights = np.zeros(x.shape[1])
     pull = np.append(np.full(x.shape[1] - 1, 1e-3), 1e-6)

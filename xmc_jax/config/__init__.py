@@ -12,6 +12,7 @@ from xmc_jax.config.fields import (
     to_dict,
 )
 from xmc_jax.config.prototype import HeadConfig, NearestConfig, PrototypeConfig, UpdateConfig
+from xmc_jax.config.rerank import RerankConfig
 from xmc_jax.config.sections import (
     CombinationName,
     DataConfig,
@@ -65,6 +66,7 @@ __all__ = [
     "PostProcessorName",
     "PrototypeConfig",
     "RankerConfig",
+    "RerankConfig",
     "SearchConfig",
     "TransformerConfig",
     "TreeConfig",

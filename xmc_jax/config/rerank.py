@@ -1,0 +1,44 @@
+"""Settings of the ranking anew by a memory of the training set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from xmc_jax.config.fields import QUIET, check, check_choices
+
+
+@dataclass(frozen=True)
+class RerankConfig:
+    """The labels of the model and of the nearest training documents, ranked anew.
+
+    The nearest documents vote for their labels. What is made of the votes is fitted to training documents held out of
+    further trainings of the levels, as in `calibrate`, whose `share` or `folds` are taken where they are set.
+    """
+
+    mode: Literal["off", "mixture", "reranker", "auto"] = field(default="off", metadata=QUIET)
+    """`mixture`: score^λ · vote^(1 − λ); `reranker`: a learner; `auto`: what does best on the held-out documents, which
+    may be neither."""
+    learner: Literal["trees", "network", "logistic"] = field(default="trees", metadata=QUIET)
+    """What the re-ranker is: gradient-boosted trees, a network of one hidden layer, or logistic regression."""
+    neighbours: int = field(default=200, metadata=QUIET)
+    """Training documents that vote."""
+    max_share: float = field(default=0.01, metadata=QUIET)
+    """Neighbours are sought by features of this share of the documents at most (or of 200 documents); 1: by all."""
+    candidates: int = field(default=20, metadata=QUIET)
+    """Labels of the model that are ranked anew."""
+    votes: int = field(default=8, metadata=QUIET)
+    """Labels of most votes that are ranked anew, of each of two ways to weigh the votes."""
+    share: float = field(default=0.1, metadata=QUIET)
+    """Share of the documents held out, if `calibrate` holds none out."""
+    most: int = field(default=8000, metadata=QUIET)
+    """Held-out documents that are learned from at most."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        check(1 <= self.neighbours <= 10_000, self, "neighbours", "1 to 10000")
+        check(0 < self.max_share <= 1, self, "max_share", "a share in (0, 1]")
+        check(1 <= self.candidates <= 1000, self, "candidates", "1 to 1000")
+        check(0 <= self.votes <= 1000, self, "votes", "0 to 1000")
+        check(0 < self.share <= 0.5, self, "share", "a share in (0, 0.5]")
+        check(self.most >= 100, self, "most", "100 or more")
