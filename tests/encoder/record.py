@@ -254,7 +254,7 @@ def write_static(folder: Path) -> None:
     tool = make_tokenizer("static", VOCABULARY)
     tool.save(str(folder / "tokenizer.json"))
     tensors = {
-        "embeddings": make_tensor("embeddings", (20, 16)).astype(np.float16),
+        "embeddings": make_tensor("embeddings", (20, 16)),
         "weights": 1 + make_tensor("weights", (VOCABULARY,)).astype(np.float64),
         "mapping": np.arange(VOCABULARY) % 20,
     }

@@ -235,7 +235,7 @@ class EncoderConfig:
     """What stands before each text: `none`, the name of one of the folder's prompts, or a text of your own; `auto`: the
     prompt that the folder gives to every text, if it does."""
     vocabulary: int = field(default=30_000, metadata=QUIET)
-    """Word pieces at most of an encoder that is made from the texts (`name=static`)."""
+    """Pieces of words at most of an encoder that is made from the texts (`name=static`)."""
     hidden: int = field(default=256, metadata=QUIET)
     """Columns of an encoder that is made from the texts."""
     dtype: Literal["float32", "bfloat16"] = "float32"
@@ -253,7 +253,7 @@ class EncoderConfig:
         check(
             self.max_length == "auto" or self.max_length >= 1, self, "max_length", "auto, 1 or more"
         )
-        check(self.vocabulary >= 3, self, "vocabulary", "3 or more")
+        check(self.vocabulary >= 300, self, "vocabulary", "300 (256 of them bytes) or more")
         check(self.hidden >= 1, self, "hidden", "1 or more")
         for name, default in (("vocabulary", 30_000), ("hidden", 256)):
             is_theirs = self.name != "static" and getattr(self, name) != default

@@ -111,7 +111,7 @@ def load_encoder(config: EncoderConfig) -> Encoder:
 def start_encoder(config: EncoderConfig, texts: Sequence[str], seed: int = 0) -> Encoder:
     """Returns the encoder that a training starts from: a pretrained one, or one that the texts decide.
 
-    With `name="static"` it is the mean of random vectors of word pieces, normed, and a dense map, without any download.
+    With `name="static"` it is the mean of random vectors of byte pairs, normed, and a dense map, without any download.
     The same texts, settings and seed give the same encoder.
 
     Args:

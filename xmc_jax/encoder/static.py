@@ -8,10 +8,8 @@ from typing import Any
 
 import flax.linen as nn
 import numpy as np
-import tokenizers
-import tokenizers.models
 from jaxtyping import Array, Bool, Float, Int
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from xmc_jax.encoder.architecture import Architecture, Module, Settings
 from xmc_jax.encoder.layers import Part
@@ -24,7 +22,7 @@ NAME = "static"
 """`encoder.name` of the encoder that is made here."""
 LENGTH = 512
 """Tokens of a text that are read where nobody says how many, as in model2vec."""
-_UNKNOWN, _PADDING = "[UNK]", "[PAD]"
+_PADDING = "[PAD]"
 _LEARNED_FROM = 200_000_000
 """Characters of the training texts at most that the tokenizer is learned from, taken at equal distances."""
 _LONGEST = 20_000
@@ -81,32 +79,30 @@ def describe_static(
 def plan_static(vocabulary: int, hidden: int) -> Architecture:
     """Returns the architecture of an encoder that is made here: the mean, normed, and a dense map."""
     modules = (Module("norm", hidden), Module("dense", hidden, "tanh"))
-    return describe_static(vocabulary, hidden, modules, unknown=0)
+    return describe_static(vocabulary, hidden, modules, unknown=-1)
 
 
 def learn_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
-    """Returns a tokenizer of word pieces (Schuster & Nakajima 2012) that the texts decide; the same for the same texts.
+    """Returns a tokenizer of byte pairs (Sennrich et al. 2016) that the texts decide; the same for the same texts.
+
+    Upper and lower case are one, and no character is unknown.
 
     Raises:
         InputError: the texts have no words.
     """
-    tool = Tokenizer(tokenizers.models.WordPiece(unk_token=_UNKNOWN))
-    tool.normalizer = tokenizers.normalizers.Sequence(
-        [
-            tokenizers.normalizers.NFKC(),
-            # Accents stay: in most languages they tell words apart.
-            tokenizers.normalizers.BertNormalizer(lowercase=True, strip_accents=False),
-        ]
-    )
-    tool.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    trainer = tokenizers.trainers.WordPieceTrainer(
+    tool = Tokenizer(models.BPE())
+    tool.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
+    tool.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    # (That of word pieces numbers them anew each time.)
+    trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
-        special_tokens=[_UNKNOWN, _PADDING],
-        limit_alphabet=max(64, vocabulary // 4),
+        min_frequency=2,
+        special_tokens=[_PADDING],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
     tool.train_from_iterator(_sample(texts), trainer)
-    if tool.get_vocab_size() <= 2:
+    if not any(text.strip() for text in _sample(texts)):
         raise InputError("encoder.name=static given, but the training texts have no words to learn")
     return tool
 
