@@ -10,6 +10,7 @@ from typing import Any
 
 from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Reader
+from xmc_jax.data.labels import bare_uri
 from xmc_jax.data.lines import open_bytes, read_lines
 from xmc_jax.data.literals import name_of
 from xmc_jax.data.names import LabelNames
@@ -44,11 +45,6 @@ def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) ->
             yield path, number, text, [bare_uri(uri) for uri in labels.split()]
 
     return Reader("text, a tab, URIs between spaces", documents)
-
-
-def bare_uri(uri: str) -> str:
-    """Returns a URI without the angle brackets around it."""
-    return uri[1:-1] if uri[:1] == "<" and uri[-1:] == ">" else uri
 
 
 def find_splits(folder: Path) -> Files:
@@ -121,9 +117,7 @@ def _read_object(path: Path, display: dict[str, str]) -> Document:
         if isinstance(subject, dict) and subject.get("label"):
             display.setdefault(label, subject["label"])
         labels.append(label)
-    title = (value.get("metadata") or {}).get("title") or ""
-    text = value.get("text") or ""
-    return path, 1, f"{title} {text}".strip() if title and title not in text else text, labels
+    return path, 1, value.get("text") or (value.get("metadata") or {}).get("title") or "", labels
 
 
 FORMAT = Format("annif", "Annif corpus", "train.tsv: text TAB <uri> <uri>", open_lines, accepts)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from xmc_jax.data.cells import is_list, is_missing
 
 _TRUE = {"1", "1.0", "true", "t", "yes", "y", "x"}
 _FALSE = {"0", "0.0", "false", "f", "no", "n", ""}
+_PAIRS = (
+    {"0", "1", "0.0", "1.0", "-1", "-1.0"},
+    {"true", "false"},
+    {"yes", "no"},
+    {"y", "n"},
+    {"t", "f"},
+    {"x"},
+)
 
 
 def read_bit(value: Any, name: str, minus: bool) -> bool:
@@ -29,10 +38,17 @@ def read_bit(value: Any, name: str, minus: bool) -> bool:
     raise ValueError(f"column {name!r} holds {value!r:.40}; 0 or 1 needed as in other rows")
 
 
-def is_bit(value: Any) -> bool:
-    """Returns whether a cell may be a zero or a one (-1 for no included)."""
-    if isinstance(value, str):
-        return value.strip().lower() in _TRUE | _FALSE | {"-1", "-1.0"}
-    return is_missing(value) or (
-        not is_list(value) and not isinstance(value, dict) and value in (0, 1, -1)
-    )
+def are_bits(cells: Iterable[Any]) -> bool:
+    """Returns whether all cells may be zeros and ones (-1 for no included), written in one way."""
+    words = set()
+    for cell in cells:
+        if is_missing(cell):
+            continue
+        if (
+            is_list(cell)
+            or isinstance(cell, dict)
+            or (not isinstance(cell, str) and cell not in (0, 1, -1))
+        ):
+            return False
+        words.add(cell.strip().lower() if isinstance(cell, str) else str(int(cell)))
+    return any(words <= pair for pair in _PAIRS)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xmc_jax.config import DataConfig
-from xmc_jax.data.bits import is_bit
+from xmc_jax.data.bits import are_bits
 from xmc_jax.data.cells import is_list, is_missing
 from xmc_jax.data.records import Records
 from xmc_jax.errors import InputError, suggest
@@ -195,11 +195,8 @@ def check_header(records: Records, sample: Sequence[dict[str, Any]], names: Sequ
 
 def _hold_bits(sample: Sequence[dict[str, Any]], names: Sequence[str]) -> bool:
     """Returns whether the columns hold zeros and ones, and each more than blanks."""
-    return all(
-        all(is_bit(row[name]) for row in sample)
-        and any(not is_missing(row[name]) for row in sample)
-        for name in names
-    )
+    filled = all(any(not is_missing(row[name]) for row in sample) for name in names)
+    return filled and are_bits(row[name] for row in sample for name in names)
 
 
 def _may_be_text(sample: Sequence[dict[str, Any]], name: str) -> bool:

@@ -101,8 +101,6 @@ def find_folder(
                     f"{folder}: {files[split].name} and {path.name} are both there; remove one of them"
                 )
             files[split] = path
-            if by_name is not _find_exact:
-                tell(f"{folder}: {path.name} is read as the split '{split}'")
     if len(found) > 1:
         choices = " or ".join(f"{name}:{folder}" for name in found)
         raise InputError(f"{folder}: holds two formats, {' and '.join(found)}; write {choices}")
@@ -112,6 +110,11 @@ def find_folder(
             f"{folder}: no data set there; looked for (or the same with test): {needed}"
         )
     [(format, files)] = found.values()
+    others = [
+        f"{p.name} as '{s}'" for s, p in files.items() if isinstance(p, Path) and _stem(p) != s
+    ]
+    if format.accepts and others:
+        tell(f"{folder}: {', '.join(others)} is read")
     return format, {split: files[split] for split in SPLITS if split in files}
 
 
@@ -130,6 +133,10 @@ def _list_data(folder: Path) -> list[tuple[str, Path]]:
         if match and path.is_file() and not path.name.startswith("."):
             found.append((match[1], path))
     return found
+
+
+def _stem(path: Path) -> str:
+    return path.name.partition(".")[0]
 
 
 def _find_exact(folder: Path) -> list[tuple[str, Path]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Reader
-from xmc_jax.data.lines import open_bytes, read_lines
+from xmc_jax.data.lines import open_bytes, read_lines, settle_encoding
 from xmc_jax.data.reading import open_records
 from xmc_jax.data.records import Records
 from xmc_jax.errors import InputError
@@ -36,6 +36,7 @@ def open_json(files: Files, config: DataConfig, names: Sequence[str] | None) -> 
 
 def read_records(path: Path, config: DataConfig) -> Records:
     """Returns the objects of a file; blank lines are skipped. The first ones show the keys there are."""
+    config = settle_encoding(path, config)
     whole = _read_whole(path) if _is_one_list(path, config) else None
 
     def objects() -> Iterator[tuple[int, dict[str, Any]]]:
@@ -61,7 +62,12 @@ def read_records(path: Path, config: DataConfig) -> Records:
 
 
 def _is_one_list(path: Path, config: DataConfig) -> bool:
-    first = next((line for line in read_lines(path, config.encoding) if line.strip()), "").strip()
+    lines = [
+        line.strip() for line in islice(read_lines(path, config.encoding), 100) if line.strip()
+    ]
+    first = lines[0] if lines else ""
+    if len(lines) == 1 and ".json" in path.suffixes:
+        return True
     return (first.startswith("[") and not first.startswith("[[")) or first == "{"
 
 

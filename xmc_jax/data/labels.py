@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from array import array
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from xmc_jax.data.lines import BOM, read_lines
 from xmc_jax.data.literals import name_of
 from xmc_jax.errors import InputError, tell
 from xmc_jax.files import replace_file
+
+_URI = re.compile(r"<[A-Za-z][A-Za-z0-9+.\-]*:[^<>\s]+>")
 
 
 def check_name(name: object) -> str:
@@ -193,6 +196,11 @@ class LabelRows:
         return LabelTable(labels, names[:n_labels], unknown, self._n_blank, self._n_numbers)
 
 
+def bare_uri(name: str) -> str:
+    """Returns a name without the angle brackets of a URI: `<http://a/b>` is `http://a/b`."""
+    return name[1:-1] if name[:1] == "<" and _URI.fullmatch(name) else name
+
+
 def name_label(value: Any) -> str:
     """Returns the name of a label as it is given in data: without white space around it, "" for none.
 
@@ -206,7 +214,7 @@ def name_label(value: Any) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, str):
-        return value.strip()
+        return bare_uri(value.strip())
     if value is None or (isinstance(value, float) and value != value):
         return ""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and value == int(value):

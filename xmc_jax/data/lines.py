@@ -12,9 +12,11 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
+from xmc_jax.config import DataConfig
 from xmc_jax.data.encodings import choose_encoding, find_wide
 from xmc_jax.errors import InputError
 
@@ -176,6 +178,21 @@ def read_lines(path: str | os.PathLike, encoding: str = "auto") -> Iterator[str]
             read_byte_lines(path), path, lambda: choose_encoding(path, read_byte_lines(path))
         )
     return _read_encoded(path, encoding)
+
+
+def settle_encoding(path: str | os.PathLike, config: DataConfig) -> DataConfig:
+    """Returns the settings with the encoding that a file has, for a reader that goes over it more than once."""
+    if config.encoding != "auto":
+        return config
+    for line in read_byte_lines(path):
+        if not line.isascii():
+            try:
+                line.decode()
+                return config  # later lines in another encoding are damage, told where they stand
+            except UnicodeDecodeError:
+                found = choose_encoding(path, read_byte_lines(path))
+                return config if found is None else replace(config, encoding=found)
+    return config
 
 
 def _read_encoded(path: str | os.PathLike, encoding: str) -> Iterator[str]:

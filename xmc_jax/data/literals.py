@@ -29,7 +29,9 @@ def looks_like_list(cell: str) -> bool:
         return False
     if cell[0] in "[{":
         return cell[-1] == _PAIRS[cell[0]]
-    if cell[0] == "(":  # a label may stand in brackets, so the list must show by quotes
+    if (
+        cell[0] == "(" and cell != "()"
+    ):  # a label may stand in brackets, so the list must show by quotes
         return cell[-1] == ")" and cell[1:].lstrip()[:1] in ("'", '"')
     return bool(_EMPTY.fullmatch(cell) or _WRAPPED.fullmatch(cell))
 
@@ -46,14 +48,17 @@ def parse_list(cell: str) -> list[Any]:
     text = cell.strip()
     if not text or _EMPTY.fullmatch(text):
         return []
+    decoded = None
     try:
-        return _elements(json.loads(text))
+        decoded = json.loads(text)
     except RecursionError:
         raise ValueError(
             f"the labels are {cell!r:.60}, nested too deeply; a list of names needed"
         ) from None
     except ValueError:
         pass
+    if isinstance(decoded, (list, dict)):
+        return _elements(decoded)
     wrapped = _WRAPPED.fullmatch(text)
     text = wrapped.group(1) if wrapped else text
     if text[0] not in _PAIRS or text[-1] != _PAIRS[text[0]]:
@@ -64,9 +69,11 @@ def parse_list(cell: str) -> list[Any]:
     inner = text[1:-1]
     if any(mark in _without_strings(inner) for mark in "{[(:"):
         try:
-            return _elements(ast.literal_eval(text))
+            decoded = ast.literal_eval(text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
-            pass
+            decoded = None
+        if decoded is not None:
+            return _elements(decoded)
     return _parse_items(inner, cell)
 
 
@@ -103,6 +110,8 @@ def _parse_items(inner: str, cell: str) -> list[Any]:
                 items += _read_bare(bare, has_commas, cell)
                 bare = ""
         elif match["string"] is not None:
+            items += _read_bare(bare, False, cell)
+            bare = ""
             items.append(_read_string(match["string"]))
     return items
 

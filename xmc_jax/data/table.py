@@ -15,7 +15,7 @@ from typing import Any
 from xmc_jax.config import DataConfig
 from xmc_jax.data.cells import show
 from xmc_jax.data.format import Files, Format, Reader
-from xmc_jax.data.lines import read_lines
+from xmc_jax.data.lines import read_lines, settle_encoding
 from xmc_jax.data.reading import open_records
 from xmc_jax.data.records import Records
 from xmc_jax.errors import InputError, tell
@@ -68,6 +68,7 @@ def read_records(path: Path, config: DataConfig) -> Records:
     Raises:
         InputError: an empty file, a row of another number of cells, a quote that does not close; with its line.
     """
+    config = settle_encoding(path, config)
     dialect = choose_dialect(path, config)
     header = _read_header(path, dialect, config)
     dialect, scan = _choose_rows(path, dialect, header, config)

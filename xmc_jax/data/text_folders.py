@@ -22,7 +22,7 @@ def find_splits(folder: Path) -> Files:
 def _list_texts(folder: Path) -> list[Path]:
     if not folder.is_dir() or any(folder.glob("*.txt")):
         return []
-    return sorted(folder.glob("*/*.txt"))
+    return [p for p in sorted(folder.glob("*/*.txt")) if p.parent.name not in SPLITS]
 
 
 def open_folder(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:

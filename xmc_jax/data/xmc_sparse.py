@@ -62,7 +62,7 @@ def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) ->
             for row, column in read_pairs(filter_file, n_labels):
                 yield row, names[column] if names is not None else str(column)
 
-    return Reader("sparse rows", matrices=matrices, excluded=excluded)
+    return Reader("a file of features, a file of labels", matrices=matrices, excluded=excluded)
 
 
 def read_rows(path: Path) -> sp.csr_matrix:
