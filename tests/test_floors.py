@@ -21,7 +21,7 @@ FLOORS = [  # lowest first
     {"encoder", "matcher", "ranker", "disentangle", "calibrate", "rerank"},
     {"run"},
     {"predict"},
-    {"linear"},
+    {"linear", "explain"},
     {"tuning"},
     {"plan"},
     {"estimator"},
