@@ -31,7 +31,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "tf-idf": {},
     WHOLE: {},
     "frozen, tf-idf": dict(steps=0),
-    "no bootstrap": dict(bootstrap="none", bootstrap_first=False),
+    "no bootstrap": dict(bootstrap="none"),
     "tfn": dict(negatives="tfn"),
     "one level": {},
 }

@@ -35,7 +35,7 @@ UPDATES: dict[str, Any] = dict(steps=120, batch_size=64, learning_rate=2e-4, war
 WHOLE = "whole"
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     WHOLE: {},
-    "no texts": {"head": dict(labels_text="none")},
+    "no texts": {"head": dict(labels_text=None)},
     "no leaving out": {"head": dict(leave_out=False)},
     "softmax": {"head": dict(loss="softmax")},
     "bce": {"head": dict(loss="bce")},
@@ -63,7 +63,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", default="bundled:wordnet", help="as for xmc train")
-    parser.add_argument("--labels-text", default="", help="as the setting head.labels_text")
+    parser.add_argument("--labels-text", default="names", help="as the setting head.labels_text")
     parser.add_argument("--rows", nargs="*", default=[*ROWS], choices=[*ROWS], metavar="ROW")
     parser.add_argument("--encoder", type=Path, help="folder of the encoder (all-MiniLM-L6-v2)")
     parser.add_argument("--documents", type=int, default=N_DOCUMENTS)
@@ -144,7 +144,7 @@ class Case:
         self.labels = {k: splits[k].labels[r][:, kept].tocsr() for k, r in rows.items()}
         self.names = [train.vocabulary[int(i)] for i in kept]
         given = None
-        if named.labels_text not in ("", "none"):
+        if named.labels_text not in ("names", "none"):
             given = read_label_texts(named.labels_text)
             if isinstance(given, dict):
                 given = {name: text for name, text in given.items() if name in set(self.names)}
@@ -209,7 +209,7 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
     )
     silent = np.array([not t for t in case.label_texts])
     start = embed_start(named, tuning, tokens, texts, silent, LineProgress())
-    if head.labels_text == "none":
+    if head.labels_text is None:
         start = without_texts(start)
     began = time.process_time()
     outcome = tune_prototypes(tuning, start, Reporter(LineProgress(), None, 20))

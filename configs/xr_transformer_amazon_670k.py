@@ -17,6 +17,7 @@ texts and AttentionXML's TF-IDF, which are used side by side.
 
 from xmc_jax.config import (
     EncoderConfig,
+    PreliminaryConfig,
     RankerConfig,
     SearchConfig,
     TreeConfig,
@@ -29,7 +30,7 @@ def get_config() -> XRTransformerConfig:
     return XRTransformerConfig(
         seed=10011,
         encoder=EncoderConfig(name="bert-base-uncased", max_length=128),
-        preliminary=TreeConfig(branching=16, min_clusters=128, max_leaf_size=32),
+        preliminary=PreliminaryConfig(branching=16, min_clusters=128, max_leaf_size=32),
         tuning=TuningConfig(
             steps=(4000, 4000, 12000),
             batch_size=256,
@@ -43,7 +44,7 @@ def get_config() -> XRTransformerConfig:
             cost_sensitive=False,
             save_every=1000,
         ),
-        tree=TreeConfig(branching=32, min_clusters=0, max_leaf_size=100),
+        tree=TreeConfig(branching=32, max_leaf_size=100),
         ranker=RankerConfig(
             cost_positive=1.0,
             cost_negative=1.0,

@@ -16,6 +16,7 @@ texts and AttentionXML's TF-IDF, which are used side by side.
 
 from xmc_jax.config import (
     EncoderConfig,
+    PreliminaryConfig,
     RankerConfig,
     SearchConfig,
     TreeConfig,
@@ -28,7 +29,7 @@ def get_config() -> XRTransformerConfig:
     return XRTransformerConfig(
         seed=10,
         encoder=EncoderConfig(name="bert-base-uncased", max_length=256, dropout=0.05),
-        preliminary=TreeConfig(branching=8, min_clusters=128, max_leaf_size=16),
+        preliminary=PreliminaryConfig(branching=8, min_clusters=128, max_leaf_size=16),
         tuning=TuningConfig(
             steps=(5000, 10000, 30000),
             batch_size=256,

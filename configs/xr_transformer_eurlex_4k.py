@@ -17,6 +17,7 @@ texts and AttentionXML's TF-IDF, which are used side by side.
 
 from xmc_jax.config import (
     EncoderConfig,
+    PreliminaryConfig,
     RankerConfig,
     SearchConfig,
     TreeConfig,
@@ -29,7 +30,7 @@ def get_config() -> XRTransformerConfig:
     return XRTransformerConfig(
         seed=0,
         encoder=EncoderConfig(name="bert-base-uncased", max_length=128),
-        preliminary=TreeConfig(branching=16, min_clusters=16, max_leaf_size=16),
+        preliminary=PreliminaryConfig(branching=16, min_clusters=16, max_leaf_size=16),
         tuning=TuningConfig(
             steps=(600, 800, 1200),
             batch_size=256,
@@ -43,7 +44,7 @@ def get_config() -> XRTransformerConfig:
             cost_sensitive=False,
             save_every=200,
         ),
-        tree=TreeConfig(branching=8, min_clusters=0, max_leaf_size=16),
+        tree=TreeConfig(branching=8, max_leaf_size=16),
         ranker=RankerConfig(
             cost_positive=(1.0, 1.0, 1.0, 2.0),
             cost_negative=(2.0, 2.0, 2.0, 4.0),

@@ -15,6 +15,7 @@ texts and AttentionXML's TF-IDF, which are used side by side.
 
 from xmc_jax.config import (
     EncoderConfig,
+    PreliminaryConfig,
     RankerConfig,
     SearchConfig,
     TreeConfig,
@@ -29,7 +30,7 @@ def get_config() -> XRTransformerConfig:
         encoder=EncoderConfig(
             name="bert-base-uncased", max_length=256, dtype="bfloat16", remat=True
         ),
-        preliminary=TreeConfig(branching=16, min_clusters=128, max_leaf_size=16),
+        preliminary=PreliminaryConfig(branching=16, min_clusters=128, max_leaf_size=16),
         tuning=TuningConfig(
             steps=(1000, 1000, 400),
             batch_size=256,
@@ -44,7 +45,7 @@ def get_config() -> XRTransformerConfig:
             cost_sensitive=True,
             save_every=200,
         ),
-        tree=TreeConfig(branching=16, min_clusters=0, max_leaf_size=16),
+        tree=TreeConfig(branching=16, max_leaf_size=16),
         ranker=RankerConfig(
             cost_positive=4.0,
             cost_negative=1.0,

@@ -13,13 +13,18 @@ Expected:  P@1/3/5 67.23 / 53.26 / 40.42, R@10 75.94, PSP@1/3/5 32.30 / 50.50 / 
            B=1.5); XR-Linear (configs/wordnet.py) P@1/3/5 55.00 / 43.83 / 34.04.
 """
 
-from xmc_jax.config import EncoderConfig, TreeConfig, TuningConfig, XRTransformerConfig
+from xmc_jax.config import (
+    EncoderConfig,
+    PreliminaryConfig,
+    TuningConfig,
+    XRTransformerConfig,
+)
 
 
 def get_config() -> XRTransformerConfig:
     return XRTransformerConfig(
         encoder=EncoderConfig(name="sentence-transformers/all-MiniLM-L6-v2", max_length=32),
-        preliminary=TreeConfig(branching=16, max_leaf_size=100),
+        preliminary=PreliminaryConfig(branching=16, max_leaf_size=100),
         tuning=TuningConfig(
             steps=400,
             batch_size=64,

@@ -138,7 +138,7 @@ def test_memory_bounds_training_and_search(tmp_path):
     model = xmc.XRLinear(memory="2GB").fit(texts, labels, workdir=tmp_path / "run")
     expected = model.predict(texts).ids
     again = xmc.load(tmp_path / "run")
-    assert again.config.memory == ""
+    assert again.config.memory == "auto"
     np.testing.assert_array_equal(again.predict(texts).ids, expected)
     again.config = dataclasses.replace(again.config, memory="100MB")
     with pytest.raises(RunError, match="search needs"):
@@ -163,4 +163,4 @@ def test_more_devices_than_there_are_are_refused():
 def test_the_devices_of_a_saved_model_are_not_kept(tmp_path):
     texts, labels = ["red apple", "green pear"] * 2, [["a"], ["b"]] * 2
     xmc.XRLinear(min_count=1, parallel=dict(data=1)).fit(texts, labels).save(tmp_path / "m")
-    assert xmc.load(tmp_path / "m").config.parallel.data == 0
+    assert xmc.load(tmp_path / "m").config.parallel.data == "auto"

@@ -11,7 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "xmc_jax"
 
 FLOORS = [  # lowest first
     {"types", "errors"},
-    {"memory", "threads", "files", "scores"},
+    {"memory", "files", "scores"},
+    {"threads"},
     {"config"},
     {"ops"},
     {"losses", "metrics", "parallel"},
@@ -21,7 +22,7 @@ FLOORS = [  # lowest first
     {"encoder", "matcher", "ranker", "disentangle", "calibrate", "rerank"},
     {"run"},
     {"predict"},
-    {"linear", "explain"},
+    {"linear"},
     {"tuning"},
     {"plan"},
     {"estimator"},

@@ -55,8 +55,8 @@ def find_memory(system: str | os.PathLike = "/") -> int:
 
 
 def find_budget(memory: str) -> int:
-    """Returns the bytes of a setting such as `8GB`; of an empty one what there is."""
-    return parse_size(memory) if memory else find_memory()
+    """Returns the bytes of a setting such as `8GB`; of `auto` what there is."""
+    return find_memory() if memory == "auto" else parse_size(memory)
 
 
 def leave(budget: int, held: int, stage: str, least: int = 64_000_000) -> int:
@@ -96,26 +96,30 @@ def _find_trim() -> Callable[[int], int] | None:
 
 def _read_limits(system: Path) -> list[int]:
     """Returns the limits of the control groups that the process is in and of all above them."""
+    files = (
+        folder / ("memory.max" if is_new else "memory.limit_in_bytes")
+        for folder, is_new in list_groups(system, "memory")
+    )
+    return [limit for limit in map(_read_limit, files) if limit is not None]
+
+
+def list_groups(system: Path, controller: str) -> list[tuple[Path, bool]]:
+    """Returns the folders of the control groups that the process is in and of all above them, and whether they are of
+    version 2."""
     try:
         lines = (system / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux
         return []
-    limits = []
+    folders = []
     for line in lines:
         _, controllers, group = line.split(":", 2)
-        if not controllers:
-            root, file = system / "sys/fs/cgroup", "memory.max"
-        elif "memory" in controllers.split(","):
-            root, file = system / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-        else:
+        if controllers and controller not in controllers.split(","):
             continue
+        root = system / "sys/fs/cgroup" / (controller if controllers else "")
         # In a container the group's own folder may be mounted as the root: folders that are not there are passed over.
         parts = [part for part in group.split("/") if part not in ("", "..")]
-        for depth in range(len(parts) + 1):
-            limit = _read_limit(root.joinpath(*parts[:depth]) / file)
-            if limit is not None:
-                limits.append(limit)
-    return limits
+        folders += [(root.joinpath(*parts[:n]), not controllers) for n in range(len(parts) + 1)]
+    return folders
 
 
 def _read_limit(file: Path) -> int | None:

@@ -4,20 +4,53 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from itertools import chain, islice
-from typing import TypeVar
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal, TypeVar
 
+from xmc_jax.memory import list_groups
+
+_limit: ContextVar[int | None] = ContextVar("threads", default=None)
+"""Threads that the work of this context keeps to; None: the cores there are."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Method = TypeVar("Method", bound=Callable)
 
 
-def count_cores() -> int:
-    """Returns the cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def count_cores(system: str | os.PathLike = "/") -> int:
+    """Returns the threads that work is spread over: what `use_threads` says, else the cores that this process may use.
+
+    These are the ones that it is bound to, fewer where a control group (v1, v2) grants less time than that, or
+    `OMP_NUM_THREADS` says so.
+
+    Args:
+        system: where `proc` and `sys` are mounted.
+    """
+    limit = _limit.get()
+    if limit is not None:
+        return limit
+    bound = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    said = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    wanted = [int(said)] if said.isdigit() and int(said) > 0 else []
+    return max(1, min([bound, *_read_quotas(Path(system)), *wanted]))
+
+
+@contextmanager
+def use_threads(threads: int | Literal["auto"]) -> Iterator[None]:
+    """Keeps the work of a `with` block to so many threads; `auto`: to what was said outside it."""
+    token = _limit.set(_limit.get() if threads == "auto" else threads)
+    try:
+        yield
+    finally:
+        _limit.reset(token)
 
 
 def map_threads(
@@ -56,3 +89,38 @@ def map_threads(
                 yield running.popleft().result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def bind_process(threads: int | Literal["auto"]) -> None:
+    """Binds the process to so many of its cores, where the system can: XLA's own threads, made when its back end
+    starts, keep to them too. For a process of ours alone."""
+    if threads != "auto" and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+
+
+def keep_to_setting(method: Method) -> Method:
+    """Keeps a method of an estimator to the threads that its settings name."""
+
+    @wraps(method)
+    def limited(self: Any, *arguments: Any, **named: Any) -> Any:
+        with use_threads(self.config.threads):
+            return method(self, *arguments, **named)
+
+    return limited  # type: ignore[return-value]
+
+
+def _read_quotas(system: Path) -> list[int]:
+    """Returns the cores' worth of time that the control groups of the process grant, rounded up."""
+    quotas = []
+    for folder, is_new in list_groups(system, "cpu"):
+        try:
+            if is_new:
+                quota, period = (folder / "cpu.max").read_text(encoding="utf-8").split()
+            else:
+                names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                quota, period = ((folder / name).read_text(encoding="utf-8") for name in names)
+            if int(quota) > 0:
+                quotas.append(ceil(int(quota) / int(period)))
+        except (OSError, ValueError):  # no such file, or `max`: no quota
+            continue
+    return quotas

@@ -163,7 +163,10 @@ def test_data_named_wrongly(data, message, tmp_path, xmc):
         (["--wrokdir", "w2"], "unknown option '--wrokdir'; did you mean '--workdir'?"),
         (["--branching", "1"], "option '--branching 1': branching=1 given, 2 or more needed"),
         (["--max_share", "1.5"], "option '--max_share 1.5'"),
-        (["--beam", "ten"], "option '--beam ten': beam='ten' given, a whole number needed"),
+        (
+            ["--beam", "ten"],
+            "option '--beam ten': search.beam='ten' given, auto or a whole number needed",
+        ),
         (["--beam", "1.5"], "a whole number needed"),
         (["--threshold", "nan"], "a number needed"),
         (["--cost_positive", "1,-1"], "numbers above 0 needed"),
@@ -189,7 +192,7 @@ def test_data_named_wrongly(data, message, tmp_path, xmc):
         ),
         (["--negatives", "tfn,usn+man"], "ranker.negatives='usn+man' needs negatives"),
         (["--copies", "7"], "option '--copies 7': copies=7 given, 1 to 6 needed"),
-        (["--copies", "2", "--capacity", "0.5"], "capacity=0.5 given, 0 (no limit), 1 or more"),
+        (["--copies", "2", "--capacity", "0.5"], "capacity=0.5 given, none, 1 or more"),
         (["--merge", "sum"], "known: auto, mean, max, noisy-or"),
         (["--merge", "noisy-or", "--post_processor", "noop"], "set disentangle.merge to auto"),
         (["--config", "no.py"], "config 'no.py' cannot be read"),
@@ -246,7 +249,7 @@ def test_output_folders_that_are_taken(tiny, vectors, settings, tmp_path, xmc):
     assert [p.name for p in (tmp_path / "full").iterdir()] == ["notes.txt"]
     before = (tiny.run / "config.json").read_bytes()
     other = xmc(*train, tiny.run, *settings, "--beam", "7")
-    check_refused(other, "search.beam: 0 -> 7", "give another folder")
+    check_refused(other, "search.beam: 'auto' -> 7", "give another folder")
     other = xmc("train", "--data", vectors.data, "--workdir", tiny.run, *settings)
     assert (other.code, other.out) == (2, "")
     assert "other data" in other.err[-1] and "documents 60 -> 40" in other.err[-1]

@@ -37,7 +37,7 @@ def members(tree):
 
 
 @pytest.mark.parametrize("copies", [1, 2, 3, 6])
-@pytest.mark.parametrize("capacity", [1.0, 1.5, 0])
+@pytest.mark.parametrize("capacity", [1.0, 1.5, None])
 def test_limits(tree, data, copies, capacity):
     new = disentangle(*data, tree, copies=copies, capacity=capacity).tree
     where = members(new)
@@ -51,7 +51,7 @@ def test_limits(tree, data, copies, capacity):
 
 @pytest.mark.parametrize("copies", [1, 2, 3])
 def test_without_a_capacity_it_is_the_optimum(tree, data, copies):
-    found = disentangle(*data, tree, copies=copies, capacity=0)
+    found = disentangle(*data, tree, copies=copies, capacity=None)
     counts = np.asarray((data[0].T @ data[1]).todense())
     best = np.sort(counts, axis=1)[:, ::-1][:, :copies].sum()
     # No cluster was emptied here, so nothing was given up.
@@ -61,14 +61,14 @@ def test_without_a_capacity_it_is_the_optimum(tree, data, copies):
 
 
 def test_a_capacity_costs_some_of_it(tree, data):
-    free = disentangle(*data, tree, copies=2, capacity=0).after
+    free = disentangle(*data, tree, copies=2, capacity=None).after
     tight = disentangle(*data, tree, copies=2, capacity=1.0).after
     assert tight.largest == 10 < free.largest
     assert free.objective / 2 <= tight.objective < free.objective
     assert tight.gap == pytest.approx(1 - tight.objective / free.objective)
 
 
-@pytest.mark.parametrize("capacity", [1.0, 0])
+@pytest.mark.parametrize("capacity", [1.0, None])
 def test_a_label_that_no_beam_reaches_keeps_its_cluster(tree, data, capacity):
     new = disentangle(*data, tree, copies=2, capacity=capacity).tree
     for label in (0, 7):
@@ -81,7 +81,7 @@ def test_no_cluster_is_emptied(tree):
     beams = np.zeros((N, C), np.float32)
     beams[:, 7] = 1
     beams[3, 0] = 1  # label 3 has been seen in cluster 0
-    new = disentangle(labels, sp.csr_matrix(beams), tree, copies=1, capacity=0).tree
+    new = disentangle(labels, sp.csr_matrix(beams), tree, copies=1, capacity=None).tree
     where = members(new)
     assert where.sum(axis=0).tolist() == [1] * 7 + [L - 7]
     assert where[3, 0] == 1 and where[5, 1] == 1
@@ -134,7 +134,7 @@ def test_equal_counts_go_by_the_places_in_the_beams():
     tree = make_tree([np.arange(4) * 0], np.arange(4), np.arange(4), 4)
     labels = sp.csr_matrix(np.eye(4, dtype=np.float32))
     scores = np.array([[-4, -1, -2, -3], [-1, -4, -3, -2], [-1, -2, -3, -4], [-3, -4, -1, -2]])
-    new = disentangle(labels, sp.csr_matrix(scores), tree, copies=2, capacity=0).tree
+    new = disentangle(labels, sp.csr_matrix(scores), tree, copies=2, capacity=None).tree
     assert members(new).tolist() == [[0, 1, 1, 0], [1, 0, 0, 1], [1, 1, 0, 0], [0, 0, 1, 1]]
     order = count_matches(labels + labels[[1, 1, 1, 1]], sp.csr_matrix(scores)).order
     assert (order.toarray()[1] > order.toarray()[[0, 2, 3]].max(axis=0)).all(), "counts go first"

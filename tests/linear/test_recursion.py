@@ -75,7 +75,7 @@ def test_resume_from_any_stage_is_bit_identical(corpus, tmp_path, lost):
 
 def test_another_run_is_refused_with_the_difference(corpus, tmp_path):
     xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels, workdir=tmp_path)
-    with pytest.raises(InputError, match=r"search.beam: 0 -> 5"):
+    with pytest.raises(InputError, match=r"search.beam: 'auto' -> 5"):
         xmc.XRLinear(**SMALL, beam=5).fit(corpus.train_texts, corpus.train_labels, workdir=tmp_path)
     with pytest.raises(InputError, match="other data"):
         xmc.XRLinear(**SMALL).fit(

@@ -55,5 +55,5 @@ def test_a_run_goes_on_on_other_devices_but_not_with_another_beam(tmp_path):
     assert not open_run(tmp_path, other, data)
     del other["parallel"]  # as runs of earlier versions were written
     assert not open_run(tmp_path, other, data)
-    with pytest.raises(InputError, match=r"search\.beam: 0 -> 11"):
+    with pytest.raises(InputError, match=r"search\.beam: 'auto' -> 11"):
         open_run(tmp_path, to_dict(LinearConfig(search=SearchConfig(beam=11))), data)

@@ -12,14 +12,14 @@ from xmc_jax.tree import build_tree, cluster_labels, flat_tree, tree_from_levels
 @pytest.mark.parametrize(
     ("n_labels", "leaf", "branching", "min_clusters", "sizes"),
     [
-        (101, 7, 4, 0, (4, 16, 101)),
-        (101, 7, 2, 0, (2, 4, 8, 16, 101)),
-        (101, 7, 16, 0, (16, 101)),
-        (101, 7, 8, 0, (2, 16, 101)),
+        (101, 7, 4, "auto", (4, 16, 101)),
+        (101, 7, 2, "auto", (2, 4, 8, 16, 101)),
+        (101, 7, 16, "auto", (16, 101)),
+        (101, 7, 8, "auto", (2, 16, 101)),
         (101, 7, 4, 16, (16, 101)),
-        (101, 101, 4, 0, (101,)),
-        (5, 1, 2, 0, (2, 3, 5, 5)),  # leaves without a label are left out
-        (2, 1, 16, 0, (2, 2)),
+        (101, 101, 4, "auto", (101,)),
+        (5, 1, 2, "auto", (2, 3, 5, 5)),  # leaves without a label are left out
+        (2, 1, 16, "auto", (2, 2)),
     ],
 )
 def test_binary_leaves_are_regrouped(n_labels, leaf, branching, min_clusters, sizes):

@@ -288,7 +288,9 @@ def test_a_fit_on_eight_devices_is_that_of_one(processes, tiny_encoder, tmp_path
 def test_a_batch_that_cannot_be_cut_is_refused(monkeypatch):
     monkeypatch.setattr("xmc_jax.tuning.placement.make_mesh", lambda c: FakeMesh(c.data or 6))
     config = XRTransformerConfig(tuning=TuningConfig(batch_size=32))
-    with pytest.raises(InputError, match=r"parallel.data=0 \(6 devices\) given with tuning.batch"):
+    with pytest.raises(
+        InputError, match=r"parallel.data=auto \(6 devices\) given with tuning.batch"
+    ):
         choose_mesh(config)
     accumulated = dataclasses.replace(
         config,

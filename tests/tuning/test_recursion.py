@@ -168,7 +168,7 @@ def test_goes_on_after_any_stage_with_the_same_outcome(
         dict(negatives="tfn", bootstrap="weighted-linear", cost_sensitive=True),
         dict(negatives="man", bootstrap="inherit", max_candidates=20, weighted=False),
         dict(match="encoder", bootstrap="none", loss="logistic", accumulate=2),
-        dict(steps=(4, 0), bootstrap_first=False, weight_decay=0.01, schedule="cosine"),
+        dict(steps=(4, 0), bootstrap="none", weight_decay=0.01, schedule="cosine"),
     ],
     ids=lambda t: t.get("bootstrap", "steps"),
 )

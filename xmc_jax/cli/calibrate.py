@@ -9,12 +9,21 @@ from xmc_jax.cli.evaluate import read_split
 from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run
 from xmc_jax.cli.progress import open_progress
 from xmc_jax.errors import InputError
+from xmc_jax.threads import bind_process
 
-SECTIONS = ("memory", "data", "search.beam", "parallel", "calibrate.method", "calibrate.depth")
+SECTIONS = (
+    "memory",
+    "threads",
+    "data",
+    "search.beam",
+    "parallel",
+    "calibrate.method",
+    "calibrate.depth",
+)
 
 
 def parse(argv: list[str]) -> Arguments:
-    parser = Parser("calibrate", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser = Parser("calibrate", __doc__, sections=SECTIONS)
     parser.add_argument(
         "--workdir", required=True, type=existing_run, metavar="W", help="the folder of a run"
     )
@@ -37,6 +46,7 @@ def run(arguments: Arguments) -> None:
         )
     model = load(named.workdir)
     model.config = config = apply_overrides(model.config, arguments.overrides, SECTIONS)
+    bind_process(config.threads)
     split = read_split(model, named.data, named.split, config.data)
     source: Any = split.texts if model.reads_text else split.features
     if model.reads_text and model.reads_vectors:

@@ -18,7 +18,7 @@ _WIDTH = 100
 
 
 def parse(argv: list[str]) -> Arguments:
-    parser = Parser("data", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser = Parser("data", __doc__, sections=SECTIONS)
     parser.add_argument("path", nargs="?", metavar="PATH", help="as --data of xmc train")
     parser.add_argument("--data", dest="data", metavar="PATH", help="the same")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")

@@ -25,7 +25,7 @@ SENTENCES = (
 
 
 def parse(argv: list[str]) -> Arguments:
-    parser = Parser("demo", __doc__.partition("\n")[0])
+    parser = Parser("demo", __doc__)
     parser.add_argument(
         "--workdir", default="xmc-demo", metavar="DIR", help="folder of the run (xmc-demo)"
     )

@@ -26,7 +26,7 @@ OTHERS = 8
 
 
 def parse(argv: list[str]) -> Arguments:
-    parser = Parser("describe", __doc__.partition("\n")[0])
+    parser = Parser("describe", __doc__)
     parser.add_argument(
         "--workdir", required=True, type=existing_run, metavar="W", help="the folder of a run"
     )

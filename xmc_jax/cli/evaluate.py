@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from xmc_jax.data import Dataset, Split
     from xmc_jax.types import Progress
 
-SECTIONS = ("memory", "data", "search.beam", "parallel")
+SECTIONS = ("memory", "threads", "data", "search.beam", "parallel")
 
 
 def parse(argv: list[str]) -> Arguments:
-    parser = Parser("evaluate", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser = Parser("evaluate", __doc__, sections=SECTIONS)
     add_model_options(parser)
     parser.add_argument("--data", required=True, metavar="D", help="as for xmc train")
     parser.add_argument("--split", metavar="NAME", help="test (default), valid, train")

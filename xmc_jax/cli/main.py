@@ -79,6 +79,8 @@ class Stage:
 
     def run(self) -> None:
         argv = [a for a in self._argv if a != "--debug"]
+        if argv[:1] == ["help"] and len(argv) > 1:
+            argv = [argv[1], "--help"]
         if not argv or argv[0] in ("-h", "--help", "help"):
             print(_overview())
             return

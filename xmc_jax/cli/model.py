@@ -10,6 +10,7 @@ from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run
 from xmc_jax.config import Config
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.scores import COMBINATIONS
+from xmc_jax.threads import bind_process
 
 if TYPE_CHECKING:
     from xmc_jax.estimator import Ensemble, XRLinear
@@ -86,6 +87,7 @@ def open_model(arguments: Arguments, sections: tuple[str, ...]) -> tuple[Model, 
         member.config = apply_overrides(member.config, arguments.overrides, sections)
         members.append(member)
     config = members[0].config
+    bind_process(config.threads)
     if len(members) > 1:
         return Ensemble(members, rule or "average"), config
     if rule is not None:

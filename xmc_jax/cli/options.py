@@ -8,9 +8,10 @@ import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
-from xmc_jax.config import CONFIGS, LinearConfig, replace_field
+from xmc_jax.config import CONFIGS, replace_field
+from xmc_jax.config.foreign import explain
 from xmc_jax.errors import InputError
 
 T = TypeVar("T")
@@ -35,16 +36,21 @@ class Arguments:
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ours: one line, raised, not printed."""
 
-    def __init__(self, command: str, summary: str, *, sections: Sequence[str] = ()) -> None:
+    def __init__(self, command: str, summary: str | None, *, sections: Sequence[str] = ()) -> None:
         """`sections`: of the config, or single fields of them, that `--section.field value` may set."""
         super().__init__(
             prog=f"xmc {command}",
-            description=summary,
-            epilog=list_fields(sections) if sections else None,
+            description=" ".join((summary or "").split("\n\n")[0].split()),
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self._sections = tuple(sections)
+
+    def format_help(self) -> str:
+        """Returns the usage, the command's own options, and the settings that it takes."""
+        from xmc_jax.cli.help import list_settings  # reads docstrings: only where they are shown
+
+        return super().format_help() + (list_settings(self._sections) if self._sections else "")
 
     def error(self, message: str) -> NoReturn:
         raise InputError(f"{message}; see {self.prog} --help")
@@ -82,19 +88,28 @@ class Parser(argparse.ArgumentParser):
     def _check_known(self, option: str) -> None:
         if self._sections and is_field(option, self._sections):
             return
-        near = difflib.get_close_matches(option.replace("_", "-"), known := self._spellings(), n=1)
-        if not near:
+        known = self._spellings()
+        same = [known[k] for k in known if _flatten(k) == _flatten(option)]
+        near = difflib.get_close_matches(option.replace("_", "-"), known, n=1)
+        if not same and (foreign := explain(option, "--")):
+            raise InputError(f"unknown option '{option}'; {foreign}")
+        if not same and not near:
             self.error(f"unknown option '{option}'")
-        raise InputError(f"unknown option '{option}'; did you mean '{known[near[0]]}'?")
+        meant = same[0] if same else known[near[0]]
+        raise InputError(f"unknown option '{option}'; did you mean '{meant}'?")
 
     def _spellings(self) -> dict[str, str]:
         """Returns every option there is by its spelling with dashes, the command's own ones last."""
-        names = _all_field_names(self._sections)
+        names = all_field_names(self._sections)
         bare = [f"--{name.rpartition('.')[2]}" for name in names]
         options = [option for option in bare if bare.count(option) == 1]
         options += [f"--{name}" for name in names]
         options += [o for action in self._actions for o in action.option_strings]
         return {option.replace("_", "-"): option for option in options}
+
+
+def _flatten(option: str) -> str:
+    return option.lower().replace("-", "").replace("_", "")
 
 
 def field_name(config_type: type, option: str, sections: Sequence[str]) -> str | None:
@@ -104,7 +119,7 @@ def field_name(config_type: type, option: str, sections: Sequence[str]) -> str |
         InputError: a bare name that several sections have.
     """
     name = option.removeprefix("--").replace("-", "_")
-    names = _field_names(config_type, sections)
+    names = list_field_names(config_type, sections)
     if name in names:
         return name
     if "." in name:
@@ -150,37 +165,12 @@ def apply_overrides(config: T, overrides: Overrides, sections: Sequence[str]) ->
     return config
 
 
-def list_fields(sections: Sequence[str]) -> str:
-    """Returns the settings of some sections with their defaults, as lines of a help text."""
-    lines = ["settings (the last part of a name is enough where only one section has it):"]
-    shown: set[str] = set()
-    for model, config_type in CONFIGS.items():
-        names = [n for n in _field_names(config_type, sections) if n not in shown]
-        shown |= set(names)
-        if names and config_type is not LinearConfig:
-            lines.append(f"settings of --model {model}, beside these:")
-        lines += [f"  --{name} {_spell(_get(config_type(), name))}" for name in names]
-    return "\n".join(lines)
-
-
-def _get(config: Any, name: str) -> Any:
-    for part in name.split("."):
-        config = getattr(config, part)
-    return config
-
-
-def _spell(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "''" if value == "" else str(value)
-
-
-def _all_field_names(sections: Sequence[str]) -> list[str]:
+def all_field_names(sections: Sequence[str]) -> list[str]:
     """Returns the fields of all models, once each."""
-    return list(dict.fromkeys(n for t in CONFIGS.values() for n in _field_names(t, sections)))
+    return list(dict.fromkeys(n for t in CONFIGS.values() for n in list_field_names(t, sections)))
 
 
-def _field_names(config_type: type, sections: Sequence[str]) -> list[str]:
+def list_field_names(config_type: type, sections: Sequence[str]) -> list[str]:
     """Returns the dotted names of the fields in the sections; `''` stands for the top one."""
     names = []
     default = config_type()

@@ -24,7 +24,7 @@ from xmc_jax.errors import InputError
 if TYPE_CHECKING:
     from xmc_jax.cli.model import Model
 
-SECTIONS = ("memory", "data.text_column", "search.beam", "parallel")
+SECTIONS = ("memory", "threads", "data.text_column", "search.beam", "parallel")
 """What may still be chosen when a model is used."""
 BATCH = 4096
 """Documents that are in memory at once."""
@@ -32,7 +32,7 @@ MATRIX_ENDINGS = (".npz", ".npy")
 
 
 def parse(argv: list[str]) -> Arguments:
-    parser = Parser("predict", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser = Parser("predict", __doc__, sections=SECTIONS)
     add_model_options(parser)
     parser.add_argument(
         "--input",

@@ -9,6 +9,7 @@ from pathlib import Path
 from xmc_jax.cli.options import Arguments, Parser, apply_overrides
 from xmc_jax.config import CONFIGS, Config
 from xmc_jax.errors import InputError, suggest
+from xmc_jax.threads import bind_process
 
 SECTIONS = (
     "",
@@ -51,7 +52,9 @@ def build_config(arguments: Arguments) -> Config:
                 f"--model {name} given, but {arguments.named.config} is a config of model "
                 f"'{config.model}'; give one of the two"
             )
-    return apply_overrides(config, arguments.overrides, SECTIONS)
+    config = apply_overrides(config, arguments.overrides, SECTIONS)
+    bind_process(config.threads)
+    return config
 
 
 def load_config(path: str | os.PathLike) -> Config:

@@ -29,7 +29,7 @@ RESUMES = True
 
 
 def parse(argv: list[str]) -> Arguments:
-    parser = Parser("train", __doc__.partition("\n")[0], sections=SECTIONS)
+    parser = Parser("train", __doc__, sections=SECTIONS)
     parser.add_argument(
         "--data",
         required=True,

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
+from xmc_jax.config.foreign import explain
+from xmc_jax.config.former import GONE, refuse_former, translate
+from xmc_jax.config.kinds import list_kinds, name_kind
 from xmc_jax.errors import InputError, suggest
 
 T = TypeVar("T")
@@ -53,34 +56,61 @@ def at_level(value: Any, level: int) -> Any:
     return value[min(level, len(value) - 1)] if isinstance(value, tuple) else value
 
 
-def replace_field(config: T, name: str, value: Any) -> T:
+def replace_field(config: T, name: str, value: Any, within: str = "") -> T:
     """Returns the config with the field at dotted `name` set; text is parsed to the field's type.
+
+    Args:
+        within: what stands before the name in errors, such as `search.`.
 
     Raises:
         InputError: unknown field (with a suggestion) or a value of the wrong type or range.
     """
     head, _, rest = name.partition(".")
-    known = {f.name: t for f, t in _typed_fields(type(config))}
+    known = {f.name: (f, t) for f, t in _typed_fields(type(config))}
     if head not in known:
-        raise InputError(f"unknown setting '{name}'{suggest(head, known)}")
+        raise InputError(f"unknown setting '{within}{name}'{explain_unknown(type(config), name)}")
     current = getattr(config, head)
     if rest:
         if not is_dataclass(current):
             raise InputError(
-                f"setting '{name}': '{head}' holds one value and has no field '{rest}'"
+                f"setting '{within}{name}': '{head}' holds one value and has no field '{rest}'"
             )
-        return dataclasses.replace(config, **{head: replace_field(current, rest, value)})  # type: ignore[type-var]
+        return dataclasses.replace(
+            config, **{head: replace_field(current, rest, value, f"{within}{head}.")}
+        )  # type: ignore[type-var]
     if is_dataclass(current) and not isinstance(current, type):
         if isinstance(value, dict):
             for key, inner in value.items():
-                current = replace_field(current, key, inner)
+                current = replace_field(current, key, inner, f"{within}{head}.")
             return dataclasses.replace(config, **{head: current})  # type: ignore[type-var]
         if isinstance(value, type(current)):
             return dataclasses.replace(config, **{head: value})  # type: ignore[type-var]
         raise InputError(
-            f"setting '{name}' is a section; set a field of it{suggest('', [f.name for f in fields(current)])}"
+            f"setting '{within}{name}' is a section; set a field of it{suggest('', [f.name for f in fields(current)])}"
         )
-    return dataclasses.replace(config, **{head: _parse(value, known[head], name)})  # type: ignore[type-var]
+    field, kind = known[head]
+    refuse_former(field, value, within + name)
+    return dataclasses.replace(config, **{head: _parse(value, kind, within + name)})  # type: ignore[type-var]
+
+
+def explain_unknown(config_type: type, name: str) -> str:
+    """Returns what to say behind a name that is no setting: what holds instead, what is near to it."""
+    head, _, rest = name.partition(".")
+    for field, kind in _typed_fields(config_type):
+        if rest and field.name == head and isinstance(kind, type) and is_dataclass(kind):
+            return explain_unknown(kind, rest)
+        gone = GONE.get(getattr(kind, "__name__", ""), {})
+        if name in gone:
+            return f", which there is no more: {gone[name]}"
+    gone = GONE.get(config_type.__name__, {})
+    if name in gone:
+        return f", which there is no more: {gone[name]}"
+    foreign = explain(name)
+    if foreign:
+        return f"; {foreign}"
+    known = list_settings(config_type)
+    near = suggest(name, known)
+    return near if near.startswith("; did") else "; `xmc train --help` lists what there is"
 
 
 def find_section(config_type: type, name: str) -> str | None:
@@ -120,11 +150,27 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(config_type: type[T], values: dict[str, Any]) -> T:
-    """Rebuilds a config from `to_dict`'s result; missing fields take their defaults, unknown ones are refused."""
+    """Rebuilds a config from `to_dict`'s result, an earlier version's too.
+
+    Missing fields take their defaults, unknown ones are refused.
+    """
     config = config_type()
-    for name, value in values.items():
+    for name, value in _renew(config_type, values).items():
         config = replace_field(config, name, value)
     return config
+
+
+def _renew(config_type: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the values of an earlier version as they are said now, without settings that there are no more."""
+    gone = GONE.get(config_type.__name__, {})
+    renewed = {name: value for name, value in values.items() if name not in gone}
+    for field, kind in _typed_fields(config_type):
+        value = renewed.get(field.name)
+        if isinstance(kind, type) and is_dataclass(kind) and isinstance(value, dict):
+            renewed[field.name] = _renew(kind, value)
+        elif field.name in renewed:
+            renewed[field.name] = translate(field, value)
+    return renewed
 
 
 def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
@@ -160,6 +206,16 @@ def check(ok: bool, config: Any, name: str, need: str) -> None:
         raise InputError(f"{name}={getattr(config, name)!r} given, {need} needed")
 
 
+def check_least(config: Any, least: float, *names: str) -> None:
+    """Checks that numbers are large enough; `auto` and none are no numbers."""
+    for name in names:
+        value = getattr(config, name)
+        numbers = [v for v in as_tuple(value) if v is not None and v != "auto"]
+        kind = {f.name: t for f, t in _typed_fields(type(config))}[name]
+        beside = "".join(f"{word}, " for word in list_kinds(kind) if word in ("none", "auto"))
+        check(all(v >= least for v in numbers), config, name, f"{beside}{least:g} or more")
+
+
 def check_choices(config: Any) -> None:
     for f, t in _typed_fields(type(config)):
         value = getattr(config, f.name)
@@ -169,6 +225,7 @@ def check_choices(config: Any) -> None:
                     f"section '{f.name}' given as {type(value).__name__}, {t.__name__} or dict needed"
                 )
         else:
+            refuse_former(f, value, f.name)
             _parse(value, t, f.name)
 
 
@@ -178,17 +235,26 @@ def _parse(value: Any, kind: Any, name: str) -> Any:
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         value = value.item()
     origin = get_origin(kind)
+    if kind is type(None) and (
+        value is None or (isinstance(value, str) and value.lower() == "none")
+    ):
+        return None
     if origin in (types.UnionType, typing.Union):
-        error: InputError | None = None
         is_sequence = isinstance(value, (list, tuple)) or (isinstance(value, str) and "," in value)
         options = sorted(get_args(kind), key=lambda k: (get_origin(k) is tuple) != is_sequence)
+        options.sort(key=lambda k: k is str)  # `none` is no text
+        if type(None) in options:
+            options.sort(key=lambda k: k is not type(None))
+        errors = []
         for option in options:
             try:
                 return _parse(value, option, name)
-            except InputError as e:
-                error = error or e
-        assert error is not None
-        raise error
+            except InputError as error:
+                errors.append(error)
+        plain = [k for k in options if get_origin(k) is not tuple]
+        if len(plain) < 2:
+            raise errors[0]
+        raise InputError(f"{name}={value!r} given, {name_kind(kind)} needed")
     if origin is tuple:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)) or not len(parts):

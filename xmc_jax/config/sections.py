@@ -8,10 +8,19 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from xmc_jax.config.calibrate import CalibrateConfig
-from xmc_jax.config.fields import EXECUTION, QUIET, Names, as_tuple, check, check_choices
+from xmc_jax.config.fields import (
+    EXECUTION,
+    QUIET,
+    Names,
+    as_tuple,
+    check,
+    check_choices,
+    check_least,
+)
+from xmc_jax.config.former import former
 from xmc_jax.config.solvers import SOLVERS
 from xmc_jax.errors import InputError
 from xmc_jax.memory import parse_size
@@ -36,7 +45,7 @@ class DataConfig:
     """Column, or key of JSON lines, that holds the text; several between commas are joined."""
     labels_column: str = "auto"
     """Column or key of the labels; several between commas: a label, or 0 and 1, in each."""
-    label_separator: str = "auto"
+    label_separator: str = field(default="auto", metadata=former({"": "auto"}))
     """What stands between the labels of a cell, such as `;` or `|`; `auto`: told by all the cells."""
     delimiter: str = field(default="auto", metadata=QUIET)
     """What stands between the cells of a table: `,` `;` `|` or `tab`; `auto`: told by the header."""
@@ -46,7 +55,7 @@ class DataConfig:
     """Of text files, such as `cp1251` or `gb18030`; `auto`: UTF-8, UTF-16, else cp1252, which is told."""
     test_share: float = field(default=0.0, metadata=QUIET)
     """Share of the documents that is held out as the split `test`, where the data have none."""
-    names_file: str = field(default="", metadata=QUIET)
+    names_file: str | None = field(default=None, metadata=QUIET | former({"": None}))
     """Names for labels that are identifiers: TSV, CSV, or SKOS in Turtle or RDF/XML."""
     language: str = field(default="", metadata=QUIET)
     """Of the names to take from a file with several languages, such as `fi`; empty: English if there, else the most
@@ -71,30 +80,37 @@ class FeaturesConfig:
     """Text to sparse vectors (algorithms: TF-IDF as in Salton & Buckley 1988; feature hashing, Weinberger 2009)."""
 
     kind: Literal["tfidf", "hashing"] = "tfidf"
+    """A column for each term of the training set, or for each hash value."""
     analyzer: Literal["word", "char", "char_wb"] = "word"
+    """Terms are words, runs of characters, or runs of characters within words."""
     ngram_min: int = 1
+    """Words (characters) of the shortest terms."""
     ngram_max: int = 1
+    """Words (characters) of the longest terms."""
     token_pattern: Literal["unicode", "whitespace"] = "unicode"
     """`unicode`: runs of two or more letters, digits or underscores; `whitespace`: what stands between spaces."""
     lowercase: bool = True
+    """Upper and lower case are the same."""
     strip_accents: bool = True
+    """Letters are read without their accents."""
     sublinear_tf: bool = True
+    """A term that stands n times in a document counts 1 + ln n."""
     binary: bool = False
+    """A term counts once, however often it stands in a document."""
     use_idf: bool = True
-    smooth_idf: bool = True
+    """Terms weigh 1 + ln((1 + documents) / (1 + documents with the term))."""
     norm: Literal["l1", "l2", "none"] = "l2"
+    """Rows are scaled to this norm."""
     min_count: int = 2
     """Smallest number of documents that a feature must occur in."""
     max_share: float = 1.0
     """Largest share of the documents that a feature may occur in."""
-    max_features: int = 0
-    """Keeps the most frequent features only; 0: all."""
-    truncate: int = 0
-    """Tokens of a document that are read; 0: all."""
+    max_features: int | None = field(default=None, metadata=former({0: None}))
+    """Keeps so many features, the most frequent; none: all."""
+    truncate: int | None = field(default=None, metadata=former({0: None}))
+    """Tokens of a document that are read; none: all."""
     hash_bits: int = 20
     """Feature hashing: 2^bits columns."""
-    threads: int = field(default=0, metadata=EXECUTION)
-    """0: as many as the machine has cores."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -106,10 +122,8 @@ class FeaturesConfig:
         )
         check(self.min_count >= 1, self, "min_count", "1 or more")
         check(0.0 < self.max_share <= 1.0, self, "max_share", "a share in (0, 1]")
-        check(self.max_features >= 0, self, "max_features", "0 (all) or more")
-        check(self.truncate >= 0, self, "truncate", "0 (all) or more")
+        check_least(self, 1, "max_features", "truncate")
         check(4 <= self.hash_bits <= 28, self, "hash_bits", "4 to 28")
-        check(self.threads >= 0, self, "threads", "0 (all cores) or more")
 
 
 @dataclass(frozen=True)
@@ -119,18 +133,20 @@ class TreeConfig:
     kind: Literal["kmeans", "flat"] = "kmeans"
     """`flat`: one level of all labels, no tree (one-vs-rest)."""
     branching: int = 32
+    """Children of a cluster above the last level."""
     max_leaf_size: int = 100
-    min_clusters: int = 0
-    """Nodes of level 0 at most; 0: `branching`."""
+    """Labels of a cluster of the last level at most."""
+    min_clusters: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
+    """Clusters of the first level at most; auto: `branching`."""
     embedding: Literal["pifa", "pii", "pifa_lf_concat", "pifa_lf_convex"] = "pifa"
-    label_features: str = ""
+    """What of a label is clustered: the mean of its documents' features (pifa), the documents themselves (pii), or the
+    mean beside features of its own, joined or averaged."""
+    label_features: str | None = field(default=None, metadata=former({"": None}))
     """An .npz (CSR) or .npy [L, D'] of label features, for the two `pifa_lf` embeddings."""
-    mix: float = 0.5
-    """`pifa_lf_convex`: weight of PIFA."""
-    sketch: int = -1
-    """Columns of the Johnson-Lindenstrauss sketch of the features; 0: exact; -1: exact unless it would be huge."""
-    spherical: bool = True
-    iterations: int = 20
+    sketch: int | Literal["auto"] | None = field(
+        default="auto", metadata=former({0: None, -1: "auto"})
+    )
+    """Columns of the Johnson-Lindenstrauss sketch of the features; none: exact; auto: exact unless it would be huge."""
     start: Literal["auto", "principal", "random"] = field(default="auto", metadata=QUIET)
     """Where the split of a node begins: its principal direction, or that between two of its members drawn at random;
     `auto`: principal, for the trees of a forest after the first random, so that they differ more."""
@@ -139,10 +155,31 @@ class TreeConfig:
         check_choices(self)
         check(self.branching >= 2, self, "branching", "2 or more")
         check(self.max_leaf_size >= 1, self, "max_leaf_size", "1 or more")
-        check(self.min_clusters >= 0, self, "min_clusters", "0 or more")
-        check(0.0 <= self.mix <= 1.0, self, "mix", "a share in [0, 1]")
-        check(self.sketch >= -1, self, "sketch", "-1 (chosen), 0 (exact) or a number of columns")
-        check(self.iterations >= 1, self, "iterations", "1 or more")
+        check_least(self, 1, "min_clusters", "sketch")
+
+
+@dataclass(frozen=True)
+class PreliminaryConfig:
+    """The tree that an encoder is fine-tuned on, of the means of the documents' features."""
+
+    branching: int = 16
+    """Children of a cluster above the last level."""
+    max_leaf_size: int = 32
+    """Labels of a cluster of the last level at most."""
+    min_clusters: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
+    """Clusters of the first level at most; auto: `branching`."""
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        self.as_tree()  # checked there
+
+    def as_tree(self) -> TreeConfig:
+        """Returns the settings of this tree."""
+        return TreeConfig(
+            branching=self.branching,
+            max_leaf_size=self.max_leaf_size,
+            min_clusters=self.min_clusters,
+        )
 
 
 @dataclass(frozen=True)
@@ -150,22 +187,30 @@ class RankerConfig:
     """The one-vs-rest problems of a level: ½(‖w‖²+b²) + Σ C_i · loss(y_i f_i) (Fan et al. 2008, LIBLINEAR)."""
 
     loss: Loss = "squared_hinge"
+    """What a margin costs."""
     cost_positive: float | tuple[float, ...] = 1.0
+    """C of a label's documents."""
     cost_negative: float | tuple[float, ...] = 1.0
+    """C of the others."""
     bias: float = 1.0
     """Value of the constant feature, whose weight is regularised; 0: none."""
     threshold: float | tuple[float, ...] = 0.1
     """Weights smaller than this are dropped."""
-    max_nonzeros: int = 0
-    """Weights kept for a label, the largest first; 0: all."""
+    max_nonzeros: int | None = field(default=None, metadata=former({0: None}))
+    """Weights kept for a label, the largest first; none: all."""
     negatives: Negatives | tuple[Negatives, ...] = "tfn"
+    """Documents that a label is told apart from: those of its parent's other labels (tfn), those whose beam reaches its
+    parent (man), your own (usn, in Python)."""
     relevance: Literal["none", "induce", "last"] = "none"
     """Positives weighted by the relevance matrix: on all levels (summed up the tree) or on the last only."""
     relevance_norm: Literal["none", "l1", "l2", "max"] = "none"
+    """A document's relevance is scaled to this norm on every level."""
     formulation: Formulation | tuple[Formulation, ...] = "auto"
+    """The solver; auto: the one that costs least on each level."""
     tolerance: float = 1e-4
     """Stops when an epoch (Newton step) gains less than this share of the objective."""
     max_epochs: int = 60
+    """Epochs (Newton steps) at most."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -178,7 +223,7 @@ class RankerConfig:
             "numbers of 0 or more",
         )
         check(self.bias >= 0, self, "bias", "0 (none) or more")
-        check(self.max_nonzeros >= 0, self, "max_nonzeros", "0 (all) or more")
+        check_least(self, 1, "max_nonzeros")
         check(0 < self.tolerance < 1, self, "tolerance", "a number in (0, 1)")
         check(self.max_epochs >= 1, self, "max_epochs", "1 or more")
 
@@ -187,24 +232,24 @@ class RankerConfig:
 class SearchConfig:
     """Beam search down the tree."""
 
-    beam: int = 0
-    """Clusters kept on each level; 0: 10, and 8 to search a model whose labels have copies, of which fewer hold as
+    beam: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
+    """Clusters kept on each level; auto: 10, and 8 to search a model whose labels have copies, of which fewer hold as
     much."""
     top_k: int = field(default=20, metadata=EXECUTION)
     """Results a document at most."""
     post_processor: PostProcessorName | tuple[PostProcessorName, ...] = "l3-hinge"
-    batch: int = field(default=0, metadata=EXECUTION)
-    """Documents searched at once; 0: chosen from the memory budget."""
+    """What makes a score of a margin on each level; scores are multiplied down the tree (log-: added)."""
+    batch: int | Literal["auto"] = field(default="auto", metadata=EXECUTION | former({0: "auto"}))
+    """Documents searched at once; auto: chosen from the memory budget."""
 
     def __post_init__(self) -> None:
         check_choices(self)
-        check(self.beam >= 0, self, "beam", "0 (chosen), 1 or more")
+        check_least(self, 1, "beam", "batch")
         check(self.top_k >= 1, self, "top_k", "1 or more")
-        check(self.batch >= 0, self, "batch", "0 (chosen) or more")
 
     def choose_beam(self, has_copies: bool = False) -> int:
         """Returns the clusters kept on each level, 1 or more."""
-        return self.beam or (_BEAM_COPIES if has_copies else _BEAM)
+        return (_BEAM_COPIES if has_copies else _BEAM) if self.beam == "auto" else self.beam
 
 
 @dataclass(frozen=True)
@@ -214,8 +259,8 @@ class EncoderConfig:
     name: str = "bert-base-uncased"
     """A folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a name on the Hugging Face hub;
     `static`: a small one is made from the training texts, without any download."""
-    revision: str = ""
-    """Branch, tag or commit on the hub; empty: its main branch."""
+    revision: str | None = field(default=None, metadata=former({"": None}))
+    """Branch, tag or commit on the hub; none: its main branch."""
     pooling: Literal[
         "auto",
         "pooler",
@@ -242,25 +287,25 @@ class EncoderConfig:
     """Of the products; parameters, norms and the vectors are float32."""
     remat: bool = field(default=False, metadata=EXECUTION)
     """Computes each layer again in the backward pass: less memory, a third more work."""
-    dropout: float = -1.0
-    """Rate for embeddings, layers and the vector; -1: as the encoder's `config.json` says."""
-    attention_dropout: float = -1.0
-    """Rate for attention weights; -1: as `config.json` says; 0 trains fastest."""
+    dropout: float | Literal["auto"] = field(default="auto", metadata=former({-1: "auto"}))
+    """Rate for embeddings, layers and the vector; auto: as the encoder's `config.json` says."""
+    attention_dropout: float | Literal["auto"] = field(
+        default="auto", metadata=former({-1: "auto"})
+    )
+    """Rate for attention weights; auto: as `config.json` says; 0 trains fastest."""
 
     def __post_init__(self) -> None:
         check_choices(self)
         check(self.name != "", self, "name", "a folder or a name on the hub")
-        check(
-            self.max_length == "auto" or self.max_length >= 1, self, "max_length", "auto, 1 or more"
-        )
+        check_least(self, 1, "max_length")
         check(self.vocabulary >= 300, self, "vocabulary", "300 (256 of them bytes) or more")
         check(self.hidden >= 1, self, "hidden", "1 or more")
         for name, default in (("vocabulary", 30_000), ("hidden", 256)):
             is_theirs = self.name != "static" and getattr(self, name) != default
             check(not is_theirs, self, name, "the one of the pretrained encoder, so nothing,")
-        need = "-1 (as config.json) or a share in [0, 1)"
         for name in ("dropout", "attention_dropout"):
-            check(getattr(self, name) == -1 or 0 <= getattr(self, name) < 1, self, name, need)
+            value = getattr(self, name)
+            check(value == "auto" or 0 <= value < 1, self, name, "auto or a share in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -271,8 +316,8 @@ class DisentangleConfig:
     """Clusters of a label at most; 1: none of this."""
     rounds: int = 1
     """Times that labels are assigned and weights trained again; 0: none of this."""
-    capacity: float = 1.5
-    """Labels of a cluster at most, relative to the mean, from 128 on a multiple of 32 near it; 0: no limit."""
+    capacity: float | None = field(default=1.5, metadata=former({0: None}))
+    """Labels of a cluster at most, relative to the mean, from 128 on a multiple of 32 near it; none: no limit."""
     folds: int = 2
     """The documents' beams are searched in so many parts, each by a matcher trained on the others; 1: by the one that
     was trained on them, whose beams hold nearly every true cluster and tell less of those of new documents."""
@@ -291,7 +336,7 @@ class DisentangleConfig:
         check(1 <= self.copies <= 6, self, "copies", "1 to 6")
         check(self.rounds >= 0, self, "rounds", "0 (none) or more")
         check(1 <= self.folds <= 10, self, "folds", "1 (none) to 10")
-        check(self.capacity == 0 or self.capacity >= 1, self, "capacity", "0 (no limit), 1 or more")
+        check_least(self, 1, "capacity")
         check(0 <= self.least_gain < 1, self, "least_gain", "a number in [0, 1)")
 
 
@@ -299,15 +344,22 @@ class DisentangleConfig:
 class ParallelConfig:
     """Devices as a grid: rows of instances beside columns of weights. It changes no result."""
 
-    data: int = 0
-    """Parts that instances are cut into; 0: as many as there are devices left."""
+    data: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
+    """Parts that instances are cut into; auto: as many as there are devices left."""
     label: int = 1
     """Parts that the clusters of the last level are cut into, for models that one device cannot hold."""
 
     def __post_init__(self) -> None:
         check_choices(self)
-        check(self.data >= 0, self, "data", "0 (all devices left) or more")
+        check_least(self, 1, "data")
         check(self.label >= 1, self, "label", "1 or more")
+
+
+def check_machine(config: Any) -> None:
+    """Checks what all models say of the machine: the size of `memory`, the number of `threads`."""
+    if config.memory != "auto":
+        parse_size(config.memory)
+    check_least(config, 1, "threads")
 
 
 @dataclass(frozen=True)
@@ -316,8 +368,11 @@ class LinearConfig:
 
     model: Literal["linear"] = "linear"
     seed: int = 0
-    memory: str = field(default="", metadata=EXECUTION)
-    """Host memory that training and search keep to, such as 8GB; empty: what machine and control group have."""
+    """Of everything random: the same seed, the same model."""
+    memory: str = field(default="auto", metadata=EXECUTION | former({"": "auto"}))
+    """Host memory that training and search keep to, such as 8GB; auto: what machine and control group have."""
+    threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
+    """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
     data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     tree: TreeConfig = field(default_factory=TreeConfig)
@@ -336,8 +391,7 @@ class LinearConfig:
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
         check(1 <= self.trees <= 64, self, "trees", "1 (no forest) to 64")
         check(self.seed + self.trees <= 2**31, self, "seed", "0 to 2^31 - trees")
-        if self.memory:
-            parse_size(self.memory)
+        check_machine(self)
         merge = self.disentangle.merge
         if merge != "auto" and MERGES[merge].needs_probabilities and not _gives_probabilities(self):
             kinds = ",".join(as_tuple(self.search.post_processor))

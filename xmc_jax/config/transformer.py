@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from xmc_jax.config.calibrate import CalibrateConfig
-from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices
+from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices, check_least
+from xmc_jax.config.former import former
 from xmc_jax.config.sections import (
     DataConfig,
     DisentangleConfig,
@@ -15,11 +16,12 @@ from xmc_jax.config.sections import (
     LinearConfig,
     Loss,
     ParallelConfig,
+    PreliminaryConfig,
     RankerConfig,
     SearchConfig,
     TreeConfig,
+    check_machine,
 )
-from xmc_jax.memory import parse_size
 
 TuningNegatives = Literal["tfn", "man", "tfn+man"]
 Bootstrap = Literal["linear", "weighted-linear", "inherit", "none"]
@@ -36,30 +38,31 @@ class TuningConfig:
     accumulate: int = 1
     """Cuts a batch into so many parts, whose gradients are averaged: less memory, the same update."""
     learning_rate: float | tuple[float, ...] = 5e-5
-    head_learning_rate: float | tuple[float, ...] = 0.0
-    """Of the heads; 0: as the encoder's."""
+    """Greatest rate, after the warm-up."""
+    head_learning_rate: float | tuple[float, ...] | Literal["auto"] = field(
+        default="auto", metadata=former({0: "auto"})
+    )
+    """Of the heads; auto: as the encoder's."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """After the warm-up: to 0 at the last step, or none."""
     warmup: int | tuple[int, ...] = 100
     """Steps on each level over which the rate rises from 0."""
     weight_decay: float = 0.0
+    """Share of a weight that an update takes away, beside the rate."""
     epsilon: float = 1e-8
-    """Of AdamW."""
-    clip: float = 1.0
-    """Greatest norm of the gradient, of the encoder and of the head apart; 0: any."""
+    """Of AdamW, beside the root of the second moment."""
+    clip: float | None = field(default=1.0, metadata=former({0: None}))
+    """Greatest norm of the gradient, of the encoder and of the head apart; none: any."""
     loss: Loss = "squared_hinge"
+    """Of a document's margins."""
     weighted: bool = True
     """A positive cluster weighs as many times as the document has labels in it."""
     negatives: TuningNegatives = "tfn+man"
     """Below level 0 a document is scored against the children of which clusters."""
-    max_candidates: int | tuple[int, ...] = 1000
-    """Nodes that a document is scored against at most: its positives, and negatives drawn anew each time; 0: all."""
+    max_candidates: int | tuple[int, ...] | None = field(default=1000, metadata=former({0: None}))
+    """Nodes that a document is scored against at most: its positives, and negatives drawn anew each time; none: all."""
     bootstrap: Bootstrap = "linear"
     """Where a head begins: a linear model on the vectors, its parent's weights, or small random numbers."""
-    bootstrap_first: bool = True
-    """Bootstraps level 0 too, from the pretrained encoder, instead of small random numbers."""
-    bootstrap_cost: float = 100.0
-    """C of the linear model that a head begins with."""
     match: Literal["concat", "encoder"] = "concat"
     """What says which clusters come near: a linear level on [features, vector], or the head."""
     match_beam: int = 10
@@ -72,9 +75,10 @@ class TuningConfig:
     """Levels with more nodes are not fine-tuned."""
     save_every: int = 200
     """Steps between checkpoints, and between evaluations where there is a validation set."""
-    patience: int = 0
-    """Evaluations without a gain after which a level ends; 0: never. The best parameters are kept."""
+    patience: int | None = field(default=None, metadata=former({0: None}))
+    """Evaluations without a gain after which a level ends; none: never. The best parameters are kept."""
     log_every: int = field(default=50, metadata=EXECUTION)
+    """Steps between lines of `metrics.jsonl`."""
     embed_batch: int = field(default=64, metadata=EXECUTION)
     """Documents of the greatest length encoded at once; more of them where they are short."""
 
@@ -83,25 +87,23 @@ class TuningConfig:
         least = {
             "steps": 0,
             "warmup": 0,
-            "max_candidates": 0,
             "batch_size": 1,
             "accumulate": 1,
             "match_beam": 1,
             "max_clusters": 1,
             "save_every": 1,
-            "patience": 0,
             "log_every": 1,
             "embed_batch": 1,
         }
         for name, low in least.items():
             values = as_tuple(getattr(self, name))
             check(all(v >= low for v in values), self, name, f"{low} or more")
-        for name in ("learning_rate", "epsilon", "bootstrap_cost"):
+        for name in ("learning_rate", "head_learning_rate", "epsilon", "clip"):
             values = as_tuple(getattr(self, name))
-            check(all(v > 0 for v in values), self, name, "numbers above 0")
-        for name in ("head_learning_rate", "weight_decay", "clip", "threshold"):
-            values = as_tuple(getattr(self, name))
-            check(all(v >= 0 for v in values), self, name, "numbers of 0 or more")
+            check(all(v in (None, "auto") or v > 0 for v in values), self, name, "above 0")
+        for name in ("weight_decay", "threshold"):
+            check(getattr(self, name) >= 0, self, name, "0 or more")
+        check_least(self, 1, "max_candidates", "patience")
         whole = f"a divisor of batch_size={self.batch_size}"
         check(self.batch_size % self.accumulate == 0, self, "accumulate", whole)
 
@@ -118,15 +120,15 @@ class XRTransformerConfig:
 
     model: Literal["xr-transformer"] = "xr-transformer"
     seed: int = 0
-    memory: str = field(default="", metadata=EXECUTION)
-    """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
+    """Of everything random: the same seed, the same model."""
+    memory: str = field(default="auto", metadata=EXECUTION | former({"": "auto"}))
+    """Host memory that the final levels and their search keep to; auto: what machine and control group have."""
+    threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
+    """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
     data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    preliminary: TreeConfig = field(
-        default_factory=lambda: TreeConfig(branching=16, max_leaf_size=32)
-    )
-    """The tree that the encoder is fine-tuned on, of the features."""
+    preliminary: PreliminaryConfig = field(default_factory=PreliminaryConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
     tree: TreeConfig = field(default_factory=TreeConfig)
     """The tree of the final levels, of features and vectors."""
@@ -143,8 +145,7 @@ class XRTransformerConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
-        if self.memory:
-            parse_size(self.memory)
+        check_machine(self)
 
 
 @dataclass(frozen=True)
@@ -154,8 +155,11 @@ class XTransformerConfig:
 
     model: Literal["x-transformer"] = "x-transformer"
     seed: int = 0
-    memory: str = field(default="", metadata=EXECUTION)
-    """Host memory that the final levels and their search keep to; empty: what machine and control group have."""
+    """Of everything random: the same seed, the same model."""
+    memory: str = field(default="auto", metadata=EXECUTION | former({"": "auto"}))
+    """Host memory that the final levels and their search keep to; auto: what machine and control group have."""
+    threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
+    """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
     data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -178,8 +182,7 @@ class XTransformerConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
-        if self.memory:
-            parse_size(self.memory)
+        check_machine(self)
         check(
             self.tree.embedding == "pifa",
             self.tree,
@@ -206,6 +209,7 @@ def linear_part(config: Config) -> LinearConfig:
     return LinearConfig(
         seed=config.seed,
         memory=config.memory,
+        threads=config.threads,
         data=config.data,
         features=config.features,
         tree=flat_clusters(config.tree) if isinstance(config, XTransformerConfig) else config.tree,

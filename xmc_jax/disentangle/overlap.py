@@ -33,7 +33,7 @@ def disentangle(
     tree: LabelTree,
     *,
     copies: int,
-    capacity: float = 1.5,
+    capacity: float | None = 1.5,
 ) -> Disentangled:
     """Puts every label under the clusters, `copies` at most, that the beams of its documents hold most often.
 
@@ -45,7 +45,7 @@ def disentangle(
         matched: M [N, C], clusters in the beam of each training document.
         tree: of L labels, two levels or more.
         copies: P, 1 to 6.
-        capacity: labels of a cluster at most, relative to the mean P·L / C (see `choose_limit`); 0: no limit, the
+        capacity: labels of a cluster at most, relative to the mean P·L / C (see `choose_limit`); None: no limit, the
             optimum of the objective. Only labels that keep their cluster may exceed it.
 
     Raises:
@@ -54,8 +54,8 @@ def disentangle(
     check_shapes(labels, matched, tree)
     if copies < 1:
         raise InputError(f"copies={copies} given, 1 or more needed")
-    if capacity and capacity < 1:
-        raise InputError(f"capacity={capacity} given, 0 (no limit) or 1 and more needed")
+    if capacity is not None and capacity < 1:
+        raise InputError(f"capacity={capacity} given, None (no limit) or 1 and more needed")
     most = int(tree.copies_per_label.max())
     if most > copies:
         raise InputError(

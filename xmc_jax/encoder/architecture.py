@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from xmc_jax.errors import InputError, suggest
 
@@ -209,13 +209,15 @@ class Settings:
 
 
 def replace_rates(
-    architecture: Architecture, dropout: float, attention_dropout: float
+    architecture: Architecture,
+    dropout: float | Literal["auto"],
+    attention_dropout: float | Literal["auto"],
 ) -> Architecture:
-    """Returns the architecture with other rates of dropout; a negative one leaves what `config.json` says."""
+    """Returns the architecture with other rates of dropout; "auto" leaves what `config.json` says."""
     new: dict[str, Any] = {}
-    if dropout >= 0:
+    if dropout != "auto":
         new |= dict.fromkeys(("embedding_dropout", "dropout", "pooled_dropout"), dropout)
-    if attention_dropout >= 0:
+    if attention_dropout != "auto":
         new |= {"attention_dropout": attention_dropout}
     return dataclasses.replace(architecture, **new)
 

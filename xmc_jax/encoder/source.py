@@ -18,7 +18,7 @@ _OTHERS = ["onnx/*", "openvino/*", "*.bin", "*.h5"]
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-def find_folder(name: str, revision: str = "") -> Path:
+def find_folder(name: str, revision: str | None = None) -> Path:
     """Returns the local folder of an encoder, downloading it to the hub's cache if it is a name.
 
     Raises:
@@ -38,7 +38,7 @@ def find_folder(name: str, revision: str = "") -> Path:
     try:
         return Path(
             snapshot_download(
-                name, revision=revision or None, allow_patterns=_FILES, ignore_patterns=_OTHERS
+                name, revision=revision, allow_patterns=_FILES, ignore_patterns=_OTHERS
             )
         )
     except Exception as e:  # network, rights, names: many kinds for one cause
@@ -49,7 +49,7 @@ def find_folder(name: str, revision: str = "") -> Path:
         ) from None
 
 
-def _tell_taken(name: str, folder: Path, revision: str) -> None:
+def _tell_taken(name: str, folder: Path, revision: str | None) -> None:
     """Says that a folder was taken where the hub could be meant."""
     if _NAME.fullmatch(name):
         tell(

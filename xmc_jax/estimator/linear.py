@@ -18,9 +18,9 @@ from xmc_jax.config import (
     LinearConfig,
     SearchConfig,
     choose_merge,
+    explain_unknown,
     find_section,
     linear_part,
-    list_settings,
     replace_field,
     to_dict,
 )
@@ -52,6 +52,7 @@ from xmc_jax.predict import (
 )
 from xmc_jax.run import folder as runs
 from xmc_jax.run.restore import Restored, list_finals
+from xmc_jax.threads import keep_to_setting
 from xmc_jax.types import Features, NoProgress, Progress
 
 
@@ -111,6 +112,7 @@ class XRLinear(Answers):
         """Tells whether a trained model was trained on feature vectors, by themselves or beside texts."""
         return self.vectorizer is None
 
+    @keep_to_setting
     def fit(
         self,
         x: Any,
@@ -199,6 +201,7 @@ class XRLinear(Answers):
         if held_out is not None:
             self._score_validation(*held_out)
 
+    @keep_to_setting
     def _predict(
         self,
         x: Any,
@@ -245,6 +248,7 @@ class XRLinear(Answers):
     def _find_depth(self, search: SearchConfig | None = None) -> int:
         return find_depth(self.models, search or self.config.search, self.config.calibrate.depth)
 
+    @keep_to_setting
     def featurize(self, x: Any) -> Features:
         """Returns the features that the levels score: texts are vectorised, the user's own vectors checked."""
         model = self._need_model()
@@ -384,8 +388,6 @@ def _apply(config: Any, settings: Mapping[str, Any]) -> Any:
             value = tuple(value)
         dotted = name if "." in name else find_section(type(config), name)
         if dotted is None:
-            raise InputError(
-                f"unknown setting '{name}'{suggest(name, list_settings(type(config)))}"
-            )
+            raise InputError(f"unknown setting '{name}'{explain_unknown(type(config), name)}")
         config = replace_field(config, dotted, value)
     return config

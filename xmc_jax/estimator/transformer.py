@@ -25,6 +25,7 @@ from xmc_jax.linear.sources import read_documents
 from xmc_jax.model import LabelTree
 from xmc_jax.parallel import make_mesh
 from xmc_jax.run.restore import Restored
+from xmc_jax.threads import keep_to_setting
 from xmc_jax.tuning.hybrid import join_features
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
 from xmc_jax.types import Features, NoProgress, Progress
@@ -52,6 +53,7 @@ class XRTransformer(XRLinear):
         super().__init__(config, **settings)
         self.encoder: Encoder | None = None
 
+    @keep_to_setting
     def fit(
         self,
         x: Any,
@@ -144,6 +146,7 @@ class XRTransformer(XRLinear):
         )
         return part, (documents, drop_labels(training.labels[held], known))
 
+    @keep_to_setting
     def featurize(self, x: Any) -> Features:
         """Returns what the final levels score: [features, vector] of texts, or of a pair (texts, features)."""
         model = self._need_model()
@@ -170,6 +173,7 @@ class XRTransformer(XRLinear):
             sparse, self._embed(self._need_encoder().unscaled(), texts), self._scale
         )
 
+    @keep_to_setting
     def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
         """Returns the fine-tuned encoder's vectors of texts, float32 [N, H], as the encoder's folder asks for them.
 

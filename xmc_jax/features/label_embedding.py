@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -71,8 +71,8 @@ def embed_labels(
     extra = None
     if config.embedding != "pifa":
         extra = _check_label_features(label_features, labels, features, config)
-    width = config.sketch
-    if width < 0:
+    width = config.sketch or 0
+    if width == "auto":
         work = int(np.diff(labels.indptr) @ np.diff(features.sparse.indptr).astype(np.int64))
         width = choose_sketch(work, labels.shape[1], features.n_sparse)
     width = width if features.n_sparse else 0
@@ -84,7 +84,7 @@ def embed_labels(
         return _join(pifa, _sketch_wide(extra, width, seed))
     if matrix is not None:
         extra = _sketch_like(extra, matrix, features.n_dense)
-    return _mix(pifa, extra, config.mix)
+    return _average(pifa, extra)
 
 
 def choose_sketch(work: int, n_labels: int, n_features: int) -> int:
@@ -101,10 +101,14 @@ def choose_sketch(work: int, n_labels: int, n_features: int) -> int:
     return SKETCH if n_features > SKETCH and work > _MUCH_WORK else 0
 
 
-def _embed_pii(labels: sp.csr_matrix, sketch: int, seed: int) -> sp.csr_matrix | np.ndarray:
+def _embed_pii(
+    labels: sp.csr_matrix, sketch: int | Literal["auto"] | None, seed: int
+) -> sp.csr_matrix | np.ndarray:
     by_label = labels.T.tocsr()
     n_labels, n_instances = by_label.shape
-    width = sketch if sketch >= 0 else choose_sketch(by_label.nnz, n_labels, n_instances)
+    width = sketch or 0
+    if width == "auto":
+        width = choose_sketch(by_label.nnz, n_labels, n_instances)
     if not width:
         return normalize_rows(by_label)
     sketched = by_label @ make_projection(n_instances, width, seed)
@@ -201,10 +205,10 @@ def _join(pifa: Any, extra: Any) -> sp.csr_matrix | np.ndarray:
     return np.concatenate([pifa, extra], axis=1)
 
 
-def _mix(pifa: Any, extra: Any, share: float) -> sp.csr_matrix | np.ndarray:
-    left, right = np.float32(share), np.float32(1.0 - share)
+def _average(pifa: Any, extra: Any) -> sp.csr_matrix | np.ndarray:
+    half = np.float32(0.5)
     if sp.issparse(pifa) or sp.issparse(extra):
-        mixed = sp.csr_matrix(pifa) * left + sp.csr_matrix(extra) * right
+        mixed = sp.csr_matrix(pifa) * half + sp.csr_matrix(extra) * half
         mixed.sort_indices()
         return mixed
-    return left * pifa + right * extra
+    return half * pifa + half * extra

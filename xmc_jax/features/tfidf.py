@@ -63,8 +63,8 @@ def compute_idf(frequencies: np.ndarray, n_documents: int, config: FeaturesConfi
     """Returns float32 [D] for document frequencies [D] of 1 or more; ones without `use_idf`."""
     if not config.use_idf:
         return np.ones(len(frequencies), np.float32)
-    extra = 1.0 if config.smooth_idf else 0.0
-    idf = np.log((n_documents + extra) / (frequencies + extra)) + 1.0
+    # As if one more document held every term: one that all documents have keeps a weight.
+    idf = np.log((n_documents + 1.0) / (frequencies + 1.0)) + 1.0
     return idf.astype(np.float32)
 
 

@@ -65,7 +65,7 @@ class Vectorizer:
         Raises:
             InputError: something that is not text (its position is named).
         """
-        parts = map_threads(self._transform_block, _cut(texts, self.config), self.config.threads)
+        parts = map_threads(self._transform_block, _cut(texts, self.config))
         return _stack(list(parts), self.n_features)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
@@ -160,7 +160,7 @@ def load_vectorizer(folder: str | os.PathLike[str]) -> Vectorizer:
 
 
 def _fit_tfidf(texts: Iterable[str], config: FeaturesConfig) -> tuple[Vectorizer, sp.csr_matrix]:
-    blocks = list(map_threads(lambda t: read_block(t, config), _cut(texts, config), config.threads))
+    blocks = list(map_threads(lambda t: read_block(t, config), _cut(texts, config)))
     n_documents = _count_documents(blocks)
     terms = concatenate([block.terms for block in blocks])
     numbers, first = number_distinct(terms)
@@ -175,7 +175,7 @@ def _fit_tfidf(texts: Iterable[str], config: FeaturesConfig) -> tuple[Vectorizer
     column_of[candidates[order]] = np.arange(len(order), dtype=np.int32)
     borders = np.cumsum([len(block.terms) for block in blocks])[:-1]
     jobs = zip(blocks, np.split(column_of[numbers], borders), strict=True)
-    parts = map_threads(lambda job: count_terms(*job, len(order)), jobs, config.threads)
+    parts = map_threads(lambda job: count_terms(*job, len(order)), jobs)
     counts = _stack(list(parts), len(order))
     frequencies = np.bincount(counts.indices, minlength=len(order))
     totals = frequencies if config.binary else totals[candidates[order]]
@@ -193,7 +193,7 @@ def _fit_hashing(texts: Iterable[str], config: FeaturesConfig) -> tuple[Vectoriz
         return _hash_block(read_block(block_texts, config), config)
 
     width = 1 << config.hash_bits
-    parts = list(map_threads(read, _cut(texts, config), config.threads))
+    parts = list(map_threads(read, _cut(texts, config)))
     n_documents = _count_documents(parts)
     tf = _stack(parts, width)
     frequencies = np.bincount(tf.indices, minlength=width)

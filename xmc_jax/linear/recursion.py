@@ -247,7 +247,6 @@ def make_tree(
                 config=config.tree,
                 seed=config.seed,
                 label_features=training.label_features,
-                threads=config.features.threads,
             )
         tree = build_tree(embeddings, config.tree, config.seed)
     if folder is not None:

@@ -158,9 +158,11 @@ def read_label_features(config: LinearConfig, given: Any) -> Any:
                 f"label_features given but tree.embedding={config.tree.embedding}; set pifa_lf_concat or pifa_lf_convex"
             )
         return None
-    if given is None and not config.tree.label_features:
+    if given is not None:
+        return given
+    if config.tree.label_features is None:
         raise InputError(
             f"tree.embedding={config.tree.embedding} needs label features; "
             "set tree.label_features to a file or give fit label_features=..."
         )
-    return load_matrix(config.tree.label_features) if given is None else given
+    return load_matrix(config.tree.label_features)

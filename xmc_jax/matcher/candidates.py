@@ -11,7 +11,10 @@ from xmc_jax.types import PAD
 
 
 def count_candidates(
-    mask: sp.csr_matrix, labels: sp.csr_matrix, child_offsets: Int[np.ndarray, "C1"], limit: int = 0
+    mask: sp.csr_matrix,
+    labels: sp.csr_matrix,
+    child_offsets: Int[np.ndarray, "C1"],
+    limit: int | None = None,
 ) -> int:
     """Returns the slots that the candidates of any text need, a multiple of 8.
 
@@ -19,7 +22,7 @@ def count_candidates(
         mask: which clusters come near a text [N, C].
         labels: counts on the level [N, nodes].
         child_offsets: where the children of each cluster begin [C + 1].
-        limit: candidates of a text at most; 0: any number.
+        limit: candidates of a text at most; None: any number.
     """
     sizes = np.diff(child_offsets).astype(np.int64)
     most = np.zeros(mask.shape[0], np.int64)
@@ -35,7 +38,7 @@ def list_candidates(
     labels: sp.csr_matrix,
     child_offsets: Int[np.ndarray, "C1"],
     width: int,
-    limit: int,
+    limit: int | None,
     rng: np.random.Generator,
 ) -> tuple[Int[np.ndarray, "B M"], Float[np.ndarray, "B M"]]:
     """Returns the candidates of some texts and the counts of their positives.

@@ -22,7 +22,7 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
     Neighbours share a row of the mesh: shards of one model stay on one machine where they fit.
 
     Args:
-        config: 0 for `data`: all devices that are left.
+        config: "auto" for `data`: all devices that are left.
         devices: instead of all devices of all processes.
 
     Raises:
@@ -30,7 +30,7 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
     """
     every = list(jax.devices() if devices is None else devices)
     n, label = len(every), config.label
-    data = config.data or n // label
+    data = n // label if config.data == "auto" else config.data
     if data * label > n or not data:
         raise InputError(
             f"parallel.data={config.data} and parallel.label={label} given with {n} "

@@ -71,7 +71,7 @@ def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCos
     held = final.stages[0].memory + vectors
     first = linear_part(config).tree
     if not isinstance(config, XTransformerConfig):
-        first = config.preliminary
+        first = config.preliminary.as_tree()
     stages = [final.stages[0]]
     for level, size in enumerate(_tuned_sizes(counts.n_labels, first, config)):
         steps = at_level(config.tuning.steps, level)

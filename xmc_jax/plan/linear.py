@@ -131,7 +131,7 @@ def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
     if not depth:
         return (n_labels,)
     sizes = [min(2**depth, n_labels), n_labels]
-    while sizes[0] > (config.min_clusters or config.branching):
+    while sizes[0] > (config.branching if config.min_clusters == "auto" else config.min_clusters):
         sizes.insert(0, -(-sizes[0] // config.branching))
     return tuple(sizes[1:] if sizes[0] == 1 else sizes)
 
@@ -322,10 +322,11 @@ def _plan_tree(
     counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int
 ) -> list[Stage]:
     from xmc_jax.features import choose_sketch
+    from xmc_jax.tree.balanced_kmeans import ITERATIONS
 
     products = counts.nnz_features * counts.nnz_labels // counts.n_documents
-    sketch = config.tree.sketch
-    if sketch < 0:
+    sketch = config.tree.sketch or 0
+    if sketch == "auto":
         sketch = choose_sketch(products, counts.n_labels, counts.n_features)
     entries = min(products // 2, counts.n_labels * counts.n_features)
     embedding, tree = 20 * entries, 41 * entries
@@ -334,7 +335,7 @@ def _plan_tree(
         embedding, tree = 8 * entries, 16 * entries
         products = counts.nnz_features * sketch + counts.nnz_labels * sketch
     depth = (sizes[-2] - 1).bit_length()
-    work = 2 * entries * depth * config.tree.iterations
+    work = 2 * entries * depth * ITERATIONS
     return [
         Stage("label embedding", held + embedding, products),
         Stage("tree", held + tree, work),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -73,9 +73,13 @@ def choose_size(width: int, n_rows: int, limit: int, target: Target) -> int:
 
 
 def limit_rows(
-    index: SearchIndex, beam: int, target: Target, wanted: int = 0, memory: int | None = None
+    index: SearchIndex,
+    beam: int,
+    target: Target,
+    wanted: int | Literal["auto"] = "auto",
+    memory: int | None = None,
 ) -> int:
-    """Returns the rows whose candidates fit in memory, at most `wanted` (0: not said).
+    """Returns the rows whose candidates fit in memory, at most `wanted`.
 
     Args:
         target: where the batches will run.
@@ -87,7 +91,7 @@ def limit_rows(
     if memory is not None:
         fitting = max(1, memory // (_CANDIDATE_BYTES * count_cores() * widest))
         most = min(most, 1 << (fitting.bit_length() - 1))
-    return min(wanted, most) if wanted else most
+    return most if wanted == "auto" else min(wanted, most)
 
 
 def plan_batches(lengths: np.ndarray, limit: int, target: Target, n_shards: int = 1) -> list[Batch]:

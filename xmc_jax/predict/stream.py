@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -91,7 +91,7 @@ def matched_clusters(
     features: Features,
     beam: int,
     *,
-    batch: int = 0,
+    batch: int | Literal["auto"] = "auto",
     mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
     """Returns which nodes of the model's deepest level each document's beam holds, and their scores.

@@ -19,7 +19,7 @@ class SolveSettings:
             hinge, 1e-4 of this share), Newton when no label of a chunk gained more than this share of its own.
         max_epochs: bound on epochs and on Newton steps.
         threshold: smaller weights are dropped.
-        max_nonzeros: sparse weights kept for a label (bias and dense columns aside); 0: all.
+        max_nonzeros: sparse weights kept for a label (bias and dense columns aside); None: all.
         formulation: a solver's name; "auto" lets the cost model choose.
         seed: of the order in which the dual visits rows.
         memory: bytes that all chunks under way may take; None: chunks of a size that is quick. Chunks that are smaller
@@ -30,7 +30,7 @@ class SolveSettings:
     tolerance: float = 1e-4
     max_epochs: int = 60
     threshold: float = 0.1
-    max_nonzeros: int = 0
+    max_nonzeros: int | None = None
     formulation: Formulation = "auto"
     seed: int = 0
     memory: int | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import diff
+from xmc_jax.config import CONFIGS, diff, from_dict, to_dict
 from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
@@ -29,7 +29,7 @@ from xmc_jax.types import Features
 FORMAT = 1
 """Version of the folder's layout."""
 
-_OF_THE_MACHINE = {"memory", "parallel", "calibrate", "data"}
+_OF_THE_MACHINE = {"memory", "threads", "parallel", "calibrate", "data"}
 """Settings that do not make it another run."""
 
 _FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
@@ -217,6 +217,8 @@ def write_names(workdir: str | os.PathLike, names: list[str] | None) -> None:
 
 def compare_settings(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Returns `name: old -> new` for each setting that makes it another run; a run may go on on another machine."""
+    if isinstance(kind := CONFIGS.get(old.get("model", "linear")), type):
+        old = to_dict(from_dict(kind, old))  # of an earlier version, it may be
     before, after = ({k: v for k, v in c.items() if k not in _OF_THE_MACHINE} for c in (old, new))
     return diff(before, after)
 

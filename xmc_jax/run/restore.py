@@ -69,7 +69,8 @@ def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Restored:
     # Memory and devices were those of another machine, it may be.
     config: Config = replace(
         from_dict(find_config_type(header, folder), header["config"]),
-        memory="",
+        memory="auto",
+        threads="auto",
         parallel=ParallelConfig(),
     )
     finals = list_finals(folder, config)

@@ -58,6 +58,10 @@ class _Node(NamedTuple):
     size_left: jax.Array
 
 
+ITERATIONS = 20
+"""Splits tried for a node at most; nearly all settle earlier."""
+
+
 def split_depth(n_labels: int, max_leaf_size: int) -> int:
     """Returns how often the labels are halved until no leaf exceeds `max_leaf_size` (0: never)."""
     if max_leaf_size >= n_labels:
@@ -71,7 +75,7 @@ def cluster_labels(
     *,
     seed: int = 0,
     spherical: bool = True,
-    iterations: int = 20,
+    iterations: int = ITERATIONS,
     power_steps: int = POWER_STEPS,
 ) -> np.ndarray:
     """Splits labels into 2^depth leaves whose sizes differ by at most one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -40,8 +41,6 @@ def build_tree(
         embeddings,
         depth,
         seed=seed,
-        spherical=config.spherical,
-        iterations=config.iterations,
         power_steps=0 if config.start == "random" else POWER_STEPS,
     )
     _, leaf = np.unique(leaf, return_inverse=True)  # more leaves than labels: some are empty
@@ -56,7 +55,10 @@ def flat_tree(n_labels: int) -> LabelTree:
 
 
 def tree_from_levels(
-    levels: Sequence[np.ndarray | sp.spmatrix], *, branching: int = 16, min_clusters: int = 0
+    levels: Sequence[np.ndarray | sp.spmatrix],
+    *,
+    branching: int = 16,
+    min_clusters: int | Literal["auto"] = "auto",
 ) -> LabelTree:
     """Returns the tree of given levels, completed upwards where it does not begin at the root.
 
@@ -65,7 +67,7 @@ def tree_from_levels(
             memberships, or (one parent each) the parent ids [children]. The last has one row for
             each label and may give a label several clusters. Often only the last is given.
         branching: consecutive topmost clusters join in blocks of so many …
-        min_clusters: … until at most so many are left (0: `branching`).
+        min_clusters: … until at most so many are left ("auto": `branching`).
 
     Empty clusters are dropped; clusters are renumbered so that siblings stand together.
 
@@ -133,7 +135,7 @@ def join_levels(
     cluster: np.ndarray,
     n_labels: int,
     branching: int,
-    min_clusters: int,
+    min_clusters: int | Literal["auto"],
 ) -> LabelTree:
     """Completes levels up to the root and numbers siblings consecutively, in their old order.
 
@@ -145,7 +147,7 @@ def join_levels(
     """
     levels = [np.asarray(p) for p in inner] + [np.asarray(cluster)]
     top = int(levels[0].max()) + 1
-    most = min_clusters or branching
+    most = branching if min_clusters == "auto" else min_clusters
     while top > most:
         levels.insert(0, np.arange(top) // branching)
         top = int(levels[0][-1]) + 1

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -91,7 +91,7 @@ def read_tree_file(
     label_names: Sequence[str],
     *,
     branching: int = 16,
-    min_clusters: int = 0,
+    min_clusters: int | Literal["auto"] = "auto",
     allow_extra: bool = False,
 ) -> LabelTree:
     """Returns the tree of a user's file.

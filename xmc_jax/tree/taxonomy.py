@@ -148,7 +148,7 @@ def _level_clusters(
         inner.pop(0)
     if not inner:
         return flat_tree(n_labels)
-    return join_levels(inner, label, np.asarray(leaf), n_labels, branching=2, min_clusters=0)
+    return join_levels(inner, label, np.asarray(leaf), n_labels, branching=2, min_clusters="auto")
 
 
 def _number_labels(label_names: Sequence[str]) -> dict[str, int]:

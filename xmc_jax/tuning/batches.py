@@ -37,7 +37,7 @@ class LevelTask:
         labels: counts of positives, CSR [N, nodes].
         mask: which clusters above come near a text, CSR [N, C]; None: all nodes are candidates.
         child_offsets: [C + 1].
-        limit: candidates of a text at most; 0: any number.
+        limit: candidates of a text at most; None: any number.
         batch_size: B.
         multiple: every part of a layout has a multiple of so many texts, which divides the batch: the parts of
             accumulation times those on the devices.
@@ -49,7 +49,7 @@ class LevelTask:
     labels: sp.csr_matrix
     mask: sp.csr_matrix | None
     child_offsets: Int[np.ndarray, "C1"]
-    limit: int
+    limit: int | None
     batch_size: int
     multiple: int
     seed: int

@@ -133,7 +133,7 @@ def _compare(best: Best | None, evaluate: Evaluate, state: TuningState, step: in
 
 
 def _is_stale(best: Best | None, config: TuningConfig) -> bool:
-    return best is not None and 0 < config.patience <= best.stale
+    return best is not None and config.patience is not None and config.patience <= best.stale
 
 
 def _save(store: TuningStore, state: TuningState, best: Best | None, step: int) -> None:

@@ -50,7 +50,7 @@ def choose_mesh(config: TransformerConfig) -> Mesh | None:
     if tuning.is_off or tuning.batch_size % (n * tuning.accumulate) == 0:
         return mesh
     rows = f"parallel.data={config.parallel.data}"
-    if not config.parallel.data:
+    if config.parallel.data == "auto":
         rows += f" ({n} devices)"
     parts = f" and tuning.accumulate={tuning.accumulate}" if tuning.accumulate > 1 else ""
     raise InputError(

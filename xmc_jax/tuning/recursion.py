@@ -164,11 +164,8 @@ def _tune(
     if isinstance(config, XTransformerConfig):
         tree = _make_flat_tree(training, encoder, tokens, features, folder, progress)
     elif not (config.tuning.is_off and config.refine):
-        settings = dataclasses.replace(linear_part(config), tree=config.preliminary)
-        label_features = linear.label_features
-        if not config.preliminary.embedding.startswith("pifa_lf"):
-            label_features = None
-        first = dataclasses.replace(linear, config=settings, label_features=label_features)
+        settings = dataclasses.replace(linear_part(config), tree=config.preliminary.as_tree())
+        first = dataclasses.replace(linear, config=settings, label_features=None)
         tree = make_tree(first, features, folder, progress)
     if tree is not None and not config.tuning.is_off:
         corpus = Corpus(tokens, features.sparse, linear.labels)

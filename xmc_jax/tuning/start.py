@@ -18,8 +18,13 @@ from xmc_jax.predict import extend_matches
 from xmc_jax.tuning.hybrid import hold_vectors, join_features, to_head, to_level
 from xmc_jax.types import Progress
 
-_HEAD: dict[str, Any] = {"tolerance": 1e-2, "max_epochs": 10}
-"""How exactly a head is begun: fine-tuning goes on from there."""
+_HEAD: dict[str, Any] = {
+    "cost_positive": 100.0,  # of vectors of unit length, most of whose numbers are far below 1
+    "cost_negative": 100.0,
+    "tolerance": 1e-2,
+    "max_epochs": 10,
+}
+"""How a head is begun, and how exactly: fine-tuning goes on from there."""
 _MATCHER: dict[str, Any] = {"tolerance": 1e-3, "max_epochs": 30}
 _SOLVED = ("linear", "weighted-linear")
 """Values of `tuning.bootstrap` for which a head is a linear model at first."""
@@ -69,7 +74,7 @@ def start_first_level(
     A level of few nodes needs no more than some documents of each.
     """
     tuning = config.tuning
-    if tuning.bootstrap_first and tuning.bootstrap in _SOLVED:
+    if tuning.bootstrap in _SOLVED:
         n, size = labels.shape[0], tree.level_sizes[0]
         rows = np.random.default_rng((config.seed, 0)).permutation(n)
         rows = np.sort(rows[: max(_LEAST, _EACH * size)])
@@ -178,8 +183,7 @@ def _solve_head(
     tuning = config.tuning
     if mask is None:
         mask = choose_pairs("tfn", 0, labels.shape[0])
-    cost = tuning.bootstrap_cost
-    ranker = RankerConfig(cost_positive=cost, cost_negative=cost, threshold=0.0, **_HEAD)
+    ranker = RankerConfig(threshold=0.0, **_HEAD)
     relevance = labels if tuning.bootstrap == "weighted-linear" else None
     features = hold_vectors(vectors)
     weights = solve_nodes(

@@ -93,7 +93,7 @@ class StepConfig:
     head_rate: float
     weight_decay: float
     epsilon: float
-    clip: float
+    clip: float | None
     mesh: Mesh | None
     """That the batch lies on; None: one device."""
 
@@ -106,7 +106,9 @@ def configure_step(
     mesh: Mesh | None = None,
 ) -> StepConfig:
     """Returns the settings of a level's steps."""
-    rate = at_level(config.learning_rate, level)
+    rate, head_rate = (
+        at_level(r, level) for r in (config.learning_rate, config.head_learning_rate)
+    )
     return StepConfig(
         apply=apply,
         loss=config.loss,
@@ -116,7 +118,7 @@ def configure_step(
         warmup=min(at_level(config.warmup, level), steps),
         schedule=config.schedule,
         rate=rate,
-        head_rate=at_level(config.head_learning_rate, level) or rate,
+        head_rate=rate if head_rate == "auto" else head_rate,
         weight_decay=config.weight_decay,
         epsilon=config.epsilon,
         clip=config.clip,
@@ -319,10 +321,10 @@ def _spread(x: Array, mesh: Mesh | None, *axes: str | None) -> Array:
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, choose_spec(*axes)))
 
 
-def clip_gradients(grads: Any, limit: float) -> tuple[Array, Any]:
-    """Returns the norm of the gradients, and the gradients scaled down to the limit (0: none)."""
+def clip_gradients(grads: Any, limit: float | None) -> tuple[Array, Any]:
+    """Returns the norm of the gradients, and the gradients scaled down to the limit (None: as they are)."""
     norm = optax.tree.norm(grads)
-    if not limit:
+    if limit is None:
         return norm, grads
     scale = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
     return norm, jax.tree.map(lambda g: g * scale, grads)

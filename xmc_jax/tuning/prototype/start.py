@@ -50,7 +50,7 @@ def begin_head(
         np.where(trained, bias, -np.inf),
         sums.inverse if config.leave_out else np.zeros_like(sums.inverse),
         RULES[config.optimizer],
-        chunk=config.chunk,
+        chunk=0 if config.chunk == "auto" else config.chunk,
         dtype=np.dtype(config.dtype),
     )
 

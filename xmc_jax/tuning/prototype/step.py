@@ -73,7 +73,7 @@ class PrototypeStepConfig:
     head_rate: float
     weight_decay: float
     epsilon: float
-    clip: float
+    clip: float | None
     mesh: Mesh | None
     """That texts and chunks are cut over; None: one device."""
 
@@ -82,6 +82,7 @@ def configure_step(
     apply: Callable[..., jax.Array], head: HeadConfig, update: UpdateConfig, mesh: Mesh | None
 ) -> PrototypeStepConfig:
     """Returns the settings of the steps."""
+    head_rate = update.head_learning_rate
     contrast = ContrastConfig(
         LOSSES[head.loss],
         RULES[head.optimizer],
@@ -98,7 +99,7 @@ def configure_step(
         warmup=min(update.warmup, update.steps),
         schedule=update.schedule,
         rate=update.learning_rate,
-        head_rate=update.head_learning_rate or update.learning_rate,
+        head_rate=update.learning_rate if head_rate == "auto" else head_rate,
         weight_decay=update.weight_decay,
         epsilon=update.epsilon,
         clip=update.clip,

@@ -176,7 +176,7 @@ def _run(
 
 def _find_stop(done: int, tuning: PrototypeTuning, saves: bool) -> int:
     """Returns the step before which nothing interrupts the updates."""
-    periods = [tuning.head.refresh] + [tuning.update.save_every] * saves
+    periods = [tuning.head.refresh or 0] + [tuning.update.save_every] * saves
     stops = [(done // period + 1) * period for period in periods if period]
     return min([tuning.update.steps, *stops])
 
@@ -227,7 +227,7 @@ def _compare(best: _Best | None, evaluate: Evaluate, tuned: Tuned, step: int) ->
 
 
 def _is_stale(best: _Best | None, update: UpdateConfig) -> bool:
-    return best is not None and 0 < update.patience <= best.stale
+    return best is not None and update.patience is not None and update.patience <= best.stale
 
 
 def _save(

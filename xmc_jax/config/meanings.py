@@ -1,0 +1,102 @@
+"""What each setting means, from where it is defined: its line of meaning, its choices, its default."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import typing
+from dataclasses import dataclass, fields, is_dataclass, replace
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+from xmc_jax.config.kinds import name_kind, spell
+
+FIRST = (
+    "disentangle.copies",
+    "search.beam",
+    "trees",
+    "tree.max_leaf_size",
+    "ranker.threshold",
+    "features.ngram_max",
+    "encoder.name",
+    "encoder.max_length",
+    "tuning.steps",
+    "tuning.learning_rate",
+)
+"""The settings that matter first."""
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A setting as it is shown to people.
+
+    Attributes:
+        name: with its section, as `search.beam`.
+        text: what it means.
+        default: as it is written on the command line.
+        choices: what it may hold.
+        execution: whether it changes no weights, so that a run resumes with another value of it.
+    """
+
+    name: str
+    text: str
+    default: str
+    choices: str
+    execution: bool
+
+
+def list_meanings(config_type: type) -> dict[str, Meaning]:
+    """Returns the settings of a model by their names, in the order of their definition."""
+    default = config_type()
+    found: dict[str, Meaning] = {}
+    for field in fields(default):
+        value = getattr(default, field.name)
+        if is_dataclass(value):
+            found |= {
+                f"{field.name}.{inner}": replace(
+                    m, execution=m.execution or field.metadata.get("execution", False)
+                )
+                for inner, m in _read_section(type(value), value, f"{field.name}.").items()
+            }
+        else:
+            found |= _read_section(config_type, default, "", only=field.name)
+    return found
+
+
+def describe_section(section: type) -> str:
+    """Returns the first sentence of a section's docstring."""
+    return " ".join((inspect.getdoc(section) or "").split("\n\n")[0].split())
+
+
+def _read_section(
+    section: type, default: Any, prefix: str, only: str | None = None
+) -> dict[str, Meaning]:
+    hints = typing.get_type_hints(section, include_extras=True)
+    texts = _read_texts(section)
+    return {
+        f.name: Meaning(
+            prefix + f.name,
+            texts.get(f.name, ""),
+            spell(getattr(default, f.name)),
+            name_kind(hints[f.name]),
+            f.metadata.get("execution", False),
+        )
+        for f in fields(section)
+        if only in (None, f.name)
+    }
+
+
+@cache
+def _read_texts(section: type) -> dict[str, str]:
+    """Returns the string that stands below each field in the source."""
+    (body,) = (
+        c.body for c in ast.parse(inspect.getsource(section)).body if isinstance(c, ast.ClassDef)
+    )
+    texts = {}
+    for field, after in pairwise(body):
+        if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+            continue
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            texts[field.target.id] = " ".join(str(after.value.value).split())
+    return texts
