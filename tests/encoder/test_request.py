@@ -7,10 +7,14 @@ import json
 import jax
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from safetensors.numpy import load_file, save_file
 
+import xmc_jax as xmc
 from xmc_jax.config import EncoderConfig
 from xmc_jax.encoder import describe_encoder, embed_texts, load_encoder
+from xmc_jax.encoder.architecture import Module
+from xmc_jax.encoder.modules import compute_module
 from xmc_jax.errors import InputError, Note
 
 
@@ -82,12 +86,34 @@ def test_training_works_before_the_last_scaling(make_sentence, rules):
     assert plain.unscaled().apply is plain.apply
 
 
-def test_a_vector_of_zeros_has_a_gradient(make_sentence):
-    encoder = load(make_sentence("dense"))
-    ids = np.zeros((1, 4), np.int32)
-    params = jax.tree.map(np.zeros_like, encoder.params)
-    grads = jax.grad(lambda p: encoder.apply(p, ids, ids == 0).sum())(params)
-    assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+def test_a_model_sees_the_same_with_and_without_the_last_scaling(make_sentence, tmp_path):
+    folder = make_sentence("dense")
+    rng = np.random.default_rng(0)
+    words = rng.integers(6, 60, (60, 6))
+    texts = [" ".join(f"w{i}" for i in row) for row in words]
+    labels = sp.csr_matrix(np.eye(8, dtype=np.float32)[words[:, 0] % 8])
+    settings = {"encoder": {"name": str(folder)}, "tuning": {"steps": 0}}
+    model = xmc.XRTransformer(**settings).fit(texts, labels, workdir=tmp_path / "run")
+    got = model.predict(texts, top_k=3)
+    vectors = model.encode(texts[:5])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    loaded = xmc.load(tmp_path / "run")
+    np.testing.assert_array_equal(loaded.encode(texts[:5]), vectors)
+    listed = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps(listed[:-1]))
+    bare = xmc.XRTransformer(**settings).fit(texts, labels)
+    for other in (loaded, bare):
+        np.testing.assert_array_equal(other.predict(texts, top_k=3).scores, got.scores)
+    assert np.abs(np.linalg.norm(bare.encode(texts[:5]), axis=1) - 1).max() > 0.1
+
+
+def test_a_vector_of_zeros_has_a_gradient():
+    def scale(x):
+        return compute_module(Module("normalize", 3), 0, x)
+
+    x = np.array([[0, 0, 0], [3, 0, 4]], np.float32)
+    np.testing.assert_allclose(scale(x), [[0, 0, 0], [0.6, 0, 0.8]], atol=1e-6)
+    assert np.isfinite(jax.grad(lambda x: scale(x).sum())(x)).all()
 
 
 def test_an_older_folder_keeps_the_transformer_below(make_sentence, recorded, rules):
@@ -159,6 +185,12 @@ def test_what_is_left_aside_is_said(make_sentence):
     values = {"similarity_fn_name": "cosine", "__version__": {}, "surprise": 1}
     with pytest.warns(Note, match="surprise not known here"):
         load(make_sentence("dense", config_sentence_transformers=values))
+
+
+def test_arguments_of_a_transformer_are_said(make_sentence):
+    values = {"max_seq_length": 9, "model_args": {"torch_dtype": "float16"}, "config_args": {}}
+    with pytest.warns(Note, match="model_args not known here"):
+        assert load(make_sentence("dense", sentence_bert_config=values)).max_length == 9
 
 
 def test_dropout_computes_nothing(make_sentence, rules):

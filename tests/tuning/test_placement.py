@@ -32,7 +32,7 @@ NODES = 13  # divides no grid
 CHILD = """
 import sys
 from pathlib import Path
-from test_tuning_mesh import *
+from test_placement import *
 from xmc_jax.parallel import join_processes
 what, folder, n, process, address, *grids = sys.argv[1:]
 if int(n) > 1:

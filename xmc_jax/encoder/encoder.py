@@ -130,12 +130,14 @@ def start_encoder(config: EncoderConfig, texts: Sequence[str], seed: int = 0) ->
     architecture = static.plan_static(tool.get_vocab_size(), config.hidden)
     architecture = replace_rates(architecture, config.dropout, config.attention_dropout)
     length = static.LENGTH if config.max_length == "auto" else config.max_length
-    params = init_params(architecture, jax.random.key(seed))
+    params = jax.tree.map(np.asarray, init_params(architecture, jax.random.key(seed)))
+    words = params["body"]["words"]["embedding"] * static.weigh_tokens(tool, texts)[:, None]
+    params["body"]["words"] = {"embedding": words}
     return build_encoder(
         architecture,
         dataclasses.replace(config, max_length=length),
         TextTokenizer(tool.to_str()),
-        jax.tree.map(np.asarray, params),
+        params,
     )
 
 

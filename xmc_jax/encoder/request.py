@@ -28,6 +28,8 @@ _POOLINGS = {
     "lasttoken": "lasttoken",
 }
 """Their name, of the older form and the newer, → a key of `pooling.POOLINGS`; where several hold, in this order."""
+_READ = ("max_seq_length", "do_lower_case", "transformer_task", "module_output_name")
+"""Of `sentence_bert_config.json`."""
 _LEFT = ("similarity_fn_name", "__version__", "model_type")
 """Of `config_sentence_transformers.json`: how two vectors are compared is nothing that labels need."""
 
@@ -188,6 +190,9 @@ def _read_lengths(body: Path) -> tuple[int, bool]:
     settings = Settings(read_values(found[0], dict), str(found[0]))
     settings.require("transformer_task", "feature-extraction")
     settings.require("module_output_name", "token_embeddings")
+    unknown = sorted(n for n, v in settings.values.items() if v and n not in _READ)
+    if unknown:
+        tell(f"{found[0]}: {', '.join(unknown)} not known here, and left aside")
     length = settings.values.get("max_seq_length")
     return (
         0 if length is None else settings.count("max_seq_length"),

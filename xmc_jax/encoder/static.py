@@ -4,6 +4,7 @@ here from the training texts, as small as fastText (Joulin et al. 2017): a token
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import flax.linen as nn
@@ -23,6 +24,8 @@ NAME = "static"
 LENGTH = 512
 """Tokens of a text that are read where nobody says how many, as in model2vec."""
 _PADDING = "[PAD]"
+_COMMON = 1e-3
+"""Share of all tokens at which a token weighs half."""
 _LEARNED_FROM = 200_000_000
 """Characters of the training texts at most that the tokenizer is learned from, taken at equal distances."""
 _LONGEST = 20_000
@@ -105,6 +108,18 @@ def learn_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     if not any(text.strip() for text in _sample(texts)):
         raise InputError("encoder.name=static given, but the training texts have no words to learn")
     return tool
+
+
+def weigh_tokens(tool: Tokenizer, texts: Sequence[str]) -> Float[np.ndarray, "V"]:
+    """Returns what each token weighs in a mean at first: a / (a + its share of all tokens), so that what stands
+    everywhere tells little (Arora et al. 2017)."""
+    counts = np.zeros(tool.get_vocab_size(), np.int64)
+    sample = _sample(texts)
+    while chunk := list(islice(sample, 1024)):
+        ids = chain.from_iterable(encoding.ids for encoding in tool.encode_batch_fast(chunk))
+        counts += np.bincount(np.fromiter(ids, np.int64), minlength=len(counts))
+    share = counts / max(1, counts.sum())
+    return (_COMMON / (_COMMON + share)).astype(np.float32)
 
 
 def _sample(texts: Sequence[str]) -> Iterator[str]:

@@ -140,7 +140,10 @@ def _find_renamed(folder: Path) -> Path:
             f"{folder}: weights only as {pickled[0]}, model.safetensors needed (pickled files run code and are "
             f"not read); convert them with save_pretrained of transformers: {line}"
         )
-    raise InputError(f"{folder}: no weights; a model.safetensors beside config.json needed")
+    raise InputError(
+        f"{folder}: no weights; a model.safetensors beside config.json needed (of a name on the hub pickled weights "
+        f"are not downloaded; save them once more with save_pretrained of transformers)"
+    )
 
 
 def load_params(files: WeightFiles, architecture: Architecture) -> Any:
