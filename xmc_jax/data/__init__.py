@@ -8,10 +8,12 @@ from xmc_jax.data.labels import (
     check_name,
     labels_from_names,
     labels_to_csr,
+    map_columns,
     read_labels,
     write_labels,
 )
 from xmc_jax.data.matrices import check_features, check_labels, scale_rows
+from xmc_jax.data.objects import as_documents, as_labels
 from xmc_jax.data.shapes import AMAZON_3M, Shape, make_shape, write_shape
 from xmc_jax.data.split import Split
 from xmc_jax.data.synthetic import Corpus, make_corpus, write_corpus
@@ -25,6 +27,8 @@ __all__ = [
     "Shape",
     "Split",
     "TextStore",
+    "as_documents",
+    "as_labels",
     "check_features",
     "check_labels",
     "check_name",
@@ -32,6 +36,7 @@ __all__ = [
     "labels_to_csr",
     "make_corpus",
     "make_shape",
+    "map_columns",
     "open_dataset",
     "read_input",
     "read_label_texts",

@@ -141,7 +141,7 @@ class Ensemble(Answers):
     def _choose(self, x: Any, member: XRLinear) -> Any:
         """Returns the part of the documents that a member reads."""
         is_pair = isinstance(x, tuple) and len(x) == 2
-        if is_pair and (sp.issparse(x[1]) or isinstance(x[1], np.ndarray)):
+        if is_pair and len(getattr(x[1], "shape", ())) == 2:
             if member.reads_text and member.reads_vectors:
                 return x
             return x[0] if member.reads_text else x[1]

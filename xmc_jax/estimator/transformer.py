@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from xmc_jax import run as checkpoint
 from xmc_jax.config import XRTransformerConfig, XTransformerConfig
-from xmc_jax.data import TextStore
+from xmc_jax.data import TextStore, as_documents
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.linear import XRLinear
@@ -226,7 +226,8 @@ MODELS: dict[str, type[XRTransformer]] = {
 
 def split_documents(x: Any) -> tuple[Any, Features | None]:
     """Returns texts and, if a pair (texts, features) was given, the features."""
-    if isinstance(x, tuple) and len(x) == 2 and (sp.issparse(x[1]) or isinstance(x[1], np.ndarray)):
-        features = as_features(sp.csr_matrix(x[1]))
-        return x[0], features
+    if isinstance(x, tuple) and len(x) == 2 and not isinstance(x[1], str):
+        given = as_documents(x[1])
+        if sp.issparse(given) or isinstance(given, np.ndarray):
+            return x[0], as_features(sp.csr_matrix(given))
     return x, None

@@ -12,11 +12,14 @@ import scipy.sparse as sp
 from xmc_jax.config import LinearConfig
 from xmc_jax.data import (
     TextStore,
+    as_documents,
+    as_labels,
     check_features,
     check_labels,
     check_name,
     labels_from_names,
     labels_to_csr,
+    map_columns,
 )
 from xmc_jax.errors import InputError
 from xmc_jax.features import as_features, check_width, concatenate, load_matrix
@@ -29,8 +32,10 @@ def read_label_matrix(
     labels: Any, names: Sequence[str] | None
 ) -> tuple[sp.csr_matrix, list[str] | None]:
     """Returns the label matrix [N, L] and the names of its columns, if they have any."""
+    labels, columns = as_labels(labels)
     if sp.issparse(labels) or isinstance(labels, np.ndarray):
         matrix = check_labels(labels, "labels")
+        names = columns if names is None else names
         if names is not None and len(names) != matrix.shape[1]:
             raise InputError(
                 f"{len(names)} label_names given for {matrix.shape[1]} columns of labels"
@@ -70,14 +75,13 @@ def read_documents(x: Any, n_rows: int | None) -> tuple[TextStore | None, Featur
         InputError: neither, or their number is not `n_rows`.
     """
     texts, features = None, None
+    x = x if isinstance(x, Features) else as_documents(x)
     if isinstance(x, TextStore):
         texts = x
-    elif isinstance(x, str):
-        raise InputError("one string given; a list of texts is needed")
     elif sp.issparse(x):
         # No rows are nothing to train on, but may be asked about.
         features = as_features(check_features(x, "features") if x.shape[0] or n_rows else x)
-    elif isinstance(x, np.ndarray) and x.dtype.kind not in "OUST":
+    elif isinstance(x, np.ndarray):
         features = as_features(x)
     elif isinstance(x, Features):
         features = concatenate(x.sparse, x.dense)
@@ -124,8 +128,11 @@ def read_truth(labels: Any, names: Sequence[str] | None, n_labels: int, what: st
         n_labels: L.
         what: they are called in messages.
     """
+    labels, columns = as_labels(labels, what)
     if sp.issparse(labels) or isinstance(labels, np.ndarray):
         truth = check_labels(labels, what)
+        if columns is not None and names is not None and columns != list(names):
+            truth = map_columns(truth, columns, names)[0]
     elif names is None:
         raise InputError(
             f"{what} given as names, but the training labels are a matrix; give a matrix"

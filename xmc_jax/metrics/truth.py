@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from jaxtyping import Bool, Float, Int
 
 from xmc_jax.errors import InputError
+from xmc_jax.frames import Frame, unwrap
 from xmc_jax.types import PAD
 
 Ids = Int[np.ndarray, "N R"]
@@ -189,11 +190,28 @@ def rank_rows(matrix: sp.csr_matrix) -> RankedRows:
 
 
 def read_labels(labels: Any, predictions: Any, n_labels: int | None) -> tuple[sp.csr_matrix, int]:
+    labels = unwrap(labels)
+    if isinstance(labels, Frame):
+        labels = _list_names(labels)
     if sp.issparse(labels) or (isinstance(labels, np.ndarray) and labels.ndim == 2):
         return as_truth(labels), 0
     if n_labels is None:
         raise InputError("lists of labels and bare ids given, a label matrix or Predictions needed")
     return label_matrix(labels, getattr(predictions, "label_names", None), n_labels)
+
+
+def _list_names(table: Frame) -> list[list[str]]:
+    """Returns the names in a table of zeros and ones with a column per label, or in its only column."""
+    if len(table.names) == 1 and not table.is_numeric(0):
+        return table.columns[0]
+    if not all(table.is_numeric(i) for i in range(len(table.names))):
+        raise InputError(
+            "a table of labels with columns that are no zeros and ones given; give one column of lists"
+        )
+    return [
+        [n for n, value in zip(table.names, row, strict=True) if value > 0]
+        for row in table.stack().tolist()
+    ]
 
 
 def check_cuts(k: int | Sequence[int]) -> tuple[int, ...]:
