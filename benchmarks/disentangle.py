@@ -102,7 +102,7 @@ def run_copies(data: Path, copies: int, settings: dict[str, str], models: Path) 
     """Trains with some number of copies and returns scores, costs and sizes; leaves the model in `models`."""
     import xmc_jax as xmc
     from xmc_jax.data import open_dataset
-    from xmc_jax.run import list_rounds
+    from xmc_jax.run import Run, find_manifest, list_rounds
 
     dataset = open_dataset(data)
     train, test = (dataset.load_split(n) for n in ("train", "test"))
@@ -110,7 +110,7 @@ def run_copies(data: Path, copies: int, settings: dict[str, str], models: Path) 
     model, stages = make_model(copies, settings), Stages()
     with tempfile.TemporaryDirectory() as folder:
         model.fit(x, train.labels, workdir=folder + "/run", progress=stages)
-        rounds = list_rounds(folder + "/run")
+        rounds = list_rounds(Run(find_manifest(Path(folder) / "run")))
     assert model.model is not None
     tree = model.model.tree
     sizes = np.sort(np.diff(tree.children_offsets(-1)))
@@ -177,7 +177,7 @@ def run_synthetic(data: Path, copies: int, settings: dict[str, str]) -> dict:
     from xmc_jax.data import open_dataset
     from xmc_jax.disentangle import measure_splits
     from xmc_jax.linear.rounds import load_beams
-    from xmc_jax.run import round_folder
+    from xmc_jax.run import Run, find_manifest, find_round, layout
 
     dataset = open_dataset(data)
     train, test = (dataset.load_split(n) for n in ("train", "test"))
@@ -196,7 +196,7 @@ def run_synthetic(data: Path, copies: int, settings: dict[str, str]) -> dict:
             report = xmc.metrics.evaluate(predictions, fakes[1], k=KS, train_labels=fakes[0])
             row[name] = score(report)
         # The beams that the copies were chosen by: each document's matcher has not seen it.
-        beams = load_beams(round_folder(run, 1))
+        beams = find_round(Run(find_manifest(Path(run))), 1).read(layout.BEAMS, load_beams)
     assert model.model is not None and beams is not None
     splits = list(split_documents(model.model.tree, beams, train.labels, merged))
     found = [measure_splits(split, rng) for split in splits]

@@ -188,6 +188,7 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
     from xmc_jax.encoder import load_encoder
     from xmc_jax.ops import keep_compiled
     from xmc_jax.predict.nearest import build_nearest, find_nearest
+    from xmc_jax.run import Run
     from xmc_jax.tuning.level import Reporter
     from xmc_jax.tuning.prototype.tune import PrototypeTuning, tune_prototypes
 
@@ -212,7 +213,7 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
     if head.labels_text is None:
         start = without_texts(start)
     began = time.process_time()
-    outcome = tune_prototypes(tuning, start, Reporter(LineProgress(), None, 20))
+    outcome = tune_prototypes(tuning, start, Reporter(LineProgress(), Run(), 20))
     row: dict[str, Any] = {"row": named.row, "tuning_cpu_s": round(time.process_time() - began, 1)}
     row |= {"labels": len(case.names), "settings": change}
     vectors = {k: tuning.embed(t, outcome.params) for k, t in tokens.items() if k != "train"}

@@ -73,6 +73,24 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
 
+def read_json(path: str | os.PathLike, hint: str) -> Any:
+    """Reads JSON.
+
+    Args:
+        path: of the file.
+        hint: what to do if it cannot be read.
+
+    Raises:
+        InputError: missing or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {hint}") from error
+    except ValueError as error:
+        raise InputError(f"{path}: damaged, not JSON ({error}); {hint}") from error
+
+
 @contextlib.contextmanager
 def replace_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
     """Gives an empty folder, which stands at `path` when the block ends without an error.

@@ -54,7 +54,7 @@ def test_unfinished_runs(run_copy, xmc):
 def overlapping(tiny, settings, tmp_path_factory):
     """A run on the tiny data with two copies of a label."""
     folder = tmp_path_factory.mktemp("overlapping") / "run"
-    words = ["--disentangle.copies", "2", "--folds", "1", "--beam", "2"]
+    words = ["--disentangle.copies", "2", "--disentangle.folds", "1", "--beam", "2"]
     assert (
         main(["train", "--data", str(tiny.data), "--workdir", str(folder), *settings, *words]) == 0
     )

@@ -109,7 +109,10 @@ def test_wrong_inputs(tiny, other, forest, tmp_path, xmc, settings):
         ([*train, *settings, "--combine", "round_robin"], "combine=round_robin given for one tree"),
         ([*train, "--trees", "2"], "trees=2 given for a tree of one level"),
         (plan, "trees=2 given for a tree of one level"),
-        ([*train, *settings, "--trees", "2", "--model", "x-transformer"], "no such setting"),
+        (
+            [*train, "--trees", "2", "--model", "xr-transformer", "--refine", "false"],
+            "whose one tree all would share",
+        ),
         (["train", *words, "--workdir", forest, *settings, "--trees", "3"], "trees: 2 -> 3"),
     ):
         done = xmc(*line)
@@ -117,9 +120,10 @@ def test_wrong_inputs(tiny, other, forest, tmp_path, xmc, settings):
         assert message in done.err[-1], done.err
 
 
-def test_runs_of_other_labels_are_refused(tiny, run_copy, xmc):
-    names = (run_copy / "labels.txt").read_text().splitlines()
-    (run_copy / "labels.txt").write_text("\n".join(["something else", *names[1:]]) + "\n")
-    done = xmc("evaluate", "--workdir", tiny.run, run_copy, "--data", tiny.data)
+def test_runs_of_other_labels_are_refused(tiny, tmp_path, xmc):
+    model = load(tiny.run)
+    model.label_names = ["something else", *model.label_names[1:]]
+    model.save(tmp_path / "renamed")
+    done = xmc("evaluate", "--workdir", tiny.run, tmp_path / "renamed", "--data", tiny.data)
     assert done.code == 2
     assert "member 1: label 'something else' is none of the first's" in done.err[-1]

@@ -14,7 +14,7 @@ from xmc_jax.data import labels_from_names, labels_to_csr
 from xmc_jax.data.synthetic import make_corpus
 from xmc_jax.errors import InputError
 from xmc_jax.model import labels_at
-from xmc_jax.run import is_committed, level_folder
+from xmc_jax.run import Run, find_manifest
 from xmc_jax.tree import flat_tree
 
 SMALL = dict(tree=dict(branching=4, max_leaf_size=8), features=dict(min_count=1))
@@ -223,7 +223,7 @@ def test_killed_process_goes_on_where_it_was(processes, corpus, tmp_path, stage)
     again = xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels, workdir=folder)
     whole = xmc.XRLinear(**SMALL).fit(corpus.train_texts, corpus.train_labels)
     same_predictions(again.predict(corpus.test_texts), whole.predict(corpus.test_texts))
-    assert is_committed(level_folder(folder, 0))
+    assert Run(find_manifest(folder)).has("level_00")
 
 
 def test_labels_of_every_level_are_positives_of_their_clusters(corpus):
@@ -234,9 +234,9 @@ def test_labels_of_every_level_are_positives_of_their_clusters(corpus):
 
 
 def test_nothing_of_the_search_is_kept_while_a_level_is_solved(corpus, monkeypatch):
-    from xmc_jax.linear import level, recursion
+    from xmc_jax.linear import level
 
-    laid_out, alive, solve, build = [], [], level.solve_level, recursion.build_index
+    laid_out, alive, solve, build = [], [], level.solve_level, level.build_index
 
     def watch(model):
         index = build(model)
@@ -247,7 +247,7 @@ def test_nothing_of_the_search_is_kept_while_a_level_is_solved(corpus, monkeypat
         alive.append(sum(index() is not None for index in laid_out))
         return solve(*args, **settings)
 
-    monkeypatch.setattr(recursion, "build_index", watch)
+    monkeypatch.setattr(level, "build_index", watch)
 
     monkeypatch.setattr(level, "solve_level", look)
     xmc.XRLinear(**SMALL, negatives="tfn+man").fit(corpus.train_texts, corpus.train_labels)

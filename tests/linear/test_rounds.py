@@ -13,7 +13,7 @@ from xmc_jax.data import labels_from_names, labels_to_csr
 from xmc_jax.data.synthetic import make_corpus
 from xmc_jax.errors import InputError
 from xmc_jax.predict import predict_batches
-from xmc_jax.run import find_parts, list_rounds, load_tree
+from xmc_jax.run import Run, find_manifest, find_parts, list_rounds
 from xmc_jax.types import PAD
 
 SMALL = dict(tree=dict(branching=4, max_leaf_size=8), features=dict(min_count=1), beam=4)
@@ -162,11 +162,12 @@ def test_resume_from_any_stage_is_bit_identical(corpus, whole, tmp_path, lost):
 def test_rounds_end_when_they_gain_too_little(corpus, labels, tmp_path):
     model = xmc.XRLinear(**SMALL, disentangle=dict(copies=2, rounds=5, least_gain=0.5))
     model.fit(corpus.train_texts, labels, workdir=tmp_path / "run")
-    notes = list_rounds(tmp_path / "run")
+    run = Run(find_manifest(tmp_path / "run"))
+    notes = list_rounds(run)
     assert 1 <= len(notes) < 5 and notes[-1]["stop"]
-    parts = find_parts(tmp_path / "run")
+    parts = find_parts(run)
     assert parts.round == len(notes) - 1
-    assert load_tree(parts.find_tree())[0].equals(model.model.tree)
+    assert parts.read_tree().tree.equals(model.model.tree)
     gain = notes[-1]["after"]["objective"] / notes[-1]["before"]["objective"] - 1
     assert gain <= 0.5
     (tmp_path / "run" / "meta.json").unlink()

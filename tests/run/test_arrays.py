@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import resource
 import shutil
 
 import numpy as np
 import pytest
 import tokenizers
 
-from xmc_jax import run as checkpoint
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, RunError
 from xmc_jax.model import build_weights
-from xmc_jax.tree import flat_tree
+from xmc_jax.run import (
+    load_arrays,
+    load_encoder,
+    load_level,
+    save_arrays,
+    save_encoder,
+    save_level,
+)
+from xmc_jax.run.arrays import is_committed, load_note
 
 
 def make_weights(n_dense: int = 0, seed: int = 0):
@@ -26,52 +34,68 @@ def make_weights(n_dense: int = 0, seed: int = 0):
 
 @pytest.mark.parametrize("n_dense", [0, 2])
 def test_level_comes_back_bit_for_bit(tmp_path, n_dense):
-    weights = make_weights(n_dense)
-    checkpoint.save_level(tmp_path, 3, weights, {"level": 3})
-    assert (tmp_path / "level_03").is_dir()
-    again, note = checkpoint.load_level(tmp_path, 3)
-    assert note == {"level": 3}
+    weights, place = make_weights(n_dense), tmp_path / "a level, #1%20é"
+    save_level(place, weights, {"level": 3})
+    again = load_level(place)
+    assert load_note(place) == {"level": 3}
     for name in weights.__dataclass_fields__:
         a, b = getattr(weights, name), getattr(again, name)
         assert a.dtype == b.dtype and a.shape == b.shape, name
         np.testing.assert_array_equal(a, b, name)
 
 
-def test_a_committed_level_is_never_rewritten(tmp_path):
-    checkpoint.save_level(tmp_path, 0, make_weights(seed=0), {})
-    checkpoint.save_level(tmp_path, 0, make_weights(seed=1), {})
-    again, _ = checkpoint.load_level(tmp_path, 0)
-    np.testing.assert_array_equal(again.bias, make_weights(seed=0).bias)
+def test_arrays_of_every_kind_and_of_several_chunks(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {
+        "a/b": rng.standard_normal((300, 7)).astype(np.float32),
+        "none": np.zeros((0, 4), np.int64),
+        "one": np.array(3, np.uint32),
+        "flag": np.array([True, False]),
+        "small": np.arange(5, dtype=np.uint16),
+        "wide": rng.integers(0, 9, (3, 2, 4)),
+    }
+    save_arrays(tmp_path, arrays, {"é": [1]}, step=7)
+    again, note = load_arrays(tmp_path, 7)
+    assert note == {"é": [1]} and again.keys() == arrays.keys()
+    for name, a in arrays.items():
+        assert again[name].dtype == a.dtype
+        np.testing.assert_array_equal(again[name], a)
 
 
 def test_half_written_level_is_not_seen(tmp_path):
-    checkpoint.save_level(tmp_path, 0, make_weights(), {})
+    save_level(tmp_path, make_weights(), {})
     # What a process that was killed leaves: a temporary folder that was never renamed.
-    step = tmp_path / "level_00" / "0"
-    shutil.move(step, tmp_path / "level_00" / "0.orbax-checkpoint-tmp")
-    assert not checkpoint.is_committed(tmp_path / "level_00")
+    shutil.move(tmp_path / "0", tmp_path / "0.orbax-checkpoint-tmp")
+    assert not is_committed(tmp_path)
     with pytest.raises(InputError, match="no complete checkpoint"):
-        checkpoint.load_level(tmp_path, 0)
-    checkpoint.save_level(tmp_path, 0, make_weights(), {})
-    assert checkpoint.is_committed(tmp_path / "level_00")
+        load_level(tmp_path)
+    save_level(tmp_path, make_weights(), {})
+    assert [p.name for p in tmp_path.iterdir()] == ["0"]
 
 
-def test_damaged_level_is_named(tmp_path):
-    checkpoint.save_level(tmp_path, 0, make_weights(), {})
-    for file in (tmp_path / "level_00" / "0" / "arrays").rglob("*"):
+def test_damaged_level_is_named(tmp_path, capfd):
+    place = tmp_path / "level_00"
+    save_level(place, make_weights(), {})
+    for file in (place / "0" / "arrays").rglob("*"):
         if file.is_file():
             file.write_bytes(file.read_bytes()[:7])
     with pytest.raises(InputError, match=r"level_00: damaged checkpoint"):
-        checkpoint.load_level(tmp_path, 0)
+        load_level(place)
+    assert capfd.readouterr().err == ""
 
 
-def test_json_is_written_whole_and_damage_is_named(tmp_path):
-    checkpoint.write_json(tmp_path / "a" / "x.json", {"é": [1]})
-    assert checkpoint.read_json(tmp_path / "a" / "x.json") == {"é": [1]}
-    assert [p.name for p in (tmp_path / "a").iterdir()] == ["x.json"]
-    (tmp_path / "a" / "x.json").write_text('{"é": ')
-    with pytest.raises(InputError, match="damaged, not JSON"):
-        checkpoint.read_json(tmp_path / "a" / "x.json")
+def test_a_disk_that_takes_no_more_is_named_and_nothing_is_left(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    noise = np.random.default_rng(0).standard_normal(100_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(RunError, match=r"level_00: cannot be written \(File too large\)"):
+            save_arrays(tmp_path / "level_00", {"a": noise}, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+    save_arrays(tmp_path / "level_00", {"a": noise}, {})
+    np.testing.assert_array_equal(load_arrays(tmp_path / "level_00")[0]["a"], noise)
 
 
 def make_encoder(folder):
@@ -96,9 +120,9 @@ def make_encoder(folder):
 
 def test_an_encoder_comes_back_from_the_folder_alone(tmp_path):
     encoder = make_encoder(tmp_path / "gone")
-    checkpoint.save_encoder(tmp_path / "run", encoder)
+    save_encoder(tmp_path / "run", encoder)
     shutil.move(tmp_path / "run", tmp_path / "moved")
-    again = checkpoint.load_encoder(tmp_path / "moved")
+    again = load_encoder(tmp_path / "moved")
     assert again.architecture == encoder.architecture and again.config == encoder.config
     assert again.hidden == 8 and again.max_length == 9
     ids, mask = again.tokenize(["é b", "b"]).take(np.arange(2))
@@ -110,11 +134,11 @@ def test_an_encoder_comes_back_from_the_folder_alone(tmp_path):
 
 def test_half_an_encoder_is_not_read(tmp_path):
     with pytest.raises(InputError, match="no complete checkpoint"):
-        checkpoint.load_encoder(tmp_path)
-    checkpoint.save_encoder(tmp_path, make_encoder(tmp_path))
-    (tmp_path / "encoder" / "tokenizer.json").unlink()
+        load_encoder(tmp_path)
+    save_encoder(tmp_path, make_encoder(tmp_path))
+    (tmp_path / "tokenizer.json").unlink()
     with pytest.raises(InputError, match=r"tokenizer\.json: cannot be read"):
-        checkpoint.load_encoder(tmp_path)
+        load_encoder(tmp_path)
 
 
 def test_an_encoder_of_ones_own_is_filled_with_its_parameters(tmp_path):
@@ -125,41 +149,16 @@ def test_an_encoder_of_ones_own_is_filled_with_its_parameters(tmp_path):
     def function(params, batch):
         return params["scale"] * batch @ params["maps"][0] + params["maps"][1][None]
 
-    checkpoint.save_encoder(tmp_path / "a", wrap_function(function, params, 4))
+    save_encoder(tmp_path / "a", wrap_function(function, params, 4))
     other = wrap_function(function, {"scale": 0.0, "maps": [np.zeros((2, 4)), np.ones(4)]}, 4)
-    again = checkpoint.load_encoder(tmp_path / "a", other)
+    again = load_encoder(tmp_path / "a", other)
     rows = np.ones((3, 2), np.float32)
     np.testing.assert_array_equal(embed_texts(again, rows), np.full((3, 4), 6.0))
     with pytest.raises(InputError, match="an encoder of your own with 4 columns, none given"):
-        checkpoint.load_encoder(tmp_path / "a")
+        load_encoder(tmp_path / "a")
     with pytest.raises(InputError, match="one of 5 columns given"):
-        checkpoint.load_encoder(tmp_path / "a", wrap_vectors(5))
+        load_encoder(tmp_path / "a", wrap_vectors(5))
     with pytest.raises(InputError, match=r"array 'maps/0' of shape \(2, 4\) saved, none needed"):
-        checkpoint.load_encoder(tmp_path / "a", wrap_function(function, {"scale": 0.0}, 4))
-    checkpoint.save_encoder(tmp_path / "b", wrap_vectors(4))
-    assert checkpoint.load_encoder(tmp_path / "b", wrap_vectors(4)).hidden == 4
-
-
-def test_rounds_are_told_apart_and_the_newest_tree_is_found(tmp_path):
-    tree, counts = flat_tree(4), np.ones(4)
-    checkpoint.save_tree(tmp_path, tree, counts, {})
-    assert checkpoint.find_parts(tmp_path).find_tree() == tmp_path
-    assert checkpoint.list_rounds(tmp_path) == []
-    for number, first, stop in ((1, 2, False), (2, 0, False), (3, 1, True)):
-        folder = checkpoint.round_folder(tmp_path, number)
-        note = {"round": number, "first_level": first, "stop": stop}
-        checkpoint.save_tree(folder, tree, counts, note)
-        if number == 1:
-            parts = checkpoint.find_parts(tmp_path)
-            # The levels above those that the round trains are the older ones.
-            assert [parts.find_level(t) for t in range(4)] == [tmp_path] * 2 + [folder] * 2
-    parts = checkpoint.find_parts(tmp_path)
-    assert parts.round == 2 and parts.find_tree() == tmp_path / "round_02"
-    assert parts.find_level(0) == tmp_path / "round_02"
-    assert [note["round"] for note in checkpoint.list_rounds(tmp_path)] == [1, 2, 3]
-
-
-def test_a_round_without_a_committed_tree_has_not_begun(tmp_path):
-    checkpoint.save_tree(tmp_path, flat_tree(4), np.ones(4), {})
-    (tmp_path / "round_01" / "tree" / "0.orbax-checkpoint-tmp").mkdir(parents=True)
-    assert checkpoint.find_parts(tmp_path).round == 0
+        load_encoder(tmp_path / "a", wrap_function(function, {"scale": 0.0}, 4))
+    save_encoder(tmp_path / "b", wrap_vectors(4))
+    assert load_encoder(tmp_path / "b", wrap_vectors(4)).hidden == 4

@@ -19,7 +19,8 @@ from xmc_jax.encoder.tokens import bucket_tokens
 from xmc_jax.errors import InputError
 from xmc_jax.model import init_head
 from xmc_jax.parallel import agree_first, agree_least, make_mesh, wait
-from xmc_jax.run import TuningStore
+from xmc_jax.run import Run
+from xmc_jax.run.manifest import Manifest
 from xmc_jax.tuning import step as tuning
 from xmc_jax.tuning.placement import Placement, choose_mesh
 from xmc_jax.tuning.step import BatchPart, configure_step, start_state
@@ -166,15 +167,15 @@ def keep(folder: Path) -> None:
     make_mesh(ParallelConfig(label=jax.device_count()))
     assert agree_first(jax.process_index() + 0.1) == 0.1
     assert agree_least(2**40 + jax.process_index()) == 2**40  # more than 32 bits
-    with TuningStore(folder) as store:
-        assert store.last_step is None
-        for step in (0, 2, 4):
-            store.save(step, {"a": np.full(3, step + jax.process_index())}, {"step": step})
-            assert store.last_step == step
-            arrays, note = store.load(step)
-            assert note == {"step": step} and arrays["a"].tolist() == [step] * 3
+    steps = Run(Manifest(folder, "id", {}, is_held=True)).steps("level_03")
+    assert steps.last_step is None
+    for step in (0, 2, 4):
+        steps.save(step, {"a": np.full(3, step + jax.process_index())}, {"step": step})
+        assert steps.last_step == step
+        arrays, note = steps.load(step)
+        assert note == {"step": step} and arrays["a"].tolist() == [step] * 3
     wait("kept")
-    assert sorted(path.name for path in folder.iterdir() if path.name.isdigit()) == ["0", "4"]
+    assert sorted(path.name for path in (folder / "level_03").iterdir()) == ["0", "4"]
 
 
 def settings(folder: Path) -> dict:
@@ -285,22 +286,21 @@ def test_a_fit_on_eight_devices_is_that_of_one(processes, tiny_encoder, tmp_path
         assert abs(found - same).max() < 1e-2
 
 
-def test_a_batch_that_cannot_be_cut_is_refused(monkeypatch):
-    monkeypatch.setattr("xmc_jax.tuning.placement.make_mesh", lambda c: FakeMesh(c.data or 6))
+def test_a_batch_that_cannot_be_cut_is_refused():
     config = XRTransformerConfig(tuning=TuningConfig(batch_size=32))
     with pytest.raises(
         InputError, match=r"parallel.data=auto \(6 devices\) given with tuning.batch"
     ):
-        choose_mesh(config)
+        choose_mesh(config, FakeMesh(6))
     accumulated = dataclasses.replace(
         config,
         tuning=TuningConfig(batch_size=32, accumulate=16),
         parallel=ParallelConfig(data=4),
     )
     with pytest.raises(InputError, match=r"=4 and tuning.accumulate=16 .* a multiple of 64 needed"):
-        choose_mesh(accumulated)
+        choose_mesh(accumulated, FakeMesh(4))
     off = dataclasses.replace(config, tuning=TuningConfig(steps=0))
-    assert choose_mesh(off).size == 6
+    assert choose_mesh(off, FakeMesh(6)).size == 6
 
 
 class FakeMesh:

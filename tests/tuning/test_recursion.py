@@ -314,7 +314,7 @@ def test_lack_of_device_memory_says_what_to_lower():
 KILLED = """
 import sys
 import xmc_jax as xmc
-from test_transformer import N, settings
+from test_recursion import N, settings
 from xmc_jax.data.synthetic import make_corpus
 from pathlib import Path
 corpus = make_corpus(n_train=600, n_test=150, n_labels=64, branching=4, seed=0)

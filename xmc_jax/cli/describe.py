@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.options import Arguments, Parser, existing_run
 from xmc_jax.cli.plan import format_bytes
+
+if TYPE_CHECKING:
+    from xmc_jax.config import TransformerConfig
+    from xmc_jax.run import Run
 
 COLUMNS = {
     "level": "level",
@@ -60,88 +64,74 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     Raises:
         InputError: a damaged file.
     """
-    from xmc_jax.errors import InputError
-    from xmc_jax.run import is_committed, list_member_folders, read_json
-    from xmc_jax.run.folder import is_complete
-    from xmc_jax.run.restore import find_final
+    from xmc_jax.run import Run, find_manifest, layout, list_members, read_header, read_settings
+    from xmc_jax.run.restore import final_run, read_facts
 
-    header = read_json(workdir / "config.json")
-    if not isinstance(header, dict) or not {"config", "data"} <= header.keys():
-        raise InputError(f"{workdir}/config.json: not written by this program; a run needed")
-    facts: dict[str, Any] = {"workdir": str(workdir), "complete": is_complete(workdir)}
+    manifest = find_manifest(workdir)
+    run, config, header = Run(manifest), read_settings(manifest), read_header(workdir)
+    if not run.is_complete:  # what is gone is made again
+        for name in manifest.list_gone():
+            del manifest.parts[name]
+    manifest.check_all()
+    facts: dict[str, Any] = {"workdir": str(workdir), "complete": run.is_complete}
     facts |= {key: header.get(key) for key in ("config", "data", "source")}
-    meta = read_json(workdir / "meta.json") if facts["complete"] else {}
-    facts["levels"], facts["rounds"] = [], []
-    trees = header["config"].get("trees", 1)
-    if trees > 1:
-        folders = list_member_folders(workdir, trees)
-        facts["members"] = [describe_member(folder, meta) for folder in folders]
-        return facts
-    if not is_committed(workdir / "tree"):
-        return facts
-    model = header["config"].get("model", "linear")
-    if model != "linear":
-        facts["tuning"] = describe_tuning(workdir)
-    return facts | describe_member(find_final(workdir, model), meta)
+    meta = read_facts(run) if run.is_complete else {}
+    members = list_members(final_run(run, config), config)
+    if config.model != "linear" and run.has(layout.TREE):
+        facts["tuning"] = describe_tuning(run, config)
+    if len(members) == 1:
+        return facts | describe_member(members[0], meta)
+    parts = [describe_member(member, meta) for member in members]
+    return facts | {"levels": [], "rounds": [], "members": parts}
 
 
-def describe_member(final: Path, meta: dict[str, Any]) -> dict[str, Any]:
+def describe_member(run: Run, meta: dict[str, Any]) -> dict[str, Any]:
     """Returns `levels` and `rounds` of one tree, as `describe_run` has them.
 
     Args:
-        final: the folder that holds its `tree/`, finished or not.
+        run: where it is kept, finished or not.
         meta: of the run, empty for an unfinished one.
     """
-    from xmc_jax.run import (
-        find_parts,
-        is_committed,
-        level_folder,
-        list_rounds,
-        load_level,
-        load_tree,
-    )
-    from xmc_jax.run.folder import list_levels
+    from xmc_jax.run import find_parts, layout, list_rounds, load_level
     from xmc_jax.tree import describe_levels
 
-    if not is_committed(final / "tree"):
+    if not run.has(layout.TREE):
         return {"levels": [], "rounds": []}
-    parts = find_parts(final)
-    tree, _, _ = load_tree(parts.find_tree())
+    parts = find_parts(run)
+    tree = parts.read_tree().tree
     levels = describe_levels(tree)
-    for row, is_there in zip(levels, list_levels(final, tree.n_levels), strict=True):
+    for row, is_there in zip(levels, parts.list_levels(tree), strict=True):
         row["state"] = "complete" if is_there else "missing"
         if not is_there:
             continue
-        weights, _ = load_level(parts.find_level(row["level"]), row["level"])
+        at, name = parts.find_level(row["level"]), layout.level_name(row["level"])
+        weights = at.read(name, load_level)
         row["weights"] = weights.n_entries
         row["weights_per_node"] = weights.n_entries / weights.n_nodes
         if meta.get("n_sparse"):
             row["density"] = weights.n_entries / (weights.n_nodes * meta["n_sparse"])
-        folder = level_folder(parts.find_level(row["level"]), row["level"])
-        row["bytes"] = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-    return {"levels": levels, "rounds": list_rounds(final)}
+        row["bytes"] = sum(p.stat().st_size for p in (at.folder / name).rglob("*") if p.is_file())
+    return {"levels": levels, "rounds": list_rounds(run)}
 
 
-def describe_tuning(workdir: Path) -> list[dict[str, Any]]:
+def describe_tuning(run: Run, config: TransformerConfig) -> list[dict[str, Any]]:
     """Returns a row for each level of the first tree: its size and how far its fine-tuning is.
 
     `step` is that of the newest checkpoint; `state` "complete", "begun" or "missing" (or not to be fine-tuned).
     """
     from xmc_jax.config import at_level
-    from xmc_jax.run import TuningStore, level_folder, load_tree, read_json
+    from xmc_jax.run import layout, load_tree
 
-    steps = read_json(workdir / "config.json")["config"]["tuning"]["steps"]
-    steps = tuple(steps) if isinstance(steps, list) else steps
     rows = []
-    for level, size in enumerate(load_tree(workdir)[0].level_sizes):
-        row: dict[str, Any] = {"level": level, "size": size, "steps": at_level(steps, level)}
-        row["state"] = "missing"
-        if level_folder(workdir, level).is_dir():
-            with TuningStore(level_folder(workdir, level)) as store:
-                last = store.last_step
-            if last is not None:
-                row["step"] = min(last, row["steps"])
-                row["state"] = "complete" if last > row["steps"] else "begun"
+    for level, size in enumerate(run.read(layout.TREE, load_tree).tree.level_sizes):
+        steps, last = (
+            at_level(config.tuning.steps, level),
+            run.steps(layout.level_name(level)).last_step,
+        )
+        row: dict[str, Any] = {"level": level, "size": size, "steps": steps, "state": "missing"}
+        if last is not None:
+            row["step"] = min(last, steps)
+            row["state"] = "complete" if last > steps else "begun"
         rows.append(row)
     return rows
 
@@ -158,36 +148,37 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
     """
     from xmc_jax.data import read_labels
     from xmc_jax.errors import InputError, suggest
-    from xmc_jax.run import list_member_folders, read_json
-    from xmc_jax.run.restore import find_final
+    from xmc_jax.run import Run, find_manifest, layout, list_members, read_settings
+    from xmc_jax.run.restore import final_run
 
-    if not (workdir / "labels.txt").is_file():
+    manifest = find_manifest(workdir)
+    run, config = Run(manifest), read_settings(manifest)
+    if not run.has(layout.LABELS):
         raise InputError(f"option '--label {name}': the labels of {workdir} have no names")
-    names = read_labels(workdir / "labels.txt")
+    names = run.read(layout.LABELS, read_labels)
     if name not in names:
         near = suggest(name, names)
         hint = near if near.startswith("; did") else "; a line of its labels.txt needed"
         raise InputError(f"option '--label {name}': {workdir} has no such label{hint}")
     label = names.index(name)
-    config = read_json(workdir / "config.json")["config"]
-    final, trees = find_final(workdir, config.get("model", "linear")), config.get("trees", 1)
+    members = list_members(final_run(run, config), config)
     clusters, documents = [], 0
-    for i, folder in enumerate(list_member_folders(final, trees)):
-        rows, documents = _find_clusters(folder, label, names)
-        clusters += [row | ({"tree": i + 1} if trees > 1 else {}) for row in rows]
+    for i, member in enumerate(members):
+        rows, documents = _find_clusters(member, label, names)
+        clusters += [row | ({"tree": i + 1} if len(members) > 1 else {}) for row in rows]
     return {"label": name, "documents": documents, "clusters": clusters}
 
 
-def _find_clusters(folder: Path, label: int, names: list[str]) -> tuple[list[dict], int]:
+def _find_clusters(run: Run, label: int, names: list[str]) -> tuple[list[dict], int]:
     """Returns the clusters of a label in one tree, and its training documents."""
     import numpy as np
 
     from xmc_jax.errors import InputError
-    from xmc_jax.run import find_parts, is_committed, load_tree
+    from xmc_jax.run import find_parts, layout
 
-    if not is_committed(folder / "tree"):
-        raise InputError(f"{folder}: its tree is not built yet; run the training command again")
-    tree, counts, _ = load_tree(find_parts(folder).find_tree())
+    if not run.has(layout.TREE):
+        raise InputError(f"{run.folder}: its tree is not built yet; run the training command again")
+    tree, counts, _ = find_parts(run).read_tree()
     offsets = tree.children_offsets(-1)
     clusters = []
     for edge in np.flatnonzero(tree.edge_label == label):

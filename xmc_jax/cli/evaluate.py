@@ -78,10 +78,9 @@ def drop_share(data: DataConfig, spec: str, workdir: Path) -> DataConfig:
 
 def is_source(spec: str, workdir: Path) -> bool:
     """Returns whether these are the data that a run was trained on."""
-    from xmc_jax.run import read_json
+    from xmc_jax.run import read_header
 
-    header = read_json(workdir / "config.json")
-    source = header.get("source", {}).get("data") if isinstance(header, dict) else None
+    source = read_header(workdir).get("source", {}).get("data")
     return source is not None and (
         source == spec or os.path.realpath(source) == os.path.realpath(spec)
     )

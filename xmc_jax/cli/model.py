@@ -13,9 +13,9 @@ from xmc_jax.scores import COMBINATIONS
 from xmc_jax.threads import bind_process
 
 if TYPE_CHECKING:
-    from xmc_jax.estimator import Ensemble, XRLinear
+    from xmc_jax.estimator.answers import Answers
 
-    Model = XRLinear | Ensemble
+    Model = Answers
 
 
 def add_model_options(parser: Parser) -> None:
@@ -106,11 +106,9 @@ def _check_folders(folders: list[Path], rule: str | None) -> None:
         seen.add(folder.resolve())
     if rule is None or len(folders) > 1:
         return
-    from xmc_jax.run import read_json
+    from xmc_jax.run import find_manifest, read_settings
 
-    header = read_json(folders[0] / "config.json")
-    config = header.get("config") if isinstance(header, dict) else None
-    if not isinstance(config, dict) or config.get("trees", 1) == 1:
+    if getattr(read_settings(find_manifest(folders[0])), "trees", 1) == 1:
         raise InputError(
             f"option '--combine {rule}': {folders[0]} is one tree; give several runs "
             "(--workdir A B), a forest (xmc train --trees 3), or leave it out"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
-import shutil
 import sys
 import time
 from dataclasses import replace
@@ -16,7 +14,7 @@ from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
-from xmc_jax.config import Config, TreeConfig, to_dict
+from xmc_jax.config import Config, TreeConfig
 from xmc_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -143,26 +141,16 @@ def train_run(
     tree = None if tree_file is None else read_tree(tree_file, split, config.tree)
     x = choose_inputs(split, config)
     names = split.vocabulary
-    was_there = folder.is_dir() and any(folder.iterdir())
-    refused = False
-    try:
-        return make_model(config).fit(
-            x,
-            split.labels,
-            label_names=names,
-            tree=tree,
-            validation=validation,
-            workdir=folder,
-            progress=progress,
-        )
-    except InputError:
-        refused = True
-        if not was_there and is_first():
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    finally:
-        if not refused:
-            record_source(folder, data, tree_file)
+    return make_model(config).fit(
+        x,
+        split.labels,
+        label_names=names,
+        tree=tree,
+        validation=validation,
+        workdir=folder,
+        progress=progress,
+        source={"data": data} | ({"tree": tree_file} if tree_file else {}),
+    )
 
 
 def choose_inputs(split: Split, config: Config) -> Any:
@@ -181,41 +169,21 @@ def choose_inputs(split: Split, config: Config) -> Any:
     return split.texts if split.features is None else (split.texts, split.features)
 
 
-def make_model(config: Config) -> XRLinear:
+def make_model(config: Config) -> Any:
     """Returns the untrained model of these settings."""
-    from xmc_jax.estimator import XRLinear
+    from xmc_jax.estimator.saved import find_class
 
-    if config.model == "linear":
-        return XRLinear(config)
-    from xmc_jax.estimator.transformer import MODELS
-
-    return MODELS[config.model](config)
+    return find_class(config.model)(config)
 
 
 def check_folder(workdir: Path, config: Config) -> None:
     """Raises an InputError if the folder cannot take this run, before any data is read."""
-    if workdir.exists() and not workdir.is_dir():
-        raise InputError(f"option '--workdir {workdir}': is a file; a folder for the run needed")
-    if not workdir.is_dir():
-        return
-    file = workdir / "config.json"
-    if file.is_file():
-        from xmc_jax.run import read_json
-        from xmc_jax.run.folder import compare_settings
+    from xmc_jax import run
 
-        header = read_json(file)
-        known = header.get("config") if isinstance(header, dict) else None
-        changed = compare_settings(known, to_dict(config)) if isinstance(known, dict) else []
-        if changed:
-            raise InputError(
-                f"option '--workdir {workdir}': holds a run with other settings "
-                f"({'; '.join(changed)}); give another folder or the same settings"
-            )
-    elif any(not path.name.startswith(".") for path in workdir.iterdir()):
-        raise InputError(
-            f"option '--workdir {workdir}': holds files but no run (no config.json); "
-            "give an empty or new folder"
-        )
+    try:
+        run.check_folder(workdir, config)
+    except InputError as error:
+        raise InputError(f"option '--workdir': {error}") from error
 
 
 def check_negatives(config: Config) -> None:
@@ -236,19 +204,6 @@ def read_tree(path: str, split: Split, config: TreeConfig) -> LabelTree:
     return read_tree_file(
         path, split.vocabulary, branching=config.branching, min_clusters=config.min_clusters
     )
-
-
-def record_source(workdir: Path, data: str, tree_file: str | None) -> None:
-    """Notes in `config.json` where the data came from; the run does not depend on it."""
-    from xmc_jax.run import read_json, write_json
-
-    file = workdir / "config.json"
-    with contextlib.suppress(InputError):  # of an unreadable file, which was reported as such
-        if file.is_file():
-            header = read_json(file)
-            source = {"data": data} | ({"tree": tree_file} if tree_file else {})
-            if isinstance(header, dict) and header.get("source") != source:
-                write_json(file, header | {"source": source})
 
 
 def summarize(model: XRLinear) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from xmc_jax.config.calibrate import CalibrateConfig
 from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices, check_least
 from xmc_jax.config.former import former
 from xmc_jax.config.sections import (
+    CombinationName,
     DataConfig,
     DisentangleConfig,
     EncoderConfig,
@@ -20,7 +21,6 @@ from xmc_jax.config.sections import (
     RankerConfig,
     SearchConfig,
     TreeConfig,
-    check_machine,
 )
 
 TuningNegatives = Literal["tfn", "man", "tfn+man"]
@@ -141,11 +141,14 @@ class XRTransformerConfig:
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
+    trees: int = field(default=1, metadata=QUIET)
+    """Trees of the final levels, a forest on the vectors of one encoder."""
+    combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)
+    """How the predictions of a forest's trees become one."""
 
     def __post_init__(self) -> None:
         check_choices(self)
-        check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
-        check_machine(self)
+        linear_part(self)
 
 
 @dataclass(frozen=True)
@@ -176,13 +179,27 @@ class XTransformerConfig:
     search: SearchConfig = field(
         default_factory=lambda: SearchConfig(post_processor=("l3-hinge", "noop"))
     )
+    disentangle: DisentangleConfig = field(
+        default_factory=lambda: DisentangleConfig(retrain="last")
+    )
+    """Rounds train the last level only: the head finds the clusters."""
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
+    trees: int = field(default=1, metadata=QUIET)
+    """Trees of a forest on the vectors of one encoder: the head finds the clusters of the first, a linear level those
+    of the others."""
+    combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)
+    """How the predictions of a forest's trees become one."""
 
     def __post_init__(self) -> None:
         check_choices(self)
-        check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
-        check_machine(self)
+        linear_part(self)
+        check(
+            self.disentangle.retrain == "last",
+            self.disentangle,
+            "retrain",
+            "last (x-transformer's clusters are found by its head, which rounds do not train)",
+        )
         check(
             self.tree.embedding == "pifa",
             self.tree,
@@ -206,19 +223,10 @@ def linear_part(config: Config) -> LinearConfig:
     """Returns the settings of the final levels: those of XR-Linear on [features, vector]."""
     if isinstance(config, LinearConfig):
         return config
-    return LinearConfig(
-        seed=config.seed,
-        memory=config.memory,
-        threads=config.threads,
-        data=config.data,
-        features=config.features,
-        tree=flat_clusters(config.tree) if isinstance(config, XTransformerConfig) else config.tree,
-        ranker=config.ranker,
-        search=config.search,
-        disentangle=getattr(config, "disentangle", DisentangleConfig()),
-        parallel=config.parallel,
-        calibrate=config.calibrate,
-    )
+    same = {f.name: getattr(config, f.name) for f in fields(LinearConfig) if f.name != "model"}
+    if isinstance(config, XTransformerConfig):
+        same["tree"] = flat_clusters(config.tree)
+    return LinearConfig(**same)
 
 
 def flat_clusters(tree: TreeConfig) -> TreeConfig:

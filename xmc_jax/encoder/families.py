@@ -228,7 +228,8 @@ def init_params(architecture: Architecture, key: jax.Array) -> Any:
 @lru_cache(maxsize=16)
 def shape_params(architecture: Architecture) -> Any:
     """Returns the shapes of the parameters, computing nothing."""
-    return jax.eval_shape(lambda key: init_params(architecture, key), jax.random.key(0))
+    # The key is made in the trace: outside of it JAX would start its back end.
+    return jax.eval_shape(lambda: init_params(architecture, jax.random.key(0)))
 
 
 def flatten_params(params: Any) -> dict[str, np.ndarray]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 
 from xmc_jax.calibrate import Calibration
 from xmc_jax.calibrate.methods import find_method
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, suggest
 from xmc_jax.linear.heldout import fit_to
 from xmc_jax.linear.sources import read_truth
 from xmc_jax.metrics import inverse_propensities
@@ -30,6 +31,26 @@ class Answers:
     label_names: list[str] | None
     label_counts: np.ndarray | None
     n_train: int
+
+    @property
+    @abstractmethod
+    def reads_text(self) -> bool:
+        """Whether a trained model was trained on texts."""
+
+    @property
+    @abstractmethod
+    def reads_vectors(self) -> bool:
+        """Whether a trained model was trained on feature vectors, by themselves or beside texts."""
+
+    @property
+    @abstractmethod
+    def n_labels(self) -> int:
+        """Labels L of a trained model."""
+
+    @property
+    @abstractmethod
+    def top_k(self) -> int:
+        """Labels of a document where nothing is asked for."""
 
     def predict(
         self,
@@ -158,6 +179,36 @@ class Answers:
             raise InputError(f"{len(ranked)} documents given for {truth.shape[0]} rows of labels")
         self.calibration = fit_to(ranked, truth, self.label_counts, method)
         return self
+
+    def find_labels(self, labels: Sequence[str] | Sequence[int]) -> np.ndarray:
+        """Returns the ids of labels given by name or id, int64.
+
+        Raises:
+            InputError: an unknown label, none at all, or names of a model without them.
+        """
+        n_labels = self.n_labels
+        if isinstance(labels, str) or not isinstance(labels, Iterable):
+            raise InputError(f"restrict_to={labels!r:.60} given, a list of names or of ids needed")
+        wanted: list[Any] = list(labels)
+        if any(isinstance(label, str) for label in wanted):
+            if self.label_names is None:
+                raise InputError(
+                    "label names given, but the model was trained on a label matrix: ids needed"
+                )
+            known = {name: i for i, name in enumerate(self.label_names)}
+            missing = [name for name in wanted if name not in known]
+            if missing:
+                raise InputError(
+                    f"unknown label {missing[0]!r}{suggest(str(missing[0]), list(known)[:100000])[:200]}"
+                )
+            return np.array([known[str(name)] for name in wanted], np.int64)
+        for label in wanted:
+            if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
+                raise InputError(f"restrict_to holds {label!r:.60}, names or ids needed")
+        ids = np.array(wanted, np.int64)
+        if len(ids) == 0 or ids.min() < 0 or ids.max() >= n_labels:
+            raise InputError(f"label ids from 0 to {n_labels - 1} needed, at least one")
+        return ids
 
     def _rank(self, x: Any, depth: int, progress: Progress | None = None) -> Predictions:
         """Returns ranked labels, as many as there are up to a depth that nobody asked for by name."""

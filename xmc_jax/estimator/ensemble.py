@@ -9,25 +9,22 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import CombinationName, replace_field
+from xmc_jax.config import CombinationName, SearchConfig, replace_field
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.answers import Answers
-from xmc_jax.estimator.linear import XRLinear
+from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.saved import load
 from xmc_jax.predict import (
     Asked,
     Predictions,
     check_rule,
-    choose_results,
     combine,
     combine_candidates,
     match_names,
     renumber,
 )
 from xmc_jax.types import NoProgress, Progress
-
-Member = XRLinear | str | os.PathLike
 
 
 class Ensemble(Answers):
@@ -36,7 +33,7 @@ class Ensemble(Answers):
     Nothing is trained and nothing kept on disk: the members' folders are the ensemble.
 
     Args:
-        members: trained models (`XRLinear`, `XRTransformer`, `XTransformer`) or folders of runs, one or more. With
+        members: trained models of any kind, ensembles too, or folders of runs, one or more. With
             names their labels may be numbered differently; results have the first's numbers.
         rule: `average`, `rank_average`, `sigmoid_average`, `softmax_average` or `round_robin`; see
             `xmc_jax.combine`.
@@ -51,9 +48,11 @@ class Ensemble(Answers):
         calibration: the maps that `calibrate` fits; kept nowhere else.
     """
 
-    def __init__(self, members: Sequence[Member], rule: CombinationName = "average") -> None:
+    def __init__(
+        self, members: Sequence[Member | str | os.PathLike], rule: CombinationName = "average"
+    ) -> None:
         check_rule(rule)
-        if isinstance(members, (str, os.PathLike, XRLinear)):
+        if isinstance(members, (str, os.PathLike, Answers)):
             raise InputError(
                 f"members given as {type(members).__name__}, a list of models or folders needed"
             )
@@ -67,9 +66,9 @@ class Ensemble(Answers):
         self._orders = [
             match_names(
                 first.label_names,
-                _count_labels(first),
+                first.n_labels,
                 m.label_names,
-                _count_labels(m),
+                m.n_labels,
                 f"member {i}",
             )
             for i, m in enumerate(self.members)
@@ -77,12 +76,12 @@ class Ensemble(Answers):
 
     @property
     def reads_text(self) -> bool:
-        """Tells whether a member was trained on texts."""
+        """Returns whether a member was trained on texts."""
         return any(member.reads_text for member in self.members)
 
     @property
     def reads_vectors(self) -> bool:
-        """Tells whether a member was trained on feature vectors."""
+        """Returns whether a member was trained on feature vectors."""
         return any(member.reads_vectors for member in self.members)
 
     def _predict(
@@ -101,16 +100,16 @@ class Ensemble(Answers):
             return self._score(inputs, check_features(candidates, "candidates"), restrict_to)
         told, wanted = progress or NoProgress(), None
         if restrict_to is not None:
-            wanted = self.members[0]._label_ids(restrict_to)
-        search = self.members[0].config.search
+            wanted = self.members[0].find_labels(restrict_to)
+        usual = self.top_k
         if top_k is not None:
-            search = replace_field(search, "top_k", top_k)
-        depth = asked.choose_depth(top_k, search.top_k, self._find_depth())
+            usual = replace_field(SearchConfig(), "top_k", top_k).top_k
+        depth = asked.choose_depth(top_k, usual, self._find_depth())
         found = []
         for member, order, documents in zip(self.members, self._orders, inputs, strict=True):
             predictions = member.predict(
                 documents,
-                _choose_results(member, depth, beam),
+                member.choose_results(depth, beam),
                 beam=beam,
                 restrict_to=_to_member(wanted, order),
                 progress=told,
@@ -123,12 +122,26 @@ class Ensemble(Answers):
         ranked = combine(found, self.rule, depth)
         return self._answer(ranked, asked, top_k, restrict_to is None)
 
+    @property
+    def top_k(self) -> int:
+        """Labels of a document where nothing is asked for: the first member's."""
+        return self.members[0].top_k
+
+    @property
+    def n_labels(self) -> int:
+        """Labels L."""
+        return self.members[0].n_labels
+
+    def choose_results(self, top_k: int, beam: int | None) -> int:
+        """Returns how many labels it is asked for as a member of another ensemble."""
+        return min(member.choose_results(top_k, beam) for member in self.members)
+
     def _find_depth(self) -> int:
         return min(member._find_depth() for member in self.members)
 
     def _score(self, inputs: list[Any], asked: sp.csr_matrix, restrict_to: Any) -> sp.csr_matrix:
         """Returns the combined scores of candidates [N, L]."""
-        wanted = None if restrict_to is None else self.members[0]._label_ids(restrict_to)
+        wanted = None if restrict_to is None else self.members[0].find_labels(restrict_to)
         scores = []
         for member, order, documents in zip(self.members, self._orders, inputs, strict=True):
             own = asked
@@ -138,7 +151,7 @@ class Ensemble(Answers):
             scores.append(found if order is None else _move_columns(found, order))
         return combine_candidates(scores, self.rule)
 
-    def _choose(self, x: Any, member: XRLinear) -> Any:
+    def _choose(self, x: Any, member: Member) -> Any:
         """Returns the part of the documents that a member reads."""
         is_pair = isinstance(x, tuple) and len(x) == 2
         if is_pair and len(getattr(x[1], "shape", ())) == 2:
@@ -152,29 +165,20 @@ class Ensemble(Answers):
         return x
 
 
-def _open(member: Member, number: int) -> XRLinear:
+Member = Estimator | Ensemble
+
+
+def _open(member: Any, number: int) -> Member:
     """Returns a trained model, read from its folder if it is one."""
     if isinstance(member, (str, os.PathLike)):
         return load(member)
-    if not isinstance(member, XRLinear):
+    if not isinstance(member, Member):
         raise InputError(
             f"member {number} given as {type(member).__name__}, a trained model or a folder needed"
         )
-    if not member.models:
+    if isinstance(member, Estimator) and not member.models:
         raise InputError(f"member {number} is not trained; call fit first, or give its folder")
     return member
-
-
-def _count_labels(member: XRLinear) -> int:
-    return member.models[0].tree.n_labels
-
-
-def _choose_results(member: XRLinear, top_k: int, beam: int | None) -> int:
-    """Returns how many labels a member is asked for."""
-    search = replace_field(member.config.search, "top_k", top_k)
-    if beam is not None:
-        search = replace_field(search, "beam", beam)
-    return min(choose_results(model.tree, search) for model in member.models)
 
 
 def _to_member(wanted: np.ndarray | None, order: np.ndarray | None) -> Any:

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING
 
+from xmc_jax.config import CONFIGS
 from xmc_jax.errors import InputError
-from xmc_jax.estimator.linear import XRLinear
-from xmc_jax.run.restore import restore
+from xmc_jax.estimator.estimator import Estimator
+from xmc_jax.run import restore
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder
 
+_CLASSES = {
+    "linear": ("xmc_jax.estimator.linear", "XRLinear"),
+    "xr-transformer": ("xmc_jax.estimator.transformer", "XRTransformer"),
+    "x-transformer": ("xmc_jax.estimator.transformer", "XTransformer"),
+}
+"""Name of a model → where its class is, imported when it is used: XR-Linear does not wait for flax."""
+assert _CLASSES.keys() == CONFIGS.keys()
 
-def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> XRLinear:
-    """Loads a trained model from a run's folder.
+
+def find_class(model: str) -> type[Estimator]:
+    """Returns the class of a model that settings name."""
+    module, name = _CLASSES[model]
+    return getattr(importlib.import_module(module), name)
+
+
+def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> Estimator:
+    """Loads a trained model from a run's folder, whose files are checked; no device is asked for.
 
     Args:
         path: the folder.
@@ -24,14 +40,8 @@ def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> XRLinear
         InputError: no run there, an unfinished or a damaged one.
     """
     held = restore(path, encoder)
-    if held.config.model == "linear":
-        if encoder is not None:
-            raise InputError(f"{path}: a linear model; it takes no encoder")
-        linear = XRLinear(held.config)
-        linear._take(held, path)
-        return linear
-    from xmc_jax.estimator.transformer import MODELS
-
-    estimator = MODELS[held.config.model](held.config)
-    estimator._take(held, path)
-    return estimator
+    if encoder is not None and held.encoder is None:
+        raise InputError(f"{path}: a {held.config.model} model; it takes no encoder")
+    model = find_class(held.config.model)(held.config)
+    model._take(held, path)
+    return model

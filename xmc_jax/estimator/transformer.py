@@ -5,33 +5,34 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float
 
-from xmc_jax import run as checkpoint
-from xmc_jax.config import XRTransformerConfig, XTransformerConfig
+from xmc_jax.calibrate import Calibration
+from xmc_jax.config import XRTransformerConfig, XTransformerConfig, linear_part
 from xmc_jax.data import TextStore, as_documents
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
+from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.features import as_features, check_width
 from xmc_jax.linear.heldout import deal_rows, drop_labels
-from xmc_jax.linear.recursion import Training, take_rows
 from xmc_jax.linear.sources import read_documents
-from xmc_jax.model import LabelTree
-from xmc_jax.parallel import make_mesh
-from xmc_jax.run.restore import Restored
+from xmc_jax.linear.training import Training
+from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.parallel import Machine
+from xmc_jax.predict import Asked, Predictions
+from xmc_jax.run import Trained
 from xmc_jax.threads import keep_to_setting
 from xmc_jax.tuning.hybrid import join_features
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
 from xmc_jax.types import Features, NoProgress, Progress
 
 
-class XRTransformer(XRLinear):
+class XRTransformer(Estimator):
     """XR-Transformer (Zhang et al. 2021): an encoder fine-tuned level by level, then XR-Linear on [features, vector].
 
     Args:
@@ -44,6 +45,7 @@ class XRTransformer(XRLinear):
 
     Attributes:
         encoder: with the fine-tuned parameters; None before training.
+        linear: the XR-Linear on [features, vector].
         others: as in `XRLinear`.
     """
 
@@ -52,6 +54,53 @@ class XRTransformer(XRLinear):
     def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)
         self.encoder: Encoder | None = None
+        self.vectorizer = None
+        self._linear, self._scale = XRLinear(), 0.0
+
+    @property
+    def linear(self) -> XRLinear:
+        """The XR-Linear on [features, vector], with this model's settings."""
+        self._linear.config = linear_part(self.config)
+        return self._linear
+
+    @property
+    def machine(self) -> Machine:
+        """As in `XRLinear`."""
+        return self.linear.machine
+
+    @property
+    def models(self) -> tuple[XRModel, ...]:  # type: ignore[override]
+        """The trained `XRModel` of each tree; none before training."""
+        return self._linear.models
+
+    @property
+    def label_names(self) -> list[str] | None:  # type: ignore[override]
+        """Names by id, or None if it was trained on a label matrix."""
+        return self._linear.label_names
+
+    @property
+    def label_counts(self) -> np.ndarray | None:  # type: ignore[override]
+        """Training positives of each label, int32 [L]."""
+        return self._linear.label_counts
+
+    @property
+    def n_train(self) -> int:  # type: ignore[override]
+        """Training documents."""
+        return self._linear.n_train
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """The maps from scores to probabilities, or None."""
+        return self._linear.calibration
+
+    @calibration.setter
+    def calibration(self, found: Calibration | None) -> None:
+        self._linear.calibration = found
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it reads texts; it always does."""
+        return True
 
     @keep_to_setting
     def fit(
@@ -67,14 +116,15 @@ class XRTransformer(XRLinear):
         label_features: Any = None,
         label_names: Sequence[str] | None = None,
         progress: Progress | None = None,
+        source: dict[str, Any] | None = None,
         encoder: Encoder | None = None,
     ) -> XRTransformer:
-        """Trains, or goes on with the unfinished run that `workdir` holds.
+        """Trains, or resumes the unfinished run that `workdir` holds.
 
         Args:
             x: N texts, or a pair (texts, features [N, D]) for features of one's own in the place of TF-IDF.
-            labels, tree, workdir, relevance, negatives, label_features, label_names, progress: as in `XRLinear.fit`;
-                a tree of one's own serves for the fine-tuning and for the final levels.
+            labels, tree, workdir, relevance, negatives, label_features, label_names, progress, source: as in
+                `XRLinear.fit`; a tree of one's own serves for the fine-tuning and for the final levels.
             validation: (x, labels): the parameters that do best on it are kept, level by level.
             encoder: of one's own (`wrap_function`), instead of the one that the settings name.
 
@@ -103,21 +153,14 @@ class XRTransformer(XRLinear):
             training = dataclasses.replace(training, features=features)
             if held_features is not None:
                 check_width(held_features, features.n_sparse, 0)
-        given = held_out
+        chosen_by = held_out
         if held_out is None:
             training, held_out = self._hold_out(training)
-        outcome = train_transformer(
-            TransformerTraining(self.config, training, encoder, given, held_features),
-            workdir,
-            progress or NoProgress(),
-        )
-        self.models, self.vectorizer = (outcome.model,), outcome.vectorizer
-        self.encoder, self._scale = outcome.encoder, outcome.scale
-        self.calibration = outcome.calibration
+        given = TransformerTraining(self.config, training, encoder, chosen_by, held_features)
+        self._take(train_transformer(given, workdir, progress or NoProgress(), source), workdir)
         if held_out is not None and held_features is not None:
             held_out = (held_out[0], held_features.sparse), held_out[1]
-        self._finish(training, held_out, workdir)
-        return self
+        return self._finish(held_out)
 
     def _hold_out(self, training: Training) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
         """Returns the documents to train on, and those left out to fit probabilities to: a fine-tuned encoder is not
@@ -140,11 +183,16 @@ class XRTransformer(XRLinear):
             documents = documents, training.features.sparse[held]
         known = np.bincount(training.labels[rest].indices, minlength=training.labels.shape[1]) > 0
         part = dataclasses.replace(
-            take_rows(training, rest),
+            training.take_rows(rest),
             texts=training.texts[rest],
             features=None if training.features is None else training.features[rest],
         )
         return part, (documents, drop_labels(training.labels[held], known))
+
+    def _predict(
+        self, x: Any, top_k: int | None, asked: Asked, **options: Any
+    ) -> Predictions | sp.csr_matrix:
+        return self.linear._predict(self.featurize(x), top_k, asked, **options)
 
     @keep_to_setting
     def featurize(self, x: Any) -> Features:
@@ -194,16 +242,17 @@ class XRTransformer(XRLinear):
         self, encoder: Encoder, texts: Any, progress: Progress | None = None
     ) -> Float[np.ndarray, "N H"]:
         texts = texts if isinstance(texts, TextStore) else TextStore.from_texts(texts)
-        batch, mesh = self.config.tuning.embed_batch, make_mesh(self.config.parallel)
+        batch, mesh = self.config.tuning.embed_batch, self.machine.mesh
         return embed_texts(encoder, texts, batch, progress=progress, mesh=mesh)
 
-    def _take(self, held: Restored, path: str | os.PathLike) -> None:
-        super()._take(held, path)
-        self.encoder = held.encoder
+    def _give(self) -> Trained:
+        parts = {"config": self.config, "vectorizer": self.vectorizer, "encoder": self.encoder}
+        return dataclasses.replace(self._linear._give(), **parts, scale=self._scale)
 
-    def _write_encoder(self, folder: Path) -> None:
-        assert self.encoder is not None
-        checkpoint.save_encoder(folder, self.encoder)
+    def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
+        self.linear._take(dataclasses.replace(held, vectorizer=None), None)
+        self.encoder, self.vectorizer, self._scale = held.encoder, held.vectorizer, held.scale
+        self._workdir = workdir
 
 
 class XTransformer(XRTransformer):
@@ -216,12 +265,6 @@ class XTransformer(XRTransformer):
     """
 
     CONFIG: ClassVar[type] = XTransformerConfig
-
-
-MODELS: dict[str, type[XRTransformer]] = {
-    "xr-transformer": XRTransformer,
-    "x-transformer": XTransformer,
-}
 
 
 def split_documents(x: Any) -> tuple[Any, Features | None]:

@@ -1,46 +1,17 @@
-"""A forest: trees of different seeds on the same features, each trained into a folder of its own in the run's.
+"""A forest: trees of different seeds on the same features, each kept as a part of the run.
 
-`member_00/` … are each laid out as the run of one tree: `tree/`, `level_00/` …, `round_01/` …; settings, names and
-vectoriser stand beside them, once. A member is committed stage by stage as the run of one tree is, so a stopped run
-goes on in the member in which it was stopped, and those before it are read.
+A member is kept stage by stage as the run of one tree is, so that a stopped run resumes in the member in which it was
+stopped, and those before it are read. Settings, names and vectoriser are the run's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from xmc_jax import run as checkpoint
 from xmc_jax.config import LinearConfig, TreeConfig
 from xmc_jax.errors import InputError
-from xmc_jax.model import XRModel
 from xmc_jax.tree import split_depth
 from xmc_jax.types import Progress
-
-TrainOne = Callable[[LinearConfig, Path | None, Progress], XRModel]
-"""Trains one tree with these settings into a folder."""
-
-
-def train_forest(
-    config: LinearConfig, folder: Path | None, train_one: TrainOne, progress: Progress
-) -> tuple[XRModel, ...]:
-    """Returns the trained trees of the settings; of one tree there is no forest and no folder of a member.
-
-    Args:
-        config: all settings.
-        folder: of the run, or None.
-        train_one: trains a member, or reads what is there of it.
-        progress: told about the work, each stage with the member's name before its own.
-    """
-    if config.trees == 1:
-        return (train_one(config, folder, progress),)
-    models = []
-    for i, member in enumerate(list_members(config)):
-        at = None if folder is None else checkpoint.member_folder(folder, i)
-        told = MemberProgress(progress, f"tree {i + 1} of {config.trees}")
-        models.append(train_one(member, at, told))
-    return tuple(models)
 
 
 def list_members(config: LinearConfig) -> list[LinearConfig]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig, RankerConfig, TransformerConfig, at_level
+from xmc_jax.config import LinearConfig, RankerConfig, at_level
 from xmc_jax.disentangle import find_pairs, keep_entries
+from xmc_jax.linear.rounds import Round
+from xmc_jax.linear.training import Training
 from xmc_jax.matcher import choose_pairs
-from xmc_jax.memory import find_budget, leave, release_memory
-from xmc_jax.model import LabelTree, LevelWeights, XRModel
-from xmc_jax.parallel import make_mesh, run_together
+from xmc_jax.memory import leave, release_memory
+from xmc_jax.model import LabelTree, LevelWeights, XRModel, edges_at, labels_at
+from xmc_jax.parallel import Machine, run_together
+from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import (
     Choice,
     LevelProblem,
@@ -21,73 +22,101 @@ from xmc_jax.ranker import (
     pose_level,
     solve_level,
 )
-from xmc_jax.types import Features
+from xmc_jax.types import Features, Progress
 
 
 def train_level(
+    training: Training,
     model: XRModel,
     features: Features,
-    labels: sp.csr_matrix,
-    config: LinearConfig,
-    *,
-    positives: sp.csr_matrix | None = None,
-    matched: sp.csr_matrix | None = None,
-    user: sp.csr_matrix | None = None,
-    relevance: sp.csr_matrix | None = None,
-    true_labels: sp.csr_matrix | None = None,
-    held: int = 0,
-    start: LevelWeights | None = None,
-    advance: Callable[[int], None] = lambda n: None,
-    tell: Callable[[Choice], None] = lambda choice: None,
+    relevance: sp.csr_matrix | None,
+    user: sp.csr_matrix | None,
+    plan: Round | None,
+    progress: Progress,
+    chosen: list[Choice],
 ) -> LevelWeights:
     """Trains the level after those that the model has.
 
     Args:
+        training: settings and labels of N documents.
         model: the tree and the levels above.
-        features: of N instances.
-        labels: [N, nodes of the level], the level's positives.
-        config: all settings.
-        positives, matched, user: [N, C] over the clusters above, for tfn, man and usn negatives.
+        features: of the documents.
         relevance: [N, nodes] or None.
-        true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
-            document that trains a cluster for another reason is a positive of it all the same, never a negative.
-        held: bytes that the caller holds beside features and model.
-        start: weights of the same nodes near those that are sought, or None.
-        advance: called with the number of nodes that are done.
-        tell: called with the solvers that were chosen, and why.
+        user: [N, C] negatives of the user's own, or None.
+        plan: the round of disentangling that it is trained in, whose positives are trained on; None: none.
+        progress: told about its nodes.
+        chosen: gets the solvers that were chosen, and why.
 
     Raises:
-        RunError: `config.memory` is too little for the level; says how much it needs.
+        RunError: the memory is too little for the level; says how much it needs.
     """
-    level, ranker = len(model.levels), config.ranker
-    kind = at_level(ranker.negatives, level)
-    mask = choose_pairs(
-        kind, level, features.n_rows, positives=positives, matched=matched, user=user
+    config, tree, level = training.config, model.tree, len(model.levels)
+    labels, kind = training.labels, at_level(config.ranker.negatives, level)
+    progress.start(
+        f"{plan.name}, level {level}" if plan else f"level {level}", tree.level_sizes[level]
     )
-    if true_labels is not None:
-        parent = np.asarray(model.tree.parent(level))
-        labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
-        labels.sort_indices()
-    problem = _pose_nodes(model.tree, level, features, labels, mask, relevance)
-    # Solving takes long and needs the problem only.
-    del positives, matched, user, true_labels, labels, mask, relevance
-    held += sum(weights.n_bytes for weights in model.levels)
-    return _solve_problem(problem, level, ranker, config, held, start, advance, tell)
+    # What leads to the problem is let go before it is solved, which takes long.
+    weights = solve_level(
+        *prepare_nodes(
+            tree,
+            level,
+            features,
+            _sum_positives(tree, level, labels, plan),
+            choose_pairs(
+                kind,
+                level,
+                features.n_rows,
+                positives=_sum_positives(tree, level - 1, labels, plan) if level else None,
+                matched=_match(model, features, config)
+                if level and "man" in kind.split("+")
+                else None,
+                user=user,
+            ),
+            config.ranker,
+            config.seed,
+            training.machine,
+            true_labels=plan.find_true_labels(level, labels) if plan else None,
+            relevance=relevance,
+            held=training.count_held() + sum(weights.n_bytes for weights in model.levels),
+        ),
+        start=plan.find_start(level) if plan else None,
+        advance=progress.advance,
+        tell=chosen.append,
+    )
+    release_memory()
+    progress.finish(f"{weights.n_entries:,} weights; {chosen[-1].describe()}")
+    return weights
 
 
-def solve_nodes(
+def _sum_positives(
+    tree: LabelTree, level: int, labels: sp.csr_matrix, plan: Round | None
+) -> sp.csr_matrix:
+    """Returns the positives of a level's nodes [N, nodes]: routed to a copy, if the round routes them."""
+    if plan is None or plan.routed is None:
+        return labels_at(tree, level, labels)
+    return edges_at(tree, level, plan.routed)
+
+
+def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:
+    # An index of its own, dropped here: the model's would be kept while the level is solved.
+    return matched_clusters(build_index(model), features, config.search.choose_beam())
+
+
+def prepare_nodes(
     tree: LabelTree,
     level: int,
     features: Features,
     labels: sp.csr_matrix,
     mask: sp.csr_matrix,
     ranker: RankerConfig,
-    config: LinearConfig | TransformerConfig,
-    relevance: sp.csr_matrix | None = None,
+    seed: int,
+    machine: Machine,
     *,
-    advance: Callable[[int], None] = lambda n: None,
-) -> LevelWeights:
-    """Solves the problems of a level's nodes.
+    true_labels: sp.csr_matrix | None = None,
+    relevance: sp.csr_matrix | None = None,
+    held: int = 0,
+) -> tuple[LevelProblem, Penalty, SolveSettings]:
+    """Returns the problems of a level's nodes as `solve_level` takes them.
 
     Args:
         tree, level: whose nodes.
@@ -95,41 +124,22 @@ def solve_nodes(
         labels: [N, nodes], the positives.
         mask: [N, C], which instances train the children of which clusters.
         ranker: its settings, which may differ by level.
-        config: of the model: its seed, memory and devices.
+        seed: of the model.
+        machine: that it is solved on.
+        true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
+            document that trains a cluster for another reason is a positive of it all the same, never a negative.
         relevance: [N, nodes] or None.
-        advance: called with the number of nodes that are done.
+        held: bytes that the caller holds beside the features.
 
     Raises:
-        RunError: `config.memory` is too little; says how much is needed.
+        RunError: the memory is too little for the level; says how much it needs.
     """
-    problem = _pose_nodes(tree, level, features, labels, mask, relevance)
-    return _solve_problem(problem, level, ranker, config, advance=advance)
-
-
-def _pose_nodes(
-    tree: LabelTree,
-    level: int,
-    features: Features,
-    labels: sp.csr_matrix,
-    mask: sp.csr_matrix,
-    relevance: sp.csr_matrix | None,
-) -> LevelProblem:
     parent, offsets = np.asarray(tree.parent(level)), tree.children_offsets(level)
-    return pose_level(features, mask, labels, parent, offsets, relevance)
-
-
-def _solve_problem(
-    problem: LevelProblem,
-    level: int,
-    ranker: RankerConfig,
-    config: LinearConfig | TransformerConfig,
-    held: int = 0,
-    start: LevelWeights | None = None,
-    advance: Callable[[int], None] = lambda n: None,
-    tell: Callable[[Choice], None] = lambda choice: None,
-) -> LevelWeights:
-    """Solves a level with these settings of its ranker, beside what is held, with the model's seed, memory, devices."""
-    memory = run_together(lambda: _leave_for_level(problem, level, ranker, held, config.memory))
+    if true_labels is not None:
+        labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
+        labels.sort_indices()
+    problem = pose_level(features, mask, labels, parent, offsets, relevance)
+    memory = run_together(lambda: _leave_for_level(problem, level, ranker, held, machine.memory))
     release_memory()
     penalty = Penalty(
         ranker.loss,
@@ -143,15 +153,15 @@ def _solve_problem(
         threshold=at_level(ranker.threshold, level),
         max_nonzeros=ranker.max_nonzeros,
         formulation=at_level(ranker.formulation, level),
-        seed=config.seed + level,
+        seed=seed + level,
         memory=memory,
-        mesh=make_mesh(config.parallel),
+        mesh=machine.mesh,
     )
-    return solve_level(problem, penalty, settings, start=start, advance=advance, tell=tell)
+    return problem, penalty, settings
 
 
 def _leave_for_level(
-    problem: LevelProblem, level: int, ranker: RankerConfig, held: int, memory: str
+    problem: LevelProblem, level: int, ranker: RankerConfig, held: int, budget: int
 ) -> int:
     """Returns the bytes that the solution of a level may take beside what is in memory already.
 
@@ -166,4 +176,4 @@ def _leave_for_level(
     entries = len(problem.positive_row) * a_row * 0.5
     if ranker.max_nonzeros:
         entries = min(entries, int(problem.child_offsets[-1]) * ranker.max_nonzeros)
-    return leave(find_budget(memory), held + round(20 * entries), f"level {level}")
+    return leave(budget, held + round(20 * entries), f"level {level}")

@@ -1,8 +1,7 @@
 """Rounds of disentangling: match, assign labels to clusters, train again.
 
-A round has a folder of its own in the run's, `round_01/` …, with the training documents' beams, its tree and the
-levels that it trains. Beams and tree are committed when they are done, the tree with what it gained; the levels above
-those that it trains stay where they are.
+A round is a part of the run with parts of its own: the training documents' beams, its tree with what it gained, and the
+levels that it trains; the levels above these stay where they are.
 
 A matcher finds the clusters of documents that it was trained on nearly always, which says little of where new documents
 are routed. So the documents are dealt into folds, and the beams of a fold are those of a matcher trained on the others.
@@ -12,18 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax import run as checkpoint
 from xmc_jax.config import DisentangleConfig, LinearConfig
 from xmc_jax.disentangle import Disentangled, disentangle, route_positives
 from xmc_jax.errors import InputError
 from xmc_jax.model import LabelTree, LevelWeights, XRModel, labels_at
 from xmc_jax.predict import matched_clusters
-from xmc_jax.run.folder import append_metrics
+from xmc_jax.run import (
+    Run,
+    SavedTree,
+    find_round,
+    layout,
+    load_arrays,
+    load_tree,
+    save_arrays,
+    save_tree,
+)
 from xmc_jax.types import Features, Progress
 
 
@@ -34,7 +42,7 @@ class Round:
     Attributes:
         number: 1 for the first.
         tree: with the new edges.
-        folder: of the round, or None.
+        run: where its levels are kept.
         kept: weights of the upper levels that are not trained again.
         before: weights of all levels before the round, near which the upper levels end again; empty for a fold, which
             must not know what its documents were.
@@ -45,7 +53,7 @@ class Round:
 
     number: int
     tree: LabelTree
-    folder: Path | None
+    run: Run
     kept: tuple[LevelWeights, ...]
     before: tuple[LevelWeights, ...]
     routed: sp.csr_matrix | None
@@ -98,7 +106,7 @@ def run_rounds(
     model: XRModel,
     features: Features,
     labels: sp.csr_matrix,
-    folder: Path | None,
+    run: Run,
     retrain: Callable[[Round], XRModel],
     progress: Progress,
 ) -> XRModel:
@@ -109,24 +117,27 @@ def run_rounds(
         model: trained.
         features: of the N training documents.
         labels: [N, L].
-        folder: of the run, or None.
+        run: where rounds are kept.
         retrain: trains the levels of a round.
         progress: told about the work.
     """
     settings = config.disentangle
     if settings.copies == 1:
         return model
+    counts = np.bincount(labels.indices, minlength=labels.shape[1])
     for number in range(1, settings.rounds + 1):
-        at = None if folder is None else checkpoint.round_folder(folder, number)
-        matched = None if at is None else load_beams(at)
-        if matched is None:
-            matched = _match(config, model, features, number, retrain, progress)
-            if at is not None:
-                _save_beams(at, matched)
-        if at is not None and checkpoint.is_committed(at / "tree"):
-            tree, _, note = checkpoint.load_tree(at)
-        else:
-            tree, note = _assign(config, model, labels, matched, number, folder, progress)
+        at = find_round(run, number)
+        match = partial(_match, config, model, features, number, retrain, progress)
+        matched = at.once(layout.BEAMS, match, _save_beams, load_beams)
+        is_new = not at.has(layout.TREE)
+        tree, _, note = at.once(
+            layout.TREE,
+            partial(_assign, config, model, labels, matched, number, progress),
+            lambda path, made: save_tree(path, made.tree, counts, made.note),
+            load_tree,
+        )
+        if is_new:
+            run.log({"stage": "disentangle"} | note)
         if note["stop"]:
             break
         routed = None
@@ -151,40 +162,33 @@ def _match(
     folds = min(config.disentangle.folds, n)
     if folds < 2:
         progress.start(f"round {number}, beams", n)
-        matched = matched_clusters(_cut(model), features, beam)
+        matched = matched_clusters(model.cut(-1), features, beam)
         progress.finish("")
         return matched
     fold = np.random.default_rng([config.seed, number]).permutation(n) % folds
     parts = []
     for held_out in range(folds):
         rows = np.flatnonzero(fold != held_out)
-        upper = retrain(Round(number, model.tree, None, (), (), None, fold=held_out + 1, rows=rows))
+        upper = retrain(
+            Round(number, model.tree, Run(), (), (), None, fold=held_out + 1, rows=rows)
+        )
         parts.append(matched_clusters(upper, features[np.flatnonzero(fold == held_out)], beam))
     order = np.argsort(np.argsort(fold, kind="stable"))
     return sp.vstack(parts, format="csr")[order]
 
 
-def _cut(model: XRModel) -> XRModel:
-    """Returns the matcher: the model without its last level."""
-    return XRModel(
-        model.tree, model.levels[:-1], model.post_processors, model.n_sparse, model.n_dense
-    )
-
-
-def _save_beams(folder: Path, matched: sp.csr_matrix) -> None:
+def _save_beams(path: Path, matched: sp.csr_matrix) -> None:
     arrays = {
         "found": np.diff(matched.indptr).astype(np.int32),
         "nodes": matched.indices.astype(np.int32),
         "scores": matched.data,
     }
-    checkpoint.save_arrays(folder / "beams", arrays, {"n_clusters": matched.shape[1]})
+    save_arrays(path, arrays, {"n_clusters": matched.shape[1]})
 
 
-def load_beams(folder: Path) -> sp.csr_matrix | None:
-    """Returns the beams of a round, or None if they are not complete."""
-    if not checkpoint.is_committed(folder / "beams"):
-        return None
-    arrays, note = checkpoint.load_arrays(folder / "beams")
+def load_beams(path: Path) -> sp.csr_matrix:
+    """Returns the beams of a round."""
+    arrays, note = load_arrays(path)
     ends = np.append(0, np.cumsum(arrays["found"], dtype=np.int64))
     shape = (len(arrays["found"]), note["n_clusters"])
     return sp.csr_matrix((arrays["scores"], arrays["nodes"], ends), shape)
@@ -196,10 +200,9 @@ def _assign(
     labels: sp.csr_matrix,
     matched: sp.csr_matrix,
     number: int,
-    folder: Path | None,
     progress: Progress,
-) -> tuple[LabelTree, dict]:
-    """Returns the round's tree and its note, committed."""
+) -> SavedTree:
+    """Returns the round's tree and its note."""
     settings = config.disentangle
     progress.start(f"round {number}, assignment", labels.shape[1])
     found = disentangle(
@@ -214,12 +217,8 @@ def _assign(
         "before": found.before._asdict(),
         "after": found.after._asdict(),
     }
-    if folder is not None:
-        counts = np.bincount(labels.indices, minlength=labels.shape[1])
-        checkpoint.save_tree(checkpoint.round_folder(folder, number), found.tree, counts, note)
-        append_metrics(folder, {"stage": "disentangle"} | note)
     progress.finish(_summarize(found) + ("; the gain is too small, done" if stop else ""))
-    return found.tree, note
+    return SavedTree(found.tree, np.zeros(0, np.int32), note)
 
 
 def _summarize(found: Disentangled) -> str:

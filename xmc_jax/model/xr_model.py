@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import jax
 
@@ -29,6 +29,10 @@ class XRModel:
     """Dense columns H that the levels were trained on."""
     layouts: Layouts = field(default_factory=Layouts, init=False, compare=False, repr=False)
     """What has been laid out of it for search."""
+
+    def cut(self, n_levels: int) -> XRModel:
+        """Returns the model of the first levels: the matcher of those below."""
+        return replace(self, levels=self.levels[:n_levels])
 
 
 jax.tree_util.register_dataclass(

@@ -2,16 +2,18 @@
 
 from xmc_jax.parallel.exchange import agree_first as agree_first
 from xmc_jax.parallel.exchange import agree_least as agree_least
+from xmc_jax.parallel.exchange import count_processes as count_processes
 from xmc_jax.parallel.exchange import gather_shares as gather_shares
 from xmc_jax.parallel.exchange import is_first as is_first
 from xmc_jax.parallel.exchange import list_share as list_share
 from xmc_jax.parallel.exchange import run_first as run_first
 from xmc_jax.parallel.exchange import run_together as run_together
 from xmc_jax.parallel.exchange import wait as wait
+from xmc_jax.parallel.machine import Machine as Machine
+from xmc_jax.parallel.machine import find_machine as find_machine
 from xmc_jax.parallel.mesh import DATA as DATA
 from xmc_jax.parallel.mesh import LABEL as LABEL
 from xmc_jax.parallel.mesh import join_processes as join_processes
-from xmc_jax.parallel.mesh import list_devices as list_devices
 from xmc_jax.parallel.mesh import make_mesh as make_mesh
 from xmc_jax.parallel.placement import WHOLE as WHOLE
 from xmc_jax.parallel.placement import choose_spec as choose_spec

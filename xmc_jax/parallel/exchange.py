@@ -25,12 +25,17 @@ _acts_alone: ContextVar[bool] = ContextVar("acts_alone", default=False)
 
 def is_first() -> bool:
     """Tells whether this is the process that writes the run's folder."""
-    return jax.process_index() == 0
+    return count_processes() == 1 or jax.process_index() == 0
+
+
+def count_processes() -> int:
+    """Returns how many processes train together; of one it asks no device, which would start JAX's back end."""
+    return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def is_alone() -> bool:
     """Tells whether there is no other process, or the others wait for what this one does (`run_first`)."""
-    return jax.process_count() == 1 or _acts_alone.get()
+    return count_processes() == 1 or _acts_alone.get()
 
 
 def wait(where: str) -> None:

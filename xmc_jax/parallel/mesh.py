@@ -51,15 +51,6 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
     return mesh
 
 
-def list_devices(config: ParallelConfig) -> tuple[jax.Device, ...]:
-    """Returns the devices of this process in the mesh, to which independent work is dealt.
-
-    Raises:
-        InputError: see `make_mesh`.
-    """
-    return tuple(make_mesh(config).local_devices)
-
-
 def join_processes(address: str, n_processes: int, process: int) -> None:
     """Joins the processes of a run, before anything else asks for devices.
 

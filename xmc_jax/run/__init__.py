@@ -1,23 +1,34 @@
-"""What a run keeps on disk: arrays with orbax, one checkpoint manager for each resolution level, the rest as JSON."""
+"""A run as one value: its folder's layout, what is kept when, what decides whether two runs are the same."""
 
-from xmc_jax.run.arrays import is_committed as is_committed
+from xmc_jax.run import layout as layout
 from xmc_jax.run.arrays import load_arrays as load_arrays
-from xmc_jax.run.arrays import name_write_errors as name_write_errors
-from xmc_jax.run.arrays import read_json as read_json
 from xmc_jax.run.arrays import save_arrays as save_arrays
-from xmc_jax.run.arrays import write_json as write_json
-from xmc_jax.run.calibration import load_calibration as load_calibration
+from xmc_jax.run.calibration import read_calibration as read_calibration
 from xmc_jax.run.calibration import save_calibration as save_calibration
-from xmc_jax.run.members import list_member_folders as list_member_folders
-from xmc_jax.run.members import member_folder as member_folder
-from xmc_jax.run.parts import level_folder as level_folder
+from xmc_jax.run.calibration import write_calibration as write_calibration
+from xmc_jax.run.identity import fingerprint as fingerprint
+from xmc_jax.run.lock import check_free as check_free
+from xmc_jax.run.opening import Start as Start
+from xmc_jax.run.opening import check_folder as check_folder
+from xmc_jax.run.opening import find_manifest as find_manifest
+from xmc_jax.run.opening import open_run as open_run
+from xmc_jax.run.opening import read_header as read_header
+from xmc_jax.run.parts import SavedTree as SavedTree
 from xmc_jax.run.parts import load_encoder as load_encoder
 from xmc_jax.run.parts import load_level as load_level
 from xmc_jax.run.parts import load_tree as load_tree
 from xmc_jax.run.parts import save_encoder as save_encoder
 from xmc_jax.run.parts import save_level as save_level
 from xmc_jax.run.parts import save_tree as save_tree
-from xmc_jax.run.rounds import find_parts as find_parts
-from xmc_jax.run.rounds import list_rounds as list_rounds
-from xmc_jax.run.rounds import round_folder as round_folder
-from xmc_jax.run.tuning_store import TuningStore as TuningStore
+from xmc_jax.run.restore import Trained as Trained
+from xmc_jax.run.restore import find_parts as find_parts
+from xmc_jax.run.restore import find_round as find_round
+from xmc_jax.run.restore import list_members as list_members
+from xmc_jax.run.restore import list_rounds as list_rounds
+from xmc_jax.run.restore import read_settings as read_settings
+from xmc_jax.run.restore import restore as restore
+from xmc_jax.run.restore import restore_run as restore_run
+from xmc_jax.run.saving import log_to as log_to
+from xmc_jax.run.saving import save_run as save_run
+from xmc_jax.run.stages import Run as Run
+from xmc_jax.run.stages import Steps as Steps

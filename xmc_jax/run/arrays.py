@@ -1,7 +1,7 @@
-"""Named arrays and JSON on disk, whole or not at all.
+"""Named arrays on disk: orbax writes them, a checkpoint manager for each part, and commits them with a rename.
 
-Orbax commits a checkpoint with a rename: what is there is whole, and a half-written save is never seen. Nothing is
-pickled; what is not an array is JSON.
+They are read through the storage layer that orbax writes with, which asks for no device: a model is loaded without
+starting JAX's back end, so that a process may fork after it. Nothing is pickled; what is not an array is JSON.
 """
 
 from __future__ import annotations
@@ -10,166 +10,198 @@ import contextlib
 import json
 import logging
 import os
+import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
-from xmc_jax.errors import InputError, RunError
-from xmc_jax.parallel import is_first, run_first
+from xmc_jax.errors import InputError
+from xmc_jax.files import explain_write_error
+from xmc_jax.run.manifest import RESTORE
 
-_STEP = 0  # these arrays are saved once
+if TYPE_CHECKING:
+    import orbax.checkpoint as ocp
+
+_PROBE = 1 << 20
+_OS_ERROR = re.compile(r"OS error (\d+)")
+"""How the storage layer writes the number of a system's error into its messages."""
 
 
 def is_committed(folder: str | os.PathLike) -> bool:
-    """Tells whether a whole checkpoint is there."""
-    folder = Path(folder)
+    """Returns whether a whole checkpoint is there: half-written ones have other names."""
+    return bool(list_steps(Path(folder)))
+
+
+def list_steps(folder: Path) -> list[int]:
+    """Returns the numbers of the whole checkpoints in a manager's folder."""
     if not folder.is_dir():
-        return False
-    with silence_orbax(), open_manager(folder.absolute()) as manager:
-        return manager.latest_step() is not None
+        return []
+    return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
 
 
-def open_manager(folder: Path, **options: Any) -> ocp.CheckpointManager:
+def save_arrays(
+    folder: str | os.PathLike, arrays: Mapping[str, np.ndarray], note: dict, step: int = 0
+) -> None:
+    """Commits named arrays and a JSON note, or leaves nothing.
+
+    Raises:
+        RunError: the disk is full or not writable.
+    """
+    folder = Path(folder).absolute()
+    manager = None
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _silence_orbax():
+            manager = _open_manager(folder)
+            _write_step(manager, step, arrays, note)
+            manager.close()
+    except BaseException as error:
+        cause = _find_cause(folder, error) if isinstance(error, Exception) else None
+        with contextlib.suppress(Exception), _silence_orbax():  # it must not hide the first error
+            if manager is not None:
+                manager.close()
+        _clear(folder)
+        if cause is None:
+            raise
+        raise explain_write_error(folder, cause) from error
+
+
+def _open_manager(folder: Path) -> ocp.CheckpointManager:
     """Returns orbax's manager of a folder, which waits for no other process."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    options: dict[str, Any] = {"enable_async_checkpointing": False}
     if jax.process_count() > 1:
         me = jax.process_index()
         options["create"] = False
         options["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
             primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
         )
-    return ocp.CheckpointManager(
-        folder,
-        options=ocp.CheckpointManagerOptions(enable_async_checkpointing=False, **options),
-    )
+    return ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(**options))
 
 
-def save_arrays(folder: str | os.PathLike, arrays: Mapping[str, np.ndarray], note: dict) -> None:
-    """Commits named arrays and a JSON note; a folder that holds a whole checkpoint is left as it is.
-
-    Of several processes, which all call this, the first one writes: when all have seen that it is not there yet, and
-    before any goes on.
-
-    Raises:
-        RunError: the disk is full or not writable.
-    """
-    folder = Path(folder).absolute()
-
-    def save() -> None:
-        with name_write_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            with silence_orbax(), open_manager(folder) as manager:
-                if manager.latest_step() is None:
-                    write_step(manager, _STEP, arrays, note)
-
-    run_first(save)
-
-
-def write_step(
+def _write_step(
     manager: ocp.CheckpointManager, step: int, arrays: Mapping[str, np.ndarray], note: dict
 ) -> None:
-    """Commits named arrays and a JSON note as a step of an open manager."""
+    import orbax.checkpoint as ocp
+
     arrays = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     # Orbax stores no empty arrays: their shapes are in the index, and the index is what is read.
     index = {name: [list(a.shape), str(a.dtype)] for name, a in arrays.items()}
     full = {name: a for name, a in arrays.items() if a.size}
-    items = {"meta": ocp.args.JsonSave({"index": index, "note": note})}
+    items: dict[str, Any] = {"meta": ocp.args.JsonSave({"index": index, "note": note})}
     if full:
         items["arrays"] = ocp.args.StandardSave(full)
     manager.save(step, args=ocp.args.Composite(**items))
 
 
-def load_arrays(folder: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict]:
+def load_arrays(
+    folder: str | os.PathLike, step: int = 0
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Restores what `save_arrays` committed.
 
     Raises:
-        InputError: nothing whole is there.
+        InputError: nothing whole is there, or it is damaged.
     """
     folder = Path(folder).absolute()
-    if not is_committed(folder):
+    with _name_damage(folder, step):
+        index, note = _read_meta(folder / str(step))
+        full = [name for name, (shape, _) in index.items() if 0 not in shape]
+        found = _read_stored(folder / str(step) / "arrays", full) if full else {}
+        arrays = {}
+        for name, (shape, dtype) in index.items():
+            a = found[name] if name in found else np.zeros(shape, dtype)
+            if list(a.shape) != shape or str(a.dtype) != dtype:
+                raise ValueError(f"array {name} is {a.dtype} {a.shape}, not {dtype} {shape}")
+            arrays[name] = a
+    return arrays, note
+
+
+def load_note(folder: str | os.PathLike, step: int = 0) -> dict[str, Any]:
+    """Restores the note of `save_arrays` alone.
+
+    Raises:
+        InputError: nothing whole is there, or it is damaged.
+    """
+    folder = Path(folder).absolute()
+    with _name_damage(folder, step):
+        return _read_meta(folder / str(step))[1]
+
+
+def _read_meta(step: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    meta = json.loads((step / "meta" / "metadata").read_bytes())
+    return meta["index"], meta["note"]
+
+
+def _read_stored(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
+    import tensorstore
+
+    facts = json.loads((folder / "_METADATA").read_bytes())
+    driver = "zarr3" if facts.get("use_zarr3") else "zarr"
+    base = {"driver": "file", "path": f"{folder}/"}
+    store: dict[str, Any] = {"driver": "ocdbt", "base": base} if facts.get("use_ocdbt") else base
+    opened = {}
+    for name in names:
+        path = name if store is not base else f"{folder}/{name}"
+        spec = {"driver": driver, "kvstore": store | {"path": f"{path}/"}}
+        opened[name] = tensorstore.open(spec, read=True, open=True)
+    reads = {name: future.result().read() for name, future in opened.items()}
+    return {name: np.asarray(future.result()) for name, future in reads.items()}
+
+
+@contextlib.contextmanager
+def _name_damage(folder: Path, step: int) -> Iterator[None]:
+    if not (folder / str(step)).is_dir():
         raise InputError(
             f"{folder}: no complete checkpoint; run the training command again to finish it"
         )
-    with silence_orbax(), open_manager(folder) as manager:
-        return read_step(manager, _STEP, folder)
-
-
-def read_step(
-    manager: ocp.CheckpointManager, step: int, folder: Path
-) -> tuple[dict[str, np.ndarray], dict]:
-    """Restores what `write_step` committed.
-
-    Raises:
-        InputError: it is damaged.
-    """
-    try:
-        restored = manager.restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-        index, note = restored["meta"]["index"], restored["meta"]["note"]
-        empty = {n: np.zeros(shape, dtype) for n, (shape, dtype) in index.items()}
-        target = {n: a for n, a in empty.items() if a.size}
-        arrays = {}
-        if target:
-            arguments = ocp.args.Composite(arrays=ocp.args.StandardRestore(target))
-            arrays = manager.restore(step, args=arguments)["arrays"]
-    except Exception as e:  # orbax raises many kinds for one cause: the files are not what it wrote
-        reason = str(e).split("\n")[0][:120]
-        raise InputError(
-            f"{folder}: damaged checkpoint ({type(e).__name__}: {reason}); delete the folder and train again"
-        ) from e
-    return empty | {n: np.asarray(a) for n, a in arrays.items()}, note
-
-
-@contextlib.contextmanager
-def name_write_errors(folder: Path) -> Iterator[None]:
-    """Turns failures of the disk into one line."""
     try:
         yield
-    except OSError as e:
-        raise RunError(
-            f"{folder}: cannot be written ({e.strerror or e}); free space or rights are needed"
-        ) from e
-
-
-def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes JSON whole or not at all; of several processes the first one does."""
-    if not is_first():
-        return
-    path = Path(path)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(part, path)
-    except OSError as e:
-        raise RunError(
-            f"{path}: cannot be written ({e.strerror or e}); free space or rights are needed"
-        ) from e
-
-
-def read_json(path: str | os.PathLike) -> Any:
-    """Reads JSON.
-
-    Raises:
-        InputError: missing or not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as e:
+    except Exception as e:  # many kinds for one cause: the files are not what was written
+        reason = str(e).split("\n")[0][:120]
         raise InputError(
-            f"{path}: cannot be read ({e.strerror or e}); a run folder is needed"
+            f"{folder}: damaged checkpoint ({type(e).__name__}: {reason}); {RESTORE}"
         ) from e
-    except ValueError as e:
-        raise InputError(
-            f"{path}: damaged, not JSON ({e}); train again into an empty folder"
-        ) from e
+
+
+def _find_cause(folder: Path, error: Exception) -> OSError:
+    """Returns the failure of the disk behind an error of a library that wrote to a folder."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno:
+            return seen
+        number = _OS_ERROR.search(str(seen))
+        if number:
+            return OSError(int(number[1]), os.strerror(int(number[1])))
+        seen = seen.__cause__ or seen.__context__
+    # It hides its cause: the same disk is asked.
+    probe = folder / ".probe"
+    try:
+        probe.write_bytes(bytes(_PROBE))
+    except OSError as cause:
+        return cause
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink()
+    return OSError(0, f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
+
+
+def _clear(folder: Path) -> None:
+    """Removes what a save that failed left."""
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if not path.name.isdigit():
+                shutil.rmtree(path, ignore_errors=True)
+        folder.rmdir()
 
 
 @contextlib.contextmanager
-def silence_orbax() -> Iterator[None]:
+def _silence_orbax() -> Iterator[None]:
     """Keeps orbax's progress log and its advice on sharding out of the user's terminal."""
     logger = logging.getLogger("absl")
     level = logger.level

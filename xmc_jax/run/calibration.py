@@ -1,42 +1,44 @@
-"""The maps to probabilities in a run's folder."""
+"""The maps to probabilities as a part of a run, which may also be fitted when it is complete."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from xmc_jax.calibrate import Calibration
-from xmc_jax.parallel import run_first
-from xmc_jax.run.arrays import is_committed, load_arrays, save_arrays
-
-_FOLDER = "calibration"
-
-
-def save_calibration(
-    folder: str | os.PathLike, calibration: Calibration, *, replace: bool = False
-) -> None:
-    """Commits the maps of a run.
-
-    Args:
-        folder: of the run.
-        calibration: its maps.
-        replace: in the place of those that are there, which are left otherwise.
-
-    Raises:
-        RunError: the disk is full or not writable.
-    """
-    at = Path(folder) / _FOLDER
-    if replace:
-        run_first(lambda: shutil.rmtree(at, ignore_errors=True))
-    save_arrays(at, calibration.to_arrays(), calibration.to_note())
+from xmc_jax.run import layout
+from xmc_jax.run.arrays import load_arrays, save_arrays
+from xmc_jax.run.opening import find_manifest
+from xmc_jax.run.stages import Run
 
 
-def load_calibration(folder: str | os.PathLike) -> Calibration | None:
-    """Returns the maps of a run, or None of one without.
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Commits maps."""
+    save_arrays(path, calibration.to_arrays(), calibration.to_note())
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Restores maps.
 
     Raises:
         InputError: they are damaged.
     """
-    at = Path(folder) / _FOLDER
-    return Calibration.from_arrays(*load_arrays(at)) if is_committed(at) else None
+    return Calibration.from_arrays(*load_arrays(path))
+
+
+def save_calibration(
+    workdir: str | os.PathLike | None, calibration: Calibration, *, replace: bool = False
+) -> None:
+    """Keeps the maps of a run.
+
+    Args:
+        workdir: the run's folder; None keeps nothing.
+        calibration: its maps.
+        replace: in the place of those that are there, which are left otherwise.
+
+    Raises:
+        RunError: another training holds the folder, or it cannot be written.
+    """
+    run = Run() if workdir is None else Run(find_manifest(Path(workdir)))
+    if replace or not run.has(layout.CALIBRATION):
+        run.keep(layout.CALIBRATION, lambda path: write_calibration(path, calibration))

@@ -1,40 +1,27 @@
-"""The parts of a model on disk: the tree, the levels, the encoder; one orbax checkpoint manager each.
-
-A folder such as `level_00/` is written once, when its level is solved.
-"""
+"""The parts of a model as files: the tree, the levels, the encoder."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from xmc_jax.config import EncoderConfig, from_dict, to_dict
 from xmc_jax.errors import InputError
+from xmc_jax.files import read_json, write_json
 from xmc_jax.model import LabelTree, LevelWeights, make_tree
-from xmc_jax.run.arrays import is_committed, load_arrays, read_json, save_arrays, write_json
+from xmc_jax.run import layout
+from xmc_jax.run.arrays import load_arrays, save_arrays
+from xmc_jax.run.manifest import RESTORE
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder
 
 
-def level_folder(workdir: str | os.PathLike, level: int) -> Path:
-    """Returns the folder of a level's checkpoint manager."""
-    return Path(workdir) / f"level_{level:02d}"
-
-
-def save_level(workdir: str | os.PathLike, level: int, weights: LevelWeights, note: dict) -> None:
-    """Commits a solved level.
-
-    Args:
-        workdir: the run's folder.
-        level: its number.
-        weights: host arrays.
-        note: JSON-ready facts to keep beside it.
-    """
+def save_level(path: Path, weights: LevelWeights, note: dict[str, Any]) -> None:
+    """Commits a solved level (host arrays), and JSON-ready facts to keep beside it."""
     arrays = {
         # Differences are small numbers, which the storage layer packs well.
         "children": np.diff(weights.child_offsets),
@@ -46,17 +33,16 @@ def save_level(workdir: str | os.PathLike, level: int, weights: LevelWeights, no
         "bias": weights.bias,
         "dense": weights.dense,
     }
-    save_arrays(level_folder(workdir, level), arrays, note)
+    save_arrays(path, arrays, note)
 
 
-def load_level(workdir: str | os.PathLike, level: int) -> tuple[LevelWeights, dict]:
-    """Restores a level and its note.
+def load_level(path: Path) -> LevelWeights:
+    """Restores a level.
 
     Raises:
-        InputError: the level is missing or damaged.
+        InputError: it is missing or damaged.
     """
-    folder = level_folder(workdir, level)
-    arrays, note = load_arrays(folder)
+    arrays, _ = load_arrays(path)
     try:
         rows, entries = _offsets(arrays["rows"], np.int32), _offsets(arrays["entries"], np.int64)
         weights = LevelWeights(
@@ -75,82 +61,76 @@ def load_level(workdir: str | os.PathLike, level: int) -> tuple[LevelWeights, di
             and len(weights.bias) == weights.n_nodes == len(weights.dense)
         )
     except (KeyError, IndexError) as e:
-        raise InputError(
-            f"{folder}: damaged, {e} is missing; delete the folder and train again"
-        ) from e
+        raise InputError(f"{path}: damaged, {e} is missing; {RESTORE}") from e
     if not whole:
-        raise InputError(
-            f"{folder}: damaged, its arrays do not fit together; delete it and train again"
-        )
-    return weights, note
+        raise InputError(f"{path}: damaged, its arrays do not fit together; {RESTORE}")
+    return weights
 
 
-def save_tree(
-    workdir: str | os.PathLike, tree: LabelTree, label_counts: np.ndarray, note: dict
-) -> None:
-    """Commits the tree together with the training positives of each label, int [L]."""
+def save_tree(path: Path, tree: LabelTree, counts: np.ndarray, note: dict[str, Any]) -> None:
+    """Commits a tree together with the training positives of each label, int [L]."""
     arrays = {f"parents_{t:02d}": p for t, p in enumerate(tree.parents)}
     arrays |= {
         "edge_label": tree.edge_label,
         "edge_cluster": tree.edge_cluster,
-        "label_counts": np.asarray(label_counts, np.int32),
+        "label_counts": np.asarray(counts, np.int32),
     }
-    save_arrays(Path(workdir) / "tree", arrays, note | {"n_labels": int(tree.n_labels)})
+    save_arrays(path, arrays, note | {"n_labels": int(tree.n_labels)})
 
 
-def load_tree(workdir: str | os.PathLike) -> tuple[LabelTree, np.ndarray, dict]:
-    """Restores tree, label counts and note.
+class SavedTree(NamedTuple):
+    """A tree, the training positives of each label, int32 [L], and what was noted beside it."""
+
+    tree: LabelTree
+    counts: np.ndarray
+    note: dict[str, Any]
+
+
+def load_tree(path: Path) -> SavedTree:
+    """Restores a tree.
 
     Raises:
         InputError: it is missing or damaged.
     """
-    folder = Path(workdir) / "tree"
-    arrays, note = load_arrays(folder)
+    arrays, note = load_arrays(path)
     parents = [arrays[name] for name in sorted(arrays) if name.startswith("parents_")]
     try:
         tree = make_tree(parents, arrays["edge_label"], arrays["edge_cluster"], note["n_labels"])
-        return tree, arrays["label_counts"], note
+        return SavedTree(tree, arrays["label_counts"], note)
     except KeyError as e:
-        raise InputError(
-            f"{folder}: damaged, {e} is missing; delete the folder and train again"
-        ) from e
+        raise InputError(f"{path}: damaged, {e} is missing; {RESTORE}") from e
 
 
-def save_encoder(workdir: str | os.PathLike, encoder: Encoder) -> None:
-    """Commits an encoder as `encoder/` of the run: parameters, what computes them, the tokenizer.
+def save_encoder(path: Path, encoder: Encoder) -> None:
+    """Commits an encoder: parameters, what computes them, the tokenizer.
 
-    A folder that holds a whole encoder is left as it is. Of an encoder of one's own the function is not kept:
-    `load_encoder` asks for it again.
+    Of an encoder of one's own the function is not kept: `load_encoder` asks for it again.
     """
     # Only a run with an encoder waits for flax.
     from xmc_jax.encoder.architecture import to_values
     from xmc_jax.encoder.families import flatten_params
 
     a, c, t = encoder.architecture, encoder.config, encoder.tokenizer
-    values = {
-        "architecture": None if a is None else to_values(a),
+    if t is not None:
+        write_json(path / layout.TOKENIZER, json.loads(t.text))
+    if a is not None:
+        write_json(path / layout.ARCHITECTURE, to_values(a))
+    facts = {
         "config": None if c is None else to_dict(c),
-        "tokenizer": None if t is None else json.loads(t.text),
         "prompt": None if t is None else t.prompt,
         "hidden": encoder.hidden,
         "max_length": encoder.max_length,
     }
-    folder = Path(workdir) / "encoder"
-    if not is_committed(folder / "params"):
-        # The parameters come last: where they are committed, the rest is there.
-        for name in ("tokenizer", "architecture"):
-            if values[name] is not None:
-                write_json(folder / f"{name}.json", values[name])
-        rest = {n: v for n, v in values.items() if n not in ("tokenizer", "architecture")}
-        write_json(folder / "encoder.json", rest)
-        save_arrays(folder / "params", flatten_params(encoder.params), {})
+    write_json(path / layout.ENCODER_FACTS, facts)
+    # The parameters come last: where they are committed, the rest is there.
+    save_arrays(path / layout.PARAMS, flatten_params(encoder.params), {})
 
 
-def load_encoder(workdir: str | os.PathLike, own: Encoder | None = None) -> Encoder:
-    """Restores the encoder of a run, from its folder alone.
+def load_encoder(path: Path, own: Encoder | None = None) -> Encoder:
+    """Restores an encoder, from its folder alone.
 
     Args:
-        workdir: the run's folder.
+        path: its folder.
         own: an encoder made by `wrap_function` or `wrap_vectors`, which takes the saved parameters; needed where
             such an encoder was saved.
 
@@ -162,25 +142,22 @@ def load_encoder(workdir: str | os.PathLike, own: Encoder | None = None) -> Enco
     from xmc_jax.encoder.families import fill_params, shape_params
     from xmc_jax.encoder.tokenizer import TextTokenizer
 
-    folder = Path(workdir) / "encoder"
-    arrays, _ = load_arrays(folder / "params")
-    values = read_json(folder / "encoder.json")
-    if values.get("config") is None or own is not None:
-        if own is None or own.hidden != values.get("hidden"):
+    arrays, _ = load_arrays(path / layout.PARAMS)
+    facts = read_json(path / layout.ENCODER_FACTS, RESTORE)
+    if facts.get("config") is None or own is not None:
+        if own is None or own.hidden != facts.get("hidden"):
             given = "none" if own is None else f"one of {own.hidden} columns"
             raise InputError(
-                f"{folder}: holds the parameters of an encoder of your own with {values.get('hidden')} columns, "
+                f"{path}: holds the parameters of an encoder of your own with {facts.get('hidden')} columns, "
                 f"{given} given; pass that encoder"
             )
-        return own.replace(fill_params(own.params, arrays, str(folder)))
-    path = folder / "architecture.json"
-    architecture = from_values(read_json(path), str(path))
-    text = json.dumps(read_json(folder / "tokenizer.json"))
-    tokenizer = TextTokenizer(text, values.get("prompt") or "")
-    params = fill_params(shape_params(architecture), arrays, str(folder))
-    return build_encoder(
-        architecture, from_dict(EncoderConfig, values["config"]), tokenizer, params
-    )
+        return own.replace(fill_params(own.params, arrays, str(path)))
+    file = path / layout.ARCHITECTURE
+    architecture = from_values(read_json(file, RESTORE), str(file))
+    text = json.dumps(read_json(path / layout.TOKENIZER, RESTORE))
+    tokenizer = TextTokenizer(text, facts.get("prompt") or "")
+    params = fill_params(shape_params(architecture), arrays, str(path))
+    return build_encoder(architecture, from_dict(EncoderConfig, facts["config"]), tokenizer, params)
 
 
 def _difference(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:

@@ -1,30 +1,39 @@
-"""A complete run read back from its folder."""
+"""A complete run read back from its folder, and the model of each of its trees."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from xmc_jax import run as checkpoint
 from xmc_jax.calibrate import Calibration
-from xmc_jax.config import CONFIGS, Config, ParallelConfig, at_level, from_dict, linear_part
+from xmc_jax.config import Config, ParallelConfig, at_level, linear_part
 from xmc_jax.data import read_labels
-from xmc_jax.errors import InputError, suggest
+from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, load_vectorizer
-from xmc_jax.model import XRModel
-from xmc_jax.run.folder import read_run
+from xmc_jax.files import read_json
+from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.run import layout
+from xmc_jax.run.arrays import load_note
+from xmc_jax.run.calibration import read_calibration
+from xmc_jax.run.identity import read_config
+from xmc_jax.run.manifest import RESTORE, Manifest
+from xmc_jax.run.opening import find_manifest, read_header
+from xmc_jax.run.parts import SavedTree, load_encoder, load_level, load_tree
+from xmc_jax.run.stages import Run
 
 if TYPE_CHECKING:  # a linear model does not wait for flax
     from xmc_jax.encoder import Encoder
 
+_FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
+
 
 @dataclass(frozen=True)
-class Restored:
-    """What a run's folder holds.
+class Trained:
+    """A trained model with all that it answers by: what a training gives and a run's folder holds.
 
     Attributes:
         config: its settings.
@@ -48,13 +57,19 @@ class Restored:
     scale: float = 0.0
     calibration: Calibration | None = None
 
-    @property
-    def model(self) -> XRModel:
-        """The first tree's."""
-        return self.models[0]
+    def list_facts(self) -> dict[str, Any]:
+        """Returns what marks a run of it complete, JSON-ready."""
+        return {
+            "n_sparse": self.models[0].n_sparse,
+            "n_dense": self.models[0].n_dense,
+            "n_train": self.n_train,
+            "from_text": self.vectorizer is not None,
+            "named_labels": self.label_names is not None,
+            "scale": self.scale,
+        }
 
 
-def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Restored:
+def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Trained:
     """Reads a complete run.
 
     Args:
@@ -64,73 +79,153 @@ def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Restored:
     Raises:
         InputError: no run there, an unfinished or a damaged one.
     """
-    header, facts = read_run(workdir)
     folder = Path(workdir)
-    # Memory and devices were those of another machine, it may be.
-    config: Config = replace(
-        from_dict(find_config_type(header, folder), header["config"]),
-        memory="auto",
-        threads="auto",
-        parallel=ParallelConfig(),
-    )
-    finals = list_finals(folder, config)
-    read = [_read_member(final, config, facts) for final in finals]
+    return restore_run(Run(find_manifest(folder)), own)
+
+
+def restore_run(run: Run, own: Encoder | None = None) -> Trained:
+    """Reads a complete run that is open; see `restore`."""
+    assert run.manifest is not None
+    config, facts = read_settings(run.manifest), read_facts(run)
+    read = [
+        _read_member(member, config, facts)
+        for member in list_members(final_run(run, config), config)
+    ]
     models, counts = tuple(model for model, _ in read), read[0][1]
-    for final, model in zip(finals, models, strict=True):
+    for number, model in enumerate(models):
         if model.tree.n_labels != models[0].tree.n_labels:
             raise InputError(
-                f"{final}: {model.tree.n_labels} labels, {finals[0].name} has "
-                f"{models[0].tree.n_labels}: parts of two runs; train again"
+                f"{run.folder / layout.member_name(number)}: {model.tree.n_labels} labels, {layout.member_name(0)} "
+                f"has {models[0].tree.n_labels}: parts of two runs; {RESTORE}"
             )
-    vectorizer = load_vectorizer(folder / "vectorizer") if facts["from_text"] else None
-    names = read_labels(folder / "labels.txt") if facts["named_labels"] else None
-    if names is not None and len(names) != models[0].tree.n_labels:
-        raise InputError(
-            f"{folder}/labels.txt: {len(names)} names, the tree has {models[0].tree.n_labels} labels; "
-            "the file was changed: restore it or train again"
-        )
-    encoder = None
-    if config.model != "linear":
-        encoder = checkpoint.load_encoder(folder, own)
-    n_train, scale = facts["n_train"], facts.get("scale", 0.0)
-    calibration = checkpoint.load_calibration(folder)
-    return Restored(config, models, vectorizer, names, counts, n_train, encoder, scale, calibration)
-
-
-def _read_member(folder: Path, config: Config, facts: dict[str, Any]) -> tuple[XRModel, np.ndarray]:
-    """Returns the newest tree of a folder with its levels, and the training positives of each label."""
-    parts = checkpoint.find_parts(folder)
-    tree, counts, _ = checkpoint.load_tree(parts.find_tree())
-    levels = [checkpoint.load_level(parts.find_level(t), t)[0] for t in range(tree.n_levels)]
-    for t, (weights, size) in enumerate(zip(levels, tree.level_sizes, strict=True)):
-        if weights.n_nodes != size:
+    vectorizer = names = encoder = None
+    if facts["from_text"]:
+        vectorizer = run.read(layout.VECTORIZER, load_vectorizer)
+    if facts["named_labels"]:
+        names = run.read(layout.LABELS, read_labels)
+        if len(names) != models[0].tree.n_labels:
             raise InputError(
-                f"{folder}: level {t} has {weights.n_nodes} nodes, the tree {size}: "
-                "parts of two runs; train again"
+                f"{run.folder / layout.LABELS}: {len(names)} names, the tree has {models[0].tree.n_labels} labels; "
+                "the file was changed: restore it or train again"
+            )
+    if config.model != "linear":
+        encoder = run.read(layout.ENCODER, lambda path: load_encoder(path, own))
+    calibration = None
+    if run.has(layout.CALIBRATION):
+        calibration = run.read(layout.CALIBRATION, read_calibration)
+    n_train, scale = facts["n_train"], facts.get("scale", 0.0)
+    return Trained(config, models, vectorizer, names, counts, n_train, encoder, scale, calibration)
+
+
+def read_settings(manifest: Manifest) -> Config:
+    """Returns the settings of a run; memory, threads and devices were those of another machine, it may be.
+
+    Raises:
+        InputError: the file is damaged or of a newer version.
+    """
+    folder = manifest.folder
+    config = read_config(read_header(folder)["config"], folder / layout.CONFIG)
+    return replace(config, memory="auto", threads="auto", parallel=ParallelConfig())
+
+
+def read_facts(run: Run) -> dict[str, Any]:
+    """Returns what was noted when the run was complete.
+
+    Raises:
+        InputError: it is not, or the file is damaged.
+    """
+    file = run.folder / layout.FACTS
+    if not run.is_complete:
+        raise InputError(
+            f"{run.folder}: unfinished run; run the training command again to finish it"
+        )
+    facts = run.read(layout.FACTS, lambda path: read_json(path, RESTORE))
+    if not isinstance(facts, dict) or not facts.keys() >= _FACTS:
+        raise InputError(f"{file}: damaged, not what this program writes; {RESTORE}")
+    return facts
+
+
+def _read_member(run: Run, config: Config, facts: dict[str, Any]) -> tuple[XRModel, np.ndarray]:
+    """Returns the newest tree of a run with its levels, and the training positives of each label."""
+    parts = find_parts(run)
+    tree, counts, _ = parts.read_tree()
+    levels = []
+    for t, size in enumerate(tree.level_sizes):
+        levels.append(parts.find_level(t).read(layout.level_name(t), load_level))
+        if levels[-1].n_nodes != size:
+            raise InputError(
+                f"{run.folder}: level {t} has {levels[-1].n_nodes} nodes, the tree {size}: parts of two runs; {RESTORE}"
             )
     post = tuple(at_level(config.search.post_processor, t) for t in range(tree.n_levels))
     return XRModel(tree, tuple(levels), post, facts["n_sparse"], facts["n_dense"]), counts
 
 
-def list_finals(folder: Path, config: Config) -> list[Path]:
-    """Returns where the tree and the levels of each member of a run are; of one tree there is one member."""
-    return checkpoint.list_member_folders(
-        find_final(folder, config.model), linear_part(config).trees
-    )
+def final_run(run: Run, config: Config) -> Run:
+    """Returns where what ranks is kept: the run itself, or its part beside an encoder."""
+    return run if config.model == "linear" else run.inside(layout.RANKER)
 
 
-def find_final(folder: Path, model: str) -> Path:
-    """Returns where the tree and the linear levels that predict are: in the run's folder, or in its `ranker/`."""
-    return folder if model == "linear" else folder / "ranker"
+def list_members(run: Run, config: Config) -> list[Run]:
+    """Returns where each tree is kept; of one tree that is the run itself."""
+    n_trees = linear_part(config).trees
+    if n_trees == 1:
+        return [run]
+    return [run.inside(layout.member_name(i)) for i in range(n_trees)]
 
 
-def find_config_type(header: dict[str, Any], folder: Path) -> type[Config]:
-    """Returns the type of the settings of a run's `config.json`.
+class Parts(NamedTuple):
+    """Where the newest tree of a run and the levels that go with it are kept.
+
+    Attributes:
+        run: of the tree.
+        first_levels: of the first training (0) and of each round after it, the first level that it trains; those
+            above are older.
+    """
+
+    run: Run
+    first_levels: tuple[int, ...]
+
+    @property
+    def round(self) -> int:
+        """Number of the newest round whose tree is in use; 0: the first training."""
+        return len(self.first_levels) - 1
+
+    def read_tree(self) -> SavedTree:
+        """Returns the newest tree."""
+        return find_round(self.run, self.round).read(layout.TREE, load_tree)
+
+    def find_level(self, level: int) -> Run:
+        """Returns where a level is kept, trained or not."""
+        newest = max(r for r, first in enumerate(self.first_levels) if first <= level)
+        return find_round(self.run, newest)
+
+    def list_levels(self, tree: LabelTree) -> list[bool]:
+        """Returns whether each level of the newest tree is there."""
+        return [self.find_level(t).has(layout.level_name(t)) for t in range(tree.n_levels)]
+
+
+def find_round(run: Run, number: int) -> Run:
+    """Returns where a round keeps its tree and the levels that it trains; 0: the first training."""
+    return run.inside(layout.round_name(number)) if number else run
+
+
+def find_parts(run: Run) -> Parts:
+    """Finds the newest tree of a run and the levels that go with it.
 
     Raises:
-        InputError: of a model that is not known.
+        InputError: a round's tree is damaged.
     """
-    model = header["config"].get("model", "linear")
-    if model not in CONFIGS:
-        raise InputError(f"{folder}/config.json: model {model!r}{suggest(str(model), CONFIGS)}")
-    return CONFIGS[model]
+    firsts = [note["first_level"] for note in list_rounds(run) if not note["stop"]]
+    return Parts(run, (0, *firsts))
+
+
+def list_rounds(run: Run) -> list[dict[str, Any]]:
+    """Returns the notes of the rounds whose tree is there; one with `stop` is the last and changed nothing.
+
+    Raises:
+        InputError: a round's tree is damaged.
+    """
+    notes: list[dict[str, Any]] = []
+    while (at := find_round(run, len(notes) + 1)).has(layout.TREE):
+        notes.append(at.read(layout.TREE, load_note))
+    return notes

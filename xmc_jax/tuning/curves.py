@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from xmc_jax.files import replace_file
+from xmc_jax.run import layout
+
 
 def draw_curves(folder: Path) -> Path | None:
-    """Draws `curves.png` from `metrics.jsonl`; nothing where matplotlib (the extra `plot`) is not installed."""
-    levels = read_curves(folder / "metrics.jsonl")
+    """Draws the curves of a run; nothing where matplotlib (the extra `plot`) is not installed."""
+    levels = read_curves(folder / layout.METRICS)
     if not levels or importlib.util.find_spec("matplotlib") is None:
         return None
     from matplotlib.figure import Figure
@@ -28,8 +31,9 @@ def draw_curves(folder: Path) -> Path | None:
     loss_axes.legend()
     rate_axes.set_ylabel("learning rate")
     rate_axes.set_xlabel("step")
-    path = folder / "curves.png"
-    figure.savefig(path)
+    path = folder / layout.CURVES
+    with replace_file(path) as stream:
+        figure.savefig(stream, format="png")
     return path
 
 

@@ -6,7 +6,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import jax
@@ -18,8 +17,7 @@ from xmc_jax.encoder import Encoder, fill_params, flatten_params
 from xmc_jax.errors import RunError
 from xmc_jax.model import Head
 from xmc_jax.parallel import agree_first
-from xmc_jax.run import TuningStore
-from xmc_jax.run.folder import append_metrics
+from xmc_jax.run import Run, Steps
 from xmc_jax.tuning.batches import LevelTask, stream_batches
 from xmc_jax.tuning.placement import Placement
 from xmc_jax.tuning.step import TuningState, configure_step, start_state
@@ -56,8 +54,8 @@ class Reporter:
     """Where a level's progress goes."""
 
     progress: Progress
-    folder: Path | None
-    """Of the run, for `metrics.jsonl`."""
+    run: Run
+    """That the level belongs to."""
     every: int
 
 
@@ -66,19 +64,19 @@ def tune_level(
     encoder: Encoder,
     head: Head,
     config: TuningConfig,
-    store: TuningStore | None,
+    kept: Steps,
     reporter: Reporter,
     evaluate: Evaluate | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[Any, Head]:
-    """Fine-tunes encoder and head on a level, from the last checkpoint of `store` on.
+    """Fine-tunes encoder and head on a level, from its last state on.
 
     Args:
         task: texts, positives, candidates.
         encoder: with the parameters of the level before.
         head: that the level begins with.
         config: settings.
-        store: of the level; None keeps nothing.
+        kept: states of the level.
         reporter: told loss, learning rate and speed.
         evaluate: on a held-out set; None: the last parameters are the outcome.
         mesh: of `choose_mesh`; it changes the outcome by rounding only, and a level may go on on another one.
@@ -93,7 +91,7 @@ def tune_level(
     step_config = configure_step(encoder.apply, config, task.level, steps, mesh)
     key = jax.random.key_data(jax.random.fold_in(jax.random.key(task.seed), task.level))
     state = start_state(encoder.params, head, key)
-    state, best = _resume(state, store, steps)
+    state, best = _resume(state, kept, steps)
     placement = Placement(mesh, head.n_nodes)
     done, step = int(state.step), placement.choose_step()
     progress = reporter.progress
@@ -113,8 +111,8 @@ def tune_level(
                 if evaluate is not None:
                     best = _compare(best, evaluate, now, done)
                     meter.note_score(done, best)
-                if store is not None and done < steps:
-                    _save(store, now, best, done)
+                if done < steps:
+                    _save(kept, now, best, done)
         meter.flush()
     progress.finish(meter.describe(best))
     if best is not None:
@@ -136,25 +134,23 @@ def _is_stale(best: Best | None, config: TuningConfig) -> bool:
     return best is not None and config.patience is not None and config.patience <= best.stale
 
 
-def _save(store: TuningStore, state: TuningState, best: Best | None, step: int) -> None:
+def _save(kept: Steps, state: TuningState, best: Best | None, step: int) -> None:
     arrays = {f"state/{name}": a for name, a in flatten_params(state).items()}
     note: dict[str, Any] = {"step": step}
     if best is not None:
         note["best"] = {"score": best.score, "step": best.step, "stale": best.stale}
-        kept = flatten_params((best.params, best.head))
-        arrays |= {f"best/{name}": a for name, a in kept.items()}
-    store.save(step, arrays, note)
+        both = flatten_params((best.params, best.head))
+        arrays |= {f"best/{name}": a for name, a in both.items()}
+    kept.save(step, arrays, note)
 
 
-def _resume(
-    state: TuningState, store: TuningStore | None, steps: int
-) -> tuple[TuningState, Best | None]:
-    """Returns the last state on disk, or the given one if the level has not been saved yet."""
-    last = None if store is None else store.last_step
-    if store is None or not last:
+def _resume(state: TuningState, kept: Steps, steps: int) -> tuple[TuningState, Best | None]:
+    """Returns the last state that is kept, or the given one if there is none yet."""
+    last = kept.last_step
+    if not last:
         return state, None
     assert last < steps, "a finished level is not tuned again"
-    arrays, note = store.load(last)
+    arrays, note = kept.load(last)
     parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition("/")
@@ -218,9 +214,7 @@ class Meter:
         return self._text + kept
 
     def _write(self, facts: dict[str, Any]) -> None:
-        if self._reporter.folder is not None:
-            facts = {"stage": "tuning", "level": self._task.level} | facts
-            append_metrics(self._reporter.folder, facts)
+        self._reporter.run.log({"stage": "tuning", "level": self._task.level} | facts)
 
 
 @contextlib.contextmanager

@@ -1,23 +1,26 @@
-"""The recursion of fine-tuning: one encoder, level after level, each with a checkpoint manager of its own."""
+"""The recursion of fine-tuning: one encoder, level after level.
+
+The run keeps of each level what it starts from (step 0), its last state (step s: after s updates), and its outcome
+(step `steps` + 1: the level is finished).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from jax.sharding import Mesh
 
-from xmc_jax import run as checkpoint
 from xmc_jax.config import TransformerConfig, at_level
 from xmc_jax.encoder import Encoder, Tokens, embed_texts, fill_params, flatten_params
 from xmc_jax.errors import InputError
 from xmc_jax.metrics import evaluate as score_ranking
 from xmc_jax.model import Head, LabelTree, labels_at
+from xmc_jax.parallel import Machine
 from xmc_jax.predict import extend_matches
-from xmc_jax.run import TuningStore
+from xmc_jax.run import Run, Steps, layout
 from xmc_jax.tuning.batches import LevelTask
 from xmc_jax.tuning.hybrid import hold_vectors, to_level
 from xmc_jax.tuning.level import Reporter, explain_memory, tune_level
@@ -74,10 +77,11 @@ def tune_levels(
     corpus: Corpus,
     held_out: Corpus | None,
     config: TransformerConfig,
-    folder: Path | None,
+    machine: Machine,
+    run: Run,
     progress: Progress,
 ) -> tuple[Encoder, Head]:
-    """Fine-tunes the encoder down a tree; a level that is finished in the folder is read, not redone.
+    """Fine-tunes the encoder down a tree; a level whose outcome is kept is read, not redone.
 
     Args:
         tree: whose levels.
@@ -85,7 +89,8 @@ def tune_levels(
         corpus: to train on.
         held_out: to choose parameters by; None: the last ones of each level are taken.
         config: all settings.
-        folder: of the run; None keeps nothing.
+        machine: that it is fine-tuned on.
+        run: where the states of each level are kept.
         progress: told about the work.
 
     Returns:
@@ -95,23 +100,18 @@ def tune_levels(
         InputError: see `count_levels`, `choose_mesh`.
         RunError: the device has too little memory.
     """
-    mesh = choose_mesh(config)
-    n_levels = count_levels(tree, config)
-    first = count_finished(folder, n_levels, config)
+    n_levels, mesh = count_levels(tree, config), choose_mesh(config, machine.mesh)
+    first = count_finished(run, n_levels, config)
     start: LevelStart | None = None
     head: Head | None = None
-    if first and folder is not None:
-        with TuningStore(checkpoint.level_folder(folder, first - 1)) as store:
-            start = _load_start(store)
-            params, head = _load_outcome(store, encoder, start, config, first - 1)
-            encoder = encoder.replace(params)
+    if first:
+        steps = run.steps(layout.level_name(first - 1))
+        start = _load_start(steps)
+        params, head = _load_outcome(steps, encoder, start, config, first - 1)
+        encoder = encoder.replace(params)
     for level in range(first, n_levels):
-        work = _Level(level, tree, corpus, held_out, config, mesh, folder, progress)
-        if folder is None:
-            encoder, head, start = work.run(encoder, head, start, None)
-            continue
-        with TuningStore(checkpoint.level_folder(folder, level)) as store:
-            encoder, head, start = work.run(encoder, head, start, store)
+        work = _Level(level, tree, corpus, held_out, config, machine, mesh, run, progress)
+        encoder, head, start = work.tune(encoder, head, start)
     assert head is not None
     return encoder, head
 
@@ -125,39 +125,35 @@ class _Level:
     corpus: Corpus
     held_out: Corpus | None
     config: TransformerConfig
+    machine: Machine
     mesh: Mesh | None
-    folder: Path | None
+    run: Run
     progress: Progress
 
-    def run(
-        self,
-        encoder: Encoder,
-        head: Head | None,
-        above: LevelStart | None,
-        store: TuningStore | None,
+    def tune(
+        self, encoder: Encoder, head: Head | None, above: LevelStart | None
     ) -> tuple[Encoder, Head, LevelStart]:
         """Returns encoder and head after the level, and what it started from."""
-        tuning = self.config.tuning
-        if store is not None and store.last_step is not None:
-            start = _load_start(store)
+        tuning, run, level = self.config.tuning, self.run, self.level
+        steps = run.steps(layout.level_name(level))
+        if steps.has(0):
+            start = _load_start(steps)
         else:
             with explain_memory(tuning):
                 start = self._start(encoder, head, above)
-            if store is not None:
-                store.save(0, *_pack_start(start))
+            steps.save(0, *_pack_start(start))
         params, head = tune_level(
             self._make_task(start),
             encoder,
             start.head,
             tuning,
-            store,
-            Reporter(self.progress, self.folder, tuning.log_every),
+            steps,
+            Reporter(self.progress, run, tuning.log_every),
             None if self.held_out is None else self._make_evaluation(encoder, start),
             self.mesh,
         )
-        if store is not None:
-            arrays = flatten_params({"params": params, "head": head})
-            store.save(_outcome_step(self.config, self.level), arrays, {"level": self.level})
+        arrays = flatten_params({"params": params, "head": head})
+        steps.save(_outcome_step(self.config, level), arrays, {"level": level})
         return encoder.replace(params), head, start
 
     def _start(self, encoder: Encoder, head: Head | None, above: LevelStart | None) -> LevelStart:
@@ -167,6 +163,7 @@ class _Level:
                 self.tree,
                 corpus.labels,
                 config,
+                self.machine,
                 encoder.hidden,
                 lambda rows: self._embed(encoder, corpus.tokens.select(rows)),
             )
@@ -176,7 +173,15 @@ class _Level:
             held = Documents(h.features, h.labels, self._embed(encoder, h.tokens))
         documents = Documents(corpus.features, corpus.labels, self._embed(encoder, corpus.tokens))
         return start_level(
-            self.tree, self.level, above, head, documents, held, config, self.progress
+            self.tree,
+            self.level,
+            above,
+            head,
+            documents,
+            held,
+            config,
+            self.machine,
+            self.progress,
         )
 
     def _embed(self, encoder: Encoder, tokens: Tokens) -> np.ndarray:
@@ -223,24 +228,18 @@ def _outcome_step(config: TransformerConfig, level: int) -> int:
     return at_level(config.tuning.steps, level) + 1
 
 
-def count_finished(folder: Path | None, n_levels: int, config: TransformerConfig) -> int:
-    """Returns how many levels from the top are finished on disk."""
-    if folder is None:
-        return 0
+def count_finished(run: Run, n_levels: int, config: TransformerConfig) -> int:
+    """Returns how many levels from the top are finished."""
     for level in range(n_levels):
-        at = checkpoint.level_folder(folder, level)
-        if not at.is_dir():
+        if not run.steps(layout.level_name(level)).has(_outcome_step(config, level)):
             return level
-        with TuningStore(at) as store:
-            if store.last_step != _outcome_step(config, level):
-                return level
     return n_levels
 
 
 def _load_outcome(
-    store: TuningStore, encoder: Encoder, start: LevelStart, config: TransformerConfig, level: int
+    steps: Steps, encoder: Encoder, start: LevelStart, config: TransformerConfig, level: int
 ) -> tuple[Any, Head]:
-    arrays, _ = store.load(_outcome_step(config, level))
+    arrays, _ = steps.load(_outcome_step(config, level))
     both = fill_params({"params": encoder.params, "head": start.head}, arrays, f"level {level}")
     return both["params"], both["head"]
 
@@ -260,8 +259,8 @@ def _pack_start(start: LevelStart) -> tuple[dict[str, np.ndarray], dict]:
     return arrays, {"shapes": shapes}
 
 
-def _load_start(store: TuningStore) -> LevelStart:
-    arrays, note = store.load(0)
+def _load_start(steps: Steps) -> LevelStart:
+    arrays, note = steps.load(0)
     matrices = {}
     for name, shape in note["shapes"].items():
         parts = [arrays[f"{name}/{part}"] for part in ("data", "indices", "indptr")]

@@ -22,28 +22,18 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from xmc_jax.config import TransformerConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import Head
-from xmc_jax.parallel import (
-    DATA,
-    LABEL,
-    WHOLE,
-    Target,
-    choose_spec,
-    fetch,
-    make_mesh,
-    place,
-)
+from xmc_jax.parallel import DATA, LABEL, WHOLE, Target, choose_spec, fetch, place
 from xmc_jax.tuning.step import TuningBatch, TuningState, choose_step, tuning_step
 
 Step = Callable[..., tuple[TuningState, dict[str, jax.Array]]]
 
 
-def choose_mesh(config: TransformerConfig) -> Mesh | None:
+def choose_mesh(config: TransformerConfig, mesh: Mesh) -> Mesh | None:
     """Returns the mesh that the encoder works on; None: one device, which needs none.
 
     Raises:
-        InputError: the grid does not fit the devices, or its rows do not divide a batch.
+        InputError: its rows do not divide a batch.
     """
-    mesh = make_mesh(config.parallel)
     if mesh.size == 1:
         return None
     n, tuning = mesh.shape[DATA], config.tuning

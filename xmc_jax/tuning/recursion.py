@@ -1,8 +1,5 @@
 """XR-Transformer and X-Transformer from texts to the last level: features, a first tree, the encoder fine-tuned on it,
-then a tree and linear levels on [features, vector] in the folder `ranker/` of the run.
-
-As in `recursion.py` every stage is committed when it is done and read, not redone, when a stopped run goes on; within
-a fine-tuned level it goes on from the last checkpoint. Of several processes, which all train, the first one writes.
+then XR-Linear on [features, vector], which is trained as any other in a part of the run.
 """
 
 from __future__ import annotations
@@ -10,40 +7,41 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax import run as checkpoint
 from xmc_jax.calibrate import Calibration
-from xmc_jax.config import (
-    TransformerConfig,
-    XTransformerConfig,
-    flat_clusters,
-    linear_part,
-    to_dict,
-)
+from xmc_jax.config import TransformerConfig, XTransformerConfig, flat_clusters
 from xmc_jax.encoder import Encoder, Tokens, embed_texts, flatten_params, start_encoder
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
+from xmc_jax.linear.forest import list_members
 from xmc_jax.linear.recursion import (
-    Training,
     calibrate,
-    check_sources,
-    list_extras,
     make_features,
     make_tree,
-    train_ranker,
+    train_trees,
 )
+from xmc_jax.linear.training import Training, check_sources, list_extras
 from xmc_jax.model import Head, LabelTree, LevelWeights, XRModel
-from xmc_jax.parallel import is_first, list_devices, run_first, wait
-from xmc_jax.run.folder import close_run, fingerprint, open_run, write_names
-from xmc_jax.run.restore import find_final, restore
+from xmc_jax.run import (
+    Run,
+    Start,
+    Trained,
+    fingerprint,
+    layout,
+    load_arrays,
+    open_run,
+    restore_run,
+    save_arrays,
+    save_encoder,
+)
+from xmc_jax.run import load_encoder as load_tuned
 from xmc_jax.tree import build_tree
 from xmc_jax.tuning.curves import draw_curves
 from xmc_jax.tuning.hybrid import hold_vectors, join_features, measure_scale, to_level
@@ -51,8 +49,6 @@ from xmc_jax.tuning.level import explain_memory
 from xmc_jax.tuning.levels import Corpus, count_finished, count_levels, tune_levels
 from xmc_jax.tuning.placement import choose_mesh
 from xmc_jax.types import Features, Progress
-
-_VECTORS = "vectors"
 
 
 @dataclass(frozen=True)
@@ -73,211 +69,228 @@ class TransformerTraining:
     validation: tuple[Any, sp.csr_matrix] | None = None
     validation_features: Features | None = None
 
-
-class TransformerOutcome(NamedTuple):
-    """The trained parts; `scale` as `join_features` takes it, `calibration` where documents were held out."""
-
-    model: XRModel
-    vectorizer: Vectorizer | None
-    encoder: Encoder
-    scale: float
-    calibration: Calibration | None = None
+    def describe_data(self) -> dict[str, Any]:
+        """Returns what tells this training set from another, JSON-ready."""
+        linear = self.linear
+        extras = list_extras(linear)
+        if self.encoder is not None:
+            extras += flatten_params(self.encoder.params).values()
+        if self.validation is not None:
+            texts, labels = self.validation
+            digest = hashlib.blake2b()
+            for text in texts:
+                digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+            extras += [np.frombuffer(digest.digest(), np.uint8), labels.indptr, labels.indices]
+        return fingerprint(linear.texts, linear.features, linear.labels, extras)
 
 
 def train_transformer(
-    training: TransformerTraining, workdir: str | os.PathLike | None, progress: Progress
-) -> TransformerOutcome:
+    training: TransformerTraining,
+    workdir: str | os.PathLike | None,
+    progress: Progress,
+    source: dict[str, Any] | None = None,
+) -> Trained:
     """Trains a model, or finishes the run that `workdir` holds.
 
     Args:
         training: settings and data.
         workdir: the run's folder; None keeps nothing.
         progress: told about each stage.
+        source: where the data came from, to be noted in the folder.
 
     Raises:
         InputError: bad data or settings, or the folder holds another run.
-        RunError: the device has too little memory.
+        RunError: the device has too little memory, another training works in the folder, or it cannot be written.
     """
     config, linear = training.config, training.linear
     check_sources(linear)
     _check(training)
-    folder = None if workdir is None else Path(workdir)
-    if folder is not None:
-        complete = open_run(folder, to_dict(config), _digest(training))
-        write_names(folder, linear.label_names)
-        if complete:
+    start = Start(config, training.describe_data, linear.label_names, source)
+    with open_run(workdir, start, progress) as run:
+        if run.is_complete:
             progress.start("run", 0)
-            held = restore(folder, training.encoder)
+            held = restore_run(run, training.encoder)
             progress.finish("complete already, nothing to do")
-            assert held.encoder is not None
-            return TransformerOutcome(
-                held.model, held.vectorizer, held.encoder, held.scale, held.calibration
-            )
-        _tell_resumed(config, folder, progress)
-    # First, as it is refused most easily.
-    encoder = training.encoder or start_encoder(config.encoder, linear.texts, config.seed)
-    features, vectorizer = make_features(linear, folder, progress)
-    progress.start("tokens", len(linear.texts))
-    tokens = encoder.tokenize(linear.texts)
-    progress.finish(f"{tokens.lengths.mean():.1f} a document")
-    tree, encoder, head = _tune(training, encoder, tokens, features, vectorizer, folder, progress)
-    model, scale, calibration = _rank(
-        training, tree, encoder, head, tokens, features, folder, progress
-    )
-    if folder is not None:
-        close_run(
-            folder,
-            model,
-            n_train=linear.labels.shape[0],
-            from_text=vectorizer is not None,
-            named_labels=linear.label_names is not None,
-            scale=scale,
-        )
-        if is_first():
-            shutil.rmtree(find_final(folder, config.model) / _VECTORS, ignore_errors=True)
-        wait("run closed")
-    return TransformerOutcome(model, vectorizer, encoder, scale, calibration)
+            return held
+        # First, as it is refused most easily.
+        encoder = training.encoder or start_encoder(config.encoder, linear.texts, config.seed)
+        work = _Work(training, run, progress, encoder)
+        features, vectorizer = make_features(linear, run, progress)
+        progress.start("tokens", len(linear.texts))
+        tokens = encoder.tokenize(linear.texts)
+        progress.finish(f"{tokens.lengths.mean():.1f} a document")
+        trees = work.make_trees(tokens, features)
+        encoder, head = work.tune(trees, tokens, features, vectorizer)
+        models, scale, calibration = work.rank(trees, encoder, head, tokens, features)
+        trained = linear.describe_model(config, models, vectorizer, calibration, encoder, scale)
+        run.close(trained.list_facts())
+        run.inside(layout.RANKER).drop(layout.VECTORS)
+    return trained
 
 
-def _tell_resumed(config: TransformerConfig, folder: Path, progress: Progress) -> None:
-    """Says what an unfinished run has done; nothing for a new one."""
-    if not checkpoint.is_committed(folder / "tree") or config.tuning.is_off:
-        return
-    n_levels = count_levels(checkpoint.load_tree(folder)[0], config)
-    done = count_finished(folder, n_levels, config)
-    progress.start("resumed", n_levels)
-    progress.finish(f"{done} of {n_levels} levels are fine-tuned")
+@dataclass(frozen=True)
+class _Work:
+    """The stages of a training.
 
+    Attributes:
+        training: settings and data.
+        run: where they are kept.
+        progress: told about each.
+        pretrained: the encoder before its fine-tuning.
+    """
 
-def _tune(
-    training: TransformerTraining,
-    encoder: Encoder,
-    tokens: Tokens,
-    features: Features,
-    vectorizer: Vectorizer | None,
-    folder: Path | None,
-    progress: Progress,
-) -> tuple[LabelTree | None, Encoder, Head | None]:
-    """Returns the first tree (None: none is needed), the fine-tuned encoder, and the last head."""
-    config, linear = training.config, training.linear
-    tree, head = None, None
-    if isinstance(config, XTransformerConfig):
-        tree = _make_flat_tree(training, encoder, tokens, features, folder, progress)
-    elif not (config.tuning.is_off and config.refine):
-        settings = dataclasses.replace(linear_part(config), tree=config.preliminary.as_tree())
+    training: TransformerTraining
+    run: Run
+    progress: Progress
+    pretrained: Encoder
+
+    def make_trees(self, tokens: Tokens, features: Features) -> tuple[LabelTree, ...]:
+        """Returns the tree that the encoder is fine-tuned on (none, if it is used as it is and every tree is made of
+        its vectors); of X-Transformer, those of a forest's other trees behind it.
+        """
+        config, linear = self.training.config, self.training.linear
+        if isinstance(config, XTransformerConfig):
+            return self._make_flat_trees(tokens, features)
+        if config.tuning.is_off and config.refine:
+            return ()
+        settings = dataclasses.replace(linear.config, tree=config.preliminary.as_tree())
         first = dataclasses.replace(linear, config=settings, label_features=None)
-        tree = make_tree(first, features, folder, progress)
-    if tree is not None and not config.tuning.is_off:
-        corpus = Corpus(tokens, features.sparse, linear.labels)
-        held_out = None
-        if training.validation is not None:
-            texts, labels = training.validation
-            if training.validation_features is not None:
-                sparse = training.validation_features.sparse
-            else:
-                assert vectorizer is not None
-                sparse = vectorizer.transform(texts)
-            held_out = Corpus(encoder.tokenize(texts), sparse, labels)
-        tuned, head = tune_levels(
-            tree, encoder.unscaled(), corpus, held_out, config, folder, progress
+        return (make_tree(first, features, self.run, self.progress),)
+
+    def _make_flat_trees(self, tokens: Tokens, features: Features) -> tuple[LabelTree, ...]:
+        """Returns one level of clusters for each tree, of the label embedding that the settings name."""
+        config, linear = self.training.config, self.training.linear
+        assert isinstance(config, XTransformerConfig)
+        members, trees = list_members(linear.config), []
+        embeddings = None
+        for i, member in enumerate(members):
+            at = self.run if not i else self.run.inside(layout.RANKER).inside(layout.member_name(i))
+            part = linear.change(member, linear.tree)
+            if not at.has(layout.TREE) and self._clusters_vectors:
+                if embeddings is None:
+                    embeddings = self._embed_labels(tokens, features)
+                tree = build_tree(embeddings, flat_clusters(member.tree), member.seed)
+                part = linear.change(member, tree)
+            trees.append(make_tree(part, features, at, self.progress))
+        return tuple(trees)
+
+    @property
+    def _clusters_vectors(self) -> bool:
+        """Whether labels are clustered by vectors of the encoder."""
+        config, linear = self.training.config, self.training.linear
+        kind = getattr(config, "label_embedding", "pifa-tfidf")
+        return kind != "pifa-tfidf" and linear.tree is None and linear.labels.shape[1] > 1
+
+    def _embed_labels(self, tokens: Tokens, features: Features) -> Any:
+        """Returns what X-Transformer clusters: vectors of the labels' names, or means of those of their documents."""
+        config, linear = self.training.config, self.training.linear
+        if getattr(config, "label_embedding", "") == "text":
+            return self._embed(self.pretrained, linear.label_names)
+        vectors = self._embed(self.pretrained, tokens)
+        dense = hold_vectors(join_features(features.sparse, vectors).dense)
+        return embed_labels(dense, linear.labels, config=config.tree, seed=config.seed)
+
+    def _embed(self, encoder: Encoder, inputs: Any) -> np.ndarray:
+        config = self.training.config
+        mesh = choose_mesh(config, self.training.linear.machine.mesh)
+        with explain_memory(config.tuning):
+            size = config.tuning.embed_batch
+            return embed_texts(encoder.unscaled(), inputs, size, progress=self.progress, mesh=mesh)
+
+    def tune(
+        self,
+        trees: Sequence[LabelTree],
+        tokens: Tokens,
+        features: Features,
+        vectorizer: Vectorizer | None,
+    ) -> tuple[Encoder, Head | None]:
+        """Returns the fine-tuned encoder, and the last head (None: it is used as it is)."""
+        training, config, run = self.training, self.training.config, self.run
+        encoder, head = self.pretrained, None
+        if trees and not config.tuning.is_off:
+            self._tell_resumed(trees[0])
+            corpus = Corpus(tokens, features.sparse, training.linear.labels)
+            tuned, head = tune_levels(
+                trees[0],
+                encoder.unscaled(),
+                corpus,
+                self._hold_out(vectorizer),
+                config,
+                training.linear.machine,
+                run,
+                self.progress,
+            )
+            encoder = encoder.replace(tuned.params)
+            run.draw(draw_curves)
+        encoder = run.once(
+            layout.ENCODER,
+            lambda: encoder,
+            save_encoder,
+            lambda path: encoder if head is not None else load_tuned(path, training.encoder),
         )
-        encoder = encoder.replace(tuned.params)
-        if folder is not None:
-            run_first(partial(draw_curves, folder))
-    if folder is not None:
-        checkpoint.save_encoder(folder, encoder)
-    return tree, encoder, head
+        return encoder, head
 
+    def _tell_resumed(self, tree: LabelTree) -> None:
+        """Says what an unfinished run has done; nothing for a new one."""
+        n_levels = count_levels(tree, self.training.config)
+        if self.run.steps(layout.level_name(0)).last_step is not None:
+            done = count_finished(self.run, n_levels, self.training.config)
+            self.progress.start("resumed", n_levels)
+            self.progress.finish(f"{done} of {n_levels} levels are fine-tuned")
 
-def _rank(
-    training: TransformerTraining,
-    tree: LabelTree | None,
-    encoder: Encoder,
-    head: Head | None,
-    tokens: Tokens,
-    features: Features,
-    folder: Path | None,
-    progress: Progress,
-) -> tuple[XRModel, float, Calibration | None]:
-    """Returns the final levels, trained on [features, vector], the scale of the vectors, and the maps to
-    probabilities."""
-    config = training.config
-    below = None if folder is None else find_final(folder, config.model)
-    vectors = _embed_all(encoder, tokens, config, below, progress)
-    scale = 0.0
-    kept: tuple[LevelWeights, ...] = ()
-    linear = training.linear
-    if isinstance(config, XTransformerConfig):
-        assert tree is not None
-        linear = dataclasses.replace(linear, tree=tree)
-        if head is not None and tree.n_levels > 1:
-            # The head scores vectors as they are: one scale for all keeps its ranking of clusters.
-            scale = measure_scale(vectors)
-            kept = (to_level(head, tree, 0, scale),)
-    elif not config.refine:
-        linear = dataclasses.replace(linear, tree=tree)
-    hybrid = join_features(features.sparse, vectors, scale)
-    model = train_ranker(linear, hybrid, below, progress, kept)
-    if below is not None and kept:
-        checkpoint.save_level(below, 0, kept[0], {"stage": "level", "level": 0, "from": "head"})
-    # The vectors of a fine-tuned encoder know the documents that it was tuned on, whatever the levels saw.
-    found = calibrate(linear, (model,), hybrid, folder, progress) if config.tuning.is_off else None
-    return model, scale, found
+    def _hold_out(self, vectorizer: Vectorizer | None) -> Corpus | None:
+        """Returns the documents that parameters are chosen by."""
+        training = self.training
+        if training.validation is None:
+            return None
+        texts, labels = training.validation
+        if training.validation_features is not None:
+            sparse = training.validation_features.sparse
+        else:
+            assert vectorizer is not None
+            sparse = vectorizer.transform(texts)
+        return Corpus(self.pretrained.tokenize(texts), sparse, labels)
 
-
-def _embed_all(
-    encoder: Encoder,
-    tokens: Tokens,
-    config: TransformerConfig,
-    folder: Path | None,
-    progress: Progress,
-) -> np.ndarray:
-    """Returns the vectors of the training set; those on disk, if a run goes on after they were made."""
-    at = None if folder is None else folder / _VECTORS
-    if at is not None and checkpoint.is_committed(at):
-        return checkpoint.load_arrays(at)[0]["vectors"]
-    with explain_memory(config.tuning):
-        size, mesh = config.tuning.embed_batch, choose_mesh(config)
-        vectors = embed_texts(encoder.unscaled(), tokens, size, progress=progress, mesh=mesh)
-    if at is not None:
-        checkpoint.save_arrays(at, {"vectors": vectors}, {})
-    return vectors
-
-
-def _make_flat_tree(
-    training: TransformerTraining,
-    encoder: Encoder,
-    tokens: Tokens,
-    features: Features,
-    folder: Path | None,
-    progress: Progress,
-) -> LabelTree:
-    """Returns X-Transformer's tree: one level of clusters, of the label embedding that the settings name."""
-    config, linear = training.config, training.linear
-    assert isinstance(config, XTransformerConfig)
-    kind = config.label_embedding
-    n_labels = linear.labels.shape[1]
-    is_made = folder is not None and checkpoint.is_committed(folder / "tree")
-    if is_made or linear.tree is not None or kind == "pifa-tfidf" or n_labels <= 1:
-        return make_tree(linear, features, folder, progress)
-    inputs = linear.label_names if kind == "text" else tokens
-    with explain_memory(config.tuning):
-        size, mesh = config.tuning.embed_batch, choose_mesh(config)
-        embeddings: Any = embed_texts(
-            encoder.unscaled(), inputs, size, progress=progress, mesh=mesh
+    def rank(
+        self,
+        trees: Sequence[LabelTree],
+        encoder: Encoder,
+        head: Head | None,
+        tokens: Tokens,
+        features: Features,
+    ) -> tuple[tuple[XRModel, ...], float, Calibration | None]:
+        """Returns the models on [features, vector], the scale of the vectors, and the maps to probabilities."""
+        config, run = self.training.config, self.run.inside(layout.RANKER)
+        vectors = run.once(
+            layout.VECTORS,
+            partial(self._embed, encoder, tokens),
+            lambda path, vectors: save_arrays(path, {"vectors": vectors}, {}),
+            lambda path: load_arrays(path)[0]["vectors"],
         )
-        if kind != "text":
-            vectors = embeddings
-            dense = hold_vectors(join_features(features.sparse, vectors).dense)
-            embeddings = embed_labels(dense, linear.labels, config=config.tree, seed=config.seed)
-    tree = build_tree(embeddings, flat_clusters(config.tree), config.seed)
-    return make_tree(dataclasses.replace(linear, tree=tree), features, folder, progress)
+        scale = 0.0
+        heads: tuple[LevelWeights, ...] = ()
+        given: Sequence[LabelTree] = ()
+        if isinstance(config, XTransformerConfig):
+            given = trees
+            if head is not None and trees[0].n_levels > 1:
+                # The head scores vectors as they are: one scale for all keeps its ranking of clusters.
+                scale = measure_scale(vectors)
+                heads = (to_level(head, trees[0], 0, scale),)
+        elif not config.refine:
+            given = trees
+        hybrid = join_features(features.sparse, vectors, scale)
+        linear = self.training.linear
+        models = train_trees(linear, hybrid, run, self.progress, trees=given, heads=heads)
+        # The vectors of a fine-tuned encoder know the documents that it was tuned on, whatever the levels saw.
+        found = None
+        if config.tuning.is_off:
+            found = calibrate(linear, models, hybrid, self.run, self.progress)
+        return models, scale, found
 
 
 def _check(training: TransformerTraining) -> None:
     """Refuses before anything is written what would be refused later."""
     config, linear = training.config, training.linear
-    list_devices(config.parallel)
     if linear.texts is None:
         raise InputError(
             f"model '{config.model}' reads texts, feature vectors given; give texts, or use XRLinear"
@@ -286,7 +299,11 @@ def _check(training: TransformerTraining) -> None:
         raise InputError(
             "an encoder without a tokenizer given, one that reads texts needed; wrap_function(..., tokenizer=...)"
         )
-    choose_mesh(config)
+    choose_mesh(config, linear.machine.mesh)
+    if config.trees > 1 and not getattr(config, "refine", True):
+        raise InputError(
+            f"trees={config.trees} given with refine=false, whose one tree all would share; set refine=true or trees=1"
+        )
     if not isinstance(config, XTransformerConfig):
         return
     if config.label_embedding == "text" and linear.label_names is None:
@@ -298,18 +315,3 @@ def _check(training: TransformerTraining) -> None:
             f"a tree of {linear.tree.n_levels} levels given, X-Transformer has one level of clusters above the "
             "labels (2 levels); use xr-transformer for deeper trees"
         )
-
-
-def _digest(training: TransformerTraining) -> dict[str, Any]:
-    """Returns what tells one training set from another, JSON-ready."""
-    linear = training.linear
-    extras = list_extras(linear)
-    if training.encoder is not None:
-        extras += flatten_params(training.encoder.params).values()
-    if training.validation is not None:
-        texts, labels = training.validation
-        digest = hashlib.blake2b()
-        for text in texts:
-            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-        extras += [np.frombuffer(digest.digest(), np.uint8), labels.indptr, labels.indices]
-    return fingerprint(linear.texts, linear.features, linear.labels, extras)

@@ -11,10 +11,12 @@ import scipy.sparse as sp
 
 from xmc_jax.config import RankerConfig, TransformerConfig, at_level
 from xmc_jax.data import scale_rows
-from xmc_jax.linear.level import solve_nodes
+from xmc_jax.linear.level import prepare_nodes
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.model import Head, LabelTree, LevelWeights, inherit_head, init_head, labels_at
+from xmc_jax.parallel import Machine
 from xmc_jax.predict import extend_matches
+from xmc_jax.ranker import solve_level
 from xmc_jax.tuning.hybrid import hold_vectors, join_features, to_head, to_level
 from xmc_jax.types import Progress
 
@@ -66,6 +68,7 @@ def start_first_level(
     tree: LabelTree,
     labels: sp.csr_matrix,
     config: TransformerConfig,
+    machine: Machine,
     hidden: int,
     embed: Callable[[np.ndarray], np.ndarray],
 ) -> LevelStart:
@@ -78,7 +81,9 @@ def start_first_level(
         n, size = labels.shape[0], tree.level_sizes[0]
         rows = np.random.default_rng((config.seed, 0)).permutation(n)
         rows = np.sort(rows[: max(_LEAST, _EACH * size)])
-        head = _solve_head(tree, 0, embed(rows), labels_at(tree, 0, labels[rows]), None, config)
+        head = _solve_head(
+            tree, 0, embed(rows), labels_at(tree, 0, labels[rows]), None, config, machine
+        )
     else:
         head = init_head(tree.level_sizes[0], hidden, (config.seed, 0))
     return LevelStart(head)
@@ -92,6 +97,7 @@ def start_level(
     documents: Documents,
     held_out: Documents | None,
     config: TransformerConfig,
+    machine: Machine,
     progress: Progress,
 ) -> LevelStart:
     """Returns what a level below the first starts from.
@@ -104,6 +110,7 @@ def start_level(
         documents: the training set.
         held_out: documents to evaluate on, or None.
         config: all settings.
+        machine: that its linear models are solved on.
         progress: told about the nodes that are solved, as a stage.
     """
     tuning = config.tuning
@@ -112,7 +119,9 @@ def start_level(
     n_solved = above_size * (tuning.match != "encoder") + size * solves_head
     progress.start(f"start of level {level}", n_solved)
     advance = progress.advance
-    weights, join = _train_matcher(tree, level - 1, above, head, documents, config, advance)
+    weights, join = _train_matcher(
+        tree, level - 1, above, head, documents, config, machine, advance
+    )
     kind = at_level(config.search.post_processor, level - 1)
     matched = extend_matches(weights, kind, join(documents), above.matched, tuning.match_beam)
     held = None
@@ -121,7 +130,7 @@ def start_level(
     labels = labels_at(tree, level, documents.labels)
     mask = choose_mask(tree, level, documents.labels, matched, config)
     if solves_head:
-        new = _solve_head(tree, level, documents.vectors, labels, mask, config, advance)
+        new = _solve_head(tree, level, documents.vectors, labels, mask, config, machine, advance)
     elif tuning.bootstrap == "inherit":
         new = inherit_head(head, np.asarray(tree.parent(level)))
     else:
@@ -150,6 +159,7 @@ def _train_matcher(
     head: Head,
     documents: Documents,
     config: TransformerConfig,
+    machine: Machine,
     advance: Callable[[int], None],
 ) -> tuple[LevelWeights, Callable]:
     """Returns what matches documents with the nodes of a level, and what makes the features that it scores."""
@@ -164,9 +174,18 @@ def _train_matcher(
     mask = choose_mask(tree, level, documents.labels, start.matched, config)
     relevance = scale_rows(labels, "l1") if tuning.cost_sensitive else None
     ranker = RankerConfig(threshold=tuning.threshold, **_MATCHER)
-    weights = solve_nodes(
-        tree, level, join(documents), labels, mask, ranker, config, relevance, advance=advance
+    problem = prepare_nodes(
+        tree,
+        level,
+        join(documents),
+        labels,
+        mask,
+        ranker,
+        config.seed,
+        machine,
+        relevance=relevance,
     )
+    weights = solve_level(*problem, advance=advance)
     return weights, join
 
 
@@ -177,6 +196,7 @@ def _solve_head(
     labels: sp.csr_matrix,
     mask: sp.csr_matrix | None,
     config: TransformerConfig,
+    machine: Machine,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Head:
     """Returns the linear model on the vectors as they are; `weighted-linear` weighs positives by their counts."""
@@ -186,7 +206,8 @@ def _solve_head(
     ranker = RankerConfig(threshold=0.0, **_HEAD)
     relevance = labels if tuning.bootstrap == "weighted-linear" else None
     features = hold_vectors(vectors)
-    weights = solve_nodes(
-        tree, level, features, labels, mask, ranker, config, relevance, advance=advance
+    problem = prepare_nodes(
+        tree, level, features, labels, mask, ranker, config.seed, machine, relevance=relevance
     )
+    weights = solve_level(*problem, advance=advance)
     return to_head(weights)

@@ -13,7 +13,8 @@ from xmc_jax.config import HeadConfig, UpdateConfig
 from xmc_jax.encoder import wrap_function
 from xmc_jax.features import normalize_rows
 from xmc_jax.predict.nearest import build_nearest, find_nearest
-from xmc_jax.run import TuningStore
+from xmc_jax.run import Run
+from xmc_jax.run.manifest import Manifest
 from xmc_jax.tuning.level import Reporter
 from xmc_jax.tuning.prototype.start import begin_head, begin_sums, finish_head, refresh_rows
 from xmc_jax.tuning.prototype.sums import sum_labels
@@ -80,13 +81,13 @@ class Stopping(NoProgress):
 @pytest.fixture(scope="module")
 def whole():
     tuning = make_tuning()
-    return tuning, tune_prototypes(tuning, None, Reporter(NoProgress(), None, 5))
+    return tuning, tune_prototypes(tuning, Run().steps("tuning"), Reporter(NoProgress(), Run(), 5))
 
 
 def test_it_learns(whole):
     tuning, outcome = whole
     still = replace(tuning, update=replace(UPDATE, steps=0))
-    before = tune_prototypes(still, None, Reporter(NoProgress(), None, 5))
+    before = tune_prototypes(still, Run().steps("tuning"), Reporter(NoProgress(), Run(), 5))
     assert measure(tuning, outcome) > max(0.8, measure(tuning, before))
     norms = np.linalg.norm(outcome.prototypes.rows, axis=1)
     np.testing.assert_allclose(norms, 1, rtol=1e-5)
@@ -109,12 +110,12 @@ def test_a_label_without_documents_is_found_by_its_text(whole):
 def test_a_stopped_run_resumes_to_the_same(whole, tmp_path, stop):
     tuning, outcome = whole
     progress = Stopping(N + L + stop)
-    with TuningStore(tmp_path) as store, pytest.raises(StopError):
-        tune_prototypes(tuning, store, Reporter(progress, None, 5))
+    kept = Run(Manifest(tmp_path, "id", {}, is_held=True)).steps("tuning")
+    with pytest.raises(StopError):
+        tune_prototypes(tuning, kept, Reporter(progress, Run(), 5))
     for _ in range(2):  # and once more, when it is finished
-        with TuningStore(tmp_path) as store:
-            again = tune_prototypes(tuning, store, Reporter(NoProgress(), None, 5))
-            assert store.last_step == UPDATE.steps + 1
+        again = tune_prototypes(tuning, kept, Reporter(NoProgress(), Run(), 5))
+        assert kept.last_step == UPDATE.steps + 1
         np.testing.assert_array_equal(again.params["words"], outcome.params["words"])
         np.testing.assert_array_equal(again.prototypes.rows, outcome.prototypes.rows)
         np.testing.assert_array_equal(again.prototypes.bias, outcome.prototypes.bias)
@@ -131,14 +132,13 @@ def test_the_best_parameters_are_kept_also_across_a_stop(tmp_path):
             return scores[next(calls)]
 
         tuning = make_tuning(head)
-        with TuningStore(tmp_path / str(stops)) as store:
-            reporter = Reporter(NoProgress(), None, 5)
-            if stops:
-                progress = Stopping(N + L + 9 * 16)
-                with pytest.raises(StopError):
-                    tune_prototypes(tuning, store, Reporter(progress, None, 5), evaluate)
-                assert store.last_step == 8
-            outcomes.append(tune_prototypes(tuning, store, reporter, evaluate))
+        kept = Run(Manifest(tmp_path / str(stops), "id", {}, is_held=True)).steps("tuning")
+        if stops:
+            progress = Stopping(N + L + 9 * 16)
+            with pytest.raises(StopError):
+                tune_prototypes(tuning, kept, Reporter(progress, Run(), 5), evaluate)
+            assert kept.last_step == 8
+        outcomes.append(tune_prototypes(tuning, kept, Reporter(NoProgress(), Run(), 5), evaluate))
     np.testing.assert_array_equal(outcomes[0].prototypes.rows, outcomes[1].prototypes.rows)
     np.testing.assert_array_equal(outcomes[0].params["words"], outcomes[1].params["words"])
 

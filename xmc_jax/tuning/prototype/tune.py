@@ -24,7 +24,7 @@ from xmc_jax.encoder import Encoder, Tokens, embed_texts, fill_params, flatten_p
 from xmc_jax.features import normalize_rows
 from xmc_jax.model import Prototypes
 from xmc_jax.parallel import agree_first
-from xmc_jax.run import TuningStore
+from xmc_jax.run import Steps
 from xmc_jax.tuning.level import Meter, Reporter, explain_memory
 from xmc_jax.tuning.prototype.batches import PrototypeTask, as_level, count_slots, stream_batches
 from xmc_jax.tuning.prototype.placement import HeadPlacement
@@ -92,15 +92,15 @@ class _Vectors(NamedTuple):
 
 def tune_prototypes(
     tuning: PrototypeTuning,
-    store: TuningStore | None,
+    kept: Steps,
     reporter: Reporter,
     evaluate: Evaluate | None = None,
 ) -> Tuned:
-    """Fine-tunes encoder and prototypes, from the last checkpoint of `store` on.
+    """Fine-tunes encoder and prototypes, from the last state on that is kept.
 
     Args:
         tuning: what it is given.
-        store: checkpoints; None keeps nothing.
+        kept: its states.
         reporter: told loss, learning rate and speed.
         evaluate: on a held-out set; None: the last parameters are the outcome.
 
@@ -111,21 +111,19 @@ def tune_prototypes(
         RunError: the device has too little memory.
     """
     steps = tuning.update.steps
-    last = None if store is None else store.last_step
-    if store is not None and last == steps + 1:
-        return _load_outcome(tuning, store)
+    if kept.last_step == steps + 1:
+        return _load_outcome(tuning, kept)
     with explain_memory(tuning.update):
-        vectors = _find_start(tuning, store, reporter)
-        outcome = _run(tuning, vectors, store, reporter, evaluate)
-    if store is not None:
-        store.save(steps + 1, _pack(outcome), {"scores": outcome.prototypes.scores})
+        vectors = _find_start(tuning, kept, reporter)
+        outcome = _run(tuning, vectors, kept, reporter, evaluate)
+    kept.save(steps + 1, _pack(outcome), {"scores": outcome.prototypes.scores})
     return outcome
 
 
 def _run(
     tuning: PrototypeTuning,
     vectors: _Vectors,
-    store: TuningStore | None,
+    kept: Steps,
     reporter: Reporter,
     evaluate: Evaluate | None,
 ) -> Tuned:
@@ -133,7 +131,7 @@ def _run(
     update, labels, mesh = tuning.update, tuning.labels, tuning.mesh
     head = begin_head(labels, *vectors, tuning.head, tuning.seed)
     state, best, vectors = _resume(
-        start_state(tuning.encoder.params, head, tuning.seed), store, vectors, tuning
+        start_state(tuning.encoder.params, head, tuning.seed), kept, vectors, tuning
     )
     if update.is_off:
         return _finish(state, vectors, tuning)
@@ -151,7 +149,7 @@ def _run(
     meter = Meter(reporter, as_level(task), done, update.steps)
     while done < update.steps and not _is_stale(best, update):
         # Between two stops the vectors of the documents stay as they are.
-        stop = _find_stop(done, tuning, evaluate is not None or store is not None)
+        stop = _find_stop(done, tuning)
         for batch in stream_batches(task, done, stop, slots):
             state, metrics = step(state, placement.place_batch(batch), config=config)
             done += 1
@@ -165,8 +163,8 @@ def _run(
             if evaluate is not None:
                 best = _compare(best, evaluate, _finish(now, vectors, tuning), done)
                 meter.note_score(done, best)
-            if store is not None and done < update.steps:
-                _save(store, now, best, vectors, tuning)
+            if done < update.steps:
+                _save(kept, now, best, vectors, tuning)
     meter.flush()
     reporter.progress.finish(meter.describe(best))
     if best is not None:
@@ -174,17 +172,17 @@ def _run(
     return _finish(placement.fetch_state(state), vectors, tuning)
 
 
-def _find_stop(done: int, tuning: PrototypeTuning, saves: bool) -> int:
+def _find_stop(done: int, tuning: PrototypeTuning) -> int:
     """Returns the step before which nothing interrupts the updates."""
-    periods = [tuning.head.refresh or 0] + [tuning.update.save_every] * saves
+    periods = (tuning.head.refresh, tuning.update.save_every)
     stops = [(done // period + 1) * period for period in periods if period]
     return min([tuning.update.steps, *stops])
 
 
-def _find_start(tuning: PrototypeTuning, store: TuningStore | None, reporter: Reporter) -> _Vectors:
-    """Returns the vectors before the fine-tuning, of the store if they are there."""
-    if store is not None and store.last_step is not None:
-        arrays, _ = store.load(0)
+def _find_start(tuning: PrototypeTuning, kept: Steps, reporter: Reporter) -> _Vectors:
+    """Returns the vectors before the fine-tuning, those that are kept if there are any."""
+    if kept.last_step is not None:
+        arrays, _ = kept.load(0)
         return _Vectors(arrays["documents"], arrays.get("texts"))
     params, progress = tuning.encoder.params, reporter.progress
     documents = tuning.embed(tuning.tokens, params, progress)
@@ -193,8 +191,7 @@ def _find_start(tuning: PrototypeTuning, store: TuningStore | None, reporter: Re
         texts = tuning.embed(tuning.label_tokens, params, progress)
         texts[tuning.label_tokens.lengths == 0] = 0
     vectors = _Vectors(documents, texts)
-    if store is not None:
-        store.save(0, _pack_vectors(vectors), {})
+    kept.save(0, _pack_vectors(vectors), {})
     return vectors
 
 
@@ -231,7 +228,7 @@ def _is_stale(best: _Best | None, update: UpdateConfig) -> bool:
 
 
 def _save(
-    store: TuningStore,
+    kept: Steps,
     state: PrototypeState,
     best: _Best | None,
     vectors: _Vectors,
@@ -244,17 +241,17 @@ def _save(
     if best is not None:
         note["best"] = {"score": best.score, "step": best.step, "stale": best.stale}
         arrays |= {f"best/{name}": a for name, a in _pack(best.tuned).items()}
-    store.save(int(state.step), arrays, note)
+    kept.save(int(state.step), arrays, note)
 
 
 def _resume(
-    state: PrototypeState, store: TuningStore | None, vectors: _Vectors, tuning: PrototypeTuning
+    state: PrototypeState, kept: Steps, vectors: _Vectors, tuning: PrototypeTuning
 ) -> tuple[PrototypeState, _Best | None, _Vectors]:
-    """Returns the last state on disk, or the given one if none has been saved yet."""
-    last = None if store is None else store.last_step
-    if store is None or not last:
+    """Returns the last state that is kept, or the given one if there is none yet."""
+    last = kept.last_step
+    if not last:
         return state, None, vectors
-    arrays, note = store.load(last)
+    arrays, note = kept.load(last)
     parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}, "vectors": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition("/")
@@ -288,6 +285,6 @@ def _unpack(tuning: PrototypeTuning, arrays: dict[str, np.ndarray], source: str)
     return Tuned(both["params"], both["prototypes"])
 
 
-def _load_outcome(tuning: PrototypeTuning, store: TuningStore) -> Tuned:
+def _load_outcome(tuning: PrototypeTuning, kept: Steps) -> Tuned:
     step = tuning.update.steps + 1
-    return _unpack(tuning, store.load(step)[0], f"step {step}")
+    return _unpack(tuning, kept.load(step)[0], f"step {step}")

@@ -1,0 +1,205 @@
+"""What every model that is trained here does alike: settings, checks of what `fit` is given, saving."""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import scipy.sparse as sp
+
+from xmc_jax.config import (
+    Config,
+    SearchConfig,
+    explain_unknown,
+    find_section,
+    linear_part,
+    replace_field,
+)
+from xmc_jax.data import check_features
+from xmc_jax.errors import InputError
+from xmc_jax.estimator.answers import Answers
+from xmc_jax.features import Vectorizer
+from xmc_jax.linear.sources import (
+    read_documents,
+    read_label_features,
+    read_label_matrix,
+    read_label_tree,
+    read_validation,
+)
+from xmc_jax.linear.training import Training
+from xmc_jax.metrics.report import report
+from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.ops import keep_compiled
+from xmc_jax.parallel import Machine, find_machine, run_first
+from xmc_jax.predict import choose_results, find_depth
+from xmc_jax.run import Trained, log_to, save_calibration, save_run
+from xmc_jax.types import Features
+
+
+class Estimator(Answers):
+    """A model with settings that is trained on documents and kept in a run's folder.
+
+    Attributes:
+        config: the settings.
+        models: the trained `XRModel` of each tree; none before training.
+        vectorizer: text to features, or None if it was trained on features.
+        label_names: names by id, or None if it was trained on a label matrix.
+        label_counts: int32 [L], training positives of each label.
+        n_train: training documents.
+        calibration: the maps from scores to probabilities, or None.
+    """
+
+    CONFIG: ClassVar[type]
+    """Type of the settings."""
+
+    config: Any
+    models: tuple[XRModel, ...]
+    vectorizer: Vectorizer | None
+
+    def __init__(self, config: Config | None = None, **settings: Any) -> None:
+        keep_compiled()
+        if config is not None and not isinstance(config, self.CONFIG):
+            raise InputError(
+                f"config given as {type(config).__name__}, a {self.CONFIG.__name__} needed; write settings as "
+                f"keywords: {type(self).__name__}(beam=10, seed=0)"
+            )
+        self.config = _apply(config or self.CONFIG(), settings)
+        self._workdir: str | os.PathLike | None = None
+        self._machine: tuple[Any, Machine] | None = None
+
+    @property
+    def model(self) -> XRModel | None:
+        """The first tree's model; the only one but in a forest."""
+        return self.models[0] if self.models else None
+
+    @property
+    def n_labels(self) -> int:
+        """Labels L of a trained model."""
+        return self._need_model().tree.n_labels
+
+    @property
+    def top_k(self) -> int:
+        """Labels of a document where nothing is asked for."""
+        return self.config.search.top_k
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether a trained model was trained on feature vectors, by themselves or beside texts."""
+        return self.vectorizer is None
+
+    @property
+    def machine(self) -> Machine:
+        """Devices and memory that training and search keep to; found once for its settings.
+
+        Raises:
+            InputError: `parallel` does not fit the devices.
+        """
+        asked = self.config.memory, self.config.parallel
+        if self._machine is None or self._machine[0] != asked:
+            self._machine = asked, find_machine(*asked)
+        return self._machine[1]
+
+    @abstractmethod
+    def featurize(self, x: Any) -> Features:
+        """Returns the features that the levels score."""
+
+    def choose_results(self, top_k: int, beam: int | None) -> int:
+        """Returns how many labels the model is asked for as a member of an ensemble."""
+        search = replace_field(self.config.search, "top_k", top_k)
+        if beam is not None:
+            search = replace_field(search, "beam", beam)
+        return min(choose_results(model.tree, search) for model in self.models)
+
+    def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
+        """Writes the model as a run's folder, whole or not at all; several processes call this together.
+
+        Args:
+            path: new or empty.
+            overwrite: replaces the run that is there, which stays until the new one is whole.
+
+        Raises:
+            InputError: not fitted yet, or `path` exists and is not empty.
+            RunError: the disk is full or not writable, or a training holds the folder.
+        """
+        self._need_model()
+        trained = self._give()
+        run_first(lambda: save_run(Path(path), trained, overwrite=overwrite))
+
+    @abstractmethod
+    def _give(self) -> Trained:
+        """Returns what a run's folder is to hold."""
+
+    @abstractmethod
+    def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
+        """Becomes the model that a run's folder holds."""
+
+    def _read(
+        self,
+        x: Any,
+        labels: Any,
+        tree: LabelTree | Mapping[str, Any] | None,
+        validation: tuple[Any, Any] | None,
+        relevance: Any,
+        negatives: Mapping[int, sp.spmatrix] | None,
+        label_features: Any,
+        label_names: Sequence[str] | None,
+    ) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
+        """Returns what `fit` was given, checked, and the held-out documents with their labels."""
+        config = linear_part(self.config)
+        matrix, names = read_label_matrix(labels, label_names)
+        texts, features = read_documents(x, matrix.shape[0])
+        held_out = None
+        if validation is not None:
+            held_out = read_validation(validation, names, matrix.shape[1], features)
+        training = Training(
+            config=config,
+            texts=texts,
+            features=features,
+            labels=matrix,
+            machine=self.machine,
+            label_names=names,
+            tree=read_label_tree(tree, names, matrix.shape[1]),
+            relevance=None if relevance is None else check_features(relevance, "relevance"),
+            negatives=negatives,
+            label_features=read_label_features(config, label_features),
+        )
+        return training, held_out
+
+    def _finish(self, held_out: tuple[Any, sp.csr_matrix] | None) -> Self:
+        """Fits probabilities to the held-out documents, if there are none yet, and scores them."""
+        if held_out is None:
+            return self
+        x, truth = held_out
+        settings = self.config.calibrate
+        if self.calibration is None and settings.method != "none":
+            self.calibrate(x, truth, method=settings.method)
+            assert self.calibration is not None
+            save_calibration(self._workdir, self.calibration)
+        assert self.label_counts is not None
+        scores = report(
+            self._rank(x, 100), truth, train_counts=self.label_counts, n_train=self.n_train
+        )
+        log_to(self._workdir, {"stage": "validation", **scores})
+        return self
+
+    def _find_depth(self, search: SearchConfig | None = None) -> int:
+        return find_depth(self.models, search or self.config.search, self.config.calibrate.depth)
+
+    def _need_model(self) -> XRModel:
+        if self.model is None:
+            raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        return self.model
+
+
+def _apply(config: Any, settings: Mapping[str, Any]) -> Any:
+    for name, value in settings.items():
+        if isinstance(value, list):
+            value = tuple(value)
+        dotted = name if "." in name else find_section(type(config), name)
+        if dotted is None:
+            raise InputError(f"unknown setting '{name}'{explain_unknown(type(config), name)}")
+        config = replace_field(config, dotted, value)
+    return config

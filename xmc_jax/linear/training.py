@@ -1,0 +1,139 @@
+"""What a linear model is trained on, checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.calibrate import Calibration
+from xmc_jax.config import Config, LinearConfig
+from xmc_jax.errors import InputError
+from xmc_jax.features import Vectorizer
+from xmc_jax.linear.forest import check_forest
+from xmc_jax.linear.relevance import check_relevance
+from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.parallel import Machine, find_machine
+from xmc_jax.run import Trained, fingerprint
+from xmc_jax.types import Features
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run is trained on.
+
+    Attributes:
+        config: all settings.
+        texts: N texts, or None if features are given.
+        features: of N instances, or None if texts are given.
+        labels: CSR [N, L].
+        label_names: L names, or None.
+        tree: of L labels, or None to cluster them.
+        relevance: CSR [N, L] or None.
+        negatives: user-supplied negatives by level, or None.
+        label_features: [L, D'] or None.
+        machine: that it is trained on.
+    """
+
+    config: LinearConfig
+    texts: Any
+    features: Features | None
+    labels: sp.csr_matrix
+    label_names: list[str] | None = None
+    tree: LabelTree | None = None
+    relevance: sp.csr_matrix | None = None
+    negatives: Mapping[int, sp.spmatrix] | None = None
+    label_features: Any = None
+    machine: Machine = field(default_factory=find_machine)
+
+    def count_positives(self) -> np.ndarray:
+        """Returns the training positives of each label, int32 [L]."""
+        return np.bincount(self.labels.indices, minlength=self.labels.shape[1]).astype(np.int32)
+
+    def count_held(self) -> int:
+        """Returns the bytes of texts, labels and names, which stay in memory while levels are trained."""
+        texts = 0 if self.texts is None else self.texts.nbytes
+        names = 100 * len(self.label_names or ())
+        return texts + names + 8 * self.labels.nnz + 8 * self.labels.shape[0]
+
+    def change(self, config: LinearConfig, tree: LabelTree | None) -> Training:
+        """Returns the same documents with other settings and another tree."""
+        return replace(self, config=config, tree=tree)
+
+    def take_rows(self, rows: np.ndarray) -> Training:
+        """Returns the training set with some of its documents; their features are given apart."""
+        negatives, relevance = self.negatives, self.relevance
+        return replace(
+            self,
+            labels=self.labels[rows],
+            relevance=None if relevance is None else relevance[rows],
+            negatives=None
+            if negatives is None
+            else {height: sp.csr_matrix(matrix)[rows] for height, matrix in negatives.items()},
+        )
+
+    def describe_model(
+        self,
+        config: Config,
+        models: Sequence[XRModel],
+        vectorizer: Vectorizer | None,
+        calibration: Calibration | None,
+        encoder: Any = None,
+        scale: float = 0.0,
+    ) -> Trained:
+        """Returns the outcome of a training, with the facts that follow from its data."""
+        counts, n = self.count_positives(), self.labels.shape[0]
+        return Trained(
+            config,
+            tuple(models),
+            vectorizer,
+            self.label_names,
+            counts,
+            n,
+            encoder,
+            scale,
+            calibration,
+        )
+
+    def describe_data(self) -> dict[str, Any]:
+        """Returns what tells this training set from another, JSON-ready."""
+        return fingerprint(self.texts, self.features, self.labels, list_extras(self))
+
+
+def list_extras(training: Training) -> list[np.ndarray]:
+    """Returns the arrays beside features and labels that change the outcome."""
+    extras = []
+    if training.tree is not None:
+        extras += [*training.tree.parents, training.tree.edge_label, training.tree.edge_cluster]
+    negatives = (training.negatives or {}).values()
+    for matrix in (training.relevance, training.label_features, *negatives):
+        if sp.issparse(matrix):
+            csr = sp.csr_matrix(matrix)
+            extras += [csr.indptr, csr.indices, csr.data]
+        elif matrix is not None:
+            extras.append(np.asarray(matrix))
+    return extras
+
+
+def check_sources(training: Training) -> None:
+    """Refuses before anything is written what would be refused later: negatives, relevance or trees without a use."""
+    check_forest(training.config, training.labels.shape[1], training.tree is not None)
+    kinds = training.config.ranker.negatives
+    uses = any("usn" in kind.split("+") for kind in ([kinds] if isinstance(kinds, str) else kinds))
+    if uses and training.negatives is None:
+        raise InputError(
+            "ranker.negatives names usn, but fit was given no negatives={level: matrix}"
+        )
+    if training.negatives is not None and not isinstance(training.negatives, Mapping):
+        raise InputError(
+            f"negatives given as {type(training.negatives).__name__}, {{level: matrix}} needed"
+        )
+    if training.negatives is not None and not uses:
+        raise InputError(
+            "negatives given, but ranker.negatives names no usn; set usn, usn+tfn, ..."
+        )
+    if training.relevance is not None:
+        check_relevance(training.relevance, training.labels, training.config.ranker.relevance)

@@ -1,0 +1,98 @@
+"""What decides whether two runs are the same: every setting that can change the weights, and the training set.
+
+A setting that cannot says so where it is defined (`config.fields.EXECUTION`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.config import CONFIGS, Config, diff, from_dict
+from xmc_jax.errors import InputError, suggest
+from xmc_jax.types import Features
+
+_COUNTS = ("documents", "labels", "positives")
+
+
+def list_identity(config: Any) -> dict[str, Any]:
+    """Returns the settings that can change the weights, as nested dicts."""
+    out = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if not f.metadata.get("execution"):
+            out[f.name] = list_identity(value) if dataclasses.is_dataclass(value) else value
+    return out
+
+
+def compare_settings(old: Config, new: Config) -> list[str]:
+    """Returns `name: old -> new` for every setting that makes it another run."""
+    return diff(list_identity(old), list_identity(new))
+
+
+def read_config(values: Any, source: Path) -> Config:
+    """Returns the settings that a run's folder holds.
+
+    Raises:
+        InputError: of an unknown model, or settings that this version does not know; names the file.
+    """
+    if not isinstance(values, dict):
+        raise InputError(
+            f"{source}: 'config' is a {type(values).__name__}, the settings of a run needed"
+        )
+    model = values.get("model", "linear")
+    if model not in CONFIGS:
+        raise InputError(f"{source}: model {model!r}{suggest(str(model), CONFIGS)}")
+    try:
+        return from_dict(CONFIGS[model], values)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
+
+
+def check_data(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
+    """Raises an InputError with the differences if a run's training set is another one."""
+    if "digest" not in old:
+        raise InputError(
+            f"{folder}: holds a saved model, not a run; load it, or give another folder"
+        )
+    other = [k for k in _COUNTS if old.get(k) != new.get(k)]
+    if other or old["digest"] != new["digest"]:
+        counts = ", ".join(f"{k} {old.get(k)} -> {new.get(k)}" for k in other)
+        raise InputError(
+            f"{folder}: holds a run on other data ({counts or 'same counts, other content'}); "
+            "give another folder or the same data"
+        )
+
+
+def fingerprint(
+    texts: Iterable[str] | None,
+    features: Features | None,
+    labels: sp.csr_matrix,
+    extras: Iterable[np.ndarray] = (),
+) -> dict[str, Any]:
+    """Returns counts and a digest of a training set, JSON-ready."""
+    digest = hashlib.blake2b(digest_size=16)
+    if texts is not None:
+        for text in texts:
+            digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    if features is not None:
+        for a in (
+            features.sparse.indptr,
+            features.sparse.indices,
+            features.sparse.data,
+            features.dense,
+        ):
+            little = np.ascontiguousarray(a, a.dtype.newbyteorder("<"))
+            digest.update(little.reshape(-1).view(np.uint8).data)  # not copied: it may be gigabytes
+    for a in (labels.indptr.astype("<i8"), labels.indices.astype("<i8"), labels.data.astype("<f4")):
+        digest.update(a.tobytes())
+    for a in extras:
+        digest.update(np.ascontiguousarray(a).tobytes())
+    counts = (labels.shape[0], labels.shape[1], labels.nnz)
+    return dict(zip(_COUNTS, counts, strict=True)) | {"digest": digest.hexdigest()}

@@ -1,0 +1,73 @@
+"""A trained model written as a run's folder, and what is added to a run that is complete."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xmc_jax.config import to_dict
+from xmc_jax.data import write_labels
+from xmc_jax.errors import InputError
+from xmc_jax.files import is_foreign, replace_folder, write_json
+from xmc_jax.run import layout
+from xmc_jax.run.calibration import write_calibration
+from xmc_jax.run.lock import check_free
+from xmc_jax.run.manifest import Manifest, add_sum
+from xmc_jax.run.opening import FORMAT, find_manifest
+from xmc_jax.run.parts import save_encoder, save_level, save_tree
+from xmc_jax.run.restore import Trained, final_run, list_members
+from xmc_jax.run.stages import Run
+
+
+def save_run(path: Path, trained: Trained, *, overwrite: bool = False) -> None:
+    """Writes a model as a run's folder, whole or not at all.
+
+    Args:
+        path: new or empty.
+        trained: the model.
+        overwrite: replaces the run that is there, which stays until the new one is whole.
+
+    Raises:
+        InputError: `path` is taken, or holds other files than a run's.
+        RunError: it cannot be written, or a training works in it.
+    """
+    if overwrite and path.is_dir():
+        is_run = (path / layout.CONFIG).exists()
+        if not is_run and any(not is_foreign(p.name) for p in path.iterdir()):
+            raise InputError(f"{path}: holds files but no run; give a new or empty folder")
+        check_free(path)
+    with replace_folder(path, overwrite=overwrite) as folder:
+        run = Run(Manifest(folder, secrets.token_hex(8), {}, is_held=True))
+        data = {"documents": trained.n_train, "labels": trained.models[0].tree.n_labels}
+        header = {"format": FORMAT, "id": run.manifest.id, "config": to_dict(trained.config)}  # type: ignore[union-attr]
+        write_json(folder / layout.CONFIG, add_sum(header | {"data": data}))
+        _write_parts(run, trained)
+        run.close(trained.list_facts())
+
+
+def _write_parts(run: Run, trained: Trained) -> None:
+    names, vectorizer, encoder = trained.label_names, trained.vectorizer, trained.encoder
+    if names is not None:
+        run.keep(layout.LABELS, lambda path: write_labels(path, names))
+    if vectorizer is not None:
+        run.keep(layout.VECTORIZER, vectorizer.save)
+    members = list_members(final_run(run, trained.config), trained.config)
+    for at, model in zip(members, trained.models, strict=True):
+        save = partial(save_tree, tree=model.tree, counts=trained.label_counts, note={})
+        at.keep(layout.TREE, save)
+        for t, weights in enumerate(model.levels):
+            note = {"stage": "level", "level": t}
+            at.keep(layout.level_name(t), partial(save_level, weights=weights, note=note))
+    if encoder is not None:
+        run.keep(layout.ENCODER, lambda path: save_encoder(path, encoder))
+    if trained.calibration is not None:
+        run.keep(layout.CALIBRATION, partial(write_calibration, calibration=trained.calibration))
+
+
+def log_to(workdir: str | os.PathLike | None, facts: dict[str, Any]) -> None:
+    """Appends a line to the `metrics.jsonl` of a run; None: of none."""
+    if workdir is not None:
+        Run(find_manifest(Path(workdir))).log(facts)

@@ -1,0 +1,216 @@
+"""A run as one value: every stage of a training is kept as soon as it is done, and read, not redone, when it is there.
+
+A run that was stopped resumes after its last stage and ends with the same model. A run without a folder is the same
+value and keeps nothing. Of several processes, which all call the same methods, the first one writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from xmc_jax.files import name_write_errors, write_json
+from xmc_jax.parallel import is_first, run_first, run_together
+from xmc_jax.run import layout
+from xmc_jax.run.arrays import load_arrays, save_arrays
+from xmc_jax.run.lock import hold
+from xmc_jax.run.manifest import Manifest, remove
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where the stages of a training are kept.
+
+    Attributes:
+        manifest: of the run's folder; None: nothing is kept.
+        within: this run's place in the folder: empty, or the name of a part with parts of its own and a slash.
+    """
+
+    manifest: Manifest | None = None
+    within: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where its parts lie."""
+        assert self.manifest is not None, "a run that keeps nothing has no folder"
+        return self.manifest.folder / self.within
+
+    def inside(self, name: str) -> Run:
+        """Returns the run of a part that has parts of its own: a member, a round, what ranks beside an encoder."""
+        return Run(self.manifest, f"{self.within}{name}/")
+
+    def has(self, name: str) -> bool:
+        """Returns whether a part is kept already."""
+        return self.manifest is not None and self.manifest.has(self.within + name)
+
+    @property
+    def is_complete(self) -> bool:
+        """Returns whether the last stage is done."""
+        return self.has(layout.FACTS) and (self.folder / layout.FACTS).exists()
+
+    def once(
+        self,
+        name: str,
+        make: Callable[[], Value],
+        save: Callable[[Path, Value], None],
+        load: Callable[[Path], Value],
+    ) -> Value:
+        """Returns what a stage makes: read if it is kept already, else made and kept.
+
+        Args:
+            name: of the part, one of `layout`.
+            make: makes it.
+            save: writes it to a path, in the first process.
+            load: gives back what was written.
+
+        Raises:
+            InputError: what is kept is damaged.
+            RunError: it cannot be written; the same training resumes before this stage.
+        """
+        if self.has(name):
+            return self.read(name, load)
+        value = make()
+        self.keep(name, lambda path: save(path, value))
+        return value
+
+    def read(self, name: str, load: Callable[[Path], Value]) -> Value:
+        """Returns what a part holds, whose files are checked before.
+
+        Raises:
+            InputError: it is missing or damaged.
+        """
+        manifest = self.manifest
+        assert manifest is not None
+
+        def read() -> Value:
+            manifest.check(self.within + name)
+            return load(self.folder / name)
+
+        return run_together(read)
+
+    def keep(self, name: str, save: Callable[[Path], None], drop: str | None = None) -> None:
+        """Writes a part and takes it in; another one, named `drop`, goes when this one is there."""
+        manifest = self.manifest
+        if manifest is None:
+            return
+        whole = self.within + name
+        gone = None if drop is None else self.within + drop
+
+        def write() -> None:
+            path = manifest.folder / whole
+            # One that is complete is not held all the time.
+            with contextlib.nullcontext() if manifest.is_held else hold(manifest.folder):
+                with name_write_errors(path):
+                    if manifest.has(whole):
+                        manifest.forget([whole])
+                    remove(path)  # else left by a process that was killed
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                save(path)
+                manifest.record(whole, gone)
+                if gone is not None:
+                    remove(manifest.folder / gone)
+
+        run_first(write)
+        if not is_first():
+            manifest.parts[whole] = None
+            if gone is not None:
+                manifest.parts.pop(gone, None)
+
+    def drop(self, name: str) -> None:
+        """Lets a part go that is needed no more."""
+        manifest, whole = self.manifest, self.within + name
+        if manifest is None or not manifest.has(whole):
+            return
+        if is_first():
+            manifest.forget([whole])
+        else:
+            manifest.parts.pop(whole)
+
+    def steps(self, name: str) -> Steps:
+        """Returns the states of a fine-tuning, all in the part of this name."""
+        return Steps(self, name)
+
+    def log(self, facts: dict[str, Any]) -> None:
+        """Appends a line to `metrics.jsonl`; one that is there (of a run that was complete before) is not repeated."""
+        if self.manifest is None or not is_first():
+            return
+        file, line = self.folder / layout.METRICS, json.dumps(facts, ensure_ascii=False)
+        with name_write_errors(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            before = file.read_bytes() if file.exists() else b""
+            if line.encode() in before.split(b"\n"):
+                return
+            # A process killed while it wrote leaves half a line.
+            border = "\n" if before and not before.endswith(b"\n") else ""
+            with open(file, "ab") as f:
+                f.write(f"{border}{line}\n".encode())
+
+    def draw(self, draw: Callable[[Path], object]) -> None:
+        """Lets the first process draw a picture into the folder, which does not belong to the run."""
+        if self.manifest is not None:
+            run_first(lambda: draw(self.folder))
+
+    def close(self, facts: dict[str, Any]) -> None:
+        """Marks the run complete; a folder without this mark is resumed, not used."""
+        if self.is_complete:
+            return
+        facts = facts | {"complete": True}
+        self.keep(layout.FACTS, lambda path: write_json(path, facts))
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The states of a fine-tuning: a checkpoint manager with what it starts from (step 0) and its newest state.
+
+    Attributes:
+        run: that they belong to.
+        name: of the part that they lie in.
+    """
+
+    run: Run
+    name: str
+
+    @property
+    def last_step(self) -> int | None:
+        """The newest whole state; None: there is none."""
+        if self.run.manifest is None:
+            return None
+        prefix = f"{self.run.within}{self.name}/"
+        steps = [int(name[len(prefix) :]) for name in self.run.manifest.list_inside(prefix)]
+        return max(steps, default=None)
+
+    def has(self, step: int) -> bool:
+        """Returns whether a state is there."""
+        return self.run.has(self._at(step))
+
+    def save(self, step: int, arrays: Mapping[str, np.ndarray], note: dict[str, Any]) -> None:
+        """Keeps a state, and lets the one before it go but for that of step 0.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        last = self.last_step
+
+        def save(path: Path) -> None:
+            save_arrays(path.parent, arrays, note, step)
+
+        self.run.keep(self._at(step), save, self._at(last) if last else None)
+
+    def load(self, step: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Restores a state and its note.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        return self.run.read(self._at(step), lambda path: load_arrays(path.parent, step))
+
+    def _at(self, step: int) -> str:
+        return f"{self.name}/{step}"
