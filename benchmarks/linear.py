@@ -1,11 +1,12 @@
 """XR-Linear beside libpecos on the same matrices: scores, time, memory, size on disk.
 
-    python benchmarks/linear.py --peer PECOS_PYTHON --peer-script pecos_linear.py --work DIR \
+    python benchmarks/linear.py --peer .peers/pecos/bin/python --work DIR \
         --out benchmarks/results/DEVICE DATA [DATA ...]
 
-For each data folder the peer's script makes the matrices X, Y, Xt, Yt in DIR/NAME and times libpecos on them; then a
-fresh process of ours trains on the same matrices (twice: the first run compiles, the second is warm) and, from the raw
-texts, with our own TF-IDF. Each line of DEVICE/linear.jsonl holds both. Times are medians of --repeats runs in turn.
+`benchmarks/peers/install.py` makes the peer's Python. For each data folder `benchmarks/peers/train.py` makes the
+matrices X, Y, Xt, Yt in DIR/NAME and times libpecos on them; then a fresh process of ours trains on the same matrices
+(twice: the first run compiles, the second is warm) and, from the raw texts, with our own TF-IDF. Each line of
+DEVICE/linear.jsonl holds both. Times are medians of --repeats runs in turn.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ import time
 from pathlib import Path
 
 KS = (1, 3, 5)
+PEER = Path(__file__).parent / "peers" / "train.py"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", nargs="*", type=Path)
     parser.add_argument("--peer", help="Python with libpecos")
-    parser.add_argument("--peer-script", help="script that trains libpecos and prints JSON")
     parser.add_argument("--work", type=Path, required=True, help="folder for matrices and models")
     parser.add_argument("--out", type=Path, help="folder for results")
     parser.add_argument("--repeats", type=int, default=1)
@@ -52,7 +53,7 @@ def compare(named: argparse.Namespace, data: Path) -> dict:
     work.mkdir(parents=True, exist_ok=True)
     rounds: list[tuple[dict, dict]] = []
     for _ in range(named.repeats):
-        peer = run_child([named.peer, named.peer_script, str(data), "--work", str(work)])
+        peer = run_child([named.peer, str(PEER), "pecos", str(data), "--work", str(work)])
         flags = ["--once"] if named.once else []
         command = [sys.executable, __file__, str(data), "--work", str(work), *flags]
         ours = run_child([*command, "--ours", "matrices"])

@@ -7,13 +7,12 @@ Translation-en; test = sha1(text) mod 100 < 20.
 Command:   xmc train --data data/debian_depends --workdir runs/debian_depends \
                --config configs/debian_depends.py
            xmc evaluate --workdir runs/debian_depends --data data/debian_depends
-Hardware:  2 cores of AMD EPYC, shared with other work
-Time:      78 s of features, tree and training, compilation included, while other programs ran
-           beside it
-Expected:  P@1/3/5 73.38 / 50.90 / 39.66, R@10 61.60, PSP@1/3/5 20.44 / 27.29 / 31.62 (A=0.55,
-           B=1.5). libpecos 1.2.8, XR-Linear with its default settings (branching 16), on the same
-           TF-IDF: P@1/3/5 73.44 / 51.03 / 39.85, R@10 61.42, PSP@1/3/5 20.34 / 27.11 / 31.57. Both
-           in benchmarks/results/cpu-2-cores/linear.jsonl.
+Hardware:  2 cores of AMD EPYC
+Time:      15 s of features, tree and training, compilation included
+Expected:  P@1/3/5 73.09 / 50.80 / 39.57, R@10 61.28, PSP@1/3/5 20.54 / 27.35 / 31.61 (A=0.55,
+           B=1.5). libpecos 1.2.8, XR-Linear with its default settings (branching 16), on
+           scikit-learn's TF-IDF: P@1/3/5 73.44 / 51.03 / 39.85, R@10 61.42, PSP@1/3/5 20.34 /
+           27.11 / 31.57. Both in benchmarks/results/cpu-2-cores/linear.jsonl.
 """
 
 from xmc_jax.config import FeaturesConfig, LinearConfig, RankerConfig, SearchConfig, TreeConfig

@@ -6,12 +6,12 @@ repository's text format.
 Command:   xmc train --data data/delicious_bow --workdir runs/delicious \
                --config configs/delicious.py
            xmc evaluate --workdir runs/delicious --data data/delicious_bow
-Hardware:  2 cores of AMD EPYC, shared with other work
+Hardware:  2 cores of AMD EPYC
 Time:      8 s of training, compilation included
-Expected:  P@1/3/5 66.97 / 60.67 / 55.73
-           (benchmarks/results/cpu-2-cores/one_vs_rest.jsonl). scikit-learn's one-vs-rest
-           LinearSVC (C=1, rows of unit length) on this split: P@1/3/5 67.19 / 60.64 / 55.95.
-           Published numbers average ten splits: they may differ by a point.
+Expected:  P@1/3/5 66.97 / 60.67 / 55.73. scikit-learn's one-vs-rest LinearSVC (C=1, rows of unit
+           length) on this split: P@1/3/5 67.19 / 60.63 / 55.96. Both in
+           benchmarks/results/cpu-2-cores/one_vs_rest.jsonl. Published numbers average ten splits:
+           they may differ by a point.
 
 So few labels need no tree: `flat` is one level of all labels, which is one-vs-rest.
 """

@@ -7,13 +7,12 @@ domain metadata; test = sha1(case-folded text without punctuation) mod 100 < 20.
 Command:   xmc train --data data/gutenberg_lcsh --workdir runs/gutenberg_lcsh \
                --config configs/gutenberg_lcsh.py
            xmc evaluate --workdir runs/gutenberg_lcsh --data data/gutenberg_lcsh
-Hardware:  2 cores of AMD EPYC, shared with other work
-Time:      17 s of features, tree and training, compilation included, while other programs ran
-           beside it
-Expected:  P@1/3/5 69.90 / 45.61 / 31.75, R@10 62.64, PSP@1/3/5 20.28 / 33.02 / 38.19 (A=0.55,
-           B=1.5). libpecos 1.2.8, XR-Linear with its default settings (branching 16), on the same
-           TF-IDF: P@1/3/5 69.59 / 45.49 / 31.79, R@10 62.42, PSP@1/3/5 19.78 / 32.49 / 37.87. Both
-           in benchmarks/results/cpu-2-cores/linear.jsonl.
+Hardware:  2 cores of AMD EPYC
+Time:      7 s of features, tree and training, compilation included
+Expected:  P@1/3/5 69.79 / 45.62 / 31.78, R@10 62.69, PSP@1/3/5 20.08 / 32.81 / 38.01 (A=0.55,
+           B=1.5). libpecos 1.2.8, XR-Linear with its default settings (branching 16), on
+           scikit-learn's TF-IDF: P@1/3/5 69.59 / 45.49 / 31.79, R@10 62.42, PSP@1/3/5 19.78 /
+           32.49 / 37.87. Both in benchmarks/results/cpu-2-cores/linear.jsonl.
 """
 
 from xmc_jax.config import FeaturesConfig, LinearConfig, RankerConfig, SearchConfig, TreeConfig

@@ -10,8 +10,8 @@ Command:   xmc train --data bundled:wordnet --workdir runs/wordnet_disentangle \
 Hardware:  2 cores of AMD EPYC
 Time:      8 s of tree and training, 15 s of the round, compilation included
 Expected:  P@1/3/5 56.34 / 45.47 / 35.51, R@10 69.73, PSP@1/3/5 25.47 / 39.90 / 49.39 (A=0.55,
-           B=1.5); 224 labels in the fullest cluster. Without disentanglement: P@1/3/5
-           55.00 / 43.83 / 34.04, R@10 66.98 (benchmarks/disentangle.py).
+           B=1.5); 224 labels in the fullest cluster. Without disentanglement: P@1/3/5 55.00 /
+           43.83 / 34.04, R@10 66.98. Both in benchmarks/results/cpu-2-cores/disentangle.jsonl.
 
 Beams of the training documents come from matchers trained on the other half (folds=2): on held-out
 training documents that gives 0.7 points of P@1 more than beams of the model itself.

@@ -7,10 +7,10 @@ Command:   xmc train --data bundled:wordnet --workdir runs/wordnet_forest \
                --config configs/wordnet_forest.py
            xmc evaluate --workdir runs/wordnet_forest --data bundled:wordnet
 Hardware:  2 cores of AMD EPYC
-Time:      22 s of features, trees and training, compilation included
-Expected:  P@1/3/5 56.42 / 45.19 / 35.27, R@10 69.73, PSP@1/3/5 25.11 / 39.04 / 48.49 (A=0.55,
-           B=1.5). One tree: P@1/3/5 55.00 / 43.83 / 34.04, R@10 66.98. omikuji 0.5.2 with its
-           defaults (three trees) on scikit-learn's TF-IDF: P@1/3/5 55.79 / 44.61 / 34.59.
+Time:      88 s of trees and training, compilation included
+Expected:  P@1/3/5 56.55 / 45.24 / 35.26, R@10 69.69, PSP@1/3/5 25.17 / 39.07 / 48.46 (A=0.55,
+           B=1.5) on scikit-learn's TF-IDF; one tree: P@1/3/5 54.94 / 43.81 / 34.03, R@10 66.94.
+           Both in benchmarks/results/cpu-2-cores/forest.jsonl.
 
 Chosen on a tenth of the training documents, held out (three trees, there 55.2 / 42.9 / 33.5 with
 one): average 56.4 / 44.2 / 34.4, rank_average 55.9 / 44.0 / 34.2, sigmoid_average 56.3 / 44.0 /

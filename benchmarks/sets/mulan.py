@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
-from xmc_jax.data.lines import replace_file
 from xmc_jax.errors import InputError
+from xmc_jax.files import replace_file
 
 
 def build(name: str, source: Path, output: Path) -> dict:

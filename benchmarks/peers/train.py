@@ -1,0 +1,182 @@
+"""Trains a rival on a data folder with its default settings and prints one JSON object: times, size, scores.
+
+    PEER_PYTHON benchmarks/peers/train.py pecos DATA --work DIR [--documents 8000]
+
+DATA holds train.jsonl.gz and test.jsonl.gz. `install.py` makes PEER_PYTHON. pecos, omikuji and napkinxc train on the
+matrices that `matrices.py` keeps in DIR; fastText has features of its own and reads the texts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from matrices import Matrices, load_matrices, read_split, score
+
+TOP_K = 20
+ONLINE = 200  # single queries to time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("name", choices=RIVALS)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--work", type=Path, required=True, help="folder for matrices and models")
+    parser.add_argument("--documents", type=int, help="only the first so many")
+    named = parser.parse_args()
+    m = load_matrices(named.data, named.work, named.documents)
+    row = {"data": named.data.name, "N": m.X.shape[0], "D": m.X.shape[1], "L": m.Y.shape[1]}
+    measured, ids = RIVALS[named.name](named, m)
+    row |= {name: round(v, 4) if isinstance(v, float) else v for name, v in measured.items()}
+    print(json.dumps(row | score(ids, m.Yt, m.Y)))
+
+
+def train_pecos(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+    from pecos.utils.smat_util import sorted_csr
+    from pecos.xmc import Indexer, LabelEmbeddingFactory
+    from pecos.xmc.xlinear.model import XLinearModel
+
+    began = time.perf_counter()
+    embedding = LabelEmbeddingFactory.create(m.Y, m.X, method="pifa")
+    tree = Indexer.gen(embedding, indexer_type="hierarchicalkmeans", nr_splits=16)
+    built = time.perf_counter()
+    model = XLinearModel.train(m.X, m.Y, tree, threshold=0.1)
+    trained = time.perf_counter()
+    folder = named.work / "pecos-model"
+    model.save(str(folder))
+    fast = XLinearModel.load(str(folder), is_predict_only=True)
+    asked = {"only_topk": TOP_K, "beam_size": 10}
+    measured, found = time_queries(
+        lambda: fast.predict(m.Xt, **asked),
+        lambda i: fast.predict(m.Xt[i], threads=1, **asked),
+        m.Xt.shape[0],
+    )
+    ranked = sorted_csr(found.tocsr())
+    ids = [ranked.indices[a:b] for a, b in pairwise(ranked.indptr)]
+    measured |= {
+        "tree": [level.shape[0] for level in tree],
+        "tree_s": built - began,
+        "train_s": trained - built,
+        "model_MB": measure_size(folder),
+    }
+    return measured, pad(ids)
+
+
+def train_omikuji(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+    import omikuji
+
+    path = named.work / "train.xmc.txt"
+    with open(path, "w", encoding="utf-8") as stream:
+        rows = zip(rows_of(m.Y), rows_of(m.X), strict=True)
+        rows = [row for row in rows if all(row)]  # it reads no line without labels or features
+        stream.write(f"{len(rows)} {m.X.shape[1]} {m.Y.shape[1]}\n")
+        for labels, pairs in rows:
+            values = " ".join(f"{i}:{v:.6f}" for i, v in pairs)
+            stream.write(",".join(str(i) for i, _ in labels) + " " + values + "\n")
+    began = time.perf_counter()
+    model = omikuji.Model.train_on_data(str(path))
+    trained = time.perf_counter()
+    folder = named.work / "omikuji-model"
+    model.save(str(folder))
+    queries = list(rows_of(m.Xt))
+    measured, found = time_queries(
+        lambda: [model.predict(q, top_k=TOP_K) for q in queries],
+        lambda i: model.predict(queries[i], top_k=TOP_K),
+        len(queries),
+    )
+    measured |= {"train_s": trained - began, "model_MB": measure_size(folder)}
+    return measured, pad([[label for label, _ in row] for row in found])
+
+
+def train_napkinxc(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+    from napkinxc.models import PLT
+
+    folder = named.work / "napkinxc-model"
+    model = PLT(str(folder))
+    began = time.perf_counter()
+    model.fit(m.X, [[i for i, _ in row] for row in rows_of(m.Y)])
+    trained = time.perf_counter()
+    measured, found = time_queries(
+        lambda: model.predict(m.Xt, top_k=TOP_K),
+        lambda i: model.predict(m.Xt[i], top_k=TOP_K),
+        m.Xt.shape[0],
+    )
+    measured |= {"train_s": trained - began, "model_MB": measure_size(folder)}
+    return measured, pad(found)
+
+
+def train_fasttext(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+    import fasttext
+
+    texts, _ = read_split(named.data, "train", named.documents)
+    queries, _ = read_split(named.data, "test", named.documents)
+    path = named.work / "train.fasttext.txt"
+    with open(path, "w", encoding="utf-8") as stream:
+        for labels, text in zip(rows_of(m.Y), texts, strict=True):
+            names = "".join(f"__label__{i} " for i, _ in labels)
+            stream.write(names + " ".join(text.split()) + "\n")
+    began = time.perf_counter()
+    model = fasttext.train_supervised(str(path), loss="hs")  # the loss that it has for many labels
+    trained = time.perf_counter()
+    queries = [" ".join(text.split()) for text in queries]
+    measured, found = time_queries(
+        lambda: model.predict(queries, k=TOP_K)[0],
+        lambda i: model.predict(queries[i], k=TOP_K),
+        len(queries),
+    )
+    file = named.work / "fasttext-model.bin"
+    model.save_model(str(file))
+    measured |= {"train_s": trained - began, "model_MB": file.stat().st_size / 1e6}
+    return measured, pad([[int(n.removeprefix("__label__")) for n in row] for row in found])
+
+
+RIVALS: dict[str, Callable[[argparse.Namespace, Matrices], tuple[dict, np.ndarray]]] = {
+    "pecos": train_pecos,
+    "omikuji": train_omikuji,
+    "napkinxc": train_napkinxc,
+    "fasttext": train_fasttext,
+}
+
+
+def time_queries(batch: Callable, single: Callable[[int], object], n: int) -> tuple[dict, object]:
+    """Returns milliseconds per query, all at once and one by one, and what the batch returned."""
+    began = time.perf_counter()
+    found = batch()
+    took = time.perf_counter() - began
+    few = min(ONLINE, n)
+    began = time.perf_counter()
+    for i in range(few):
+        single(i)
+    online = time.perf_counter() - began
+    measured = {"predict_ms_per_query": 1e3 * took / n, "online_ms_per_query": 1e3 * online / few}
+    return measured, found
+
+
+def rows_of(matrix) -> list[list[tuple[int, float]]]:
+    """Returns the (column, value) pairs of each row of a CSR matrix."""
+    ends = matrix.indptr
+    pairs = list(zip(matrix.indices.tolist(), matrix.data.tolist(), strict=True))
+    return [pairs[a:b] for a, b in pairwise(ends)]
+
+
+def pad(rows: list) -> np.ndarray:
+    """Returns ranked ids [N, TOP_K], -1 where a row has fewer."""
+    ids = np.full((len(rows), TOP_K), -1, np.int64)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row[:TOP_K]
+    return ids
+
+
+def measure_size(folder: Path) -> float:
+    """Returns megabytes of all files below a folder."""
+    return sum(os.path.getsize(p) for p in folder.rglob("*") if p.is_file()) / 1e6
+
+
+if __name__ == "__main__":
+    main()
