@@ -135,12 +135,22 @@ class Settings:
         return Settings({**defaults, **given}, self.path)
 
     def count(self, name: str, default: int | None = None, least: int = 1) -> int:
-        """Returns a whole number of at least `least`."""
+        """Returns a whole number of at least `least`, below 2^31."""
         value = self._get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**31:
             raise InputError(
                 f"{self.path}: {name}={value!r} given, a whole number of {least} or more needed"
             )
+        return value
+
+    def get(self, name: str, kind: type | tuple[type, ...], default: Any) -> Any:
+        """Returns a value of some kinds of JSON; the default where nothing is said."""
+        value = self.values.get(name)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, kind):
+            kinds = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise InputError(f"{self.path}: {name}={value!r} given, a {kinds} needed")
         return value
 
     def number(self, name: str, default: float | None = None) -> float:

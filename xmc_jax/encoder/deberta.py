@@ -150,10 +150,14 @@ def read_deberta(settings: Settings) -> Architecture:
     heads = settings.count("num_attention_heads", 24)
     positions = settings.count("max_position_embeddings", 512)
     dropout = settings.rate("hidden_dropout_prob", 0.1)
-    buckets, farthest = (
-        value if isinstance(value := settings.values.get(name), int) and value > 0 else default
-        for name, default in (("position_buckets", 0), ("max_relative_positions", positions))
-    )
+    buckets = max(0, settings.get("position_buckets", int, 0))
+    farthest = settings.get("max_relative_positions", int, 0)
+    farthest = positions if farthest < 1 else farthest
+    if buckets and not 4 <= buckets < 2 * (farthest - 1) < 2**31:
+        raise InputError(
+            f"{settings.path}: position_buckets={buckets} given for distances up to {farthest}, 4 or more and less "
+            "than twice as many needed"
+        )
     absolute = settings.flag("position_biased_input", True)
     return Architecture(
         family="deberta-v2",
@@ -177,14 +181,14 @@ def read_deberta(settings: Settings) -> Architecture:
         farthest=farthest,
         position_terms=_read_terms(settings),
         share_keys=settings.flag("share_att_key", False),
-        norm_distances="layer_norm" in str(settings.values.get("norm_rel_ebd", "none")).lower(),
+        norm_distances="layer_norm" in settings.get("norm_rel_ebd", str, "none").lower(),
         absolute_positions=absolute,
     )
 
 
 def _read_terms(settings: Settings) -> tuple[str, ...]:
     """Returns which terms join content and position, listed or as `p2c|c2p`."""
-    given = settings.values.get("pos_att_type") or []
+    given = settings.get("pos_att_type", (str, list), [])
     names = given.lower().split("|") if isinstance(given, str) else given
     terms = tuple(term for term in _TERMS if term in [str(n).strip() for n in names])
     if len(terms) != len(names):

@@ -179,16 +179,14 @@ def _inspect_static(request: Request, files: WeightFiles) -> Architecture:
         )
     rows = shapes.get("mapping", vectors)[0]
     # Where modules.json names the steps, it names the scaling too.
-    scaled = bool(values.get("normalize")) and not request.family
-    settings = {"rows": rows, "columns": vectors[1], "normalize": scaled}
+    scaled = values.get("normalize") and not request.family
+    settings = {"rows": rows, "columns": vectors[1], "normalize": scaled or False}
     return FAMILIES[static.NAME].read(Settings(settings, str(files.folder)))
 
 
 def _is_model2vec(folder: Path) -> bool:
     values = read_values(folder / "config.json", dict) or {}
-    return values.get("model_type") == "model2vec" or "StaticModel" in (
-        values.get("architectures") or []
-    )
+    return values.get("model_type") == "model2vec" or values.get("architectures") == ["StaticModel"]
 
 
 def _choose_length(
@@ -200,7 +198,8 @@ def _choose_length(
     length = 0 if request is None else request.max_length
     if not length and architecture.family == static.NAME:
         values = {} if request is None else read_values(request.body / "config.json", dict) or {}
-        length = values.get("max_length") or static.LENGTH
+        body = "" if request is None else str(request.body / "config.json")
+        length = Settings(values, body).count("max_length", static.LENGTH)
     length = length or _LENGTH
     return min(length, architecture.positions) if architecture.positions else length
 

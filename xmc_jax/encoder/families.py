@@ -115,8 +115,8 @@ def read_architecture(folder: Path) -> Architecture:
         raise InputError(
             f"{path}: quantization_config given, weights in floating point needed; take those that are not quantised"
         )
-    if "AutoModel" in (values.get("auto_map") or {}):
-        code = values["auto_map"]["AutoModel"]
+    code = Settings(values, str(path)).get("auto_map", dict, {}).get("AutoModel")
+    if code:
         raise InputError(
             f"{path}: the encoder brings code of its own ({code}), which is not run; choose one of "
             f"{', '.join(MODEL_TYPES)}"
@@ -130,7 +130,7 @@ def read_architecture(folder: Path) -> Architecture:
 
 def _guess_type(values: Mapping[str, Any], path: Path) -> str:
     """Returns the `model_type` of a file that has none, as those of 2019 do: from the class of its model."""
-    classes = [str(name) for name in values.get("architectures") or []]
+    classes = list(map(str, Settings(values, str(path)).get("architectures", list, [])))
     for kind in MODEL_TYPES:
         starts = tuple(kind.replace("-", "") + end for end in ("model", "for"))
         if any(name.lower().startswith(starts) for name in classes):

@@ -142,13 +142,13 @@ def read_modernbert(settings: Settings) -> Architecture:
 
 def _read_layer_kinds(settings: Settings, layers: int) -> tuple[bool, ...]:
     """Returns for each layer whether it is local: listed, or all but every n-th."""
-    kinds = settings.values.get("layer_types")
+    kinds = settings.get("layer_types", list, None)
     if kinds is None:
         every = settings.count("global_attn_every_n_layers", 3)
         return tuple(i % every != 0 for i in range(layers))
-    if len(kinds) != layers or not set(kinds) <= set(_KINDS):
+    if len(kinds) != layers or not all(kind in _KINDS for kind in kinds):
         raise InputError(
-            f"{settings.path}: layer_types has {len(kinds)} of {sorted(set(kinds))}, "
+            f"{settings.path}: layer_types has {len(kinds)} of {sorted(set(map(str, kinds)))}, "
             f"{layers} of {' or '.join(_KINDS)} needed"
         )
     return tuple(kind == "sliding_attention" for kind in kinds)
@@ -156,9 +156,10 @@ def _read_layer_kinds(settings: Settings, layers: int) -> tuple[bool, ...]:
 
 def _read_theta(settings: Settings, kind: str, name: str, default: float) -> float:
     """Returns the base of the rotary rates, under the newer name or the older."""
-    rope = (settings.values.get("rope_parameters") or {}).get(kind) or {}
+    every = Settings(settings.get("rope_parameters", dict, {}), settings.path)
+    rope = every.get(kind, dict, {})
     if rope.get("rope_type", "default") != "default":
         raise InputError(
             f"{settings.path}: rope_type={rope['rope_type']!r} is not supported, 'default' needed"
         )
-    return float(rope.get("rope_theta") or settings.number(name, default))
+    return Settings(rope, settings.path).number("rope_theta", settings.number(name, default))

@@ -165,7 +165,7 @@ def _read_pooling(path: Path, ours: str, missing: str | None = None) -> tuple[st
         if missing is not None:
             return missing, True
         raise InputError(f"{path}: missing; modules.json names it: download the encoder again")
-    asked = values.get("pooling_mode")  # the newer form
+    asked = Settings(values, str(path)).get("pooling_mode", (str, list), None)  # the newer form
     wanted = [asked] if isinstance(asked, str) else list(asked or [])
     if not wanted:
         flags = {n.removeprefix("pooling_mode_") for n, v in values.items() if v is True}
@@ -174,7 +174,7 @@ def _read_pooling(path: Path, ours: str, missing: str | None = None) -> tuple[st
     pools_prompt = Settings(values, str(path)).flag("include_prompt", True)
     if ours != "auto":
         return "", pools_prompt
-    unknown = [str(name) for name in wanted if name not in _POOLINGS]
+    unknown = [str(name) for name in wanted if str(name) not in _POOLINGS]
     if unknown or not wanted:
         raise InputError(
             f"{path}: pooling by {' and '.join(unknown) or 'nothing'} is not supported; set encoder.pooling"
@@ -203,14 +203,15 @@ def _read_lengths(body: Path) -> tuple[int, bool]:
 def _read_prompts(path: Path) -> tuple[dict[str, str], str]:
     """Returns the prompts by name, and the name of the one that is always given (empty: none)."""
     values = read_values(path, dict) or {}
-    prompts = {str(n): str(t) for n, t in (values.get("prompts") or {}).items() if t}
-    name = values.get("default_prompt_name") or ""
-    known = values.get("prompts") or {}
+    settings = Settings(values, str(path))
+    known = settings.get("prompts", dict, {})
+    prompts = {str(n): str(t) for n, t in known.items() if t}
+    name = settings.get("default_prompt_name", str, "")
     if name and name not in known:
         raise InputError(
-            f"{path}: default_prompt_name={name!r} is not among its prompts{suggest(str(name), known)}"
+            f"{path}: default_prompt_name={name!r} is not among its prompts{suggest(name, known)}"
         )
     unknown = sorted(values.keys() - {"prompts", "default_prompt_name", *_LEFT})
     if unknown:
         tell(f"{path}: {', '.join(unknown)} not known here, and left aside")
-    return prompts, str(name)
+    return prompts, name

@@ -171,6 +171,18 @@ def load_tokenizer(folder: Path, architecture: Architecture, lower: bool = False
         InputError: none of them is there, one is damaged or of another kind, or it has more tokens than the encoder has
             embeddings.
     """
+    try:
+        return _load(folder, architecture, lower)
+    except InputError:
+        raise
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as e:
+        raise InputError(
+            f"{folder}: a value of the wrong kind in tokenizer_config.json or added_tokens.json ({e!r:.120}); download "
+            "the encoder again"
+        ) from e
+
+
+def _load(folder: Path, architecture: Architecture, lower: bool) -> TextTokenizer:
     family = FAMILIES[architecture.family]
     options = read_values(folder / "tokenizer_config.json", dict) or {}
     path = folder / "tokenizer.json"
