@@ -24,29 +24,37 @@ def make_matrix(n_rows: int, seed: int) -> sp.csr_matrix:
     return sp.csr_matrix(dense.astype(np.float32))
 
 
-@pytest.mark.parametrize("n_rows", [3, 700])
+def lay_out(matrices: list[sp.csr_matrix]):
+    """Returns the block-diagonal matrix of some units, and the units of its rows and columns."""
+    units = np.arange(len(matrices))
+    rows, columns = (np.repeat(units, [m.shape[axis] for m in matrices]) for axis in (0, 1))
+    return sp.block_diag(matrices, "csr", np.float32), rows, columns
+
+
+@pytest.mark.parametrize("n_rows", [[3], [700], [300, 3, 700]])
 def test_products_equal_scipys(n_rows):
-    matrices = [make_matrix(n_rows, 0), make_matrix(300, 1)]
+    calls = [lay_out([make_matrix(n, n) for n in n_rows]), lay_out([make_matrix(300, 1)])]
     widths = (8, 20, 42)
-    shape = join_product_shapes([measure_products(m, widths) for m in matrices])
+    shape = join_product_shapes([measure_products(*call, widths) for call in calls])
+    assert shape.n_units == len(n_rows)
     rng = np.random.default_rng(2)
-    for a in matrices:
-        products, row, column = fill_products(a, shape)
-        v = rng.standard_normal((shape.n_features, 4)).astype(np.float32)
-        r = np.zeros((shape.n_rows, 4), np.float32)
+    for a, row_unit, column_unit in calls:
+        products, row, column = fill_products(a, row_unit, column_unit, shape)
+        v = rng.standard_normal((shape.n_units, shape.n_features, 4)).astype(np.float32)
+        r = np.zeros((shape.n_units * shape.n_rows, 4), np.float32)
         r[row] = rng.standard_normal((a.shape[0], 4))
-        np.testing.assert_allclose(
-            multiply(products, jnp.asarray(v))[row], a @ v[column], rtol=1e-4, atol=1e-5
-        )
-        np.testing.assert_allclose(
-            pull(products, jnp.asarray(r))[column], a.T @ r[row], rtol=1e-4, atol=1e-4
-        )
-        squares = a.multiply(a).T @ r[row]
-        np.testing.assert_allclose(
-            pull(products, jnp.asarray(r), squared=True)[column], squares, rtol=1e-4, atol=1e-4
-        )
+
+        def compare(found, place, expected, atol):
+            flat = np.asarray(found).reshape(-1, 4)
+            np.testing.assert_allclose(flat[place], expected, rtol=1e-4, atol=atol)
+
+        compare(multiply(products, jnp.asarray(v)), row, a @ v.reshape(-1, 4)[column], 1e-5)
+        rows = jnp.asarray(r.reshape(shape.n_units, -1, 4))
+        compare(pull(products, rows), column, a.T @ r[row], 1e-4)
+        compare(pull(products, rows, squared=True), column, a.multiply(a).T @ r[row], 1e-4)
 
 
 def test_short_columns_need_no_pieces():
-    shape = measure_products(sp.csr_matrix(np.eye(5, dtype=np.float32)), (2,))
+    one = lay_out([sp.csr_matrix(np.eye(5, dtype=np.float32))])
+    shape = measure_products(*one, (2,))
     assert shape.long == () and shape.n_features == 5 and shape.n_rows == 5

@@ -106,14 +106,40 @@ class CutChunks(Generic[Shape]):
         return self._kept.pop(k, None) or self._cut(k)
 
 
-def share_shapes(shapes: list[Any], largest: np.ndarray, join: Callable[[list], Any]) -> list:
+def cut_runs(
+    order: np.ndarray, n_rows: np.ndarray, need: np.ndarray, most: float, n_tiers: int
+) -> list[np.ndarray]:
+    """Cuts units into runs of few bytes, within few tiers of rows.
+
+    A run is padded to the largest unit of its tier; few tiers are few compilations.
+
+    Args:
+        order: the units [U], the longest first.
+        n_rows, need: rows and bytes of each unit [U].
+        most: bytes of a run.
+        n_tiers: tiers at most.
+    """
+    n, need = n_rows[order], need[order]
+    tier = np.searchsorted(choose_widths(n, n_tiers), n)
+    first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
+    counts = np.diff(np.append(first, len(order)))
+    largest = np.maximum(np.maximum.reduceat(need, first), 1)
+    size = np.maximum(1, most // largest).astype(np.int64)
+    run = (np.arange(len(order)) - np.repeat(first, counts)) // np.repeat(size, counts)
+    return np.split(order, np.flatnonzero((np.diff(tier) != 0) | (np.diff(run) != 0)) + 1)
+
+
+def share_shapes(
+    shapes: list[Any], largest: np.ndarray, join: Callable[[list], Any], n_tiers: int = _N_TIERS
+) -> list:
     """Gives runs of similar units one shape, so that they share a compilation.
 
     Args:
         shapes: of each run.
         largest: rows of the largest unit of each run.
         join: makes one shape of several.
+        n_tiers: shapes at most.
     """
-    tier = np.searchsorted(choose_widths(largest, _N_TIERS), largest).tolist()
+    tier = np.searchsorted(choose_widths(largest, n_tiers), largest).tolist()
     joined = {t: join([s for s, u in zip(shapes, tier, strict=True) if u == t]) for t in set(tier)}
     return [joined[t] for t in tier]

@@ -100,6 +100,11 @@ class Chunk:
     def n_features(self) -> int:
         return len(self.feature_id)
 
+    @property
+    def column_unit(self) -> np.ndarray:
+        """Unit of each column of `slots`, int64 [F + U]: that of each local feature, then the constants."""
+        return np.append(self.feature_unit, np.arange(len(self.units)))
+
 
 def pose_level(
     features: Features,

@@ -1,9 +1,8 @@
-"""Truncated Newton for all units and labels of a call, in weight space or in the space of a Gram matrix.
+"""Truncated Newton for all units and labels of a call, in whatever space their weights are written.
 
 The problem ½‖w‖² + Σ C_i·loss(y_i f_i), f = A w, is solved by Newton steps whose systems (I + AᵀDA) p = -g are solved
-by conjugate gradients (Keerthi & DeCoste 2005; Hsia et al. 2018). Only three operations know what a vector is, so the
-same code runs on weights (`image` = A, `pull` = Aᵀ) and on coefficients β with w = Aᵀβ (`image` = G = AAᵀ, `pull` = I),
-where a vector is carried together with its image and inner products are β·(Gβ).
+by conjugate gradients (Keerthi & DeCoste 2005; Hsia, Chiang & Lin 2018). A `Space` alone knows what a vector is: the
+weights themselves, or coefficients β with w = Aᵀβ, where features enter through G = AAᵀ only.
 """
 
 from __future__ import annotations
@@ -14,28 +13,40 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from xmc_jax.config import Loss
 
 Vector = Any
-"""A pytree of arrays whose last axis is K."""
+"""A pytree of arrays [U, …, K]; each (unit, label) is a problem of its own. Of a single unit axis U may be missing."""
 
-CG_STEPS = 12
 _LINE_STEPS = 6
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where the unknowns live: `image(v) -> [U, n, K]`, `pull([U, n, K]) -> v`, `dot(a, fa, b, fb) -> [U, K]`."""
+    """Where the unknowns live.
+
+    Attributes:
+        image: v to A v, float32 [U, n, K].
+        pull: rows [U, n, K] to Aᵀ·rows, a vector.
+        dot: inner products [U, 1, K] of two vectors.
+        precondition: from the curve D [U, n, K] of a step, what takes a residual nearer to the solution.
+        cg_steps: of conjugate gradients at most.
+        cg_share: a label's system is solved until its squared residual, preconditioned, is this share of what it was.
+    """
 
     image: Callable[[Vector], Array]
     pull: Callable[[Array], Vector]
-    dot: Callable[[Vector, Array, Vector, Array], Array]
+    dot: Callable[[Vector, Vector], Array]
+    precondition: Callable[[Array], Callable[[Vector], Vector]]
+    cg_steps: int
+    cg_share: float
 
 
 class NewtonResult(NamedTuple):
-    """The unknowns, the objective [U, K] of every label and the steps taken."""
+    """The unknowns, the objective [U, 1, K] of every label and the steps taken."""
 
     vector: Vector
     objective: Array
@@ -56,106 +67,111 @@ def evaluate_loss(margins: Array, loss: Loss) -> tuple[Array, Array, Array]:
 def minimise(
     space: Space,
     start: Vector,
-    y: Float[Array, "U n K"],
-    cost: Float[Array, "U n K"],
+    margins: Float[Array, "*U n K"],
+    y: Float[Array, "*U n K"],
+    cost: Float[Array, "*U n K"],
     loss: Loss,
     tolerance: float,
     max_steps: int,
 ) -> NewtonResult:
-    """Minimises the problem of every (unit, label) until no step gains more than `tolerance` of the objective.
+    """Minimises the problem of every (unit, label) until no step gains more than `tolerance` of any objective.
 
     Args:
         space: where the vectors live.
-        start: zero vector.
+        start: where to begin.
+        margins: the image of `start`.
         y: 1, -1, or 0 for rows that are not in the problem.
         cost: C_i, 0 where y is 0.
+        loss: one with a second derivative.
+        tolerance: share of the objective.
+        max_steps: bound on the steps.
     """
 
-    def measure(square, f):
+    def measure(w, f):
         value, _, _ = evaluate_loss(y * f, loss)
-        return 0.5 * square + (cost * value).sum(axis=1)
+        return 0.5 * space.dot(w, w) + _sum_rows(cost * value)
 
     def step(state):
-        k, w, f, objective, _ = state
+        n, w, f, objective, _ = state
         _, slope, curve = evaluate_loss(y * f, loss)
-        pulled = space.pull(cost * slope * y)
-        gradient = jax.tree.map(jnp.add, w, pulled)
-        image = space.image(gradient)
-        p, fp = _solve_newton(space, gradient, image, cost * curve)
-        t = _search_line(space, w, f, p, fp, y, cost, loss)
-        w = jax.tree.map(lambda a, b: a + _spread(t, b) * b, w, p)
-        f = f + t[:, None, :] * fp
-        after = measure(space.dot(w, f, w, f), f)
-        return k + 1, w, f, after, objective
+        gradient = _add(w, space.pull(cost * slope * y))
+        p = _solve_system(space, gradient, cost * curve)
+        fp = space.image(p)
+        t = _search_line(space, w, p, f, fp, y, cost, loss)
+        w, f = _add(w, _scale(t, p)), f + t * fp
+        return n + 1, w, f, measure(w, f), objective
 
     def goes_on(state):
-        k, _, _, after, before = state
-        gained = (before - after) > tolerance * jnp.maximum(after, 1e-12)
-        return (k < max_steps) & ((k == 0) | gained.any())
+        n, _, _, after, before = state
+        return (n < max_steps) & ((before - after) > tolerance * jnp.maximum(after, 1e-12)).any()
 
-    f = jnp.zeros_like(y)
-    objective = measure(0.0, f)
-    k, w, _, objective, _ = jax.lax.while_loop(
-        goes_on, step, (jnp.int32(0), start, f, objective, objective)
-    )
-    return NewtonResult(w, objective, k)
+    objective = measure(start, margins)
+    state = jnp.int32(0), start, margins, objective, jnp.full_like(objective, jnp.inf)
+    n, w, _, objective, _ = lax.while_loop(goes_on, step, state)
+    return NewtonResult(w, objective, n)
 
 
-def _spread(scalar: Float[Array, "U K"], like: Array) -> Array:
-    """Shapes [U, K] to multiply an array [U, ..., K]."""
-    return scalar.reshape(scalar.shape[0], *(1,) * (like.ndim - 2), scalar.shape[1])
+def read_costs(signs: Array, weights: Array | None, costs: Any) -> tuple[Array, Array]:
+    """Returns signs and costs, float32 [U, n, K] each; both 0 for rows that are not in the problem."""
+    y = signs.astype(jnp.float32)
+    positive = costs[0] if weights is None else costs[0] * weights
+    return y, jnp.where(y > 0, positive, jnp.where(y < 0, costs[1], 0.0))
 
 
-def _solve_newton(space: Space, gradient, image, curve):
-    """Conjugate gradients for (I + AᵀDA) p = -gradient; every label stops by itself when its residual is small."""
+def _add(a: Vector, b: Vector) -> Vector:
+    return jax.tree.map(jnp.add, a, b)
 
-    def scale(s, v):
-        return jax.tree.map(lambda a: _spread(s, a) * a, v)
 
-    add = lambda a, b: jax.tree.map(jnp.add, a, b)  # noqa: E731
+def _scale(s: Float[Array, "*U 1 K"], v: Vector) -> Vector:
+    return jax.tree.map(lambda x: s * x, v)
+
+
+def _sum_rows(x: Float[Array, "*U n K"]) -> Float[Array, "*U 1 K"]:
+    return x.sum(axis=-2, keepdims=True)
+
+
+def _solve_system(space: Space, gradient: Vector, curve: Float[Array, "*U n K"]) -> Vector:
+    """Returns p with (I + AᵀDA) p = -gradient, about; every label stops by itself."""
+    precondition = space.precondition(curve)
 
     def step(state):
-        k, p, fp, r, fr, d, fd, square, first = state
-        pulled = space.pull(curve * fd)
-        curved, fcurved = add(d, pulled), fd + space.image(pulled)
-        along = space.dot(d, fd, d, fd) + (curve * fd * fd).sum(axis=1)
-        active = square > 1e-2 * first
-        a = jnp.where(active, square / jnp.maximum(along, 1e-30), 0.0)
-        p, fp = add(p, scale(a, d)), fp + a[:, None, :] * fd
-        r, fr = add(r, scale(-a, curved)), fr - a[:, None, :] * fcurved
-        new = jnp.where(active, jnp.maximum(space.dot(r, fr, r, fr), 0.0), square)
+        n, p, r, d, square = state
+        curved = _add(d, space.pull(curve * space.image(d)))
+        active = square > space.cg_share * first
+        a = jnp.where(active, square / jnp.maximum(space.dot(d, curved), 1e-30), 0.0)
+        p, r = _add(p, _scale(a, d)), _add(r, _scale(-a, curved))
+        z = precondition(r)
+        new = jnp.where(active, space.dot(r, z), square)
         b = jnp.where(active, new / jnp.maximum(square, 1e-30), 0.0)
-        d, fd = add(r, scale(b, d)), fr + b[:, None, :] * fd
-        return k + 1, p, fp, r, fr, d, fd, new, first
+        return n + 1, p, r, _add(z, _scale(b, d)), new
 
     def goes_on(state):
-        k, square, first = state[0], state[-2], state[-1]
-        return (k < CG_STEPS) & (square > 1e-2 * first).any()
+        return (state[0] < space.cg_steps) & (state[-1] > space.cg_share * first).any()
 
     r = jax.tree.map(jnp.negative, gradient)
-    fr = -image
-    square = jnp.maximum(space.dot(r, fr, r, fr), 0.0)
+    z = precondition(r)
+    first = space.dot(r, z)
     zero = jax.tree.map(jnp.zeros_like, r)
-    state = (jnp.int32(0), zero, jnp.zeros_like(fr), r, fr, r, fr, square, square)
-    state = jax.lax.while_loop(goes_on, step, state)
-    return state[1], state[2]
+    return lax.while_loop(goes_on, step, (jnp.int32(0), zero, r, z, first))[1]
 
 
-def _search_line(space: Space, w, f, p, fp, y, cost, loss: Loss) -> Float[Array, "U K"]:
+def _search_line(
+    space: Space, w: Vector, p: Vector, f, fp, y, cost, loss: Loss
+) -> Float[Array, "*U 1 K"]:
     """Minimises over the step length t ≥ 0 by Newton in one variable, kept between the bounds found so far.
 
     The derivative grows with t; for the squared hinge it is piecewise linear, so few steps find its root exactly.
     """
-    wp, pp = space.dot(w, f, p, fp), space.dot(p, fp, p, fp)
+    wp, pp = space.dot(w, p), space.dot(p, p)
 
     def newton(_, state):
         t, low, high = state
-        _, slope, curve = evaluate_loss(y * (f + t[:, None, :] * fp), loss)
-        first = wp + t * pp + (cost * slope * y * fp).sum(axis=1)
-        second = pp + (cost * curve * fp * fp).sum(axis=1)
+        _, slope, curve = evaluate_loss(y * (f + t * fp), loss)
+        first = wp + t * pp + _sum_rows(cost * slope * y * fp)
+        second = pp + _sum_rows(cost * curve * fp * fp)
         low, high = jnp.where(first < 0, t, low), jnp.where(first > 0, t, high)
         new = t - first / jnp.maximum(second, 1e-30)
         return jnp.where((new >= low) & (new <= high), new, 0.5 * (low + high)), low, high
 
     one = jnp.ones_like(wp)
-    return jax.lax.fori_loop(0, _LINE_STEPS, newton, (one, 0.0 * one, 4.0 * one))[0]
+    return lax.fori_loop(0, _LINE_STEPS, newton, (one, 0.0 * one, 4.0 * one))[0]

@@ -7,9 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from xmc_jax.ops import choose_widths
 from xmc_jax.parallel import Target
-from xmc_jax.ranker.chunks import CutChunks, share_shapes
+from xmc_jax.ranker.chunks import CutChunks, cut_runs, share_shapes
 from xmc_jax.ranker.footprint import CHUNK_BYTES
 from xmc_jax.ranker.parts import Part, keep_weights
 from xmc_jax.ranker.solvers.gram.blocks import (
@@ -46,19 +45,9 @@ def _weigh(
 def _split(
     weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
 ) -> list[np.ndarray]:
-    """Cuts units, the longest first, into runs of few bytes, within few tiers of rows.
-
-    A run is padded to the largest unit of its tier; few tiers are few compilations.
-    """
+    """Cuts units, the longest first, into runs of few bytes; a run is padded to the largest unit of its tier."""
     order = np.argsort(-n_rows, kind="stable")
-    n, need = n_rows[order], weights[order]
-    tier = np.searchsorted(choose_widths(n, _N_TIERS), n)
-    first = np.flatnonzero(np.append(True, np.diff(tier) != 0))
-    counts = np.diff(np.append(first, len(order)))
-    largest = np.maximum(np.maximum.reduceat(need, first), 1)
-    size = np.maximum(1, min(CHUNK_BYTES, most) // largest).astype(np.int64)
-    run = (np.arange(len(order)) - np.repeat(first, counts)) // np.repeat(size, counts)
-    return np.split(order, np.flatnonzero((np.diff(tier) != 0) | (np.diff(run) != 0)) + 1)
+    return cut_runs(order, n_rows, weights, min(CHUNK_BYTES, most), _N_TIERS)
 
 
 def _prepare(work: Work) -> Callable[[int], Part]:

@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from xmc_jax.config import Loss
 from xmc_jax.ops import accumulate, scatter_rows
 from xmc_jax.ranker.solvers.gram.blocks import Blocks, BlockShape
-from xmc_jax.ranker.solvers.newton import NewtonResult, Space, minimise
+from xmc_jax.ranker.solvers.newton import NewtonResult, Space, minimise, read_costs
 
 STRIP = 512
+_CG_STEPS, _CG_SHARE = 12, 1e-2
 
 
 @partial(jax.jit, static_argnames=("shape", "loss", "max_steps"))
@@ -24,19 +25,26 @@ def solve_gram(
     blocks: Blocks, shape: BlockShape, costs, loss: Loss, tolerance, max_steps: int
 ) -> NewtonResult:
     """Solves all labels of the units through G; returns weights like `solve_primal`."""
-    y, cost = read_costs(blocks, costs)
+    y, cost = read_costs(blocks.signs, blocks.weights, costs)
     gram = form_grams(blocks, shape)
 
-    def image(v):
-        return jnp.einsum("unm,umk->unk", gram, v, precision=jax.lax.Precision.HIGHEST)
+    def pull(rows):
+        image = jnp.einsum("unm,umk->unk", gram, rows, precision=jax.lax.Precision.HIGHEST)
+        return {"beta": rows, "image": image}
 
-    def dot(a, fa, b, fb):
-        del fa
-        return (a * fb).sum(axis=1)
-
-    space = Space(image, lambda r: r, dot)
-    result = minimise(space, jnp.zeros_like(y), y, cost, loss, tolerance, max_steps)
-    return result._replace(vector=pull_rows(blocks, shape, result.vector))
+    # A vector is carried with its image, so that a step of conjugate gradients takes one product.
+    space = Space(
+        image=lambda v: v["image"],
+        pull=pull,
+        dot=lambda a, b: (a["beta"] * b["image"]).sum(axis=1, keepdims=True),
+        precondition=lambda curve: lambda r: r,
+        cg_steps=_CG_STEPS,
+        cg_share=_CG_SHARE,
+    )
+    zero = jnp.zeros_like(y)
+    start = {"beta": zero, "image": zero}
+    result = minimise(space, start, zero, y, cost, loss, tolerance, max_steps)
+    return result._replace(vector=pull_rows(blocks, shape, result.vector["beta"]))
 
 
 def form_grams(blocks: Blocks, shape: BlockShape) -> jax.Array:
@@ -77,10 +85,3 @@ def pull_rows(blocks: Blocks, shape: BlockShape, r) -> dict[str, jax.Array]:
         "sparse": sparse.reshape(u, f, -1),
         "dense": jnp.einsum("unh,unk->uhk", blocks.dense, r, precision=jax.lax.Precision.HIGHEST),
     }
-
-
-def read_costs(blocks: Blocks, costs) -> tuple[jax.Array, jax.Array]:
-    """Returns signs and costs, float32 [U, n, K] each; both 0 for rows that are not in the problem."""
-    y = blocks.signs.astype(jnp.float32)
-    positive = costs[0] if blocks.weights is None else costs[0] * blocks.weights
-    return y, jnp.where(y > 0, positive, jnp.where(y < 0, costs[1], 0.0))

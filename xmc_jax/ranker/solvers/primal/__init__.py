@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import jax
 import numpy as np
 
 from xmc_jax.ops import choose_widths, place_rows
 from xmc_jax.parallel import Target
-from xmc_jax.ranker.chunks import CutChunks, share_shapes
+from xmc_jax.ranker.chunks import CutChunks, cut_runs, share_shapes
 from xmc_jax.ranker.parts import Part, keep_weights
-from xmc_jax.ranker.problem import lay_signs, measure_rows
-from xmc_jax.ranker.solvers.primal.primal import Unit, solve_primal
+from xmc_jax.ranker.problem import Chunk, lay_signs, measure_rows
+from xmc_jax.ranker.solvers.primal.primal import Rows, solve_primal
 from xmc_jax.ranker.solvers.primal.products import (
     ProductShape,
     fill_products,
@@ -29,6 +30,10 @@ _DENSE_PRODUCTS, _ROUGH = 600, 1e-2
 tolerance, from this on, is reached before that tells."""
 _COMPILE = 2.6
 _N_WIDTHS = 5
+_N_TIERS_CPU, _N_TIERS = 3, 6
+"""Sizes of units that are compiled. Off the CPU runs are padded to the largest of a tier: more of them pad less."""
+_RUN_BYTES = 4 * 2**30
+"""Of a run off the CPU, as laid out on the host."""
 
 
 def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
@@ -48,23 +53,29 @@ def _weigh(
 def _split(
     weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
 ) -> list[np.ndarray]:
-    """A chunk for each unit, the longest first."""
+    """A chunk for each unit on a CPU, the longest first: chunks are what keeps its cores busy.
+
+    Elsewhere runs of like units, which are solved side by side in one program: it starts as many kernels as for one.
+    """
     order = np.argsort(-n_rows, kind="stable")
-    return np.split(order, np.arange(1, len(order)))
+    if target.is_cpu:
+        return np.split(order, np.arange(1, len(order)))
+    return cut_runs(order, n_rows, weights, min(_RUN_BYTES, most), _N_TIERS)
 
 
 def _prepare(work: Work) -> Callable[[int], Part]:
     lengths = measure_rows(work.problem)
     widths = tuple(choose_widths(np.maximum(lengths, 1), _N_WIDTHS))
-    cut = CutChunks(
-        without_dense(work.problem),
-        work.chunks,
-        0.0,
-        lambda chunk: measure_products(chunk.slots, widths),
-    )
-    n_rows = np.array([n.sum() for n in work.n_rows])
-    shapes = share_shapes(cut.shapes, n_rows, join_product_shapes)
+    cut = CutChunks(without_dense(work.problem), work.chunks, 0.0, partial(_measure, widths))
+    # Of a run the longest unit sets the rows; a CPU's runs are single units.
+    n_rows = np.array([n.max() for n in work.n_rows])
+    n_tiers = _N_TIERS_CPU if work.target.is_cpu else _N_TIERS
+    shapes = share_shapes(cut.shapes, n_rows, join_product_shapes, n_tiers)
     return partial(_run, work, cut, shapes, work.n_columns)
+
+
+def _measure(widths: tuple[int, ...], chunk: Chunk) -> ProductShape:
+    return measure_products(chunk.slots, chunk.row_unit, chunk.column_unit, widths)
 
 
 def _run(
@@ -72,25 +83,39 @@ def _run(
 ) -> Part:
     problem, penalty, settings = work.problem, work.penalty, work.settings
     shape, chunk = shapes[k], cut.take(k)
-    products, row_place, feature_place = fill_products(chunk.slots, shape)
-    signs, weights = (
-        None if x is None else place_rows(x, row_place, shape.n_rows)
-        for x in lay_signs(problem, chunk, n_columns)
+    products, row_place, column_place = fill_products(
+        chunk.slots, chunk.row_unit, chunk.column_unit, shape
     )
+    n_rows, n_units = shape.n_units * shape.n_rows, shape.n_units
+
+    def lay_rows(x: np.ndarray) -> np.ndarray:
+        return place_rows(x, row_place, n_rows).reshape(n_units, shape.n_rows, -1)
+
     dense = problem.features.dense[problem.row_instance[chunk.row_level]]
-    unit = Unit(products, place_rows(dense, row_place, shape.n_rows), signs, weights)
+    signs, weights = lay_signs(problem, chunk, n_columns)
+    rows = Rows(
+        products,
+        lay_rows(dense),
+        lay_rows(signs),
+        None if weights is None else lay_rows(weights),
+    )
+    f = chunk.n_features
     begin = None
     if work.start is not None:
         laid = lay_start(work.start, problem, chunk, n_columns, penalty)
+        units = np.arange(len(chunk.units))
+        sparse = place_rows(laid[:f], column_place[:f], n_units * shape.n_features)
         begin = {
-            "sparse": place_rows(
-                laid[: chunk.n_features], feature_place[: chunk.n_features], shape.n_features
+            "sparse": sparse.reshape(n_units, shape.n_features, -1),
+            "dense": place_rows(
+                lay_dense(work.start, problem, chunk.units, n_columns), units, n_units
             ),
-            "dense": lay_dense(work.start, problem, chunk.units, n_columns)[0],
-            "bias": laid[chunk.n_features :],
+            "bias": place_rows(laid[f:, None], units, n_units),
         }
+    if work.target.is_cpu:
+        rows, begin = jax.tree.map(lambda x: x[0], (rows, begin))
     result = solve_primal(
-        unit,
+        rows,
         begin,
         shape.n_features,
         work.costs,
@@ -99,10 +124,14 @@ def _run(
         np.float32(settings.tolerance),
         settings.max_epochs,
     )
-    found = np.asarray(result.vector["sparse"])[feature_place]
-    found[chunk.n_features :] = result.vector["bias"]
-    dense = np.asarray(result.vector["dense"])[None]
-    return keep_weights(problem, chunk, found, penalty, settings, dense)
+    vector = {name: np.asarray(x) for name, x in result.vector.items()}
+    if work.target.is_cpu:
+        vector = {name: x[None] for name, x in vector.items()}
+    found = vector["sparse"].reshape(n_units * shape.n_features, -1)[column_place]
+    found[f:] = vector["bias"][: len(chunk.units), 0]
+    return keep_weights(
+        problem, chunk, found, penalty, settings, vector["dense"][: len(chunk.units)]
+    )
 
 
 SOLVER = Solver(

@@ -1,7 +1,8 @@
-"""The layout of primal Newton: the sparse rows of a unit and their transpose, both as padded slots.
+"""The layout of primal Newton: the sparse rows of units and their transposes, both as padded slots.
 
-A product with A gathers rows of the weights, one with Aᵀ gathers instances: neither scatters. Rows and features lie in
-a few stored widths; a feature of very many rows is summed in pieces, and pieces of pieces.
+A product with A gathers rows of the weights, one with Aᵀ gathers instances: neither scatters. Rows and features of a
+unit lie in a few stored widths; a feature of very many rows is summed in pieces, and pieces of pieces. All units of a
+call are padded to one shape, and gather from the tables of all of them, laid out one after the other.
 """
 
 from __future__ import annotations
@@ -24,7 +25,10 @@ _FEATURE_WIDTHS = (2, 6, PIECE)
 
 
 class Slots(NamedTuple):
-    """Sums to be taken: `ids` int32 [M, J] of what is gathered, 0 in unused slots, and `values` float32 [M, J]."""
+    """Sums to be taken: `ids` int32 [U, M, J] of what is gathered, 0 in unused slots, and `values` float32 [U, M, J].
+
+    Ids count through the tables of all units.
+    """
 
     ids: AnyArray
     values: AnyArray
@@ -33,7 +37,7 @@ class Slots(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Products:
-    """A matrix A [R, F] whose rows and columns stand in the order of their stored widths."""
+    """A block-diagonal matrix A, [R, F] for each unit, whose rows and columns stand in the order of their widths."""
 
     rows: tuple[Slots, ...]
     columns: tuple[Slots, ...]
@@ -43,8 +47,9 @@ class Products:
 
 @dataclass(frozen=True)
 class ProductShape:
-    """Sizes that the calls of a level share: how many rows, columns and pieces there are of each width."""
+    """Sizes that the calls of a level share: units, and how many rows, columns and pieces of each width a unit has."""
 
+    n_units: int
     widths: tuple[int, ...]
     rows: tuple[int, ...]
     columns: tuple[int, ...]
@@ -59,23 +64,34 @@ class ProductShape:
         return sum(self.columns) + (self.long[-1] if self.long else 0)
 
 
-def measure_products(matrix: sp.csr_matrix, widths: tuple[int, ...]) -> ProductShape:
+def measure_products(
+    matrix: sp.csr_matrix, row_unit: np.ndarray, column_unit: np.ndarray, widths: tuple[int, ...]
+) -> ProductShape:
     """Returns the smallest shape that holds the matrix.
 
     Args:
-        matrix: CSR [R, F].
+        matrix: CSR [R, F], block-diagonal.
+        row_unit, column_unit: the unit of each row [R] and of each column [F], ascending.
         widths: stored widths of rows, ascending, the last at least as wide as any row.
     """
+    n_units = int(column_unit[-1]) + 1
     width = np.searchsorted(widths, np.diff(matrix.indptr))
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1])
     kind = np.searchsorted(_FEATURE_WIDTHS, counts)
-    columns = np.bincount(kind, minlength=len(_FEATURE_WIDTHS) + 1)[:-1]
-    pieces, long = counts[kind == len(_FEATURE_WIDTHS)], []
+    rows = _count_kinds(row_unit, width, n_units, len(widths))
+    columns = _count_kinds(column_unit, kind, n_units, len(_FEATURE_WIDTHS) + 1)[:-1]
+    wide = kind == len(_FEATURE_WIDTHS)
+    unit, pieces, long = column_unit[wide], counts[wide], []
     while len(pieces) and pieces.max() > 1:
         pieces = -(-pieces // PIECE)
-        long.append(int(pieces.sum()))
-    rows = np.bincount(width, minlength=len(widths))
-    return ProductShape(widths, tuple(rows.tolist()), tuple(columns.tolist()), tuple(long))
+        long.append(int(np.bincount(unit, pieces).max()))
+    return ProductShape(n_units, widths, rows, columns, tuple(long))
+
+
+def _count_kinds(unit: np.ndarray, kind: np.ndarray, n_units: int, n_kinds: int) -> tuple[int, ...]:
+    """Returns the most that a unit has of each kind."""
+    counts = np.bincount(unit * n_kinds + kind, minlength=n_units * n_kinds)
+    return tuple(counts.reshape(n_units, n_kinds).max(axis=0).tolist())
 
 
 def join_product_shapes(shapes: list[ProductShape]) -> ProductShape:
@@ -88,91 +104,122 @@ def join_product_shapes(shapes: list[ProductShape]) -> ProductShape:
     n_stages = max(len(s.long) for s in shapes)
     long = [s.long + s.long[-1:] * (n_stages - len(s.long)) for s in shapes]
     stages = tuple(round_up(max(n)) for n in zip_longest(*long, fillvalue=0)) if n_stages else ()
-    return ProductShape(shapes[0].widths, rows, columns, stages)
+    n_units = max(s.n_units for s in shapes)
+    return ProductShape(n_units, shapes[0].widths, rows, columns, stages)
 
 
 def fill_products(
-    matrix: sp.csr_matrix, shape: ProductShape
+    matrix: sp.csr_matrix, row_unit: np.ndarray, column_unit: np.ndarray, shape: ProductShape
 ) -> tuple[Products, np.ndarray, np.ndarray]:
-    """Lays a matrix out.
+    """Lays a matrix out; arguments as in `measure_products`.
 
     Returns:
-        the layout, and the places of the matrix's rows [R] and of its columns [F] in it, int64.
+        the layout, and the places of the matrix's rows [R] and of its columns [F] among those of all units, int64.
     """
     width = np.searchsorted(shape.widths, np.diff(matrix.indptr))
     transposed = matrix.tocsc()
-    counts = np.diff(transposed.indptr)
-    kind = np.searchsorted(_FEATURE_WIDTHS, counts)
+    kind = np.searchsorted(_FEATURE_WIDTHS, np.diff(transposed.indptr))
     sizes = (*shape.columns, shape.long[-1] if shape.long else 0)
-    row_place, column_place = _place(width, shape.rows), _place(kind, sizes)
+    row_rank, row_place = _place(row_unit, width, shape.rows)
+    column_rank, column_place = _place(column_unit, kind, sizes)
     rows = tuple(
-        _take(matrix, np.flatnonzero(width == k), column_place, shape.rows[k], shape.widths[k])
-        for k in range(len(shape.widths))
-        if shape.rows[k]
+        _take(
+            matrix, width == k, row_unit * size + row_rank, column_place, (shape.n_units, size, w)
+        )
+        for k, (size, w) in enumerate(zip(shape.rows, shape.widths, strict=True))
+        if size
     )
     columns = tuple(
-        _take(transposed, np.flatnonzero(kind == k), row_place, size, _FEATURE_WIDTHS[k])
-        for k, size in enumerate(shape.columns)
+        _take(
+            transposed,
+            kind == k,
+            column_unit * size + column_rank,
+            row_place,
+            (shape.n_units, size, w),
+        )
+        for k, (size, w) in enumerate(zip(shape.columns, _FEATURE_WIDTHS, strict=True))
         if size
     )
     wide = np.flatnonzero(kind == len(_FEATURE_WIDTHS))
-    return (
-        Products(rows, columns, _cut_pieces(transposed, wide, row_place, shape.long)),
-        row_place,
-        column_place,
-    )
+    long = _cut_pieces(transposed, wide, column_unit[wide], row_place, shape)
+    return Products(rows, columns, long), row_place, column_place
 
 
-def multiply(a: Products, weights: Float[Array, "F K"]) -> Float[Array, "R K"]:
+def multiply(a: Products, weights: Float[Array, "*U F K"]) -> Float[Array, "*U R K"]:
     """Returns A·weights."""
-    return jnp.concatenate([accumulate(*slots, weights) for slots in a.rows])
+    table = weights.reshape(-1, weights.shape[-1])
+    return jnp.concatenate([accumulate(*slots, table) for slots in a.rows], axis=-2)
 
 
-def pull(a: Products, rows: Float[Array, "R K"], *, squared: bool = False) -> Float[Array, "F K"]:
+def pull(
+    a: Products, rows: Float[Array, "*U R K"], *, squared: bool = False
+) -> Float[Array, "*U F K"]:
     """Returns Aᵀ·rows, or with the squares of A's values."""
     power = 2 if squared else 1
-    parts = [accumulate(slots.ids, slots.values**power, rows) for slots in a.columns]
-    sums = rows
+    table = sums = rows.reshape(-1, rows.shape[-1])
+    parts = [accumulate(slots.ids, slots.values**power, table) for slots in a.columns]
     for stage, slots in enumerate(a.long):
-        sums = accumulate(slots.ids, slots.values**power if stage == 0 else slots.values, sums)
-    return jnp.concatenate([*parts, sums] if a.long else parts)
+        values = slots.values**power if stage == 0 else slots.values
+        last = accumulate(slots.ids, values, sums)
+        sums = last.reshape(-1, last.shape[-1])
+    return jnp.concatenate([*parts, last] if a.long else parts, axis=-2)
 
 
-def _place(kind: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
-    """Returns a place for each item: those of a kind side by side, `sizes` places for each kind."""
+def _place(
+    unit: np.ndarray, kind: np.ndarray, sizes: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the rank of each item among those of its unit and kind, and its place among those of all units.
+
+    Those of a kind lie side by side in their unit, `sizes` places for each kind.
+    """
+    key = unit * len(sizes) + kind
+    counts = np.bincount(key)
+    rank = np.empty(len(kind), np.int64)
+    rank[np.argsort(key, kind="stable")] = concatenate_ranges(
+        np.zeros(len(counts), np.int64), counts
+    )
     first = np.append(0, np.cumsum(sizes)[:-1])
-    counts = np.bincount(kind, minlength=len(sizes))
-    place = np.empty(len(kind), np.int64)
-    place[np.argsort(kind, kind="stable")] = concatenate_ranges(first, counts)
-    return place
+    return rank, unit * sum(sizes) + first[kind] + rank
 
 
-def _take(matrix, which: np.ndarray, place: np.ndarray, size: int, width: int) -> Slots:
-    """Packs some rows of a CSR (columns of a CSC) matrix; `place` renames what they gather."""
+def _take(
+    matrix, which: np.ndarray, row: np.ndarray, place: np.ndarray, shape: tuple[int, int, int]
+) -> Slots:
+    """Packs some rows of a CSR (columns of a CSC) matrix into [U, M, J]; `place` renames what they gather."""
     lengths = np.diff(matrix.indptr)[which].astype(np.int64)
     source = concatenate_ranges(matrix.indptr[:-1][which], lengths)
-    target = concatenate_ranges(np.arange(len(which)) * width, lengths)
-    return _fill(place[matrix.indices[source]], matrix.data[source], target, size, width)
+    target = concatenate_ranges(row[which] * shape[-1], lengths)
+    return _fill(place[matrix.indices[source]], matrix.data[source], target, shape)
 
 
-def _fill(ids: np.ndarray, values: np.ndarray, target: np.ndarray, size: int, width: int) -> Slots:
-    slots = np.zeros(size * width, np.int32), np.zeros(size * width, np.float32)
+def _fill(
+    ids: np.ndarray, values: np.ndarray, target: np.ndarray, shape: tuple[int, int, int]
+) -> Slots:
+    size = int(np.prod(shape))
+    slots = np.zeros(size, np.int32), np.zeros(size, np.float32)
     slots[0][target], slots[1][target] = ids, values
-    return Slots(slots[0].reshape(size, width), slots[1].reshape(size, width))
+    return Slots(slots[0].reshape(shape), slots[1].reshape(shape))
 
 
 def _cut_pieces(
-    transposed: sp.csc_matrix, which: np.ndarray, place: np.ndarray, sizes: tuple[int, ...]
+    transposed: sp.csc_matrix,
+    which: np.ndarray,
+    unit: np.ndarray,
+    place: np.ndarray,
+    shape: ProductShape,
 ) -> tuple[Slots, ...]:
     """Cuts the lists of rows of some columns into pieces, these into pieces again, until there is one a column."""
     lengths = np.diff(transposed.indptr)[which].astype(np.int64)
     source = concatenate_ranges(transposed.indptr[:-1][which], lengths)
     ids, values = place[transposed.indices[source]], transposed.data[source]
     stages = []
-    for size in sizes:
+    for size in shape.long:
         pieces = -(-lengths // PIECE)
-        first = (np.cumsum(pieces) - pieces) * PIECE
-        stages.append(_fill(ids, values, concatenate_ranges(first, lengths), size, PIECE))
-        n = int(pieces.sum())
-        ids, values, lengths = np.arange(n), np.ones(n, np.float32), pieces
+        # Pieces of a unit follow each other from its first place on.
+        before = np.cumsum(pieces) - pieces
+        first = unit * size + before - before[np.searchsorted(unit, unit)]
+        target = concatenate_ranges(first * PIECE, lengths)
+        stages.append(_fill(ids, values, target, (shape.n_units, size, PIECE)))
+        ids = concatenate_ranges(first, pieces)
+        values, lengths = np.ones(len(ids), np.float32), pieces
     return tuple(stages)
