@@ -16,6 +16,9 @@ def test_accumulate_is_the_sparse_product_and_scatter_its_transpose(width):
     table = rng.standard_normal((40, 6)).astype(np.float32)
     out = accumulate(ids, values, jnp.asarray(table))
     np.testing.assert_allclose(np.asarray(out), matrix @ table, rtol=1e-5, atol=1e-5)
+    for gathers in ("looped", "fused"):
+        other = accumulate(ids, values, jnp.asarray(table), gathers)
+        np.testing.assert_allclose(np.asarray(other), np.asarray(out), rtol=1e-5, atol=1e-5)
     rows = rng.standard_normal((25, 6)).astype(np.float32)
     back = scatter_rows(jnp.zeros((40, 6)), ids, values, jnp.asarray(rows))
     np.testing.assert_allclose(np.asarray(back), matrix.T @ rows, rtol=1e-5, atol=1e-5)

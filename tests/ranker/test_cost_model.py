@@ -34,7 +34,7 @@ def test_the_table_names_its_solvers():
         ("embeddings, many leaves", 600, 10, 80, 384, CPU, "dual"),
         ("long documents, many leaves", 500, 230, 60, 384, CPU, "gram"),
         ("embeddings, the root", 80_000, 10, 16, 384, CPU, "dual"),
-        ("short texts, many leaves", 600, 10, 80, 0, GPU, "dual"),
+        ("short texts, many leaves", 600, 10, 80, 0, GPU, "primal"),
         ("short texts, the root", 500_000, 10, 16, 0, GPU, "primal"),
     ],
 )

@@ -14,6 +14,7 @@ from xmc_jax.config import FeaturesConfig, TreeConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.features import as_features, embed_labels, fit_transform
 from xmc_jax.model import labels_at, to_matrix
+from xmc_jax.parallel import Target
 from xmc_jax.ranker import Penalty, SolveSettings, pose_level, solve_level
 from xmc_jax.ranker.solvers import primal
 from xmc_jax.tree import build_tree
@@ -142,6 +143,28 @@ def test_objective_is_liblinears(level, loss, formulation):
     assert len(best) >= N_CLUSTERS
     # Neither may be better by more: LIBLINEAR's own tolerance bounds how far ours can fall below.
     np.testing.assert_allclose(found, best, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("formulation", "target"),
+    [
+        ("primal", "v5e-1"),
+        pytest.param("primal", "h100", marks=pytest.mark.slow),
+        pytest.param("gram", "h100", marks=pytest.mark.slow),
+        pytest.param("gram", "v5e-1", marks=pytest.mark.slow),
+    ],
+)
+def test_programs_of_other_machines_solve_the_same(level, monkeypatch, formulation, target):
+    penalty = Penalty("squared_hinge", 2.0, 0.5, 1.0)
+    settings = SolveSettings(threshold=0.0, tolerance=EXACT, formulation=formulation)
+    here = solve_level(level.pose(), penalty, settings)
+    monkeypatch.setattr(Target, "of", lambda mesh=None: Target.named(target))
+    chosen = []
+    there = solve_level(level.pose(), penalty, settings, start=here, tell=chosen.append)
+    assert chosen[0].counts == {formulation: N_CLUSTERS}
+    a, b = (to_matrix(w, level.features.n_sparse).toarray() for w in (here, there))
+    np.testing.assert_allclose(a, b, atol=3e-3)
+    np.testing.assert_allclose(there.bias, here.bias, atol=3e-3)
 
 
 @pytest.mark.parametrize("formulation", ["dual", "primal", "gram"])

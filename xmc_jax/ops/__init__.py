@@ -1,6 +1,6 @@
 """The kernels: padded sparse rows, gather-accumulate, look-up, top-k."""
 
-from xmc_jax.ops.accumulate import SLOT_BLOCK, accumulate, scatter_rows
+from xmc_jax.ops.accumulate import SLOT_BLOCK, Gathers, accumulate, scatter_rows
 from xmc_jax.ops.compile_cache import ONE_THREAD, keep_compiled
 from xmc_jax.ops.lookup import (
     BITS,
@@ -26,6 +26,7 @@ __all__ = [
     "BITS",
     "ONE_THREAD",
     "SLOT_BLOCK",
+    "Gathers",
     "RowTable",
     "accumulate",
     "build_row_table",

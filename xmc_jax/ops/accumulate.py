@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-SLOT_BLOCK = 16
-"""Slots of a padded row that are written out in one expression, which is compiled to one loop over the lanes.
+Gathers = Literal["unrolled", "looped", "fused"]
+"""How the slots of a row are gathered, a choice of the target:
 
-Measured on a CPU: 20 G multiply-adds/s, ten times a loop over the slots.
+- `unrolled`: sixteen slots in one expression, compiled to one loop over the lanes. For a CPU: 20 G multiply-adds/s, ten
+  times a loop over the slots.
+- `looped`: one gather in a loop over the slots. For a TPU, which runs a gather as an operation of its own: the program
+  stays small.
+- `fused`: one gather of all slots, summed where it is read. For a GPU: one kernel.
 """
+
+SLOT_BLOCK = 16
+"""Slots of a padded row that are written out in one expression."""
 
 
 def accumulate(
-    ids: Int[Array, "*R J"], values: Float[Array, "*R J"], table: Float[Array, "F K"]
+    ids: Int[Array, "*R J"],
+    values: Float[Array, "*R J"],
+    table: Float[Array, "F K"],
+    gathers: Gathers = "unrolled",
 ) -> Float[Array, "*R K"]:
     """Returns `out[r] = Σ_j values[r, j] · table[ids[r, j]]`: the product of padded sparse rows with a dense table.
 
-    The slots are written out, so that the sum stays in registers: gathering all [R, J, K] at once costs an order of
-    magnitude more time and memory. Ids must lie in [0, F); unused slots carry value 0.
+    Ids must lie in [0, F); unused slots carry value 0. On a CPU all [R, J, K] at once would cost an order of magnitude
+    more time and memory.
     """
+    return _WAYS[gathers](ids, values, table)
+
+
+def _accumulate_blocks(ids: Array, values: Array, table: Array) -> Array:
     width = ids.shape[-1]
     n_blocks, rest = divmod(width, SLOT_BLOCK)
     out = jnp.zeros((*ids.shape[:-1], table.shape[1]), table.dtype)
@@ -39,11 +56,38 @@ def accumulate(
     return out
 
 
-def _add_slots(ids, values, table, out):
+def _add_slots(ids: Array, values: Array, table: Array, out: Array) -> Array:
     for j in range(ids.shape[-1]):
-        row = table.at[ids[..., j]].get(mode="promise_in_bounds", wrap_negative_indices=False)
-        out = out + values[..., j, None] * row
+        out = out + values[..., j, None] * _gather(table, ids[..., j])
     return out
+
+
+def _accumulate_slots(ids: Array, values: Array, table: Array) -> Array:
+    # The slot first: a step takes a whole row of each.
+    ids, values = jnp.moveaxis(ids, -1, 0), jnp.moveaxis(values, -1, 0)
+
+    def add_slot(j, out):
+        some = lax.dynamic_index_in_dim(ids, j, keepdims=False)
+        weight = lax.dynamic_index_in_dim(values, j, keepdims=False)
+        return out + weight[..., None] * _gather(table, some)
+
+    out = jnp.zeros((*ids.shape[1:], table.shape[1]), table.dtype)
+    return lax.fori_loop(0, ids.shape[0], add_slot, out)
+
+
+def _accumulate_all(ids: Array, values: Array, table: Array) -> Array:
+    return (values[..., None] * _gather(table, ids)).sum(axis=-2)
+
+
+def _gather(table: Array, ids: Array) -> Array:
+    return table.at[ids].get(mode="promise_in_bounds", wrap_negative_indices=False)
+
+
+_WAYS: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "unrolled": _accumulate_blocks,
+    "looped": _accumulate_slots,
+    "fused": _accumulate_all,
+}
 
 
 def scatter_rows(

@@ -18,6 +18,7 @@ import jax
 from jax.sharding import Mesh
 
 from xmc_jax.errors import InputError, suggest
+from xmc_jax.ops import Gathers
 from xmc_jax.threads import count_cores
 
 _GB = 10**9
@@ -53,6 +54,12 @@ class Target:
     def is_cpu(self) -> bool:
         """Whether the devices are the host's own cores, which work on what its threads hand them."""
         return self.platform == "cpu"
+
+    @property
+    def gathers(self) -> Gathers:
+        """How products of sparse rows gather, see `ops/accumulate.py`."""
+        ways: dict[str, Gathers] = {"cpu": "unrolled", "gpu": "fused", "tpu": "looped"}
+        return ways[self.platform]
 
     @property
     def call_memory(self) -> int:

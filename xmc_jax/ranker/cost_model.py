@@ -80,7 +80,8 @@ def choose_solvers(
         wanted: "auto" or the name of a solver for all.
     """
     able = tuple(s for s in solvers if loss in s.losses)
-    able = tuple(s for s in able if s.name == wanted) or able
+    fit = tuple(s for s in able if target.platform in s.platforms) or able
+    able = tuple(s for s in able if s.name == wanted) or fit
     busy = np.flatnonzero(sizes.n_rows > 0)
     costs = np.stack([s.seconds(sizes[busy], target) for s in able])
     # Each solver used is compiled, the Newton ones for several sizes: a mixture has to earn that.

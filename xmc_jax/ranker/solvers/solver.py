@@ -99,6 +99,7 @@ class Solver:
         prepare: returns what solves one of the chunks, in any thread, each once.
         tier: which units are solved apart from each other, [U]; from their children [U].
         cut: cuts units so that several workers share them.
+        platforms: of targets on which it is taken where another solver could do the same.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Solver:
     prepare: Callable[[Work], Callable[[int], Part]]
     tier: Callable[[np.ndarray, Sizes, Target], np.ndarray] = _keep_together
     cut: Callable[[Units, Target], Units] = _keep_whole
+    platforms: frozenset[str] = frozenset({"cpu", "gpu", "tpu"})
 
 
 def without_dense(problem: LevelProblem) -> LevelProblem:

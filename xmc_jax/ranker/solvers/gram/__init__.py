@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,7 +25,8 @@ from xmc_jax.ranker.solvers.solver import Sizes, Solver, Work, without_dense
 _PRODUCTS = 100
 """Products with a Gram matrix until 1e-4 of the objective (measured on text)."""
 _COMPILE = 10.0
-_N_TIERS = 3
+_N_TIERS_CPU, _N_TIERS = 3, 8
+"""Sizes of units that are compiled; a Gram matrix is padded by their square."""
 
 
 def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
@@ -47,14 +49,20 @@ def _split(
 ) -> list[np.ndarray]:
     """Cuts units, the longest first, into runs of few bytes; a run is padded to the largest unit of its tier."""
     order = np.argsort(-n_rows, kind="stable")
-    return cut_runs(order, n_rows, weights, min(CHUNK_BYTES, most), _N_TIERS)
+    return cut_runs(order, n_rows, weights, min(CHUNK_BYTES, most), _count_tiers(target))
+
+
+def _count_tiers(target: Target) -> int:
+    return _N_TIERS_CPU if target.is_cpu else _N_TIERS
 
 
 def _prepare(work: Work) -> Callable[[int], Part]:
     sparse_only = without_dense(work.problem)
     cut = CutChunks(sparse_only, work.chunks, work.penalty.bias, measure_blocks)
     largest = np.array([n.max() for n in work.n_rows])
-    return partial(_run, work, cut, share_shapes(cut.shapes, largest, join_block_shapes))
+    shapes = share_shapes(cut.shapes, largest, join_block_shapes, _count_tiers(work.target))
+    shapes = [replace(shape, gathers=work.target.gathers) for shape in shapes]
+    return partial(_run, work, cut, shapes)
 
 
 def _run(work: Work, cut: CutChunks[BlockShape], shapes: list[BlockShape], k: int) -> Part:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from xmc_jax.ops import concatenate_ranges, place_rows, round_up
+from xmc_jax.ops import Gathers, concatenate_ranges, place_rows, round_up
 from xmc_jax.ranker.problem import Chunk, LevelProblem, lay_signs
 from xmc_jax.types import AnyArray
 
@@ -53,6 +53,7 @@ class BlockShape:
     width: int
     n_features: int
     n_segments: int
+    gathers: Gathers = "unrolled"
 
 
 def measure_blocks(chunk: Chunk) -> BlockShape:

@@ -50,34 +50,51 @@ def solve_gram(
 def form_grams(blocks: Blocks, shape: BlockShape) -> jax.Array:
     """Returns AAᵀ of every unit, float32 [U, n, n], a strip of columns at a time so that no dense A is held."""
     u, n, f = shape.n_units, shape.n_rows, shape.n_features
-    strip = min(STRIP, n)
-    n_strips = -(-n // strip)
 
     def one_unit(args):
         ids, values, dense, unit = args
         local = ids - unit * f
-        sparse = [
-            _gram_strip(local, values, f, s * strip, min(strip, n - s * strip))
-            for s in range(n_strips)
-        ]
-        both = jnp.concatenate(sparse, axis=1)
-        return both + jnp.matmul(dense, dense.T, precision=jax.lax.Precision.HIGHEST)
+        form = _form_written if shape.gathers == "unrolled" else _form_looped
+        sparse = form(local, values, shape)
+        return sparse + jnp.matmul(dense, dense.T, precision=jax.lax.Precision.HIGHEST)
 
     rows = blocks.ids.reshape(u, n, -1), blocks.values.reshape(u, n, -1)
     return jax.lax.map(one_unit, (*rows, blocks.dense, jnp.arange(u, dtype=jnp.int32)))
 
 
-def _gram_strip(ids, values, n_features: int, first: int, size: int):
+def _form_written(ids, values, shape: BlockShape):
+    """Strips written out, the last one shorter."""
+    n, strip = shape.n_rows, min(STRIP, shape.n_rows)
+    strips = [_gram_strip(ids, values, shape, s, min(strip, n - s)) for s in range(0, n, strip)]
+    return jnp.concatenate(strips, axis=1)
+
+
+def _form_looped(ids, values, shape: BlockShape):
+    """Strips of equal size in a loop, which is compiled once."""
+    n = shape.n_rows
+    strip = next(size for size in range(min(STRIP, n), 0, -1) if n % size == 0)
+
+    def add_strip(s, gram):
+        columns = _gram_strip(ids, values, shape, s * strip, strip)
+        return jax.lax.dynamic_update_slice_in_dim(gram, columns, s * strip, axis=1)
+
+    return jax.lax.fori_loop(0, n // strip, add_strip, jnp.zeros((n, n)))
+
+
+def _gram_strip(ids, values, shape: BlockShape, first, size: int):
     """Inner products of all rows with rows first … first + size - 1."""
-    some_ids, some_values = ids[first : first + size], values[first : first + size]
-    table = scatter_rows(jnp.zeros((n_features, size)), some_ids, some_values, jnp.eye(size))
-    return accumulate(ids, values, table)
+    some_ids, some_values = (jax.lax.dynamic_slice_in_dim(x, first, size) for x in (ids, values))
+    empty = jnp.zeros((shape.n_features, size))
+    table = scatter_rows(empty, some_ids, some_values, jnp.eye(size))
+    return accumulate(ids, values, table, shape.gathers)
 
 
 def pull_rows(blocks: Blocks, shape: BlockShape, r) -> dict[str, jax.Array]:
     """Returns Aᵀr for r [U, n, K]: a gather over the transposed slots and a sorted segment sum of few pieces."""
     u, n, f = shape.n_units, shape.n_rows, shape.n_features
-    pieces = accumulate(blocks.segment_rows, blocks.segment_values, r.reshape(u * n, -1))
+    pieces = accumulate(
+        blocks.segment_rows, blocks.segment_values, r.reshape(u * n, -1), shape.gathers
+    )
     sparse = jax.ops.segment_sum(
         pieces, blocks.segment_feature, num_segments=u * f, indices_are_sorted=True
     )

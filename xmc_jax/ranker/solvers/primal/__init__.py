@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -91,6 +92,7 @@ def _run(
     def lay_rows(x: np.ndarray) -> np.ndarray:
         return place_rows(x, row_place, n_rows).reshape(n_units, shape.n_rows, -1)
 
+    products = replace(products, gathers=work.target.gathers)
     dense = problem.features.dense[problem.row_instance[chunk.row_level]]
     signs, weights = lay_signs(problem, chunk, n_columns)
     rows = Rows(

@@ -7,7 +7,7 @@ call are padded to one shape, and gather from the tables of all of them, laid ou
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Array, Float
 
-from xmc_jax.ops import accumulate, concatenate_ranges, round_up
+from xmc_jax.ops import Gathers, accumulate, concatenate_ranges, round_up
 from xmc_jax.types import AnyArray
 
 PIECE = 16
@@ -43,6 +43,7 @@ class Products:
     columns: tuple[Slots, ...]
     long: tuple[Slots, ...]
     """Columns of more than `PIECE` rows: sums of pieces, then sums of these; the last stage has one each."""
+    gathers: Gathers = field(default="unrolled", metadata={"static": True})
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def fill_products(
 def multiply(a: Products, weights: Float[Array, "*U F K"]) -> Float[Array, "*U R K"]:
     """Returns A·weights."""
     table = weights.reshape(-1, weights.shape[-1])
-    return jnp.concatenate([accumulate(*slots, table) for slots in a.rows], axis=-2)
+    return jnp.concatenate([accumulate(*slots, table, a.gathers) for slots in a.rows], axis=-2)
 
 
 def pull(
@@ -157,10 +158,10 @@ def pull(
     """Returns Aᵀ·rows, or with the squares of A's values."""
     power = 2 if squared else 1
     table = sums = rows.reshape(-1, rows.shape[-1])
-    parts = [accumulate(slots.ids, slots.values**power, table) for slots in a.columns]
+    parts = [accumulate(slots.ids, slots.values**power, table, a.gathers) for slots in a.columns]
     for stage, slots in enumerate(a.long):
         values = slots.values**power if stage == 0 else slots.values
-        last = accumulate(slots.ids, values, sums)
+        last = accumulate(slots.ids, values, sums, a.gathers)
         sums = last.reshape(-1, last.shape[-1])
     return jnp.concatenate([*parts, last] if a.long else parts, axis=-2)
 
