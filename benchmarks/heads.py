@@ -45,13 +45,13 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "scale 40": {"head": dict(scale=40.0)},
     "start from texts": {"head": dict(start="texts")},
     "random start": {"head": dict(start="random")},
-    "refreshed every 40": {"head": dict(refresh=40)},
+    "refreshed every 20": {"head": dict(refresh=20)},
     "bce, random start, sgd": {
         "head": dict(loss="bce", start="random", optimizer="sgd"),
         "tuning": dict(head_learning_rate=3.2),
     },
     "row-adam": {"head": dict(optimizer="row-adam")},
-    "bfloat16": {"head": dict(dtype="bfloat16")},
+    "bfloat16": {"head": dict(precision="bfloat16")},
     "frozen": {"tuning": dict(steps=0)},
     "twice the updates": {"tuning": dict(steps=240)},
     "seed 1": {"seed": dict(value=1)},
@@ -67,7 +67,10 @@ def main() -> None:
     parser.add_argument("--rows", nargs="*", default=[*ROWS], choices=[*ROWS], metavar="ROW")
     parser.add_argument("--encoder", type=Path, help="folder of the encoder (all-MiniLM-L6-v2)")
     parser.add_argument("--documents", type=int, default=N_DOCUMENTS)
-    parser.add_argument("--test", type=int, default=N_TEST, help="test documents at most")
+    parser.add_argument("--steps", type=int, default=UPDATES["steps"], help="updates (120)")
+    parser.add_argument(
+        "--test", type=int, default=N_TEST, help="test documents at most; 0: held-out ones only"
+    )
     parser.add_argument(
         "--unseen", type=float, default=0.0, help="share of labels without documents"
     )
@@ -104,6 +107,8 @@ def describe_case(named: argparse.Namespace) -> dict[str, Any]:
     return {
         "data": Path(named.data).name,
         "documents": named.documents,
+        "steps": named.steps,
+        "test": named.test,
         "unseen": named.unseen,
         "mix": named.mix,
     }
@@ -137,7 +142,8 @@ class Case:
         rows = {"train": order[: named.documents]}
         rows["held out"] = order[named.documents : named.documents + N_HELD_OUT]
         chosen = np.random.default_rng(1).permutation(len(test))[: named.test]
-        rows["test"] = np.sort(chosen) if named.test < len(test) else np.arange(len(test))
+        if named.test:
+            rows["test"] = np.sort(chosen) if named.test < len(test) else np.arange(len(test))
         kept = np.flatnonzero(train.labels[rows["train"]].getnnz(axis=0))
         splits = {"train": train, "held out": train, "test": test}
         self.texts = {k: [splits[k].texts[int(i)] for i in r] for k, r in rows.items()}
@@ -198,17 +204,18 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
     head = HeadConfig(**change.get("head", {}))
     tokens = {k: encoder.tokenize(t) for k, t in case.texts.items()}
     texts = encoder.tokenize(case.label_texts)
+    silent = np.array([not t for t in case.label_texts])
     tuning = PrototypeTuning(
         encoder,
         tokens["train"],
         case.labels["train"],
         texts,
+        silent,
         head,
-        UpdateConfig(**(UPDATES | change.get("tuning", {}))),
+        UpdateConfig(**(UPDATES | {"steps": named.steps} | change.get("tuning", {}))),
         change.get("seed", {}).get("value", 0),
         None,
     )
-    silent = np.array([not t for t in case.label_texts])
     start = embed_start(named, tuning, tokens, texts, silent, LineProgress())
     if head.labels_text is None:
         start = without_texts(start)
@@ -226,7 +233,8 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
         sources["head"][part] = to_matrix(ids, scores, n_labels)
     row["head"] = {part: score(m, case, part) for part, m in sources["head"].items()}
     if named.unseen:
-        row["unseen labels"] = score_unseen(outcome, vectors["test"], case)
+        part = "test" if named.test else "held out"
+        row["unseen labels"] = score_unseen(outcome, vectors[part], case, part)
     if named.mix:
         vectors["train"] = tuning.embed(tokens["train"], outcome.params)
         row |= mix(case, vectors, sources)
@@ -280,7 +288,7 @@ def score(matrix: Any, case: Case, part: str) -> dict[str, float]:
     return {name: round(float(full[name]), 2) for name in wanted}
 
 
-def score_unseen(outcome: Any, vectors: Any, case: Case) -> dict[str, Any]:
+def score_unseen(outcome: Any, vectors: Any, case: Case, part: str) -> dict[str, Any]:
     """Returns P@1 and R@10 among labels without documents, and among all labels, on documents that have one of them."""
     import numpy as np
 
@@ -288,7 +296,7 @@ def score_unseen(outcome: Any, vectors: Any, case: Case) -> dict[str, Any]:
     from xmc_jax.predict import Predictions
     from xmc_jax.predict.nearest import build_nearest, find_nearest
 
-    truth = case.labels["test"].multiply(case.unseen[None].astype(np.float32)).tocsr()
+    truth = case.labels[part].multiply(case.unseen[None].astype(np.float32)).tocsr()
     truth.eliminate_zeros()
     rows = np.flatnonzero(truth.getnnz(axis=1))
     out: dict[str, Any] = {"documents": len(rows), "labels": int(case.unseen.sum())}
@@ -325,7 +333,8 @@ def mix(case: Case, vectors: dict[str, Any], sources: dict[str, dict[str, Any]])
     )
     index = build_nearest(documents)
     sources["ranker"], sources["neighbours"] = {}, {}
-    for part in ("held out", "test"):
+    parts = [part for part in vectors if part != "train"]
+    for part in parts:
         sources["ranker"][part] = ranker.predict(features[part], top_k=50).to_csr()
         ids, shares, _ = find_nearest(
             index, vectors[part], documents.n_labels, top_k=100, scores="share"
@@ -339,9 +348,7 @@ def mix(case: Case, vectors: dict[str, Any], sources: dict[str, dict[str, Any]])
         weights, _ = choose_weights(
             [sources[n]["held out"] for n in names], case.labels["held out"]
         )
-        mixed = {
-            p: mix_scores([sources[n][p] for n in names], weights) for p in ("held out", "test")
-        }
+        mixed = {p: mix_scores([sources[n][p] for n in names], weights) for p in parts}
         scores = {part: score(m, case, part) for part, m in mixed.items()}
         row[" + ".join(names)] = {"weights": weights} | scores
     return row

@@ -7,9 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from xmc_jax import metrics
-    from xmc_jax.config import LinearConfig, XRTransformerConfig, XTransformerConfig
+    from xmc_jax.config import (
+        LinearConfig,
+        PrototypeConfig,
+        XRTransformerConfig,
+        XTransformerConfig,
+    )
     from xmc_jax.errors import InputError, RunError, XMCError
-    from xmc_jax.estimator import Ensemble, XRLinear, XRTransformer, XTransformer, load
+    from xmc_jax.estimator import (
+        Ensemble,
+        PrototypeModel,
+        XRLinear,
+        XRTransformer,
+        XTransformer,
+        load,
+    )
     from xmc_jax.model import LabelTree
     from xmc_jax.predict import combine
     from xmc_jax.predict.predictions import Predictions
@@ -22,6 +34,8 @@ __all__ = [
     "LabelTree",
     "LinearConfig",
     "Predictions",
+    "PrototypeConfig",
+    "PrototypeModel",
     "RunError",
     "XMCError",
     "XRLinear",
@@ -40,6 +54,8 @@ _HOMES = {
     "LabelTree": "tree",
     "LinearConfig": "config",
     "Predictions": "predict.predictions",
+    "PrototypeConfig": "config",
+    "PrototypeModel": "estimator",
     "RunError": "errors",
     "XMCError": "errors",
     "XRLinear": "estimator",

@@ -104,11 +104,12 @@ def find_wordless(splits: dict[str, Split], config: Config) -> list[str]:
     """Returns how many documents have no term that training would know, a sentence per split."""
     import numpy as np
 
+    from xmc_jax.config import PrototypeConfig
     from xmc_jax.errors import InputError
     from xmc_jax.features import fit_transform
 
     train = splits.get("train")
-    if train is None or train.texts is None:
+    if train is None or train.texts is None or isinstance(config, PrototypeConfig):
         return []
     try:
         vectorizer, matrix = fit_transform(train.texts, config.features)

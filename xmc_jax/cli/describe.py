@@ -11,7 +11,7 @@ from xmc_jax.cli.options import Arguments, Parser, existing_run
 from xmc_jax.cli.plan import format_bytes
 
 if TYPE_CHECKING:
-    from xmc_jax.config import TransformerConfig
+    from xmc_jax.config import PrototypeConfig, TransformerConfig
     from xmc_jax.run import Run
 
 COLUMNS = {
@@ -59,11 +59,14 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     the newest round's tree): a row each as `describe_levels` gives it, with `state` "complete" or "missing", and for
     a complete level `weights`, `weights_per_node`, `density` (share of features x nodes, where the
     number of features is known) and `bytes` on disk. Of a forest `levels` and `rounds` are empty and
-    `members` holds them for each tree.
+    `members` holds them for each tree. Of a prototype model `levels` and `rounds` are empty too; `tuning` is one row
+    with `step`, `steps` and `state`, and `prototypes` (once they are there) holds `labels`, `hidden`, `type`, `bytes`,
+    `with_documents`, `from_text_alone` and `never_predicted`, the last with up to 10 `examples`.
 
     Raises:
         InputError: a damaged file.
     """
+    from xmc_jax.config import PrototypeConfig
     from xmc_jax.run import Run, find_manifest, layout, list_members, read_header, read_settings
     from xmc_jax.run.restore import final_run, read_facts
 
@@ -76,6 +79,8 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"workdir": str(workdir), "complete": run.is_complete}
     facts |= {key: header.get(key) for key in ("config", "data", "source")}
     meta = read_facts(run) if run.is_complete else {}
+    if isinstance(config, PrototypeConfig):
+        return facts | describe_prototypes(run, config)
     members = list_members(final_run(run, config), config)
     if config.model != "linear" and run.has(layout.TREE):
         facts["tuning"] = describe_tuning(run, config)
@@ -83,6 +88,41 @@ def describe_run(workdir: Path) -> dict[str, Any]:
         return facts | describe_member(members[0], meta)
     parts = [describe_member(member, meta) for member in members]
     return facts | {"levels": [], "rounds": [], "members": parts}
+
+
+def describe_prototypes(run: Run, config: PrototypeConfig) -> dict[str, Any]:
+    """Returns how far a fine-tuning against all labels is, and what is known of the labels; see `describe_run`."""
+    import numpy as np
+
+    from xmc_jax.data import read_labels
+    from xmc_jax.run import layout, load_prototypes
+
+    steps = config.tuning.steps
+    facts: dict[str, Any] = {"levels": [], "rounds": []}
+    last = run.steps(layout.TUNING).last_step
+    row: dict[str, Any] = {"steps": steps, "state": "missing"}
+    if run.has(layout.PROTOTYPES):
+        row |= {"step": steps, "state": "complete"}
+    elif last is not None:
+        row |= {"step": min(last, steps), "state": "complete" if last > steps else "begun"}
+    facts["tuning"] = [row]
+    if not run.has(layout.PROTOTYPES):
+        return facts
+    prototypes, counts = run.read(layout.PROTOTYPES, load_prototypes)
+    has_documents, is_known = counts > 0, np.isfinite(prototypes.bias)
+    never = np.flatnonzero(~is_known)
+    names = run.read(layout.LABELS, read_labels) if run.has(layout.LABELS) else None
+    facts["prototypes"] = {
+        "labels": prototypes.n_labels,
+        "hidden": prototypes.hidden,
+        "type": str(prototypes.rows.dtype),
+        "bytes": prototypes.n_bytes,
+        "with_documents": int(has_documents.sum()),
+        "from_text_alone": int((~has_documents & is_known).sum()),
+        "never_predicted": len(never),
+        "examples": [names[i] if names else int(i) for i in never[:10]],
+    }
+    return facts
 
 
 def describe_member(run: Run, meta: dict[str, Any]) -> dict[str, Any]:
@@ -141,11 +181,13 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
 
     Keys: `label`, `documents` (of training), `clusters`: for each the `path` of node numbers from
     the root's child down, `size`, and `others`, its most frequent other labels as [name,
-    documents]; in a forest also the number of its `tree`, 1 for the first.
+    documents]; in a forest also the number of its `tree`, 1 for the first. Of a prototype model there is `near` in the
+    place of `clusters`: the labels of the nearest prototypes as [name, cosine].
 
     Raises:
         InputError: no such label (with a suggestion), labels without names, no tree yet.
     """
+    from xmc_jax.config import PrototypeConfig
     from xmc_jax.data import read_labels
     from xmc_jax.errors import InputError, suggest
     from xmc_jax.run import Run, find_manifest, layout, list_members, read_settings
@@ -161,12 +203,32 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
         hint = near if near.startswith("; did") else "; a line of its labels.txt needed"
         raise InputError(f"option '--label {name}': {workdir} has no such label{hint}")
     label = names.index(name)
+    if isinstance(config, PrototypeConfig):
+        return {"label": name} | _find_near(run, label, names)
     members = list_members(final_run(run, config), config)
     clusters, documents = [], 0
     for i, member in enumerate(members):
         rows, documents = _find_clusters(member, label, names)
         clusters += [row | ({"tree": i + 1} if len(members) > 1 else {}) for row in rows]
     return {"label": name, "documents": documents, "clusters": clusters}
+
+
+def _find_near(run: Run, label: int, names: list[str]) -> dict[str, Any]:
+    """Returns the training documents of a label, and the labels whose prototypes are nearest with their cosines."""
+    import numpy as np
+
+    from xmc_jax.errors import InputError
+    from xmc_jax.run import layout, load_prototypes
+
+    if not run.has(layout.PROTOTYPES):
+        raise InputError(f"{run.folder}: no prototypes yet; run the training command again")
+    prototypes, counts = run.read(layout.PROTOTYPES, load_prototypes)
+    rows = np.asarray(prototypes.rows, np.float32)
+    cosines = rows @ rows[label] / np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
+    cosines /= max(float(np.linalg.norm(rows[label])), 1e-12)
+    order = np.argsort(-cosines, kind="stable")
+    near = [[names[i], round(float(cosines[i]), 3)] for i in order if i != label][:OTHERS]
+    return {"documents": int(counts[label]), "near": near}
 
 
 def _find_clusters(run: Run, label: int, names: list[str]) -> tuple[list[dict], int]:
@@ -194,6 +256,9 @@ def _find_clusters(run: Run, label: int, names: list[str]) -> tuple[list[dict], 
 
 def format_label(facts: dict[str, Any]) -> str:
     """Returns the facts of a label as lines for reading."""
+    if "near" in facts:
+        lines = [f"label   {facts['label']}: {facts['documents']:,} documents; nearest prototypes"]
+        return "\n".join([*lines, *(f"  {cosine:.3f}  {name}" for name, cosine in facts["near"])])
     n = len(facts["clusters"])
     lines = [
         f"label   {facts['label']}: {facts['documents']:,} documents, "
@@ -214,6 +279,8 @@ def format_run(facts: dict[str, Any]) -> str:
     state = (
         "complete" if facts["complete"] else f"unfinished, {done} levels of {len(levels) or '?'}"
     )
+    if facts["config"].get("model") == "prototype" and not facts["complete"]:
+        state = "unfinished"
     members = facts.get("members", [])
     if members:
         state = f"{len(members)} trees, " + ("complete" if facts["complete"] else "unfinished")
@@ -223,6 +290,8 @@ def format_run(facts: dict[str, Any]) -> str:
         f"run     {facts['workdir']}: {facts['config'].get('model')}, {state}",
         f"data    {counts}{source}",
     ]
+    if "prototypes" in facts or (facts.get("tuning") and "level" not in facts["tuning"][0]):
+        return "\n".join([*lines, *_format_prototypes(facts)])
     for row in facts.get("tuning", []):
         done = f", step {row['step']} of {row['steps']}" if "step" in row else ""
         lines.append(f"tuning  level {row['level']}, {row['size']:,} nodes: {row['state']}{done}")
@@ -239,6 +308,32 @@ def format_run(facts: dict[str, Any]) -> str:
     lines.append("")
     lines += ["  ".join(c.rjust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in cells]
     return "\n".join(lines)
+
+
+def _format_prototypes(facts: dict[str, Any]) -> list[str]:
+    """Returns a prototype model as lines."""
+    (row,) = facts["tuning"]
+    done = f", step {row['step']:,} of {row['steps']:,}" if "step" in row else ""
+    lines = [f"tuning  all labels: {row['state']}{done}"]
+    known = facts.get("prototypes")
+    if known is None:
+        return [*lines, "labels  no prototypes yet"]
+    lines.append(
+        f"labels  {known['labels']:,} prototypes of {known['hidden']} numbers, {known['type']}, "
+        f"{format_bytes(known['bytes'])}"
+    )
+    lines.append(f"        {known['with_documents']:,} have documents")
+    if known["from_text_alone"]:
+        lines.append(
+            f"        {known['from_text_alone']:,} have none and are predicted from their text alone"
+        )
+    if known["never_predicted"]:
+        examples = ", ".join(str(name) for name in known["examples"][:3])
+        lines.append(
+            f"        {known['never_predicted']:,} have neither documents nor a text and are never predicted "
+            f"({examples}{', …' if known['never_predicted'] > 3 else ''})"
+        )
+    return lines
 
 
 def _format_member(number: int, member: dict[str, Any]) -> str:

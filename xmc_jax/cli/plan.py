@@ -7,9 +7,17 @@ from dataclasses import asdict
 
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
-from xmc_jax.config import LinearConfig, linear_part
+from xmc_jax.config import Config, LinearConfig, PrototypeConfig, linear_part
 from xmc_jax.memory import find_budget
-from xmc_jax.plan import Counts, Plan, count_data, make_plan, plan_transformer, read_cost
+from xmc_jax.plan import (
+    Counts,
+    Plan,
+    count_data,
+    make_plan,
+    plan_prototypes,
+    plan_transformer,
+    read_cost,
+)
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -22,21 +30,31 @@ def parse(argv: list[str]) -> Arguments:
 
 def run(arguments: Arguments) -> None:
     config = build_config(arguments)
-    # Before the data, which take longer to read.
-    cost = None if isinstance(config, LinearConfig) else read_cost(config)
-    counts = count_data(arguments.named.data, linear_part(config))
-    if isinstance(config, LinearConfig):
-        from xmc_jax.linear.forest import check_forest
-
-        check_forest(config, counts.n_labels, has_tree=False)
-    if isinstance(config, LinearConfig):
-        plan = make_plan(counts, config)
-    else:
-        assert cost is not None
-        plan = plan_transformer(counts, config, cost)
+    counts, plan = plan_run(arguments.named.data, config)
     budget = find_budget(config.memory)
     as_json = arguments.named.json
     print(to_json(counts, plan, budget) if as_json else format_plan(counts, plan, budget))
+
+
+def plan_run(data: str, config: Config) -> tuple[Counts, Plan]:
+    """Returns the counts of a data set, and what a training on it takes.
+
+    Raises:
+        InputError: bad data, or an encoder that is not there.
+    """
+    # An encoder is looked at before the data, which take longer to read.
+    if isinstance(config, LinearConfig):
+        from xmc_jax.linear.forest import check_forest
+
+        counts = count_data(data, config)
+        check_forest(config, counts.n_labels, has_tree=False)
+        return counts, make_plan(counts, config)
+    cost = read_cost(config)
+    if isinstance(config, PrototypeConfig):
+        counts = count_data(data, LinearConfig(data=config.data))
+        return counts, plan_prototypes(counts, config, cost)
+    counts = count_data(data, linear_part(config))
+    return counts, plan_transformer(counts, config, cost)
 
 
 def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
@@ -47,7 +65,7 @@ def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
         f"data    {counts.n_documents:,} documents, {counts.n_features:,} features "
         f"({counts.nnz_features / counts.n_documents:.1f} a document), "
         f"{counts.n_labels:,} labels ({a_document:.1f} a document)",
-        f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes)}",
+        f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes) or 'none'}",
         f"model   about {format_bytes(plan.model_bytes)}",
         "",
         f"{'stage':<{wide}}{'memory, about':>16}{'multiply-adds':>16}",

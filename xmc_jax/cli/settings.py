@@ -16,6 +16,7 @@ SECTIONS = (
     "data",
     "features",
     "encoder",
+    "head",
     "preliminary",
     "tuning",
     "tree",
@@ -31,7 +32,7 @@ SECTIONS = (
 def add_config_options(parser: Parser) -> None:
     parser.add_argument("--config", metavar="FILE.py", help="a file that defines get_config()")
     parser.add_argument(
-        "--model", metavar="NAME", help="linear (default), xr-transformer or x-transformer"
+        "--model", metavar="NAME", help=f"{', '.join(CONFIGS)} (linear, if not given)"
     )
 
 

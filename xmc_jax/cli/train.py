@@ -14,7 +14,7 @@ from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
-from xmc_jax.config import Config, TreeConfig
+from xmc_jax.config import Config, PrototypeConfig, TreeConfig
 from xmc_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -127,6 +127,10 @@ def train_run(
     folder = Path(workdir)
     check_folder(folder, config)
     check_negatives(config)
+    if tree_file is not None and isinstance(config, PrototypeConfig):
+        raise InputError(
+            f"option '--tree {tree_file}' given for --model {config.model}, which has no tree; leave it out"
+        )
     # The stage is not finished by a line of its own: if the data are refused, one line says so.
     progress.start("data", 0)
     dataset = open_dataset(data, config.data)
@@ -138,14 +142,16 @@ def train_run(
     if "valid" in dataset.splits:
         held_out = dataset.load_split("valid", split.vocabulary)
         validation = choose_inputs(held_out, config), held_out.labels
-    tree = None if tree_file is None else read_tree(tree_file, split, config.tree)
+    options: dict[str, Any] = {}
+    if tree_file is not None and not isinstance(config, PrototypeConfig):
+        options["tree"] = read_tree(tree_file, split, config.tree)
     x = choose_inputs(split, config)
     names = split.vocabulary
     return make_model(config).fit(
         x,
         split.labels,
         label_names=names,
-        tree=tree,
+        **options,
         validation=validation,
         workdir=folder,
         progress=progress,
@@ -166,7 +172,9 @@ def choose_inputs(split: Split, config: Config) -> Any:
             f"split '{split.name}' holds vectors only, --model {config.model} reads texts; give texts, or use "
             "--model linear"
         )
-    return split.texts if split.features is None else (split.texts, split.features)
+    if split.features is None or isinstance(config, PrototypeConfig):
+        return split.texts
+    return split.texts, split.features
 
 
 def make_model(config: Config) -> Any:
@@ -188,6 +196,8 @@ def check_folder(workdir: Path, config: Config) -> None:
 
 def check_negatives(config: Config) -> None:
     """Raises an InputError if the settings ask for negatives that no option of this command gives."""
+    if isinstance(config, PrototypeConfig):
+        return
     kinds = config.ranker.negatives
     for kind in kinds if isinstance(kinds, tuple) else (kinds,):
         if "usn" in kind:
@@ -208,6 +218,10 @@ def read_tree(path: str, split: Split, config: TreeConfig) -> LabelTree:
 
 def summarize(model: XRLinear) -> str:
     """Returns what was trained, in a line."""
+    prototypes = getattr(model, "prototypes", None)
+    if prototypes is not None:
+        of = f"{prototypes.n_labels:,} prototypes of {prototypes.hidden} numbers"
+        return f"{model.n_train:,} documents; {of}, {format_bytes(prototypes.n_bytes)}"
     assert model.model is not None
     sizes = " - ".join(f"{size:,}" for size in model.model.tree.level_sizes)
     levels = [level for member in model.models for level in member.levels]

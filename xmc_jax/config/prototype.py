@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from xmc_jax.config.calibrate import CalibrateConfig
 from xmc_jax.config.fields import EXECUTION, check, check_choices, check_least
 from xmc_jax.config.former import former
 from xmc_jax.config.sections import DataConfig, EncoderConfig, ParallelConfig, check_machine
@@ -36,7 +37,7 @@ class HeadConfig:
     """Updates after which the sums are made anew of the encoder's new vectors; none: never."""
     optimizer: Literal["adam", "row-adam", "sgd"] = "adam"
     """Of the prototypes: moments of every number (8 bytes each), one per label, or none."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
     """Of the prototypes in training; bfloat16 is rounded at random, so that small steps add up."""
     chunk: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
     """Labels whose logits are held at once; auto: chosen from their number."""
@@ -146,12 +147,13 @@ class PrototypeConfig:
     """Host memory that the search keeps to, such as 8GB; auto: what machine and control group have."""
     threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
     """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
-    data: DataConfig = field(default_factory=DataConfig)
+    data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)
     tuning: UpdateConfig = field(default_factory=UpdateConfig)
-    search: NearestConfig = field(default_factory=NearestConfig)
-    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    search: NearestConfig = field(default_factory=NearestConfig, metadata=EXECUTION)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
+    calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=EXECUTION)
 
     def __post_init__(self) -> None:
         check_choices(self)

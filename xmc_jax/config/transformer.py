@@ -8,6 +8,7 @@ from typing import Literal
 from xmc_jax.config.calibrate import CalibrateConfig
 from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices, check_least
 from xmc_jax.config.former import former
+from xmc_jax.config.prototype import HeadConfig, PrototypeConfig, UpdateConfig
 from xmc_jax.config.sections import (
     CombinationName,
     DataConfig,
@@ -22,6 +23,7 @@ from xmc_jax.config.sections import (
     SearchConfig,
     TreeConfig,
 )
+from xmc_jax.errors import InputError
 
 TuningNegatives = Literal["tfn", "man", "tfn+man"]
 Bootstrap = Literal["linear", "weighted-linear", "inherit", "none"]
@@ -31,8 +33,10 @@ Bootstrap = Literal["linear", "weighted-linear", "inherit", "none"]
 class TuningConfig:
     """How the encoder is fine-tuned on each level of a tree (Zhang et al. 2021, "XR-Transformer")."""
 
+    head: Literal["levels", "prototype"] = field(default="levels", metadata=QUIET)
+    """What the encoder is fine-tuned with: a head for each level of a tree, or one over all labels (section `head`)."""
     steps: int | tuple[int, ...] = 1000
-    """Updates on each level; 0 on all levels: the encoder is used as it is."""
+    """Updates on each level (of one head over all labels: in all); 0: the encoder is used as it is."""
     batch_size: int = 32
     """Documents of an update."""
     accumulate: int = 1
@@ -107,6 +111,22 @@ class TuningConfig:
         whole = f"a divisor of batch_size={self.batch_size}"
         check(self.batch_size % self.accumulate == 0, self, "accumulate", whole)
 
+    def to_updates(self) -> UpdateConfig:
+        """Returns the settings of the updates with one head over all labels.
+
+        Raises:
+            InputError: a setting has several values, one for each level.
+        """
+        shared = [f.name for f in fields(UpdateConfig)]
+        for name in shared:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) > 1:
+                raise InputError(
+                    f"tuning.{name}={value} given with tuning.head=prototype, which has no levels; one value needed"
+                )
+        values = {name: as_tuple(getattr(self, name))[0] for name in shared}
+        return UpdateConfig(**values | {"warmup": min(values["warmup"], values["steps"])})
+
     @property
     def is_off(self) -> bool:
         """Tells that no level is fine-tuned."""
@@ -130,6 +150,11 @@ class XRTransformerConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     preliminary: PreliminaryConfig = field(default_factory=PreliminaryConfig)
     tuning: TuningConfig = field(default_factory=TuningConfig)
+    head: HeadConfig = field(default_factory=HeadConfig, metadata=QUIET)
+    """The prototypes that the encoder is fine-tuned with under `tuning.head=prototype`."""
+    mix: float = field(default=0.5, metadata=QUIET | EXECUTION)
+    """Share of the prototypes' score in that of a label, the rest is the linear levels'; validation documents choose it
+    anew. Without prototypes nothing is mixed."""
     tree: TreeConfig = field(default_factory=TreeConfig)
     """The tree of the final levels, of features and vectors."""
     refine: bool = True
@@ -148,7 +173,15 @@ class XRTransformerConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        check(0 <= self.mix <= 1, self, "mix", "a share in [0, 1]")
+        if self.has_prototypes:
+            self.tuning.to_updates()
         linear_part(self)
+
+    @property
+    def has_prototypes(self) -> bool:
+        """Whether the encoder is fine-tuned with prototypes of all labels."""
+        return self.tuning.head == "prototype" and not self.tuning.is_off
 
 
 @dataclass(frozen=True)
@@ -193,6 +226,12 @@ class XTransformerConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        check(
+            self.tuning.head == "levels",
+            self.tuning,
+            "head",
+            "levels (X-Transformer's head finds clusters; xr-transformer takes prototypes)",
+        )
         linear_part(self)
         check(
             self.disentangle.retrain == "last",
@@ -209,17 +248,20 @@ class XTransformerConfig:
 
 
 TransformerConfig = XRTransformerConfig | XTransformerConfig
-Config = LinearConfig | XRTransformerConfig | XTransformerConfig
+TreeModelConfig = LinearConfig | XRTransformerConfig | XTransformerConfig
+"""Settings of models that search down trees."""
+Config = TreeModelConfig | PrototypeConfig
 
 CONFIGS: dict[str, type] = {
     "linear": LinearConfig,
     "xr-transformer": XRTransformerConfig,
     "x-transformer": XTransformerConfig,
+    "prototype": PrototypeConfig,
 }
 """Name of a model → its settings."""
 
 
-def linear_part(config: Config) -> LinearConfig:
+def linear_part(config: TreeModelConfig) -> LinearConfig:
     """Returns the settings of the final levels: those of XR-Linear on [features, vector]."""
     if isinstance(config, LinearConfig):
         return config

@@ -10,13 +10,20 @@ from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.estimator.saved import load
 
 if TYPE_CHECKING:
+    from xmc_jax.estimator.prototype import PrototypeModel
     from xmc_jax.estimator.transformer import XRTransformer, XTransformer
 
-__all__ = ["Ensemble", "XRLinear", "XRTransformer", "XTransformer", "load"]
+__all__ = ["Ensemble", "PrototypeModel", "XRLinear", "XRTransformer", "XTransformer", "load"]
+
+_HOMES = {
+    "PrototypeModel": "prototype",
+    "XRTransformer": "transformer",
+    "XTransformer": "transformer",
+}
 
 
 def __getattr__(name: str) -> Any:
     """Imports the models with an encoder when they are first used: XR-Linear does not wait for flax."""
-    if name in __all__:
-        return getattr(importlib.import_module("xmc_jax.estimator.transformer"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"xmc_jax.estimator.{_HOMES[name]}"), name)
     raise AttributeError(f"module '{__name__}' has no attribute {name!r}")

@@ -176,7 +176,7 @@ def _open(member: Any, number: int) -> Member:
         raise InputError(
             f"member {number} given as {type(member).__name__}, a trained model or a folder needed"
         )
-    if isinstance(member, Estimator) and not member.models:
+    if isinstance(member, Estimator) and member.label_counts is None:
         raise InputError(f"member {number} is not trained; call fit first, or give its folder")
     return member
 

@@ -18,6 +18,7 @@ _CLASSES = {
     "linear": ("xmc_jax.estimator.linear", "XRLinear"),
     "xr-transformer": ("xmc_jax.estimator.transformer", "XRTransformer"),
     "x-transformer": ("xmc_jax.estimator.transformer", "XTransformer"),
+    "prototype": ("xmc_jax.estimator.prototype", "PrototypeModel"),
 }
 """Name of a model → where its class is, imported when it is used: XR-Linear does not wait for flax."""
 assert _CLASSES.keys() == CONFIGS.keys()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -13,18 +14,21 @@ from jaxtyping import Float
 
 from xmc_jax.calibrate import Calibration
 from xmc_jax.config import XRTransformerConfig, XTransformerConfig, linear_part
-from xmc_jax.data import TextStore, as_documents
+from xmc_jax.data import LabelTexts, TextStore, as_documents, check_features
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.linear import XRLinear
+from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.features import as_features, check_width
 from xmc_jax.linear.heldout import deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
-from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.model import LabelTree, Prototypes, XRModel
 from xmc_jax.parallel import Machine
-from xmc_jax.predict import Asked, Predictions
+from xmc_jax.predict import Asked, FewResultsWarning, Predictions
+from xmc_jax.predict.mixture import mix_scores, rank_scores
+from xmc_jax.predict.nearest import MIX_DEPTH, build_nearest, find_nearest, score_labels
 from xmc_jax.run import Trained
 from xmc_jax.threads import keep_to_setting
 from xmc_jax.tuning.hybrid import join_features
@@ -56,6 +60,8 @@ class XRTransformer(Estimator):
         self.encoder: Encoder | None = None
         self.vectorizer = None
         self._linear, self._scale = XRLinear(), 0.0
+        self.prototypes: Prototypes | None = None
+        self._mix = 0.0
 
     @property
     def linear(self) -> XRLinear:
@@ -118,6 +124,7 @@ class XRTransformer(Estimator):
         progress: Progress | None = None,
         source: dict[str, Any] | None = None,
         encoder: Encoder | None = None,
+        labels_text: LabelTexts | None = None,
     ) -> XRTransformer:
         """Trains, or resumes the unfinished run that `workdir` holds.
 
@@ -127,6 +134,7 @@ class XRTransformer(Estimator):
                 `XRLinear.fit`; a tree of one's own serves for the fine-tuning and for the final levels.
             validation: (x, labels): the parameters that do best on it are kept, level by level.
             encoder: of one's own (`wrap_function`), instead of the one that the settings name.
+            labels_text: under `tuning.head=prototype`, texts of the labels: name → text, or one for each in order.
 
         Returns:
             self.
@@ -156,11 +164,28 @@ class XRTransformer(Estimator):
         chosen_by = held_out
         if held_out is None:
             training, held_out = self._hold_out(training)
-        given = TransformerTraining(self.config, training, encoder, chosen_by, held_features)
-        self._take(train_transformer(given, workdir, progress or NoProgress(), source), workdir)
+        told = progress or NoProgress()
+        said = self._read_texts(labels_text, training, told)
+        given = TransformerTraining(self.config, training, encoder, chosen_by, held_features, said)
+        self._take(train_transformer(given, workdir, told, source), workdir)
         if held_out is not None and held_features is not None:
             held_out = (held_out[0], held_features.sparse), held_out[1]
         return self._finish(held_out)
+
+    def _read_texts(
+        self, given: LabelTexts | None, training: Training, progress: Progress
+    ) -> list[str] | None:
+        """Returns the texts of the labels for prototypes; None: there are none, or no prototypes."""
+        if not getattr(self.config, "has_prototypes", False):
+            if given is not None:
+                raise InputError(
+                    "labels_text given, which only prototypes read; set tuning.head=prototype, or leave it out"
+                )
+            return None
+        n_labels = training.labels.shape[1]
+        names = training.label_names
+        found = find_label_texts(self.config.head.labels_text, given, names, n_labels, progress)
+        return None if found is None else found.texts[:n_labels]
 
     def _hold_out(self, training: Training) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
         """Returns the documents to train on, and those left out to fit probabilities to: a fine-tuned encoder is not
@@ -192,7 +217,51 @@ class XRTransformer(Estimator):
     def _predict(
         self, x: Any, top_k: int | None, asked: Asked, **options: Any
     ) -> Predictions | sp.csr_matrix:
-        return self.linear._predict(self.featurize(x), top_k, asked, **options)
+        features = self.featurize(x)
+        if self.prototypes is None or not self._mix:
+            return self.linear._predict(features, top_k, asked, **options)
+        return self._mix_scores(features, top_k, asked, **options)
+
+    def _mix_scores(
+        self,
+        features: Features,
+        top_k: int | None,
+        asked: Asked,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """As `_predict`, of the levels' and the prototypes' scores together."""
+        prototypes, weights = self.prototypes, (1 - self._mix, self._mix)
+        assert prototypes is not None
+        wanted = self.top_k if top_k is None else top_k
+        depth = max(asked.choose_depth(top_k, wanted, self._find_depth()), MIX_DEPTH)
+        common: dict[str, Any] = {"beam": beam, "restrict_to": restrict_to, "progress": progress}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewResultsWarning)
+            levels = self.linear._predict(features, depth, Asked(), candidates=candidates, **common)
+        shown = None if restrict_to is None else self.find_labels(restrict_to)
+        index, n_labels = build_nearest(prototypes, shown=shown), prototypes.n_labels
+        depth = 1 if candidates is not None else min(depth, n_labels)
+        ids, scores, sums = find_nearest(
+            index, features.dense, n_labels, top_k=depth, scores=prototypes.scores
+        )
+        if candidates is not None:
+            pairs = check_features(candidates, "candidates")
+            near = score_labels(prototypes, features.dense, sums, pairs)
+            assert not isinstance(levels, Predictions)
+            # A sum of matrices would lose the scores of 0, which are asked for.
+            assert np.array_equal(levels.indices, near.indices)
+            data = weights[0] * levels.data + weights[1] * near.data
+            return sp.csr_matrix((data, levels.indices, levels.indptr), levels.shape)
+        assert isinstance(levels, Predictions)
+        near = Predictions(ids, scores, None, n_labels).to_csr()
+        mixed = mix_scores([levels.to_csr(), near], weights)
+        depth = asked.choose_depth(top_k, wanted, self._find_depth())
+        ranked = rank_scores(mixed, depth, self.label_names)
+        return self._answer(ranked, asked, top_k, restrict_to is None)
 
     @keep_to_setting
     def featurize(self, x: Any) -> Features:
@@ -247,12 +316,14 @@ class XRTransformer(Estimator):
 
     def _give(self) -> Trained:
         parts = {"config": self.config, "vectorizer": self.vectorizer, "encoder": self.encoder}
-        return dataclasses.replace(self._linear._give(), **parts, scale=self._scale)
+        parts |= {"scale": self._scale, "prototypes": self.prototypes, "mix": self._mix}
+        return dataclasses.replace(self._linear._give(), **parts)
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
         self.linear._take(dataclasses.replace(held, vectorizer=None), None)
         self.encoder, self.vectorizer, self._scale = held.encoder, held.vectorizer, held.scale
         self._workdir = workdir
+        self.prototypes, self._mix = held.prototypes, held.mix
 
 
 class XTransformer(XRTransformer):

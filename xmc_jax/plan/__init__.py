@@ -9,3 +9,4 @@ from xmc_jax.plan.linear import Stage as Stage
 from xmc_jax.plan.linear import count_data as count_data
 from xmc_jax.plan.linear import make_plan as make_plan
 from xmc_jax.plan.linear import shape_tree as shape_tree
+from xmc_jax.plan.prototype import plan_prototypes as plan_prototypes

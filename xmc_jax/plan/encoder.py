@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xmc_jax.config import (
+    PrototypeConfig,
     TransformerConfig,
     TreeConfig,
     XTransformerConfig,
@@ -38,7 +39,7 @@ class EncoderCost:
     activations: int
 
 
-def read_cost(config: TransformerConfig) -> EncoderCost:
+def read_cost(config: TransformerConfig | PrototypeConfig) -> EncoderCost:
     """Reads the encoder's `config.json` and counts.
 
     Raises:
@@ -55,7 +56,9 @@ def read_cost(config: TransformerConfig) -> EncoderCost:
     )
 
 
-def _count_activations(a: Architecture, length: int, config: TransformerConfig) -> int:
+def _count_activations(
+    a: Architecture, length: int, config: TransformerConfig | PrototypeConfig
+) -> int:
     texts = config.tuning.batch_size // config.tuning.accumulate
     layer = 8 * a.hidden + 3 * a.inner + 2 * a.heads * length
     kept = a.layers * a.hidden + layer if config.encoder.remat else a.layers * layer

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from xmc_jax.errors import InputError
 from xmc_jax.model.prototypes import Prototypes
 from xmc_jax.parallel import DATA, LABEL, WHOLE, fetch, place, shard_step
+from xmc_jax.predict.predictions import Predictions
 from xmc_jax.types import PAD, AnyArray, NoProgress, Progress
 
 _AXES = (DATA, LABEL)
@@ -28,6 +29,8 @@ _CUT = PartitionSpec(_AXES)
 _CHUNK = 8192
 _ROWS = 256
 _LOWEST = -1e30
+MIX_DEPTH = 50
+"""Labels of each source that are mixed with those of others."""
 
 
 @jax.tree_util.register_dataclass
@@ -224,6 +227,20 @@ def find_nearest(
         progress.advance(used)
     progress.finish("")
     return ids, values, sums
+
+
+def rank_prototypes(
+    prototypes: Prototypes, vectors: Float[np.ndarray, "N H"], top_k: int = MIX_DEPTH
+) -> Predictions:
+    """Returns the nearest labels of documents, on the default device."""
+    ids, scores, _ = find_nearest(
+        build_nearest(prototypes),
+        vectors,
+        prototypes.n_labels,
+        top_k=top_k,
+        scores=prototypes.scores,
+    )
+    return Predictions(ids, scores, None, prototypes.n_labels)
 
 
 def score_labels(

@@ -6,6 +6,7 @@ from xmc_jax.run.arrays import save_arrays as save_arrays
 from xmc_jax.run.calibration import read_calibration as read_calibration
 from xmc_jax.run.calibration import save_calibration as save_calibration
 from xmc_jax.run.calibration import write_calibration as write_calibration
+from xmc_jax.run.identity import digest_texts as digest_texts
 from xmc_jax.run.identity import fingerprint as fingerprint
 from xmc_jax.run.lock import check_free as check_free
 from xmc_jax.run.opening import Start as Start
@@ -20,6 +21,8 @@ from xmc_jax.run.parts import load_tree as load_tree
 from xmc_jax.run.parts import save_encoder as save_encoder
 from xmc_jax.run.parts import save_level as save_level
 from xmc_jax.run.parts import save_tree as save_tree
+from xmc_jax.run.prototypes import load_prototypes as load_prototypes
+from xmc_jax.run.prototypes import save_prototypes as save_prototypes
 from xmc_jax.run.restore import Trained as Trained
 from xmc_jax.run.restore import find_parts as find_parts
 from xmc_jax.run.restore import find_round as find_round

@@ -70,6 +70,14 @@ def check_data(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
         )
 
 
+def digest_texts(texts: Iterable[str]) -> np.ndarray:
+    """Returns a digest of texts in their order, uint8."""
+    digest = hashlib.blake2b()
+    for text in texts:
+        digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
 def fingerprint(
     texts: Iterable[str] | None,
     features: Features | None,

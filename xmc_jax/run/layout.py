@@ -7,6 +7,8 @@ tree/              the label tree (of a model with an encoder: the one it is fin
 level_00/ …        weights of a level; of a model with an encoder the states of its fine-tuning
 round_01/ …        of disentangling: beams/, tree/, level_00/ …
 member_00/ …       of a forest: tree/, level_00/ …, round_01/ …
+tuning/            states of a fine-tuning against all labels
+prototypes/        one prototype per label
 encoder/           fine-tuned parameters, what computes them, the tokenizer
 ranker/            tree and levels (or members) that rank, beside an encoder
 calibration/       maps from scores to probabilities
@@ -35,6 +37,8 @@ ENCODER_FACTS = "encoder.json"
 ARCHITECTURE = "architecture.json"
 TOKENIZER = "tokenizer.json"
 RANKER = "ranker"
+TUNING = "tuning"
+PROTOTYPES = "prototypes"
 
 
 def level_name(level: int) -> str:

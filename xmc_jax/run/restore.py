@@ -10,12 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xmc_jax.calibrate import Calibration
-from xmc_jax.config import Config, ParallelConfig, at_level, linear_part
+from xmc_jax.config import (
+    Config,
+    ParallelConfig,
+    PrototypeConfig,
+    TreeModelConfig,
+    at_level,
+    linear_part,
+)
 from xmc_jax.data import read_labels
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, load_vectorizer
 from xmc_jax.files import read_json
-from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.model import LabelTree, Prototypes, XRModel
 from xmc_jax.run import layout
 from xmc_jax.run.arrays import load_note
 from xmc_jax.run.calibration import read_calibration
@@ -23,6 +30,7 @@ from xmc_jax.run.identity import read_config
 from xmc_jax.run.manifest import RESTORE, Manifest
 from xmc_jax.run.opening import find_manifest, read_header
 from xmc_jax.run.parts import SavedTree, load_encoder, load_level, load_tree
+from xmc_jax.run.prototypes import load_prototypes
 from xmc_jax.run.stages import Run
 
 if TYPE_CHECKING:  # a linear model does not wait for flax
@@ -45,6 +53,8 @@ class Trained:
         encoder: None if it has none.
         scale: of the encoder's vectors, as `join_features` takes it.
         calibration: the maps to probabilities, or None.
+        prototypes: of the labels, in the place of trees or beside them.
+        mix: share of the prototypes' score in that of a label, where there are trees too.
     """
 
     config: Config
@@ -56,17 +66,24 @@ class Trained:
     encoder: Encoder | None = None
     scale: float = 0.0
     calibration: Calibration | None = None
+    prototypes: Prototypes | None = None
+    mix: float = 0.0
 
     def list_facts(self) -> dict[str, Any]:
         """Returns what marks a run of it complete, JSON-ready."""
+        sizes = (0, 0)
+        if self.models:
+            sizes = (self.models[0].n_sparse, self.models[0].n_dense)
+        elif self.prototypes is not None:
+            sizes = (0, self.prototypes.hidden)
         return {
-            "n_sparse": self.models[0].n_sparse,
-            "n_dense": self.models[0].n_dense,
+            "n_sparse": sizes[0],
+            "n_dense": sizes[1],
             "n_train": self.n_train,
             "from_text": self.vectorizer is not None,
             "named_labels": self.label_names is not None,
             "scale": self.scale,
-        }
+        } | ({"mix": self.mix} if self.mix else {})
 
 
 def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Trained:
@@ -87,6 +104,8 @@ def restore_run(run: Run, own: Encoder | None = None) -> Trained:
     """Reads a complete run that is open; see `restore`."""
     assert run.manifest is not None
     config, facts = read_settings(run.manifest), read_facts(run)
+    if isinstance(config, PrototypeConfig):
+        return _restore_prototypes(run, config, facts, own)
     read = [
         _read_member(member, config, facts)
         for member in list_members(final_run(run, config), config)
@@ -102,19 +121,59 @@ def restore_run(run: Run, own: Encoder | None = None) -> Trained:
     if facts["from_text"]:
         vectorizer = run.read(layout.VECTORIZER, load_vectorizer)
     if facts["named_labels"]:
-        names = run.read(layout.LABELS, read_labels)
-        if len(names) != models[0].tree.n_labels:
-            raise InputError(
-                f"{run.folder / layout.LABELS}: {len(names)} names, the tree has {models[0].tree.n_labels} labels; "
-                "the file was changed: restore it or train again"
-            )
+        names = _read_names(run, models[0].tree.n_labels)
     if config.model != "linear":
         encoder = run.read(layout.ENCODER, lambda path: load_encoder(path, own))
-    calibration = None
-    if run.has(layout.CALIBRATION):
-        calibration = run.read(layout.CALIBRATION, read_calibration)
-    n_train, scale = facts["n_train"], facts.get("scale", 0.0)
-    return Trained(config, models, vectorizer, names, counts, n_train, encoder, scale, calibration)
+    n_train, scale, calibration = facts["n_train"], facts.get("scale", 0.0), _read_maps(run)
+    prototypes = None
+    if run.has(layout.PROTOTYPES):
+        prototypes, _ = run.read(layout.PROTOTYPES, load_prototypes)
+    return Trained(
+        config,
+        models,
+        vectorizer,
+        names,
+        counts,
+        n_train,
+        encoder,
+        scale,
+        calibration,
+        prototypes,
+        facts.get("mix", 0.0),
+    )
+
+
+def _restore_prototypes(
+    run: Run, config: PrototypeConfig, facts: dict[str, Any], own: Encoder | None
+) -> Trained:
+    prototypes, counts = run.read(layout.PROTOTYPES, load_prototypes)
+    return Trained(
+        config,
+        (),
+        None,
+        _read_names(run, prototypes.n_labels) if facts["named_labels"] else None,
+        counts,
+        facts["n_train"],
+        run.read(layout.ENCODER, lambda path: load_encoder(path, own)),
+        calibration=_read_maps(run),
+        prototypes=prototypes,
+    )
+
+
+def _read_names(run: Run, n_labels: int) -> list[str]:
+    names = run.read(layout.LABELS, read_labels)
+    if len(names) != n_labels:
+        raise InputError(
+            f"{run.folder / layout.LABELS}: {len(names)} names, the model has {n_labels} labels; "
+            "the file was changed: restore it or train again"
+        )
+    return names
+
+
+def _read_maps(run: Run) -> Calibration | None:
+    if not run.has(layout.CALIBRATION):
+        return None
+    return run.read(layout.CALIBRATION, read_calibration)
 
 
 def read_settings(manifest: Manifest) -> Config:
@@ -145,7 +204,9 @@ def read_facts(run: Run) -> dict[str, Any]:
     return facts
 
 
-def _read_member(run: Run, config: Config, facts: dict[str, Any]) -> tuple[XRModel, np.ndarray]:
+def _read_member(
+    run: Run, config: TreeModelConfig, facts: dict[str, Any]
+) -> tuple[XRModel, np.ndarray]:
     """Returns the newest tree of a run with its levels, and the training positives of each label."""
     parts = find_parts(run)
     tree, counts, _ = parts.read_tree()
@@ -166,7 +227,9 @@ def final_run(run: Run, config: Config) -> Run:
 
 
 def list_members(run: Run, config: Config) -> list[Run]:
-    """Returns where each tree is kept; of one tree that is the run itself."""
+    """Returns where each tree is kept; of one tree that is the run itself, of a model without trees there is none."""
+    if isinstance(config, PrototypeConfig):
+        return []
     n_trees = linear_part(config).trees
     if n_trees == 1:
         return [run]

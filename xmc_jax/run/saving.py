@@ -18,6 +18,7 @@ from xmc_jax.run.lock import check_free
 from xmc_jax.run.manifest import Manifest, add_sum
 from xmc_jax.run.opening import FORMAT, find_manifest
 from xmc_jax.run.parts import save_encoder, save_level, save_tree
+from xmc_jax.run.prototypes import save_prototypes
 from xmc_jax.run.restore import Trained, final_run, list_members
 from xmc_jax.run.stages import Run
 
@@ -41,7 +42,7 @@ def save_run(path: Path, trained: Trained, *, overwrite: bool = False) -> None:
         check_free(path)
     with replace_folder(path, overwrite=overwrite) as folder:
         run = Run(Manifest(folder, secrets.token_hex(8), {}, is_held=True))
-        data = {"documents": trained.n_train, "labels": trained.models[0].tree.n_labels}
+        data = {"documents": trained.n_train, "labels": len(trained.label_counts)}
         header = {"format": FORMAT, "id": run.manifest.id, "config": to_dict(trained.config)}  # type: ignore[union-attr]
         write_json(folder / layout.CONFIG, add_sum(header | {"data": data}))
         _write_parts(run, trained)
@@ -63,6 +64,10 @@ def _write_parts(run: Run, trained: Trained) -> None:
             at.keep(layout.level_name(t), partial(save_level, weights=weights, note=note))
     if encoder is not None:
         run.keep(layout.ENCODER, lambda path: save_encoder(path, encoder))
+    prototypes = trained.prototypes
+    if prototypes is not None:
+        write = partial(save_prototypes, prototypes=prototypes, counts=trained.label_counts)
+        run.keep(layout.PROTOTYPES, write)
     if trained.calibration is not None:
         run.keep(layout.CALIBRATION, partial(write_calibration, calibration=trained.calibration))
 

@@ -5,8 +5,8 @@ then XR-Linear on [features, vector], which is trained as any other in a part of
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.calibrate import Calibration
-from xmc_jax.config import TransformerConfig, XTransformerConfig, flat_clusters
+from xmc_jax.config import (
+    TransformerConfig,
+    XRTransformerConfig,
+    XTransformerConfig,
+    choose_merge,
+    flat_clusters,
+)
 from xmc_jax.encoder import Encoder, Tokens, embed_texts, flatten_params, start_encoder
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
@@ -28,18 +34,24 @@ from xmc_jax.linear.recursion import (
     train_trees,
 )
 from xmc_jax.linear.training import Training, check_sources, list_extras
-from xmc_jax.model import Head, LabelTree, LevelWeights, XRModel
+from xmc_jax.model import Head, LabelTree, LevelWeights, Prototypes, XRModel, store_prototypes
+from xmc_jax.predict import FewResultsWarning, predict_forest
+from xmc_jax.predict.mixture import choose_weights
+from xmc_jax.predict.nearest import MIX_DEPTH, rank_prototypes
 from xmc_jax.run import (
     Run,
     Start,
     Trained,
+    digest_texts,
     fingerprint,
     layout,
     load_arrays,
+    load_prototypes,
     open_run,
     restore_run,
     save_arrays,
     save_encoder,
+    save_prototypes,
 )
 from xmc_jax.run import load_encoder as load_tuned
 from xmc_jax.tree import build_tree
@@ -48,6 +60,9 @@ from xmc_jax.tuning.hybrid import hold_vectors, join_features, measure_scale, to
 from xmc_jax.tuning.level import explain_memory
 from xmc_jax.tuning.levels import Corpus, count_finished, count_levels, tune_levels
 from xmc_jax.tuning.placement import choose_mesh
+from xmc_jax.tuning.prototype.training import choose_mesh as choose_prototype_mesh
+from xmc_jax.tuning.prototype.training import tune_in
+from xmc_jax.tuning.prototype.tune import PrototypeTuning
 from xmc_jax.types import Features, Progress
 
 
@@ -61,6 +76,7 @@ class TransformerTraining:
         encoder: an encoder of one's own, or None for the one in the settings.
         validation: (texts, labels [N, L]) to choose parameters by, or None.
         validation_features: of those texts, where the training has features of its own.
+        label_texts: L texts of the labels for prototypes, empty where nothing is said of one; None: there are none.
     """
 
     config: TransformerConfig
@@ -68,6 +84,7 @@ class TransformerTraining:
     encoder: Encoder | None = None
     validation: tuple[Any, sp.csr_matrix] | None = None
     validation_features: Features | None = None
+    label_texts: list[str] | None = None
 
     def describe_data(self) -> dict[str, Any]:
         """Returns what tells this training set from another, JSON-ready."""
@@ -77,10 +94,9 @@ class TransformerTraining:
             extras += flatten_params(self.encoder.params).values()
         if self.validation is not None:
             texts, labels = self.validation
-            digest = hashlib.blake2b()
-            for text in texts:
-                digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
-            extras += [np.frombuffer(digest.digest(), np.uint8), labels.indptr, labels.indices]
+            extras += [digest_texts(texts), labels.indptr, labels.indices]
+        if self.label_texts is not None:
+            extras.append(digest_texts(self.label_texts))
         return fingerprint(linear.texts, linear.features, linear.labels, extras)
 
 
@@ -120,9 +136,16 @@ def train_transformer(
         tokens = encoder.tokenize(linear.texts)
         progress.finish(f"{tokens.lengths.mean():.1f} a document")
         trees = work.make_trees(tokens, features)
-        encoder, head = work.tune(trees, tokens, features, vectorizer)
+        prototypes, head, mix = None, None, 0.0
+        if getattr(config, "has_prototypes", False):
+            encoder, prototypes = work.tune_prototypes(tokens)
+        else:
+            encoder, head = work.tune(trees, tokens, features, vectorizer)
         models, scale, calibration = work.rank(trees, encoder, head, tokens, features)
+        if prototypes is not None:
+            mix = work.choose_mix(models, prototypes, encoder, vectorizer)
         trained = linear.describe_model(config, models, vectorizer, calibration, encoder, scale)
+        trained = dataclasses.replace(trained, prototypes=prototypes, mix=mix)
         run.close(trained.list_facts())
         run.inside(layout.RANKER).drop(layout.VECTORS)
     return trained
@@ -151,7 +174,7 @@ class _Work:
         config, linear = self.training.config, self.training.linear
         if isinstance(config, XTransformerConfig):
             return self._make_flat_trees(tokens, features)
-        if config.tuning.is_off and config.refine:
+        if config.refine and (config.tuning.is_off or config.has_prototypes):
             return ()
         settings = dataclasses.replace(linear.config, tree=config.preliminary.as_tree())
         first = dataclasses.replace(linear, config=settings, label_features=None)
@@ -230,6 +253,69 @@ class _Work:
         )
         return encoder, head
 
+    def tune_prototypes(self, tokens: Tokens) -> tuple[Encoder, Prototypes]:
+        """Returns the encoder fine-tuned with one head over all labels, and the prototypes."""
+        training, config, run = self.training, self.training.config, self.run
+        assert isinstance(config, XRTransformerConfig)
+        encoder, said = self.pretrained, training.label_texts
+        update = config.tuning.to_updates()
+
+        def tune() -> tuple[Encoder, Prototypes]:
+            bare = encoder.unscaled()
+            tuning = PrototypeTuning(
+                encoder=bare,
+                tokens=tokens,
+                labels=training.linear.labels,
+                label_tokens=None if said is None else bare.tokenize(said),
+                silent=np.array([not text for text in said or ()], bool),
+                head=config.head,
+                update=update,
+                seed=config.seed,
+                mesh=choose_prototype_mesh(training.linear.machine.mesh, update),
+            )
+            tuned = tune_in(run, tuning, training.validation, self.progress)
+            stored = store_prototypes(tuned.prototypes, config.head.storage)
+            return encoder.replace(tuned.params), stored
+
+        if run.has(layout.ENCODER) and run.has(layout.PROTOTYPES):
+            held = run.read(layout.ENCODER, lambda path: load_tuned(path, training.encoder))
+            return held, run.read(layout.PROTOTYPES, load_prototypes)[0]
+        tuned, prototypes = tune()
+        run.once(layout.ENCODER, lambda: tuned, save_encoder, lambda path: tuned)
+        counts = training.linear.count_positives()
+        run.keep(layout.PROTOTYPES, partial(save_prototypes, prototypes=prototypes, counts=counts))
+        return tuned, prototypes
+
+    def choose_mix(
+        self,
+        models: Sequence[XRModel],
+        prototypes: Prototypes,
+        encoder: Encoder,
+        vectorizer: Vectorizer | None,
+    ) -> float:
+        """Returns the share of the prototypes' score: what does best on the validation documents, else the setting."""
+        training, config = self.training, self.training.config
+        assert isinstance(config, XRTransformerConfig)
+        if training.validation is None or not config.mix:
+            return config.mix
+        held = self._hold_out(vectorizer)
+        assert held is not None
+        features = join_features(held.features, self._embed(encoder, held.tokens))
+        linear = training.linear.config
+        search = dataclasses.replace(linear.search, top_k=MIX_DEPTH)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewResultsWarning)
+            ranked = predict_forest(
+                models, features, search, rule=linear.combine, merge=choose_merge(linear)
+            )
+        head = rank_prototypes(prototypes, features.dense)
+        weights, score = choose_weights([ranked.to_csr(), head.to_csr()], held.labels)
+        self.progress.start("mixture", 0)
+        self.progress.finish(
+            f"{weights[1]:.0%} prototypes, {weights[0]:.0%} levels; P@1,3,5 mean {score:.2f}"
+        )
+        return weights[1]
+
     def _tell_resumed(self, tree: LabelTree) -> None:
         """Says what an unfinished run has done; nothing for a new one."""
         n_levels = count_levels(tree, self.training.config)
@@ -299,7 +385,10 @@ def _check(training: TransformerTraining) -> None:
         raise InputError(
             "an encoder without a tokenizer given, one that reads texts needed; wrap_function(..., tokenizer=...)"
         )
-    choose_mesh(config, linear.machine.mesh)
+    if getattr(config, "has_prototypes", False):
+        choose_prototype_mesh(linear.machine.mesh, config.tuning.to_updates())
+    else:
+        choose_mesh(config, linear.machine.mesh)
     if config.trees > 1 and not getattr(config, "refine", True):
         raise InputError(
             f"trees={config.trees} given with refine=false, whose one tree all would share; set refine=true or trees=1"

@@ -46,6 +46,7 @@ def make_tuning(head: HeadConfig | None = None, **changes) -> PrototypeTuning:
         tokens=encoder.tokenize(words),
         labels=sp.csr_matrix(labels.astype(np.float32)),
         label_tokens=encoder.tokenize(texts),
+        silent=np.zeros(L, bool),
         head=head or HeadConfig(chunk=5),
         update=UPDATE,
         seed=0,
@@ -158,7 +159,7 @@ def test_sums_by_hand():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_refreshed_sums_keep_the_offsets(dtype):
-    config = HeadConfig(chunk=5, dtype=dtype)
+    config = HeadConfig(chunk=5, precision=dtype)
     tuning = make_tuning(config)
     rng = np.random.default_rng(1)
     old, new = (

@@ -51,7 +51,7 @@ def begin_head(
         sums.inverse if config.leave_out else np.zeros_like(sums.inverse),
         RULES[config.optimizer],
         chunk=0 if config.chunk == "auto" else config.chunk,
-        dtype=np.dtype(config.dtype),
+        dtype=np.dtype(config.precision),
     )
 
 

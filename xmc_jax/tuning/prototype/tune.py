@@ -61,7 +61,8 @@ class PrototypeTuning:
         encoder: pretrained.
         tokens: of N documents.
         labels: their positives, CSR [N, L].
-        label_tokens: inputs of the encoder for the labels' texts, or None; an empty text says nothing of its label.
+        label_tokens: inputs of the encoder for the labels' texts, or None.
+        silent: bool [L], the labels of which their text says nothing.
         head: settings of the prototypes.
         update: settings of the updates.
         seed: of the run.
@@ -72,6 +73,7 @@ class PrototypeTuning:
     tokens: Tokens
     labels: sp.csr_matrix
     label_tokens: Tokens | None
+    silent: np.ndarray
     head: HeadConfig
     update: UpdateConfig
     seed: int
@@ -189,7 +191,7 @@ def _find_start(tuning: PrototypeTuning, kept: Steps, reporter: Reporter) -> _Ve
     texts = None
     if tuning.label_tokens is not None:
         texts = tuning.embed(tuning.label_tokens, params, progress)
-        texts[tuning.label_tokens.lengths == 0] = 0
+        texts[tuning.silent] = 0
     vectors = _Vectors(documents, texts)
     kept.save(0, _pack_vectors(vectors), {})
     return vectors

@@ -1,0 +1,268 @@
+"""A prototype model with scikit-learn's habits: one encoder, one prototype per label, the nearest are the answer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from xmc_jax.config import PrototypeConfig
+from xmc_jax.data import LabelTexts, check_features
+from xmc_jax.encoder import Encoder, embed_texts
+from xmc_jax.errors import InputError
+from xmc_jax.estimator.estimator import Estimator
+from xmc_jax.estimator.texts import find_label_texts
+from xmc_jax.linear.heldout import deal_rows, drop_labels
+from xmc_jax.linear.sources import read_documents, read_label_matrix, read_validation
+from xmc_jax.model import Prototypes
+from xmc_jax.predict import Asked, Predictions
+from xmc_jax.predict.nearest import NearestIndex, build_nearest, find_nearest, score_labels
+from xmc_jax.run import Trained
+from xmc_jax.tuning.prototype.training import PrototypeTraining, train_prototypes
+from xmc_jax.types import Features, NoProgress, Progress
+
+HeldOut = tuple[Any, sp.csr_matrix] | None
+
+
+class PrototypeModel(Estimator):
+    """One encoder and one prototype per label, trained together; the labels nearest to a text are its labels.
+
+    A prototype begins as the sum of the vectors of its label's documents and text; a document is compared with those of
+    its own labels as they are without it. Labels without documents are predicted from their text.
+
+    Args:
+        config: all settings; defaults if None.
+        **settings: sections as dataclass or dict (`head=dict(scale=30)`), or a field by its own name where it is
+            unique (`steps=400`).
+
+    Raises:
+        InputError: an unknown setting (with a suggestion) or a value out of range.
+
+    Attributes:
+        prototypes: of the labels, or None before training.
+        encoder: with the fine-tuned parameters, or None.
+        label_names, label_counts, n_train, calibration: as in `XRLinear`; labels that are known by their text alone
+            stand behind the others.
+    """
+
+    CONFIG: ClassVar[type] = PrototypeConfig
+
+    def __init__(self, config: PrototypeConfig | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        self.models, self.vectorizer = (), None
+        self.label_names, self.label_counts, self.n_train = None, None, 0
+        self.prototypes: Prototypes | None = None
+        self.encoder: Encoder | None = None
+        self._index: tuple[Mesh | None, NearestIndex] | None = None
+        self._lock = Lock()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether it reads texts; it always does."""
+        return True
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether it reads feature vectors; it never does."""
+        return False
+
+    @property
+    def n_labels(self) -> int:
+        """Labels L of a trained model."""
+        return self._need_prototypes().n_labels
+
+    def fit(
+        self,
+        x: Any,
+        labels: Any,
+        *,
+        validation: tuple[Any, Any] | None = None,
+        workdir: str | os.PathLike | None = None,
+        labels_text: LabelTexts | None = None,
+        label_names: Sequence[str] | None = None,
+        progress: Progress | None = None,
+        source: dict[str, Any] | None = None,
+        encoder: Encoder | None = None,
+    ) -> PrototypeModel:
+        """Trains, or resumes the unfinished run that `workdir` holds.
+
+        Args:
+            x: N texts.
+            labels: N lists of names, or a matrix [N, L] whose column j is label j.
+            validation: (x, labels): the parameters that do best on it are kept, and probabilities are fitted to it.
+            workdir: folder of the run, with checkpoints; None keeps nothing.
+            labels_text: texts of the labels, name → text or one for each label in order, in the place of what
+                `head.labels_text` names. A name that no document has becomes a label known by its text alone.
+            label_names: names of the columns of a label matrix.
+            progress: told about the work.
+            source: where the data came from, noted in the folder.
+            encoder: of one's own (`wrap_function` with a tokenizer), instead of the one that the settings name.
+
+        Returns:
+            self.
+
+        Raises:
+            InputError: bad data, an encoder that cannot be had, or `workdir` holds another run.
+            RunError: the device has too little memory.
+        """
+        told = progress or NoProgress()
+        matrix, names = read_label_matrix(labels, label_names)
+        texts, features = read_documents(x, matrix.shape[0])
+        if texts is None or features is not None:
+            raise InputError(
+                "feature vectors given, but a prototype model reads texts: texts needed"
+            )
+        matrix, names, said = self._read_texts(matrix, names, labels_text, told)
+        held_out: HeldOut = None
+        if validation is not None:
+            held_out = read_validation(validation, names, matrix.shape[1], None)
+        training = PrototypeTraining(
+            self.config, texts, matrix, names, said, self.machine, encoder, held_out
+        )
+        if held_out is None:
+            training, held_out = self._hold_out(training)
+        self._take(train_prototypes(training, workdir, told, source), workdir)
+        return self._finish(held_out)
+
+    def _read_texts(
+        self,
+        matrix: sp.csr_matrix,
+        names: list[str] | None,
+        given: LabelTexts | None,
+        progress: Progress,
+    ) -> tuple[sp.csr_matrix, list[str] | None, list[str] | None]:
+        """Returns the label matrix with a column for each label known by its text alone, the names, and the texts."""
+        source, n_labels = self.config.head.labels_text, matrix.shape[1]
+        found = find_label_texts(source, given, names, n_labels, progress)
+        if found is None:
+            return matrix, names, None
+        if found.extra and names is not None:
+            names = [*names, *found.extra]
+            columns = sp.csr_matrix((matrix.shape[0], len(found.extra)), dtype=matrix.dtype)
+            matrix = sp.hstack([matrix, columns], format="csr")
+        return matrix, names, found.texts
+
+    def _hold_out(self, training: PrototypeTraining) -> tuple[PrototypeTraining, HeldOut]:
+        """Returns what to train on, and the documents left out to fit probabilities to."""
+        settings = self.config.calibrate
+        if not settings.holds_out:
+            return training, None
+        if settings.folds:
+            raise InputError(
+                f"calibrate.folds={settings.folds} given for an encoder that is fine-tuned on all documents; set "
+                "calibrate.share, or give validation documents"
+            )
+        n = training.labels.shape[0]
+        (held,) = deal_rows(n, settings, self.config.seed) or [np.zeros(0, np.int64)]
+        rest = np.setdiff1d(np.arange(n), held)
+        if not len(held) or not len(rest):
+            return training, None
+        labels = training.labels[rest]
+        truth = drop_labels(training.labels[held], labels.getnnz(axis=0) > 0)
+        part = replace(training, texts=training.texts[rest], labels=labels)
+        return part, (training.texts[held], truth)
+
+    def _predict(
+        self,
+        x: Any,
+        top_k: int | None,
+        asked: Asked,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        if beam is not None and beam < 1:
+            raise InputError(f"beam={beam} given, 1 or more needed (all prototypes are compared)")
+        prototypes, search, n_labels = self._need_prototypes(), self.config.search, self.n_labels
+        wanted = self.top_k if top_k is None else top_k
+        if wanted < 1:
+            raise InputError(f"top_k={wanted} given, 1 or more needed")
+        vectors, every = self.encode(x), self.machine.mesh
+        mesh = None if every.size == 1 else every
+        index = self._find_index(mesh)
+        options: dict[str, Any] = dict(
+            scores=prototypes.scores, recall=search.recall, batch=search.batch, mesh=mesh
+        )
+        if candidates is not None:
+            pairs = check_features(candidates, "candidates")
+            _, _, sums = find_nearest(index, vectors, n_labels, top_k=1, **options)
+            return score_labels(prototypes, vectors, sums, pairs)
+        if restrict_to is not None:
+            shown = self.find_labels(restrict_to)
+            index = build_nearest(prototypes, mesh, shown)
+        depth = asked.choose_depth(top_k, wanted, self._find_depth())
+        ids, scores, _ = find_nearest(
+            index, vectors, n_labels, top_k=depth, progress=progress, **options
+        )
+        ranked = Predictions(ids, scores, self.label_names, n_labels)
+        return self._answer(ranked, asked, top_k, restrict_to is None)
+
+    def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
+        """Returns the fine-tuned encoder's vectors of texts, float32 [N, H].
+
+        Raises:
+            InputError: not trained yet, or no texts.
+        """
+        self._need_prototypes()
+        assert self.encoder is not None
+        read, vectors = read_documents(texts, None)
+        if read is None or vectors is not None:
+            raise InputError("feature vectors given, but the model reads texts: texts needed")
+        size, mesh = self.config.tuning.embed_batch, self.machine.mesh
+        return embed_texts(self.encoder, read, size, progress=progress, mesh=mesh)
+
+    def featurize(self, x: Any) -> Features:
+        """Returns what the prototypes are compared with: the vectors of texts, as features without sparse columns."""
+        vectors = self.encode(x)
+        return Features(sp.csr_matrix((len(vectors), 0), dtype=np.float32), vectors)
+
+    def choose_results(self, top_k: int, beam: int | None) -> int:
+        """Returns how many labels the model is asked for as a member of an ensemble."""
+        return min(top_k, self.n_labels)
+
+    def _find_depth(self, search: Any = None) -> int:
+        return min(self.config.calibrate.depth, self.n_labels)
+
+    def _find_index(self, mesh: Mesh | None) -> NearestIndex:
+        """Returns the prototypes laid out for the search, made at its first use."""
+        with self._lock:
+            if self._index is None or self._index[0] != mesh:
+                self._index = mesh, build_nearest(self._need_prototypes(), mesh)
+            return self._index[1]
+
+    def _give(self) -> Trained:
+        assert self.label_counts is not None
+        return Trained(
+            config=self.config,
+            models=(),
+            vectorizer=None,
+            label_names=self.label_names,
+            label_counts=self.label_counts,
+            n_train=self.n_train,
+            encoder=self.encoder,
+            calibration=self.calibration,
+            prototypes=self.prototypes,
+        )
+
+    def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
+        self.prototypes, self.encoder, self._index = held.prototypes, held.encoder, None
+        self.label_names, self.label_counts = held.label_names, held.label_counts
+        self.n_train, self.calibration = held.n_train, held.calibration
+        self._workdir = workdir
+
+    def _need_prototypes(self) -> Prototypes:
+        if self.prototypes is None:
+            raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        return self.prototypes
+
+    def _need_model(self) -> Any:
+        return self._need_prototypes()

@@ -1,0 +1,53 @@
+"""What a training of prototypes takes, before it runs.
+
+With L labels, N documents, P parameters and H columns of the encoder, F multiply-adds of a text, batches of B:
+
+    vectors before        4·H·(N + L) bytes, and as many again while sums are made; (N + L)·F multiply-adds
+    prototypes            b·L·H bytes, b = 4 or 2 (bfloat16); moments 8·L·H (adam), 4·L (row-adam) or none; 12·L beside
+    fine-tuning           prototypes and moments, 16·P of the encoder, its activations, a few chunks of K·H and B·K;
+                          steps · B · (3·F + 4·L·H) multiply-adds, one more L·H where a sum goes before the gradient
+    search                prototypes as they are stored, batches of K·256; L·H multiply-adds per document
+"""
+
+from __future__ import annotations
+
+from xmc_jax.config import PrototypeConfig
+from xmc_jax.memory import PROGRAM
+from xmc_jax.plan.encoder import EncoderCost
+from xmc_jax.plan.linear import Counts, Plan, Stage
+
+_BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+_MOMENTS = {"adam": (8, 8), "row-adam": (0, 8), "sgd": (0, 0)}
+"""Optimizer → bytes of moments per number and per label."""
+_PASSES = {"decoupled": 4, "softmax": 4, "bce": 3}
+"""Products of a batch with all prototypes."""
+_CHUNKS = 6
+"""Arrays of the size of a chunk that are alive at once."""
+
+
+def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) -> Plan:
+    """Returns memory and work of a training; the formulas stand at the top of this file."""
+    from xmc_jax.tuning.prototype.head import choose_chunk
+
+    n, n_labels, hidden = counts.n_documents, counts.n_labels, cost.hidden
+    has_texts = config.head.labels_text is not None
+    held = PROGRAM + counts.text_bytes + 8 * (counts.nnz_labels + n) + 100 * n_labels
+    vectors = 4 * hidden * (n + has_texts * n_labels)
+    encoded = (n + has_texts * n_labels) * cost.text
+    stages = [Stage("vectors", held + 2 * vectors + 4 * cost.parameters, encoded)]
+    numbers = n_labels * hidden
+    if not config.tuning.is_off:
+        a_number, a_label = _MOMENTS[config.head.optimizer]
+        head = numbers * (_BYTES[config.head.precision] + a_number) + n_labels * (12 + a_label)
+        wanted = 0 if config.head.chunk == "auto" else config.head.chunk
+        size, batch = choose_chunk(n_labels, wanted), config.tuning.batch_size
+        chunks = 4 * _CHUNKS * size * (hidden + batch)
+        # The state is on the host once more while it is kept.
+        memory = held + vectors + 2 * head + 20 * cost.parameters + cost.activations + chunks
+        passes = _PASSES[config.head.loss] - (not config.head.offsets)
+        work = config.tuning.steps * batch * (3 * cost.text + passes * numbers)
+        stages.append(Stage("tuning", memory, work))
+    stored = n_labels * (_BYTES[config.head.storage] * hidden + 8)
+    model = stored + 4 * cost.parameters
+    stages.append(Stage("search", held + 2 * stored + 4 * cost.parameters, n * numbers))
+    return Plan((), tuple(stages), model)

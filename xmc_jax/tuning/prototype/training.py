@@ -1,0 +1,227 @@
+"""A prototype model from texts to prototypes: tokens, the fine-tuning with its states, what predicts."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from jax.sharding import Mesh
+
+from xmc_jax.config import PrototypeConfig, UpdateConfig
+from xmc_jax.encoder import Encoder, flatten_params, start_encoder
+from xmc_jax.errors import InputError
+from xmc_jax.metrics import evaluate as score_ranking
+from xmc_jax.model import Prototypes, store_prototypes
+from xmc_jax.parallel import Machine
+from xmc_jax.predict import Predictions
+from xmc_jax.predict.nearest import build_nearest, find_nearest
+from xmc_jax.run import (
+    Run,
+    Start,
+    Trained,
+    digest_texts,
+    fingerprint,
+    layout,
+    load_prototypes,
+    open_run,
+    restore_run,
+    save_encoder,
+    save_prototypes,
+)
+from xmc_jax.run import load_encoder as load_tuned
+from xmc_jax.tuning.curves import draw_curves
+from xmc_jax.tuning.level import Reporter
+from xmc_jax.tuning.prototype.tune import Evaluate, PrototypeTuning, Tuned, tune_prototypes
+from xmc_jax.types import Progress
+
+_CUTS = (1, 3, 5)
+
+
+@dataclass(frozen=True)
+class PrototypeTraining:
+    """What a prototype model is trained on.
+
+    Attributes:
+        config: all settings.
+        texts: of N documents.
+        labels: CSR [N, L].
+        label_names: L names, or None.
+        label_texts: L texts, empty where nothing is said of a label; None: there are none.
+        machine: that it is trained on.
+        encoder: an encoder of one's own, or None for the one in the settings.
+        validation: (texts, labels [N, L]) to choose parameters by, or None.
+    """
+
+    config: PrototypeConfig
+    texts: Any
+    labels: sp.csr_matrix
+    label_names: list[str] | None
+    label_texts: list[str] | None
+    machine: Machine
+    encoder: Encoder | None = None
+    validation: tuple[Any, sp.csr_matrix] | None = None
+
+    def count_positives(self) -> np.ndarray:
+        """Returns the training documents of each label, int32 [L]."""
+        return self.labels.getnnz(axis=0).astype(np.int32)
+
+    def describe_data(self) -> dict[str, Any]:
+        """Returns what tells this training set from another, JSON-ready."""
+        extras: list[Any] = []
+        if self.encoder is not None:
+            extras += flatten_params(self.encoder.params).values()
+        if self.label_texts is not None:
+            extras.append(digest_texts(self.label_texts))
+        if self.validation is not None:
+            texts, labels = self.validation
+            extras += [digest_texts(texts), labels.indptr, labels.indices]
+        return fingerprint(self.texts, None, self.labels, extras)
+
+
+def train_prototypes(
+    training: PrototypeTraining,
+    workdir: str | os.PathLike | None,
+    progress: Progress,
+    source: dict[str, Any] | None = None,
+) -> Trained:
+    """Trains a model, or finishes the run that `workdir` holds.
+
+    Args:
+        training: settings and data.
+        workdir: the run's folder; None keeps nothing.
+        progress: told about each stage.
+        source: where the data came from, to be noted in the folder.
+
+    Raises:
+        InputError: bad data or settings, or the folder holds another run.
+        RunError: the device has too little memory, another training works in the folder, or it cannot be written.
+    """
+    config = training.config
+    mesh = _check(training)
+    start = Start(config, training.describe_data, training.label_names, source)
+    with open_run(workdir, start, progress) as run:
+        if run.is_complete:
+            progress.start("run", 0)
+            held = restore_run(run, training.encoder)
+            progress.finish("complete already, nothing to do")
+            return held
+        # First, as it is refused most easily.
+        encoder = training.encoder or start_encoder(config.encoder, training.texts, config.seed)
+        progress.start("tokens", len(training.texts))
+        tokens = encoder.tokenize(training.texts)
+        progress.finish(f"{tokens.lengths.mean():.1f} a document")
+        said = training.label_texts
+        tuning = PrototypeTuning(
+            encoder=encoder,
+            tokens=tokens,
+            labels=training.labels,
+            label_tokens=None if said is None else encoder.tokenize(said),
+            silent=np.array([not text for text in said or ()], bool),
+            head=config.head,
+            update=config.tuning,
+            seed=config.seed,
+            mesh=mesh,
+        )
+        tuned = tune_in(run, tuning, training.validation, progress)
+        trained = _keep(training, run, tuned, encoder)
+        run.close(trained.list_facts())
+        for step in (0, config.tuning.steps + 1):  # the parts that predict hold their outcome
+            run.drop(f"{layout.TUNING}/{step}")
+    return trained
+
+
+def tune_in(
+    run: Run,
+    tuning: PrototypeTuning,
+    validation: tuple[Any, sp.csr_matrix] | None,
+    progress: Progress,
+) -> Tuned:
+    """Fine-tunes with states that a run keeps; `validation` is (texts, labels [N, L]) to choose parameters by."""
+    steps = run.steps(layout.TUNING)
+    if steps.last_step:
+        progress.start("resumed", tuning.update.steps)
+        done = min(steps.last_step, tuning.update.steps)
+        progress.finish(f"{done} of {tuning.update.steps} updates are done")
+    evaluate = None if validation is None else make_evaluation(tuning, *validation)
+    reporter = Reporter(progress, run, tuning.update.log_every)
+    tuned = tune_prototypes(tuning, steps, reporter, evaluate)
+    run.draw(draw_curves)
+    return tuned
+
+
+def make_evaluation(tuning: PrototypeTuning, texts: Any, labels: sp.csr_matrix) -> Evaluate:
+    """Returns what scores parameters and prototypes on a held-out set: the mean of P@1, P@3 and P@5."""
+    tokens = tuning.encoder.tokenize(texts)
+    n_labels = labels.shape[1]
+    cuts = [k for k in _CUTS if k <= n_labels]
+
+    def evaluate(params: Any, prototypes: Prototypes) -> float:
+        vectors = tuning.embed(tokens, params)
+        index = build_nearest(prototypes, tuning.mesh)
+        ids, scores, _ = find_nearest(
+            index, vectors, n_labels, top_k=max(cuts), scores=prototypes.scores, mesh=tuning.mesh
+        )
+        report = score_ranking(Predictions(ids, scores, None, n_labels), labels, k=cuts)
+        return float(np.mean([report[f"P@{k}"] for k in cuts]))
+
+    return evaluate
+
+
+def choose_mesh(mesh: Mesh, update: UpdateConfig) -> Mesh | None:
+    """Returns the mesh that texts and labels are cut over; None: one device, which needs none.
+
+    Raises:
+        InputError: its devices do not divide a batch.
+    """
+    if mesh.size == 1:
+        return None
+    needed = mesh.size * update.accumulate
+    if not update.is_off and update.batch_size % needed:
+        raise InputError(
+            f"tuning.batch_size={update.batch_size} given with {mesh.size} devices and tuning.accumulate="
+            f"{update.accumulate}, a multiple of {needed} needed; change tuning.batch_size or parallel.data"
+        )
+    return mesh
+
+
+def _check(training: PrototypeTraining) -> Mesh | None:
+    """Refuses before anything is written what would be refused later; returns the mesh of several devices."""
+    if training.encoder is not None and training.encoder.tokenizer is None:
+        raise InputError(
+            "an encoder without a tokenizer given, one that reads texts needed; wrap_function(..., tokenizer=...)"
+        )
+    if training.config.head.start == "texts" and not any(training.label_texts or ()):
+        raise InputError(
+            "head.start=texts given, but no label has a text; give labels_text, or set head.start to sums"
+        )
+    return choose_mesh(training.machine.mesh, training.config.tuning)
+
+
+def _keep(training: PrototypeTraining, run: Run, tuned: Tuned, encoder: Encoder) -> Trained:
+    """Keeps what predicts."""
+    final = run.once(
+        layout.ENCODER,
+        lambda: encoder.replace(tuned.params),
+        save_encoder,
+        lambda path: load_tuned(path, training.encoder),
+    )
+    counts = training.count_positives()
+    prototypes, _ = run.once(
+        layout.PROTOTYPES,
+        lambda: (store_prototypes(tuned.prototypes, training.config.head.storage), counts),
+        lambda path, made: save_prototypes(path, *made),
+        load_prototypes,
+    )
+    return Trained(
+        training.config,
+        (),
+        None,
+        training.label_names,
+        counts,
+        len(training.texts),
+        final,
+        prototypes=prototypes,
+    )
