@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -184,7 +184,7 @@ def find_nearest(
     top_k: int,
     scores: str,
     recall: float = 1.0,
-    batch: int = 0,
+    batch: int | Literal["auto"] = "auto",
     mesh: Mesh | None = None,
     progress: Progress | None = None,
 ) -> tuple[Int[np.ndarray, "N R"], Float[np.ndarray, "N R"], Float[np.ndarray, "N"]]:
@@ -195,7 +195,7 @@ def find_nearest(
         vectors: scaled to norm 1 here.
         n_labels: L.
         top_k, scores, recall, mesh: as in `search_nearest`.
-        batch: documents at once; 0: 256.
+        batch: documents at once; auto: 256.
         progress: told about documents.
 
     Raises:
@@ -209,7 +209,7 @@ def find_nearest(
     values, sums = np.zeros(ids.shape, np.float32), np.zeros(n, np.float32)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-    size = 1 if n == 1 else batch or _ROWS
+    size = 1 if n == 1 else _ROWS if batch == "auto" else batch
     progress = progress or NoProgress()
     progress.start("search", n)
     options: Any = {"top_k": wanted, "scores": scores, "recall": recall, "mesh": mesh}
