@@ -25,6 +25,7 @@ from xmc_jax.model import Prototypes
 from xmc_jax.predict import Asked, Predictions
 from xmc_jax.predict.nearest import NearestIndex, build_nearest, find_nearest, score_labels
 from xmc_jax.run import Trained
+from xmc_jax.threads import keep_to_setting
 from xmc_jax.tuning.prototype.training import PrototypeTraining, train_prototypes
 from xmc_jax.types import Features, NoProgress, Progress
 
@@ -78,6 +79,7 @@ class PrototypeModel(Estimator):
         """Labels L of a trained model."""
         return self._need_prototypes().n_labels
 
+    @keep_to_setting
     def fit(
         self,
         x: Any,
@@ -169,6 +171,7 @@ class PrototypeModel(Estimator):
         part = replace(training, texts=training.texts[rest], labels=labels)
         return part, (training.texts[held], truth)
 
+    @keep_to_setting
     def _predict(
         self,
         x: Any,
@@ -206,6 +209,7 @@ class PrototypeModel(Estimator):
         ranked = Predictions(ids, scores, self.label_names, n_labels)
         return self._answer(ranked, asked, top_k, restrict_to is None)
 
+    @keep_to_setting
     def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
         """Returns the fine-tuned encoder's vectors of texts, float32 [N, H].
 
