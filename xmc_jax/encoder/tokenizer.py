@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -14,10 +14,7 @@ import numpy as np
 from tokenizers import (
     AddedToken,
     Tokenizer,
-    models,
     normalizers,
-    pre_tokenizers,
-    processors,
 )
 
 from xmc_jax.encoder.architecture import Architecture
@@ -25,6 +22,7 @@ from xmc_jax.encoder.cutter import Cutter, make_cutter
 from xmc_jax.encoder.families import FAMILIES
 from xmc_jax.encoder.request import read_values
 from xmc_jax.encoder.tokens import Tokens, bucket_tokens, concatenate_tokens
+from xmc_jax.encoder.vocabularies import MEND, add_specials, build_from_vocabulary
 from xmc_jax.errors import InputError, tell
 
 _PER_TOKEN = 12
@@ -32,11 +30,6 @@ _PER_TOKEN = 12
 
 _CHUNK = 8192  # texts whose encodings exist at once
 _CHARACTERS = 2_000_000  # that are tokenized at once; a longer text stands alone
-_SLOW = ("sentencepiece.bpe.model", "spiece.model", "spm.model", "tokenizer.model")
-_MEND = (
-    """python -c "from transformers import AutoTokenizer; """
-    """AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')\""""
-)
 
 
 @dataclass(frozen=True)
@@ -190,12 +183,12 @@ def _load(folder: Path, architecture: Architecture, lower: bool) -> TextTokenize
         tool = _read(path)
         _follow_options(tool, options, path)
     else:
-        path, tool = _build_from_vocabulary(folder, architecture.family, options)
+        path, tool = build_from_vocabulary(folder, architecture.family, options)
     if not family.specials:
         values = json.loads(tool.to_str()) | {"post_processor": None}
         tool = Tokenizer.from_str(json.dumps(values))
     elif tool.post_processor is None:
-        _add_specials(tool, family.specials, path)
+        add_specials(tool, family.specials, path)
     _add_tokens(tool, folder, options)
     largest = max(tool.get_vocab(with_added_tokens=True).values(), default=-1)
     if largest >= architecture.vocabulary:
@@ -260,86 +253,5 @@ def _add_tokens(tool: Tokenizer, folder: Path, options: dict[str, Any]) -> None:
         if given != i:
             raise InputError(
                 f"{folder}: token {token.content!r} has id {given} in the tokenizer and {i} beside it; make one "
-                f"tokenizer.json of them: {_MEND.format(folder)}"
+                f"tokenizer.json of them: {MEND.format(folder)}"
             )
-
-
-def _build_wordpiece(folder: Path, options: dict[str, Any]) -> Tokenizer:
-    """WordPiece with BERT's normalisation; `tokenizer_config.json` says whether case is kept."""
-    path = folder / "vocab.txt"
-    vocabulary = models.WordPiece.read_file(str(path))
-    unknown = _name_token(options, "unk_token", "[UNK]")
-    if unknown not in vocabulary:
-        raise InputError(f"{path}: no {unknown}, a WordPiece vocabulary needed")
-    tool = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
-    tool.normalizer = normalizers.BertNormalizer(
-        lowercase=options.get("do_lower_case", True),
-        handle_chinese_chars=options.get("tokenize_chinese_chars", True),
-        strip_accents=options.get("strip_accents"),
-    )
-    tool.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    for name in ("[PAD]", "[CLS]", "[SEP]", "[MASK]", unknown):
-        if name in vocabulary:
-            tool.add_special_tokens([name])
-    return tool
-
-
-def _build_byte_pairs(folder: Path, options: dict[str, Any]) -> Tokenizer:
-    """Byte pairs as RoBERTa reads them."""
-    names = [str(folder / name) for name in ("vocab.json", "merges.txt")]
-    try:
-        tool = Tokenizer(models.BPE.from_file(*names))
-    except Exception as e:  # the library raises bare Exception
-        raise InputError(
-            f"{folder}: vocab.json and merges.txt do not fit ({str(e)[:120]}); download the encoder again"
-        ) from e
-    tool.pre_tokenizer = pre_tokenizers.ByteLevel(options.get("add_prefix_space", False))
-    for name in ("<s>", "<pad>", "</s>", "<unk>"):
-        if tool.token_to_id(name) is not None:
-            tool.add_special_tokens([name])
-    if tool.token_to_id("<mask>") is not None:
-        tool.add_special_tokens([AddedToken("<mask>", lstrip=True)])
-    return tool
-
-
-def _name_token(options: dict[str, Any], name: str, default: str) -> str:
-    """Returns a special token that may be written as text or with its flags."""
-    given = options.get(name) or default
-    return given["content"] if isinstance(given, dict) else str(given)
-
-
-_BUILDERS: tuple[
-    tuple[tuple[str, ...], tuple[str, ...], Callable[[Path, dict[str, Any]], Tokenizer]], ...
-] = (
-    (("vocab.txt",), ("Bert", "DistilBert", "MPNet", "Electra"), _build_wordpiece),
-    (("vocab.json", "merges.txt"), ("Roberta",), _build_byte_pairs),
-)
-"""Files of a vocabulary, whose tokenizers they are (the beginning of `tokenizer_class`), what builds one of them."""
-
-
-def _build_from_vocabulary(
-    folder: Path, family: str, options: dict[str, Any]
-) -> tuple[Path, Tokenizer]:
-    """Returns the tokenizer of a folder without tokenizer.json, and the file that it was built from."""
-    named = str(options.get("tokenizer_class") or f"{family}Tokenizer").lower()
-    for files, kinds, build in _BUILDERS:
-        is_theirs = named.removesuffix("fast").removesuffix("tokenizer") in map(str.lower, kinds)
-        if is_theirs and all((folder / name).is_file() for name in files):
-            return folder / files[0], build(folder, options)
-    others = (*_SLOW, *(name for files, _, _ in _BUILDERS for name in files))
-    slow = [name for name in others if (folder / name).exists()]
-    kind = f" of {options['tokenizer_class']}" if options.get("tokenizer_class") else ""
-    had = f"only {slow[0]}{kind}" if slow else "no tokenizer"
-    raise InputError(f"{folder}: {had}, a tokenizer.json needed; make one: {_MEND.format(folder)}")
-
-
-def _add_specials(tool: Tokenizer, template: str, path: Path) -> None:
-    """Puts the family's special tokens around each text."""
-    names = [part.split(":")[0] for part in template.split() if not part.startswith("$")]
-    missing = [name for name in names if tool.token_to_id(name) is None]
-    if missing:
-        raise InputError(f"{path}: no token {missing[0]}, which stands at the edge of each text")
-    tool.add_special_tokens(names)
-    tool.post_processor = processors.TemplateProcessing(
-        single=template, special_tokens=[(name, tool.token_to_id(name)) for name in names]
-    )
