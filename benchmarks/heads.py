@@ -8,7 +8,7 @@ them, 120 updates of 64 documents at rate 2e-4 with 5 warm-up steps, 32 tokens, 
 documents of the permutation are held out: weights of mixtures are chosen on them, and so is everything else. Test
 documents (`--test` of them, by `default_rng(1)`) are scored once per row. Each row is a fresh process and is appended
 to `heads.jsonl`; rows that stand there already are not computed again. `--mix` also trains XR-Linear on [tf-idf;
-vectors] and searches neighbours among the training vectors (votes by their share of Σ exp(cosine / 0.05)).
+vectors] and searches neighbours among the training vectors (200 of them, whose votes weigh softmax(cosine / 0.05)).
 
 Processor seconds are those of the fine-tuning; the vectors before it are made once per case and counted apart.
 """
@@ -30,7 +30,7 @@ from linear import describe_device
 from transformer import find_encoder, run_child
 
 N_DOCUMENTS, N_HELD_OUT, N_TEST = 8000, 2000, 9021
-TEMPERATURE = 0.05
+N_NEIGHBOURS = 200
 UPDATES: dict[str, Any] = dict(steps=120, batch_size=64, learning_rate=2e-4, warmup=5, log_every=20)
 WHOLE = "whole"
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
@@ -174,6 +174,9 @@ class Kept:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def has(self, step: int) -> bool:
+        return step == 0
+
     def load(self, step: int) -> tuple[dict, dict]:
         import numpy as np
 
@@ -316,9 +319,8 @@ def mix(case: Case, vectors: dict[str, Any], sources: dict[str, dict[str, Any]])
 
     import xmc_jax as xmc
     from xmc_jax.features import fit_vectorizer
-    from xmc_jax.model import make_prototypes
-    from xmc_jax.predict.mixture import choose_weights, count_votes, mix_scores
-    from xmc_jax.predict.nearest import build_nearest, find_nearest
+    from xmc_jax.predict.mixture import choose_weights, mix_scores
+    from xmc_jax.rerank import find_neighbours, make_keys
     from xmc_jax.types import Features
 
     began = time.process_time()
@@ -328,18 +330,13 @@ def mix(case: Case, vectors: dict[str, Any], sources: dict[str, dict[str, Any]])
         for k, t in case.texts.items()
     }
     ranker = xmc.XRLinear(**FINAL).fit(features["train"], case.labels["train"])
-    documents = make_prototypes(
-        vectors["train"], np.zeros(len(vectors["train"])), 1 / TEMPERATURE, "share"
-    )
-    index = build_nearest(documents)
+    keys = make_keys(features["train"], 1.0)
     sources["ranker"], sources["neighbours"] = {}, {}
     parts = [part for part in vectors if part != "train"]
     for part in parts:
         sources["ranker"][part] = ranker.predict(features[part], top_k=50).to_csr()
-        ids, shares, _ = find_nearest(
-            index, vectors[part], documents.n_labels, top_k=100, scores="share"
-        )
-        sources["neighbours"][part] = count_votes(ids, shares, case.labels["train"])
+        found = find_neighbours(keys, features[part], N_NEIGHBOURS)
+        sources["neighbours"][part] = count(found, case.labels["train"])
     row: dict[str, Any] = {"mixing_cpu_s": round(time.process_time() - began, 1)}
     for name in ("ranker", "neighbours"):
         row[name] = {part: score(m, case, part) for part, m in sources[name].items()}
@@ -352,6 +349,17 @@ def mix(case: Case, vectors: dict[str, Any], sources: dict[str, dict[str, Any]])
         scores = {part: score(m, case, part) for part, m in mixed.items()}
         row[" + ".join(names)] = {"weights": weights} | scores
     return row
+
+
+def count(found: tuple[Any, Any], labels: Any) -> Any:
+    """Returns the votes of neighbours, weighed by softmax(cosine / 0.05), as scores [N, L]."""
+    import scipy.sparse as sp
+
+    from xmc_jax.rerank.votes import count_votes
+
+    votes = count_votes(*found, labels)
+    row, label = votes.key // votes.n_labels, votes.key % votes.n_labels
+    return sp.csr_matrix((votes.wide, (row, label)), (len(found[0]), votes.n_labels))
 
 
 if __name__ == "__main__":

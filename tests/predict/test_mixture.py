@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.errors import InputError
-from xmc_jax.predict.mixture import choose_weights, count_votes, mix_scores, rank_scores
+from xmc_jax.predict.mixture import choose_weights, mix_scores, rank_scores
 from xmc_jax.types import PAD
 
 
@@ -32,13 +32,6 @@ def test_weights_are_those_of_the_better_source():
     assert weights[1] >= 0.9 and sum(weights) == pytest.approx(1)
     alone = choose_weights([good], csr(truth))
     assert alone[0] == (1.0,) and score >= alone[1]
-
-
-def test_votes():
-    labels = csr([[5, 0, 0], [1, 1, 0], [0, 0, 1]])
-    ids = np.array([[0, 1], [2, PAD]])
-    votes = count_votes(ids, np.array([[0.6, 0.3], [0.5, 0.7]], np.float32), labels)
-    np.testing.assert_allclose(votes.toarray(), [[0.9, 0.3, 0], [0, 0, 0.5]])
 
 
 @pytest.mark.parametrize(

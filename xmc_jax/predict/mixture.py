@@ -11,7 +11,6 @@ from itertools import product
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float
 
 from xmc_jax.errors import InputError
 from xmc_jax.metrics import evaluate
@@ -83,26 +82,6 @@ def choose_weights(
             best = score, weights
     assert best is not None
     return best[1], best[0]
-
-
-def count_votes(
-    ids: np.ndarray, shares: Float[np.ndarray, "N R"], labels: sp.csr_matrix
-) -> sp.csr_matrix:
-    """Returns what neighbours say: the sum of the shares of those that have a label, CSR [N, L].
-
-    Args:
-        ids: rows of `labels` [N, R], PAD in unused slots.
-        shares: of each neighbour; as given by the search among their vectors.
-        labels: of the neighbours, CSR [M, L]; their values do not matter.
-    """
-    used = ids != PAD
-    ends = np.append(0, np.cumsum(used.sum(axis=1)))
-    shape = (len(ids), labels.shape[0])
-    found = sp.csr_matrix((shares[used].astype(np.float32), ids[used], ends), shape)
-    ones = sp.csr_matrix(
-        (np.ones(labels.nnz, np.float32), labels.indices, labels.indptr), labels.shape
-    )
-    return (found @ ones).tocsr()
 
 
 def _list_weights(n: int) -> Iterator[tuple[float, ...]]:
