@@ -81,14 +81,16 @@ class FeaturesConfig:
 
     kind: Literal["tfidf", "hashing"] = "tfidf"
     """A column for each term of the training set, or for each hash value."""
-    analyzer: Literal["word", "char", "char_wb"] = "word"
-    """Terms are words, runs of characters, or runs of characters within words."""
+    analyzer: Literal["auto", "word", "char", "char_wb"] = "auto"
+    """Terms are words, runs of characters, or runs of characters within words; auto: words, and runs of one to four
+    characters in scripts without blanks between words (Chinese, Japanese, Thai ...)."""
     ngram_min: int = 1
     """Words (characters) of the shortest terms."""
     ngram_max: int = 1
     """Words (characters) of the longest terms."""
-    token_pattern: Literal["unicode", "whitespace"] = "unicode"
-    """`unicode`: runs of two or more letters, digits or underscores; `whitespace`: what stands between spaces."""
+    token_pattern: Literal["words", "unicode", "whitespace"] = "words"
+    """`words`: runs of letters with their marks, digits and underscores, and such as `C++`, `C#`, `.NET`; `unicode`:
+    runs of two or more letters, digits or underscores, marks cut words; `whitespace`: what stands between spaces."""
     lowercase: bool = True
     """Upper and lower case are the same."""
     strip_accents: bool = True

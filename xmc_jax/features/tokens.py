@@ -16,9 +16,29 @@ from itertools import compress
 import numpy as np
 
 from xmc_jax.config import FeaturesConfig
-from xmc_jax.features.slices import PADDING, Slices, from_list, number_distinct
+from xmc_jax.features.scripts import (
+    GRAMS,
+    blankless_kind,
+    blankless_kinds,
+    find_signs,
+    is_joiner,
+    is_mark,
+    is_optional_mark,
+)
+from xmc_jax.features.slices import PADDING, Slices, concatenate, from_list, number_distinct
 
+WORDS = ("auto", "word")
+"""Analyzers whose terms are words."""
 _WORD = re.compile(r"\b\w\w+\b")
+_TERM = re.compile(
+    r"""(?:(?:^|(?<=[ \t\n\r\x0b\x0c\x1c-\x1f(\[{"',;:/]))\.(?=[A-Za-z]{2}))?
+    [0-9A-Za-z_\x80-\U0010ffff]+
+    (?:(?<=[A-Za-z])\+\+(?![0-9A-Za-z_\x80-\U0010ffff+#])
+    |(?:(?<![0-9A-Za-z_\x80-\U0010ffff].)(?<=[A-Za-z])|(?<=[A-Za-z]{2})(?<![0-9A-Za-z_\x80-\U0010ffff]..))
+    \#(?![0-9A-Za-z_\x80-\U0010ffff+#]))?""",
+    re.VERBOSE | re.DOTALL,
+)
+"""A word of cleaned text, in which all beyond ASCII is of words; `find_signs` says the same of signs."""
 _SPACES = re.compile(r"\s\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = ord(" ")
@@ -67,9 +87,11 @@ def split_document(text: str, config: FeaturesConfig) -> list[str]:
     text = _normalize(text, config)
     low, high = config.ngram_min, config.ngram_max
     limit = config.truncate or None
-    if config.analyzer == "word":
-        words = text.split() if config.token_pattern == "whitespace" else _WORD.findall(text)
-        return _slide([words[:limit]], low, high, " ")
+    if config.analyzer in WORDS:
+        words = _split_words(text, config)[:limit]
+        if not _spreads(config) or text.isascii():
+            return _slide([words], low, high, " ")
+        return _spread_words(words, low, high)
     if config.analyzer == "char":
         return _slide([_SPACES.sub(" ", text)[:limit]], low, high, "")
     segments = [f" {word} " for word in text.split()[:limit]]
@@ -79,14 +101,20 @@ def split_document(text: str, config: FeaturesConfig) -> list[str]:
 
 def read_block(texts: list[str], config: FeaturesConfig) -> Block:
     """Finds the terms of all `texts`, as `split_document` would one by one."""
-    if config.analyzer == "word":
+    if config.analyzer in WORDS:
         units, documents = _find_words(texts, config)
-        if config.ngram_max > 1:
-            grams, documents = _make_grams(_word_stream(units, documents), config)
+        kinds = _kinds_of_words(units) if _spreads(config) else None
+        if kinds is None:
+            grams, documents = _join_words(units, documents, config)
         else:
-            grams = units
+            grams, documents = _spread_block(units, documents, kinds, config)
     else:
-        grams, documents = _make_grams(_character_stream(texts, config), config)
+        grams, documents = _make_grams(
+            _character_stream(texts, config),
+            config.ngram_min,
+            config.ngram_max,
+            config.analyzer == "char_wb",
+        )
     ids, first = number_distinct(grams)
     return Block(documents, ids, grams[first].compact(), len(texts))
 
@@ -112,8 +140,58 @@ def _normalize(text: str, config: FeaturesConfig) -> str:
         return text
     if config.strip_accents:
         text = unicodedata.normalize("NFKD", text)
-        text = "".join([c for c in text if not unicodedata.combining(c)])
+        is_stripped = is_optional_mark if config.token_pattern == "words" else unicodedata.combining
+        text = "".join([c for c in text if not is_stripped(c)])
     return _SURROGATE.sub("\ufffd", text)
+
+
+def _spreads(config: FeaturesConfig) -> bool:
+    """Returns whether words of scripts without blanks are read as runs of characters."""
+    return config.analyzer == "auto" and config.token_pattern == "words"
+
+
+def _split_words(text: str, config: FeaturesConfig) -> list[str]:
+    if config.token_pattern == "whitespace":
+        return text.split()
+    if config.token_pattern == "unicode":
+        return _WORD.findall(text)
+    if not text.isascii():
+        text = _clean_text(text, config)
+    return _TERM.findall(text)
+
+
+def _clean_text(text: str, config: FeaturesConfig) -> str:
+    """Does to one text what `_clean_points` does to many: spaces for what is of no word, and between scripts."""
+    kept: list[str] = []
+    before = 0
+    for c in text:
+        kind = _KEEP if c.isascii() else _kind_of(c, config)
+        if kind == _DROP:
+            continue
+        script = 0 if c.isascii() or kind == _BREAK or not _spreads(config) else blankless_kind(c)
+        if script != before:
+            kept.append(" ")
+        before = script
+        kept.append(" " if kind == _BREAK else c)
+    return "".join(kept)
+
+
+def _spread_words(words: list[str], low: int, high: int) -> list[str]:
+    """Returns words and their n-grams; a word of a script without blanks is its runs of characters, and ends a run of
+    words."""
+    terms: list[str] = []
+    segments: list[list[str]] = [[]]
+    for word in words:
+        kind = 0 if word[0].isascii() else blankless_kind(word[0])
+        if not kind:
+            segments[-1].append(word)
+            continue
+        segments.append([])
+        shortest, longest = GRAMS[kind]
+        if len(word) < shortest:
+            terms.append(word)
+        terms += _slide([word], shortest, longest, "")
+    return terms + _slide(segments, low, high, " ")
 
 
 def _slide(segments: list, low: int, high: int, glue: str) -> list[str]:
@@ -132,6 +210,7 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
     is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
     plain = list(compress(texts, is_ascii.tolist()))
     raw = ("\n".join(plain) + "\n").encode("ascii") if plain else b""
+    signs = [_keep_signs(raw, config)]
     raw = raw.translate(_byte_table(config, config.lowercase))
     ends = np.cumsum(np.fromiter(map(len, plain), np.int64, len(plain)) + 1)
     if len(plain) < len(texts):
@@ -139,9 +218,13 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
         # What NFKD brings in ("™" to "TM") stays in upper case, as in scikit-learn.
         newlines = np.flatnonzero(np.frombuffer(other, np.uint8) == ord("\n"))
         ends = np.concatenate([ends, newlines + 1 + len(raw)])
+        places, bytes_there = _keep_signs(other, config)
+        signs.append((places + len(raw), bytes_there))
         raw += other.translate(_byte_table(config, lowercase=False))
     rows = np.argsort(~is_ascii, kind="stable").astype(np.int32)
-    buffer = np.frombuffer(raw + b" " * PADDING, np.uint8)
+    buffer = np.frombuffer(bytearray(raw + b" " * PADDING), np.uint8)
+    for places, bytes_there in signs:
+        buffer[places] = bytes_there
     is_word = buffer != _SPACE
     borders = np.flatnonzero(is_word[1:] != is_word[:-1]) + 1
     if len(buffer) and is_word[0]:
@@ -160,8 +243,76 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
     return Slices(buffer, starts, lengths), np.repeat(rows, counts)
 
 
-def _word_stream(words: Slices, documents: np.ndarray) -> _Stream:
+def _keep_signs(raw: bytes, config: FeaturesConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Returns where a text holds signs that belong to words, and the signs."""
+    if config.token_pattern != "words" or not raw:
+        return np.empty(0, np.int64), np.empty(0, np.uint8)
+    points = np.frombuffer(raw, np.uint8)
+    places = find_signs(points)
+    return places, points[places]
+
+
+def _kinds_of_words(words: Slices) -> np.ndarray | None:
+    """Returns the kind of script of each word, uint8 [n], by its first character; None if all have blanks."""
+    first = words.buffer[words.starts]
+    wide = np.flatnonzero(first >= 0xE0)
+    if not len(wide):
+        return None
+    starts = words.starts[wide]
+    b0, b1, b2, b3 = (words.buffer[starts + i].astype(np.uint32) for i in range(4))
+    three = (b0 & 0x0F) << 12 | (b1 & 0x3F) << 6 | (b2 & 0x3F)
+    four = (b0 & 0x07) << 18 | (b1 & 0x3F) << 12 | (b2 & 0x3F) << 6 | (b3 & 0x3F)
+    points = np.where(b0 >= 0xF0, four, three)
+    found = blankless_kinds()[np.minimum(points, 0x10FFFF)]
+    if not found.any():
+        return None
+    kinds = np.zeros(len(words), np.uint8)
+    kinds[wide] = found
+    return kinds
+
+
+def _join_words(
+    words: Slices, documents: np.ndarray, config: FeaturesConfig, breaks: np.ndarray | None = None
+) -> tuple[Slices, np.ndarray]:
+    """Returns the n-grams of words and their documents."""
+    if config.ngram_max == 1:
+        return words, documents
+    return _make_grams(_word_stream(words, documents, breaks), config.ngram_min, config.ngram_max)
+
+
+def _spread_block(
+    words: Slices, documents: np.ndarray, kinds: np.ndarray, config: FeaturesConfig
+) -> tuple[Slices, np.ndarray]:
+    """Does to a block what `_spread_words` does to a document."""
+    plain = kinds == 0
+    breaks = np.cumsum(~plain)[plain]
+    parts = [_join_words(words[plain], documents[plain], config, breaks)]
+    for kind, (low, high) in GRAMS.items():
+        chosen = kinds == kind
+        if chosen.any():
+            parts.append(
+                _make_grams(_letters_of(words[chosen], documents[chosen]), low, high, True)
+            )
+    return concatenate([grams for grams, _ in parts]), np.concatenate([rows for _, rows in parts])
+
+
+def _letters_of(words: Slices, documents: np.ndarray) -> _Stream:
+    """Returns the characters of words; each word is a segment."""
+    held = words.compact()
+    text = held.buffer[: len(held.buffer) - PADDING]
+    starts = np.flatnonzero((text & 0xC0) != 0x80)
+    is_start = np.zeros(len(starts), bool)
+    first = np.searchsorted(starts, held.starts)
+    is_start[first] = True
+    units = Slices(held.buffer, starts, _WIDTHS[held.buffer[starts]].astype(starts.dtype))
+    sizes = np.diff(np.append(first, len(starts)))
+    return _Stream(units, _ends_of(is_start), is_start, np.repeat(documents, sizes))
+
+
+def _word_stream(words: Slices, documents: np.ndarray, breaks: np.ndarray | None = None) -> _Stream:
     is_start = np.diff(documents, prepend=-1) != 0
+    if breaks is not None:
+        is_start |= np.diff(breaks, prepend=-1) != 0
     return _Stream(words.compact(gap=1), _ends_of(is_start), is_start, documents)
 
 
@@ -222,10 +373,19 @@ def _clean_points(points: np.ndarray, config: FeaturesConfig) -> np.ndarray:
     kinds[present] = [_kind_of(chr(p), config) for p in present.tolist()]
     kind = kinds[points]
     points = np.where(kind == _BREAK, np.uint32(_SPACE), points)
-    return points[kind != _DROP].astype("<u4")
+    points = points[kind != _DROP].astype("<u4")
+    if _spreads(config) and blankless_kinds()[present].any():
+        scripts = blankless_kinds()[points]
+        borders = np.flatnonzero(scripts[1:] != scripts[:-1]) + 1
+        points = np.insert(points, borders, np.uint32(_SPACE))
+    return points
 
 
 def _kind_of(c: str, config: FeaturesConfig) -> int:
+    if config.token_pattern == "words":
+        if is_joiner(c) or (config.strip_accents and is_optional_mark(c)):
+            return _DROP
+        return _KEEP if c.isalnum() or is_mark(c) else _BREAK
     if config.strip_accents and unicodedata.combining(c):
         return _DROP
     return _KEEP if _is_word_character(c, config) else _BREAK
@@ -261,17 +421,19 @@ def _ends_of(is_start: np.ndarray) -> np.ndarray:
     return np.repeat(ends, ends - starts)
 
 
-def _make_grams(stream: _Stream, config: FeaturesConfig) -> tuple[Slices, np.ndarray]:
-    """Returns the n-grams of all lengths wanted, and their documents.
+def _make_grams(
+    stream: _Stream, low: int, high: int, keeps_short: bool = False
+) -> tuple[Slices, np.ndarray]:
+    """Returns the n-grams of `low` to `high` units, and their documents.
 
-    `char_wb` keeps a word that is shorter than the shortest n-gram, whole, as scikit-learn does.
+    `keeps_short`: a segment that is shorter than the shortest n-gram is kept whole, as scikit-learn does with
+    `char_wb`.
     """
     units, place = stream.units, np.arange(len(stream.units))
     room = stream.segment_ends - place
     chosen = []
-    first_size = 1 if config.analyzer == "char_wb" else config.ngram_min
-    for n in range(first_size, config.ngram_max + 1):
-        fits = room >= n if n >= config.ngram_min else stream.is_start & (room == n)
+    for n in range(1 if keeps_short else low, high + 1):
+        fits = room >= n if n >= low else stream.is_start & (room == n)
         begin = np.flatnonzero(fits)
         chosen.append((begin, begin + (n - 1)))
     begin = np.concatenate([b for b, _ in chosen])

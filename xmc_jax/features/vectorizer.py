@@ -17,9 +17,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import FeaturesConfig, from_dict, to_dict
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
 from xmc_jax.features.blocks import cut_blocks
 from xmc_jax.features.hashing import fold_columns, hash_terms
+from xmc_jax.features.scripts import blankless_kind
 from xmc_jax.features.slices import concatenate, number_distinct
 from xmc_jax.features.tfidf import (
     bound_min_count,
@@ -36,6 +37,8 @@ from xmc_jax.threads import map_threads
 _FEW_DOCUMENTS, _FEW_CHARACTERS = 32, 20_000
 """Up to both, plain Python beats the array operations' start-up."""
 
+_MANY = 10
+"""Documents without terms up to which nothing is said."""
 _FORMAT = 1
 _FILES = ("vocabulary.json", "weights.npz")
 
@@ -118,7 +121,34 @@ def fit_transform(
     """Returns the fitted vectoriser and float32 CSR [N, D] of the same texts, tokenised once."""
     config = config or FeaturesConfig()
     fit = _fit_hashing if config.kind == "hashing" else _fit_tfidf
-    return fit(texts, config)
+    vectorizer, matrix = fit(texts, config)
+    _tell_scripts(vectorizer)
+    _tell_empty(matrix, config)
+    return vectorizer, matrix
+
+
+def _tell_scripts(vectorizer: Vectorizer) -> None:
+    """Notes that terms are runs of characters, where scripts have no blanks between words."""
+    if vectorizer.config.analyzer != "auto":
+        return
+    runs = [term for term in vectorizer.vocabulary if term > "\u0e00" and blankless_kind(term[0])]
+    if runs:
+        example = max(runs[:1000], key=len)
+        tell(
+            f"{len(runs):,} of {vectorizer.n_features:,} terms are runs of characters in a script without blanks "
+            f"between words, such as {example!r} (features.analyzer=auto; word takes whole clauses)"
+        )
+
+
+def _tell_empty(matrix: sp.csr_matrix, config: FeaturesConfig) -> None:
+    """Notes that most documents have no term left."""
+    n_empty = int((np.diff(matrix.indptr) == 0).sum())
+    if n_empty > max(_MANY, matrix.shape[0] // 2):
+        tell(
+            f"{n_empty:,} of {matrix.shape[0]:,} documents have no term (min_count={config.min_count}, "
+            f"analyzer={config.analyzer}, token_pattern={config.token_pattern}); a lower --features.min_count or "
+            "--features.analyzer char_wb with --features.ngram_max 4 finds more"
+        )
 
 
 def load_vectorizer(folder: str | os.PathLike[str]) -> Vectorizer:
