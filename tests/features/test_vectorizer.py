@@ -6,7 +6,7 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from xmc_jax.config import FeaturesConfig
-from xmc_jax.errors import InputError, RunError
+from xmc_jax.errors import InputError, Note, RunError
 from xmc_jax.features import blocks
 from xmc_jax.features.vectorizer import fit_transform, fit_vectorizer, load_vectorizer
 from xmc_jax.threads import use_threads
@@ -27,7 +27,9 @@ def _reference(config):
     return TfidfVectorizer(
         analyzer=config.analyzer,
         ngram_range=(config.ngram_min, config.ngram_max),
-        token_pattern=r"(?u)\b\w\w+\b" if config.token_pattern == "unicode" else r"\S+",
+        token_pattern={"unicode": r"(?u)\b\w\w+\b", "whitespace": r"\S+"}[config.token_pattern]
+        if config.analyzer == "word"
+        else None,
         lowercase=config.lowercase,
         strip_accents="unicode" if config.strip_accents else None,
         sublinear_tf=config.sublinear_tf,
@@ -68,7 +70,7 @@ GRID = [
 
 @pytest.mark.parametrize("options", GRID, ids=lambda o: " ".join(f"{k}={v}" for k, v in o.items()))
 def test_same_numbers_as_scikit_learn(options):
-    config = FeaturesConfig(**options)
+    config = FeaturesConfig(**{"analyzer": "word", "token_pattern": "unicode"} | options)
     train, test = _texts(), [*_texts(40, seed=1), "", "unseen"]
     reference = _reference(config)
     expected = reference.fit_transform(train)
@@ -99,7 +101,7 @@ def test_neither_blocks_nor_threads_change_the_result(kind, monkeypatch):
 
 def test_truncate_reads_the_first_tokens_only():
     config = FeaturesConfig(truncate=2, min_count=1)
-    vectorizer = fit_vectorizer(["one two three", "x two one one"], config)
+    vectorizer = fit_vectorizer(["one two three", "! two one one"], config)
     assert vectorizer.vocabulary == ("one", "two")
     row = vectorizer.transform(["three two one"]).toarray()[0]
     assert row.tolist() == [0.0, 1.0]
@@ -171,3 +173,21 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         fit_vectorizer(_texts()).save(tmp_path / "file")
+
+
+def test_terms_of_scripts_without_blanks_are_told():
+    texts = ["苹果手机和电脑", "手机很好", "苹果很好吃"]
+    with pytest.warns(Note, match=r"terms are runs of characters .* features\.analyzer=auto"):
+        vectorizer, matrix = fit_transform(texts)
+    assert "手机" in vectorizer.vocabulary and (np.diff(matrix.indptr) > 0).all()
+    assert (
+        not fit_vectorizer(texts, FeaturesConfig(analyzer="word", min_count=1))
+        .transform(["电脑"])
+        .nnz
+    )
+
+
+def test_documents_without_terms_are_told():
+    texts = ["red apple", "red pear", *(f"word{i}" for i in range(20))]
+    with pytest.warns(Note, match=r"20 of 22 documents have no term \(min_count=2"):
+        fit_vectorizer(texts)

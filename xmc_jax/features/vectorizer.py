@@ -37,6 +37,8 @@ from xmc_jax.threads import map_threads
 _FEW_DOCUMENTS, _FEW_CHARACTERS = 32, 20_000
 """Up to both, plain Python beats the array operations' start-up."""
 
+_SHARE_OF_RUNS = 0.2
+"""Of the terms, from which on runs of characters are told."""
 _MANY = 10
 """Documents without terms up to which nothing is said."""
 _FORMAT = 1
@@ -132,7 +134,7 @@ def _tell_scripts(vectorizer: Vectorizer) -> None:
     if vectorizer.config.analyzer != "auto":
         return
     runs = [term for term in vectorizer.vocabulary if term > "\u0e00" and blankless_kind(term[0])]
-    if runs:
+    if len(runs) >= _SHARE_OF_RUNS * vectorizer.n_features and runs:
         example = max(runs[:1000], key=len)
         tell(
             f"{len(runs):,} of {vectorizer.n_features:,} terms are runs of characters in a script without blanks "

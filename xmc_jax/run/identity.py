@@ -18,6 +18,9 @@ from xmc_jax.config import CONFIGS, Config, diff, from_dict
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.types import Features
 
+_TERMS = {"analyzer": "auto", "token_pattern": "words"}
+_FORMER_TERMS = {"analyzer": "word", "token_pattern": "unicode"}
+"""The terms that are the default, and those that were: a run of an earlier version resumes, with its vectoriser."""
 _COUNTS = ("documents", "labels", "positives")
 
 
@@ -33,7 +36,11 @@ def list_identity(config: Any) -> dict[str, Any]:
 
 def compare_settings(old: Config, new: Config) -> list[str]:
     """Returns `name: old -> new` for every setting that makes it another run."""
-    return diff(list_identity(old), list_identity(new))
+    before, after = list_identity(old), list_identity(new)
+    terms = {name: after["features"][name] for name in _TERMS}
+    if terms == _TERMS and {name: before["features"][name] for name in _TERMS} == _FORMER_TERMS:
+        before = before | {"features": before["features"] | _TERMS}
+    return diff(before, after)
 
 
 def read_config(values: Any, source: Path) -> Config:
