@@ -22,7 +22,7 @@ FLOORS = [  # lowest first
     {"encoder", "matcher", "ranker", "disentangle", "calibrate", "rerank"},
     {"run"},
     {"predict"},
-    {"linear"},
+    {"linear", "explain"},
     {"tuning"},
     {"plan"},
     {"estimator"},

@@ -21,7 +21,7 @@ def draw(n=600, seed=0):
 
 
 def walk(trees, row):
-    margin = float(trees.base)
+    margin = trees.base.item()
     for column, threshold, value in zip(trees.column, trees.threshold, trees.value, strict=True):
         node = 0
         while node < len(column):

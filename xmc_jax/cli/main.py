@@ -30,6 +30,7 @@ COMMANDS = {
     "train": "train a model, or resume an interrupted run",
     "predict": "label documents, a JSON line each",
     "evaluate": "score a model on a split of a data set",
+    "explain": "why documents have their labels, or have not others",
     "calibrate": "fit a run's probabilities to documents that it was not trained on",
     "describe": "show a run: its tree level by level, sizes, what is complete",
     "plan": "show tree shape, memory and work before anything runs",

@@ -25,6 +25,7 @@ SECTIONS = (
     "disentangle",
     "parallel",
     "calibrate",
+    "rerank",
 )
 """Every field of the config can be set where a model is made."""
 

@@ -21,6 +21,7 @@ from xmc_jax.config.fields import (
     check_least,
 )
 from xmc_jax.config.former import former
+from xmc_jax.config.rerank import RerankConfig
 from xmc_jax.config.solvers import SOLVERS
 from xmc_jax.errors import InputError
 from xmc_jax.memory import parse_size
@@ -383,6 +384,7 @@ class LinearConfig:
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
+    rerank: RerankConfig = field(default_factory=RerankConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
     """Trees of a forest; tree i is that of seed + i, their predictions are combined."""
     combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)

@@ -9,6 +9,7 @@ from xmc_jax.config.calibrate import CalibrateConfig
 from xmc_jax.config.fields import EXECUTION, QUIET, as_tuple, check, check_choices, check_least
 from xmc_jax.config.former import former
 from xmc_jax.config.prototype import HeadConfig, PrototypeConfig, UpdateConfig
+from xmc_jax.config.rerank import RerankConfig
 from xmc_jax.config.sections import (
     CombinationName,
     DataConfig,
@@ -166,6 +167,7 @@ class XRTransformerConfig:
     disentangle: DisentangleConfig = field(default_factory=DisentangleConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
+    rerank: RerankConfig = field(default_factory=RerankConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
     """Trees of the final levels, a forest on the vectors of one encoder."""
     combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)
@@ -218,6 +220,7 @@ class XTransformerConfig:
     """Rounds train the last level only: the head finds the clusters."""
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
+    rerank: RerankConfig = field(default_factory=RerankConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
     """Trees of a forest on the vectors of one encoder: the head finds the clusters of the first, a linear level those
     of the others."""

@@ -17,6 +17,7 @@ from xmc_jax.linear.heldout import fit_to
 from xmc_jax.linear.sources import read_truth
 from xmc_jax.metrics import inverse_propensities
 from xmc_jax.predict import UNCALIBRATED, Asked, FewResultsWarning, Predictions, answer
+from xmc_jax.rerank import Reranker
 from xmc_jax.types import Progress
 
 
@@ -25,9 +26,11 @@ class Answers:
 
     Attributes:
         calibration: the maps from scores to probabilities, or None.
+        reranker: a memory of the training set and what ranks by it, or None.
     """
 
     calibration: Calibration | None = None
+    reranker: Reranker | None = None
     label_names: list[str] | None
     label_counts: np.ndarray | None
     n_train: int

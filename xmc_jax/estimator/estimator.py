@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import (
@@ -21,6 +22,7 @@ from xmc_jax.config import (
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.answers import Answers
+from xmc_jax.explain import Explanation
 from xmc_jax.features import Vectorizer
 from xmc_jax.linear.sources import (
     read_documents,
@@ -128,6 +130,49 @@ class Estimator(Answers):
         trained = self._give()
         run_first(lambda: save_run(Path(path), trained, overwrite=overwrite))
 
+    def explain(
+        self,
+        x: Any,
+        labels: Sequence[str] | Sequence[int] | None = None,
+        *,
+        top_k: int = 5,
+        beam: int | None = None,
+        n_terms: int = 8,
+    ) -> Explanation:
+        """Says why a document has its labels, or why it has not others.
+
+        Args:
+            x: one text, or one row of features; for a model of both a pair (text, features).
+            labels: names or numbers, in whatever order; None: the first of the ranking.
+            top_k: labels of the ranking.
+            beam: nodes kept on each level; as the settings say if None.
+            n_terms: features told apart in each step; the others are summed.
+
+        Returns:
+            The path down each tree with the margin of every level, what each feature gave, what dropped a label that is
+            not ranked, and the nearest training documents of a model with a memory of them (`rerank`). It prints as
+            text, shows as a table in notebooks, and has `to_json`.
+
+        Raises:
+            InputError: not one document, an unknown label, a model that is not trained.
+        """
+        self._need_model()
+        for name, value in (("top_k", top_k), ("n_terms", n_terms)):
+            if isinstance(value, bool) or int(value) != value or value < 1:
+                raise InputError(f"{name}={value!r} given, a whole number of 1 or more needed")
+        text, rows = _read_one(x)
+        features = self.featurize(rows)
+        if len(features) != 1:
+            raise InputError(f"{len(features)} documents given to explain, one needed")
+        ids = None if labels is None else self.find_labels(labels).tolist()
+        return self._explain(
+            features, text, labels=ids, top_k=int(top_k), beam=beam, n_terms=int(n_terms)
+        )
+
+    @abstractmethod
+    def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
+        """As `explain`, of features."""
+
     @abstractmethod
     def _give(self) -> Trained:
         """Returns what a run's folder is to hold."""
@@ -192,6 +237,19 @@ class Estimator(Answers):
         if self.model is None:
             raise InputError("the model is not trained; call fit or xmc_jax.load first")
         return self.model
+
+
+def _read_one(x: Any) -> tuple[str, Any]:
+    """Returns the text of one document, empty if it has none, and the document as `featurize` takes it."""
+    if isinstance(x, str):
+        return x, [x]
+    if isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str):
+        return x[0], ([x[0]], x[1])
+    if isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], str):
+        return x[0], x
+    if isinstance(x, np.ndarray) and x.ndim == 1 and x.dtype.kind not in "OUST":
+        return "", x[None]
+    return "", x
 
 
 def _apply(config: Any, settings: Mapping[str, Any]) -> Any:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import Config, LinearConfig, choose_merge, replace_field
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
+from xmc_jax.estimator.reasons import explain
+from xmc_jax.explain import Explanation
 from xmc_jax.features import as_features, check_width
 from xmc_jax.linear.recursion import train
 from xmc_jax.linear.sources import read_documents
@@ -20,11 +24,14 @@ from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.predict import (
     Asked,
     Predictions,
+    check_candidates,
     combine_candidates,
+    find_depth,
     predict_forest,
     restrict,
     score_candidates,
 )
+from xmc_jax.rerank import Known
 from xmc_jax.run import Trained
 from xmc_jax.threads import keep_to_setting, use_threads
 from xmc_jax.types import Features, NoProgress, Progress
@@ -50,6 +57,7 @@ class XRLinear(Estimator):
         label_counts: int32 [L], training positives of each label.
         n_train: training documents.
         calibration: the maps from scores to probabilities, or None.
+        reranker: a memory of the training set and what ranks by it, or None.
     """
 
     CONFIG: ClassVar[type] = LinearConfig
@@ -128,12 +136,16 @@ class XRLinear(Estimator):
         if top_k is not None:
             search = replace_field(search, "top_k", top_k)
         wanted = asked.choose_depth(top_k, search.top_k, self._find_depth(search))
-        search = replace_field(search, "top_k", wanted)
+        reranker = self.reranker
+        depth = 0 if reranker is None else find_depth(models, search, reranker.config.candidates)
+        # Candidates are not ranked: of the search only what the re-ranker looks at is needed.
+        most = depth if candidates is not None and depth else max(wanted, depth)
+        search = replace_field(search, "top_k", most)
         if restrict_to is not None:
             ids = self.find_labels(restrict_to)
             models = tuple(restrict(model, ids) for model in models)
         merge = choose_merge(config)
-        if candidates is not None:
+        if candidates is not None and reranker is None:
             given = check_features(candidates, "candidates")
             scores = [score_candidates(m, features, given, merge=merge) for m in models]
             return scores[0] if len(scores) == 1 else combine_candidates(scores, config.combine)
@@ -148,7 +160,38 @@ class XRLinear(Estimator):
             progress=progress or NoProgress(),
             mesh=self.machine.mesh,
         )
+        if reranker is None:
+            return self._answer(ranked, asked, top_k, restrict_to is None)
+        known = Known(ranked.ids, ranked.scores)
+        if candidates is not None:
+            given = check_candidates(candidates, features, ranked.n_labels)
+            return reranker.score_labels(features, known, given)
+        allowed = None
+        if restrict_to is not None:
+            allowed = np.zeros(ranked.n_labels, bool)
+            allowed[ids] = True
+        found = reranker.rank(features, known, wanted, allowed)
+        ranked = Predictions(*found, self.label_names, ranked.n_labels)
         return self._answer(ranked, asked, top_k, restrict_to is None)
+
+    def without_reranker(self) -> XRLinear:
+        """Returns the same model that ranks by its trees alone; nothing is copied."""
+        plain = XRLinear(self.config)
+        plain._take(replace(self._give(), reranker=None, calibration=None), None)
+        return plain
+
+    def _rank_features(self, features: Features, depth: int, beam: int | None) -> Predictions:
+        """Returns as many labels as there are up to a depth."""
+        search = self.config.search
+        if beam is not None:
+            search = replace_field(search, "beam", beam)
+        wanted = find_depth(self.models, search, depth)
+        found = self._predict(features, wanted, Asked(), beam=beam)
+        assert isinstance(found, Predictions)
+        return found
+
+    def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
+        return explain(self, features, text, vectorizer=self.vectorizer, **options)
 
     @keep_to_setting
     def featurize(self, x: Any) -> Features:
@@ -186,9 +229,11 @@ class XRLinear(Estimator):
             self.label_counts,
             self.n_train,
             calibration=self.calibration,
+            reranker=self.reranker,
         )
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
         self.models, self.vectorizer = held.models, held.vectorizer
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self.calibration, self._workdir = held.n_train, held.calibration, workdir
+        self.reranker = held.reranker

@@ -19,6 +19,7 @@ from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.texts import find_label_texts
+from xmc_jax.explain import Explanation
 from xmc_jax.linear.heldout import deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents, read_label_matrix, read_validation
 from xmc_jax.model import Prototypes
@@ -162,7 +163,9 @@ class PrototypeModel(Estimator):
                 "calibrate.share, or give validation documents"
             )
         n = training.labels.shape[0]
-        (held,) = deal_rows(n, settings, self.config.seed) or [np.zeros(0, np.int64)]
+        (held,) = deal_rows(n, settings.share or 0.0, 0, self.config.seed) or [
+            np.zeros(0, np.int64)
+        ]
         rest = np.setdiff1d(np.arange(n), held)
         if not len(held) or not len(rest):
             return training, None
@@ -210,6 +213,11 @@ class PrototypeModel(Estimator):
         return self._answer(ranked, asked, top_k, restrict_to is None)
 
     @keep_to_setting
+    def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
+        raise InputError(
+            "explain asked of a prototype model, whose labels have no path and no words; models with trees have reasons"
+        )
+
     def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
         """Returns the fine-tuned encoder's vectors of texts, float32 [N, H].
 

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,17 +20,20 @@ from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.linear import XRLinear
+from xmc_jax.estimator.reasons import explain
 from xmc_jax.estimator.texts import find_label_texts
+from xmc_jax.explain import Explanation
 from xmc_jax.features import as_features, check_width
-from xmc_jax.linear.heldout import deal_rows, drop_labels
+from xmc_jax.linear.heldout import Part, choose_share, deal_rows, drop_labels, learn_answers
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
 from xmc_jax.model import LabelTree, Prototypes, XRModel
 from xmc_jax.parallel import Machine
-from xmc_jax.predict import Asked, FewResultsWarning, Predictions
+from xmc_jax.predict import Asked, FewResultsWarning, Predictions, find_depth
 from xmc_jax.predict.mixture import mix_scores, rank_scores
 from xmc_jax.predict.nearest import MIX_DEPTH, build_nearest, find_nearest, score_labels
-from xmc_jax.run import Trained
+from xmc_jax.rerank import Reranker
+from xmc_jax.run import Run, Trained, find_manifest, keep_learned
 from xmc_jax.threads import keep_to_setting
 from xmc_jax.tuning.hybrid import join_features
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
@@ -104,6 +108,15 @@ class XRTransformer(Estimator):
         self._linear.calibration = found
 
     @property
+    def reranker(self) -> Reranker | None:
+        """A memory of the training set and what ranks by it, or None."""
+        return self._linear.reranker
+
+    @reranker.setter
+    def reranker(self, found: Reranker | None) -> None:
+        self._linear.reranker = found
+
+    @property
     def reads_text(self) -> bool:
         """Whether it reads texts; it always does."""
         return True
@@ -170,6 +183,8 @@ class XRTransformer(Estimator):
         self._take(train_transformer(given, workdir, told, source), workdir)
         if held_out is not None and held_features is not None:
             held_out = (held_out[0], held_features.sparse), held_out[1]
+        if held_out is not None and self.config.rerank.mode != "off" and self.reranker is None:
+            self._learn(training, *held_out)
         return self._finish(held_out)
 
     def _read_texts(
@@ -187,19 +202,39 @@ class XRTransformer(Estimator):
         found = find_label_texts(self.config.head.labels_text, given, names, n_labels, progress)
         return None if found is None else found.texts[:n_labels]
 
+    def _learn(self, training: Training, x: Any, truth: sp.csr_matrix) -> None:
+        """Fits a re-ranker and probabilities to documents that the encoder was not tuned on, and keeps them."""
+        given: Any = training.texts
+        if training.features is not None:
+            given = given, training.features.sparse
+        config, features = self.linear.config, self.featurize(given)
+        depth = max(config.calibrate.depth, config.rerank.candidates)
+        ranked = self._rank(x, find_depth(self.models, config.search, depth))
+        rest = np.arange(len(features))
+        parts = [Part(rest, self.featurize(x), ranked, truth)]
+        learned = learn_answers(config, features, training.labels, parts)
+        self.calibration, self.reranker = learned
+        if self._workdir is not None:
+            keep_learned(Run(find_manifest(Path(self._workdir))), learned)
+
     def _hold_out(self, training: Training) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
         """Returns the documents to train on, and those left out to fit probabilities to: a fine-tuned encoder is not
         trained twice."""
-        settings = self.config.calibrate
-        if not settings.holds_out or self.config.tuning.is_off:
-            return training, None
-        if settings.folds:
+        if self.config.rerank.mode != "off" and getattr(self.config, "has_prototypes", False):
             raise InputError(
-                f"calibrate.folds={settings.folds} given for an encoder that is fine-tuned on all documents; set "
+                f"rerank.mode={self.config.rerank.mode} given with tuning.head=prototype, whose scores are mixed with the "
+                "levels' already; leave one of them out"
+            )
+        share, folds = choose_share(training.config)
+        if not (share or folds) or self.config.tuning.is_off:
+            return training, None
+        if folds:
+            raise InputError(
+                f"calibrate.folds={folds} given for an encoder that is fine-tuned on all documents; set "
                 "calibrate.share, give validation documents, or fine-tune nothing (tuning.steps=0)"
             )
         n = training.labels.shape[0]
-        (held,) = deal_rows(n, settings, self.config.seed) or [np.zeros(0, np.int64)]
+        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
         rest = np.setdiff1d(np.arange(n), held)
         if not len(held) or not len(rest):
             return training, None
@@ -262,6 +297,9 @@ class XRTransformer(Estimator):
         depth = asked.choose_depth(top_k, wanted, self._find_depth())
         ranked = rank_scores(mixed, depth, self.label_names)
         return self._answer(ranked, asked, top_k, restrict_to is None)
+
+    def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
+        return explain(self.linear, features, text, vectorizer=self.vectorizer, **options)
 
     @keep_to_setting
     def featurize(self, x: Any) -> Features:

@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.calibrate import Calibration
-from xmc_jax.config import at_level
-from xmc_jax.disentangle import route_positives
+from xmc_jax.config import LinearConfig, at_level
 from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
 from xmc_jax.linear.forest import MemberProgress, list_members
-from xmc_jax.linear.heldout import fit_to, rank_held_out
+from xmc_jax.linear.heldout import Learned, choose_share, hold_out, learn_answers
 from xmc_jax.linear.level import train_level
 from xmc_jax.linear.relevance import induce_relevance
 from xmc_jax.linear.rounds import Round, check_overlap, run_rounds
@@ -25,22 +23,21 @@ from xmc_jax.linear.training import Training, check_sources
 from xmc_jax.matcher import propagate_pairs
 from xmc_jax.memory import release_memory
 from xmc_jax.model import LabelTree, LevelWeights, XRModel
-from xmc_jax.predict import build_index, matched_clusters
 from xmc_jax.ranker import Choice
 from xmc_jax.run import (
     Run,
     Start,
     Trained,
     find_parts,
+    keep_learned,
     layout,
     load_level,
     load_tree,
     open_run,
-    read_calibration,
+    read_learned,
     restore_run,
     save_level,
     save_tree,
-    write_calibration,
 )
 from xmc_jax.tree import build_tree
 from xmc_jax.types import Features, Progress
@@ -70,14 +67,14 @@ def train(
         if run.is_complete:
             progress.start("run", 0)
             held = restore_run(run)
-            if held.calibration is not None or not training.config.calibrate.holds_out:
+            if has_learned(training.config, run):
                 progress.finish("complete already, nothing to do")
                 return held
-            progress.finish("complete but for probabilities")
+            progress.finish("complete but for what is learned from held-out documents")
         features, vectorizer = make_features(training, run, progress)
         models = train_trees(training, features, run, progress)
-        calibration = calibrate(training, models, features, run, progress)
-        trained = training.describe_model(training.config, models, vectorizer, calibration)
+        learned = learn(training, features, run, progress)
+        trained = training.describe_model(training.config, models, vectorizer, learned)
         run.close(trained.list_facts())
     return trained
 
@@ -118,37 +115,56 @@ def train_trees(
     return tuple(models)
 
 
-def calibrate(
+def learn(
     training: Training,
-    models: Sequence[XRModel],
     features: Features,
     run: Run,
     progress: Progress,
-) -> Calibration | None:
-    """Returns the maps to probabilities that the settings ask for, fitted to training documents held out in turn."""
-    if not run.has(layout.CALIBRATION) and (
-        not training.config.calibrate.holds_out or len(features) < 2
-    ):
-        return None
-    make = partial(_calibrate, training, models, features, progress)
-    return run.once(layout.CALIBRATION, make, write_calibration, read_calibration)
+    trees: Sequence[LabelTree] = (),
+) -> Learned:
+    """Returns the maps to probabilities and the re-ranker that the settings ask for, fitted to training documents that
+    are held out in turn.
+
+    Args:
+        training: settings and data.
+        features: of the documents.
+        run: where they are kept.
+        progress: told about each stage.
+        trees: as in `train_trees`.
+    """
+    config = training.config
+    if has_learned(config, run):
+        return Learned(*read_learned(run))
+    if run.has(layout.RERANKER) and config.rerank.mode == "off":
+        # The probabilities beside it are those of its scores.
+        run.drop(layout.RERANKER)
+        run.drop(layout.CALIBRATION)
+    if not any(choose_share(config)) or len(features) < 2:
+        return Learned()
+
+    def train_part(rows: np.ndarray, name: str) -> Sequence[XRModel]:
+        told = MemberProgress(progress, name)
+        return train_trees(training.take_rows(rows), features[rows], Run(), told, trees=trees)
+
+    parts = hold_out(config, features, training.labels, train_part, progress)
+    if config.rerank.mode != "off":
+        progress.start("re-ranker", 0)
+    learned = learn_answers(config, features, training.labels, parts)
+    if learned.reranker is not None:
+        progress.finish(learned.reranker.describe())
+    keep_learned(run, learned)
+    return learned
 
 
-def _calibrate(
-    training: Training, models: Sequence[XRModel], features: Features, progress: Progress
-) -> Calibration:
-    config, labels = training.config, training.labels
-
-    def retrain(tree: LabelTree, rows: np.ndarray, name: str) -> XRModel:
-        part, x, plan = training.take_rows(rows), features[rows], None
-        if tree.has_copies and config.disentangle.positives == "routed":
-            owner = next(model for model in models if model.tree is tree)
-            matched = matched_clusters(build_index(owner.cut(-1)), x, config.search.choose_beam())
-            plan = Round(1, tree, Run(), (), (), route_positives(part.labels, matched, tree))
-        return train_levels(part, tree, x, Run(), MemberProgress(progress, name), plan)
-
-    ranked, truth, _ = rank_held_out(config, models, features, labels, retrain, progress)
-    return fit_to(ranked, truth, training.count_positives(), config.calibrate.method)
+def has_learned(config: LinearConfig, run: Run) -> bool:
+    """Returns whether a run keeps all that the settings ask to be learned from held-out documents."""
+    wanted = {
+        layout.CALIBRATION: config.calibrate.holds_out,
+        layout.RERANKER: config.rerank.mode != "off",
+    }
+    if run.has(layout.RERANKER) and not wanted[layout.RERANKER]:
+        return False
+    return all(run.has(name) for name, is_wanted in wanted.items() if is_wanted)
 
 
 def tell_resumed(run: Run, progress: Progress) -> None:

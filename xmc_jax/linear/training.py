@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.calibrate import Calibration
 from xmc_jax.config import Config, LinearConfig
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer
 from xmc_jax.linear.forest import check_forest
+from xmc_jax.linear.heldout import Learned
 from xmc_jax.linear.relevance import check_relevance
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.parallel import Machine, find_machine
@@ -80,7 +80,7 @@ class Training:
         config: Config,
         models: Sequence[XRModel],
         vectorizer: Vectorizer | None,
-        calibration: Calibration | None,
+        learned: Learned,
         encoder: Any = None,
         scale: float = 0.0,
     ) -> Trained:
@@ -95,7 +95,8 @@ class Training:
             n,
             encoder,
             scale,
-            calibration,
+            calibration=learned.calibration,
+            reranker=learned.reranker,
         )
 
     def describe_data(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from xmc_jax.predict.answers import UNCALIBRATED as UNCALIBRATED
 from xmc_jax.predict.answers import Asked as Asked
 from xmc_jax.predict.answers import UncalibratedWarning as UncalibratedWarning
 from xmc_jax.predict.answers import answer as answer
+from xmc_jax.predict.candidates import check_candidates as check_candidates
 from xmc_jax.predict.candidates import score_candidates as score_candidates
 from xmc_jax.predict.combination import check_rule as check_rule
 from xmc_jax.predict.combination import combine as combine

@@ -54,13 +54,7 @@ def score_candidates(
             "score labels; finish training"
         )
     index.check(features)
-    if candidates.shape != (len(features), tree.n_labels):
-        raise InputError(
-            f"candidates of shape {candidates.shape} given, "
-            f"({len(features)}, {tree.n_labels}) needed: a row a document, a column a label"
-        )
-    asked = sp.csr_matrix(candidates, dtype=np.float32, copy=True)
-    asked.sum_duplicates()
+    asked = check_candidates(candidates, features, tree.n_labels)
     rows = np.repeat(np.arange(len(features)), np.diff(asked.indptr))
     edge_row, edge, owner = _list_edges(model, rows, asked.indices)
     scores = _score_edges(model, features, edge_row, edge, Target.of(mesh))
@@ -70,6 +64,22 @@ def score_candidates(
     for number in range(1, int(copy.max(initial=0)) + 1):
         which, one = owner[copy == number], scores[copy == number]
         asked.data[which] = MERGES[merge].join(np, asked.data[which], one, np.float32(number))
+    return asked
+
+
+def check_candidates(candidates: sp.spmatrix, features: Features, n_labels: int) -> sp.csr_matrix:
+    """Returns candidates as float32 CSR [N, L], each once, sorted.
+
+    Raises:
+        InputError: another shape.
+    """
+    if candidates.shape != (len(features), n_labels):
+        raise InputError(
+            f"candidates of shape {candidates.shape} given, "
+            f"({len(features)}, {n_labels}) needed: a row per document, a column per label"
+        )
+    asked = sp.csr_matrix(candidates, dtype=np.float32, copy=True)
+    asked.sum_duplicates()
     return asked
 
 

@@ -4,6 +4,7 @@ from xmc_jax.rerank.learners import LEARNERS as LEARNERS
 from xmc_jax.rerank.neighbours import Keys as Keys
 from xmc_jax.rerank.neighbours import find_neighbours as find_neighbours
 from xmc_jax.rerank.neighbours import make_keys as make_keys
+from xmc_jax.rerank.pool import FEATURES as FEATURES
 from xmc_jax.rerank.pool import Known as Known
 from xmc_jax.rerank.reranker import WAYS as WAYS
 from xmc_jax.rerank.reranker import HeldOut as HeldOut

@@ -53,7 +53,7 @@ def _fit_network(
     rng = np.random.default_rng(seed)
     center, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
     n = x.shape[1]
-    params = {"out": np.zeros(hidden + n, np.float32), "bias": np.zeros((), np.float32)}
+    params = {"out": np.zeros(hidden + n, np.float32), "bias": np.zeros(1, np.float32)}
     if hidden:
         params["weights"] = (rng.normal(size=(n, hidden)) / np.sqrt(n)).astype(np.float32)
         params["shift"] = np.zeros(hidden, np.float32)

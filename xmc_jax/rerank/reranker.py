@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float, Int
 
-from xmc_jax.config import RerankConfig
+from xmc_jax.config import RerankConfig, from_dict
 from xmc_jax.metrics import find_hits
 from xmc_jax.rerank.learners import LEARNERS
 from xmc_jax.rerank.neighbours import Keys, find_neighbours
@@ -23,10 +22,12 @@ from xmc_jax.rerank.pool import (
     describe_pool,
     pool_labels,
 )
-from xmc_jax.rerank.votes import count_votes
+from xmc_jax.rerank.votes import Votes, count_votes
 from xmc_jax.types import PAD, Features
 
 _ROWS = 512
+_FEW, _MANY = 64, 4096
+"""Rows that a learner scores at once."""
 _CUTS = (1, 3, 5)
 _WEIGHTS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _FLOOR = 1e-3
@@ -113,6 +114,84 @@ class Reranker:
             advance(len(found.ids))
         return Known(ids, scores)
 
+    def score_labels(self, features: Features, known: Known, asked: sp.csr_matrix) -> sp.csr_matrix:
+        """Returns the scores of given labels, CSR [B, L] of the entries of `asked`.
+
+        Args:
+            features: of B documents.
+            known: as in `rank`; what it does not hold of the given labels has no score of the model.
+            asked: CSR [B, L], sorted.
+        """
+        out = np.zeros(asked.nnz, np.float32)
+        for start in range(0, len(features), _ROWS):
+            rows = slice(start, min(start + _ROWS, len(features)))
+            ids = pad_rows(asked[rows])
+            part = Known(known.ids[rows], known.scores[rows])
+            pool = self.describe_labels(features[rows], part, ids)
+            at = slice(asked.indptr[rows.start], asked.indptr[rows.stop])
+            out[at] = _to_share(self.score(pool))[ids != PAD]
+        return sp.csr_matrix((out, asked.indices, asked.indptr), asked.shape)
+
+    def describe_labels(
+        self, features: Features, known: Known, labels: Int[np.ndarray, "B M"]
+    ) -> Pool:
+        """Returns the features of given labels, PAD in unused slots."""
+        return describe_labels(self.memory, self.config, features, known, lambda *_: labels)
+
+    def describe(self) -> str:
+        """Returns in words what was chosen and how it did on held-out documents."""
+        scores = self.told["held out"]
+        plain, mine = (scores[way]["P@1"] for way in ("off", self.mode))
+        return f"{self.mode}: P@1 {plain:.2f} -> {mine:.2f} on {self.told['documents']:,} held-out documents"
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Returns what `from_arrays` takes beside the note."""
+        memory = self.memory
+        inverted, labels = memory.keys.inverted, memory.labels
+        return {
+            "key_starts": inverted.indptr,
+            "key_documents": inverted.indices,
+            "key_values": inverted.data,
+            "vectors": memory.keys.vectors,
+            "label_starts": labels.indptr,
+            "label_ids": labels.indices,
+            **{f"learned_{name}": array for name, array in self.arrays.items()},
+        }
+
+    def to_note(self) -> dict[str, Any]:
+        """Returns the rest of a re-ranker, JSON-ready."""
+        memory = self.memory
+        return {
+            "config": asdict(self.config),
+            "mode": self.mode,
+            "told": self.told,
+            "shares": memory.statistics.shares,
+            "n_features": memory.keys.inverted.shape[0],
+            "n_labels": memory.labels.shape[1],
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray], note: dict[str, Any]) -> Reranker:
+        """Rebuilds a re-ranker from `to_arrays` and `to_note`."""
+        n = len(arrays["label_starts"]) - 1
+        key = arrays["key_values"], arrays["key_documents"], arrays["key_starts"]
+        ids = arrays["label_ids"]
+        ones = np.ones(len(ids), np.float32)
+        labels = sp.csr_matrix((ones, ids, arrays["label_starts"]), (n, note["n_labels"]))
+        keys = Keys(sp.csr_matrix(key, (note["n_features"], n)), arrays["vectors"])
+        learned = {
+            name.removeprefix("learned_"): array
+            for name, array in arrays.items()
+            if name.startswith("learned_")
+        }
+        return cls(
+            from_dict(RerankConfig, note["config"]),
+            note["mode"],
+            make_memory(keys, labels, note["shares"]),
+            learned,
+            note["told"],
+        )
+
     def score(self, pool: Pool) -> Float[np.ndarray, "B M"]:
         """Returns the margin of each label: the log odds that it is right, for the learner."""
         return WAYS[self.mode].score(self, pool)
@@ -147,16 +226,48 @@ def pool_all(
         known: what the model found for them.
         allowed: bool [L], the only labels that may come.
     """
+
+    def choose(part: Known, votes: Votes) -> np.ndarray:
+        return pool_labels(part, votes, config.candidates, config.votes, allowed)
+
     for start in range(0, len(features), _ROWS):
         rows = slice(start, min(start + _ROWS, len(features)))
-        # As many of the model's labels as there were when this was fitted: features are relative to all of them.
-        part = Known(known.ids[rows, : config.candidates], known.scores[rows, : config.candidates])
-        near, cosine = find_neighbours(memory.keys, features[rows], config.neighbours)
-        votes = count_votes(near, cosine, memory.labels)
-        ids = pool_labels(part, votes, config.candidates, config.votes, allowed)
-        scores = match_scores(ids, part)
-        described = describe_pool(ids, scores, part, votes, cosine, memory.statistics)
-        yield rows, Pool(ids, described)
+        part = Known(known.ids[rows], known.scores[rows])
+        yield rows, describe_labels(memory, config, features[rows], part, choose)
+
+
+def describe_labels(
+    memory: Memory,
+    config: RerankConfig,
+    features: Features,
+    known: Known,
+    choose: Callable[[Known, Votes], Int[np.ndarray, "B M"]],
+) -> Pool:
+    """Returns labels and their features.
+
+    Args:
+        memory: the training set.
+        config: settings.
+        features: of B documents.
+        known: what the model found for them.
+        choose: the labels, by what the model and the neighbours say.
+    """
+    # As many of the model's labels as there were when this was fitted: features are relative to all of them.
+    known = Known(known.ids[:, : config.candidates], known.scores[:, : config.candidates])
+    near, cosine = find_neighbours(memory.keys, features, config.neighbours)
+    votes = count_votes(near, cosine, memory.labels)
+    ids = choose(known, votes)
+    scores = match_scores(ids, known)
+    return Pool(ids, describe_pool(ids, scores, known, votes, cosine, memory.statistics))
+
+
+def pad_rows(asked: sp.csr_matrix) -> Int[np.ndarray, "B M"]:
+    """Returns the stored labels of each row, PAD behind them."""
+    counts = np.diff(asked.indptr)
+    used = np.arange(max(1, int(counts.max(initial=0))))[None, :] < counts[:, None]
+    ids = np.full(used.shape, PAD, np.int32)
+    ids[used] = asked.indices
+    return ids
 
 
 def match_scores(pool: Int[np.ndarray, "B M"], known: Known) -> Float[np.ndarray, "B M"]:
@@ -253,7 +364,7 @@ def _fit_mixture(config: RerankConfig, pool: Pool, hits: np.ndarray) -> dict[str
             right = np.take_along_axis(hits, order, axis=1)
             value = sum(right[:, :k].sum() / k for k in _CUTS)
             if value > best:
-                best, arrays = value, {"weight": np.array(weight), "vote": np.array(vote)}
+                best, arrays = value, {"weight": np.array([weight]), "vote": np.array([vote])}
     return arrays
 
 
@@ -264,7 +375,7 @@ def _mix(pool: Pool, weight: float, vote: int) -> np.ndarray:
 
 
 def _score_mixture(reranker: Reranker, pool: Pool) -> np.ndarray:
-    return _mix(pool, float(reranker.arrays["weight"]), int(reranker.arrays["vote"]))
+    return _mix(pool, reranker.arrays["weight"].item(), reranker.arrays["vote"].item())
 
 
 def _fit_learner(config: RerankConfig, pool: Pool, hits: np.ndarray) -> dict[str, np.ndarray]:
@@ -274,19 +385,16 @@ def _fit_learner(config: RerankConfig, pool: Pool, hits: np.ndarray) -> dict[str
 
 def _score_learner(reranker: Reranker, pool: Pool) -> np.ndarray:
     n, m, width = pool.features.shape
-    # Few shapes, so that few programs are compiled.
-    config = reranker.config
-    most = config.candidates + 2 * config.votes
-    rows = 1 if n == 1 else _ROWS
-    score = LEARNERS[config.learner].score
-    out = np.zeros((n, m), np.float32)
-    for start in range(0, n, rows):
-        part = pool.features[start : start + rows]
-        full = np.zeros((rows, most, width), np.float32)
-        full[: len(part), :m] = part
-        margin = np.asarray(score(reranker.arrays, jnp.asarray(full.reshape(-1, width))))
-        out[start : start + rows] = margin.reshape(rows, most)[: len(part), :m]
-    return out
+    flat = pool.features.reshape(-1, width)
+    # Two shapes, so that two programs are compiled.
+    size = _FEW if len(flat) <= _FEW else _MANY
+    score = LEARNERS[reranker.config.learner].score
+    out = np.zeros(len(flat), np.float32)
+    for start in range(0, len(flat), size):
+        part = flat[start : start + size]
+        full = np.pad(part, ((0, size - len(part)), (0, 0)))
+        out[start : start + size] = np.asarray(score(reranker.arrays, full))[: len(part)]
+    return out.reshape(n, m)
 
 
 WAYS: dict[str, Way] = {

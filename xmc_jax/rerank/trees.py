@@ -49,7 +49,7 @@ class Trees:
         column: int32 [T, 2^D − 1], feature of each inner node; the children of node i are 2 i + 1 and 2 i + 2.
         threshold: float32 [T, 2^D − 1]; rows above it go to the second child.
         value: float32 [T, 2^D], of the leaves.
-        base: float32 [].
+        base: float32 [1].
     """
 
     column: AnyArray
@@ -104,7 +104,7 @@ def grow_trees(
         mass = np.bincount(node, curve, size) + growth.pull
         values[t] = -growth.rate * total / mass
         margin += values[t][node]
-    return Trees(columns, thresholds, values, np.array(base, np.float32))
+    return Trees(columns, thresholds, values, np.array([base], np.float32))
 
 
 def _find_edges(x: np.ndarray) -> list[np.ndarray]:

@@ -28,9 +28,11 @@ from xmc_jax.run.restore import find_parts as find_parts
 from xmc_jax.run.restore import find_round as find_round
 from xmc_jax.run.restore import list_members as list_members
 from xmc_jax.run.restore import list_rounds as list_rounds
+from xmc_jax.run.restore import read_learned as read_learned
 from xmc_jax.run.restore import read_settings as read_settings
 from xmc_jax.run.restore import restore as restore
 from xmc_jax.run.restore import restore_run as restore_run
+from xmc_jax.run.saving import keep_learned as keep_learned
 from xmc_jax.run.saving import log_to as log_to
 from xmc_jax.run.saving import save_run as save_run
 from xmc_jax.run.stages import Run as Run

@@ -12,6 +12,7 @@ prototypes/        one prototype per label
 encoder/           fine-tuned parameters, what computes them, the tokenizer
 ranker/            tree and levels (or members) that rank, beside an encoder
 calibration/       maps from scores to probabilities
+reranker/          the memory of the training set, and what ranks by it
 metrics.jsonl      a line for every stage and every report
 meta.json          the mark of a complete run
 manifest.json      what belongs to the run, with size and check sum of every file
@@ -32,6 +33,7 @@ BEAMS = "beams"
 VECTORS = "vectors"
 ENCODER = "encoder"
 CALIBRATION = "calibration"
+RERANKER = "reranker"
 PARAMS = "params"
 ENCODER_FACTS = "encoder.json"
 ARCHITECTURE = "architecture.json"

@@ -23,6 +23,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, load_vectorizer
 from xmc_jax.files import read_json
 from xmc_jax.model import LabelTree, Prototypes, XRModel
+from xmc_jax.rerank import Reranker
 from xmc_jax.run import layout
 from xmc_jax.run.arrays import load_note
 from xmc_jax.run.calibration import read_calibration
@@ -31,6 +32,7 @@ from xmc_jax.run.manifest import RESTORE, Manifest
 from xmc_jax.run.opening import find_manifest, read_header
 from xmc_jax.run.parts import SavedTree, load_encoder, load_level, load_tree
 from xmc_jax.run.prototypes import load_prototypes
+from xmc_jax.run.reranker import read_reranker
 from xmc_jax.run.stages import Run
 
 if TYPE_CHECKING:  # a linear model does not wait for flax
@@ -55,6 +57,7 @@ class Trained:
         calibration: the maps to probabilities, or None.
         prototypes: of the labels, in the place of trees or beside them.
         mix: share of the prototypes' score in that of a label, where there are trees too.
+        reranker: a memory of the training set and what ranks by it, or None.
     """
 
     config: Config
@@ -68,6 +71,7 @@ class Trained:
     calibration: Calibration | None = None
     prototypes: Prototypes | None = None
     mix: float = 0.0
+    reranker: Reranker | None = None
 
     def list_facts(self) -> dict[str, Any]:
         """Returns what marks a run of it complete, JSON-ready."""
@@ -124,7 +128,8 @@ def restore_run(run: Run, own: Encoder | None = None) -> Trained:
         names = _read_names(run, models[0].tree.n_labels)
     if config.model != "linear":
         encoder = run.read(layout.ENCODER, lambda path: load_encoder(path, own))
-    n_train, scale, calibration = facts["n_train"], facts.get("scale", 0.0), _read_maps(run)
+    n_train, scale = facts["n_train"], facts.get("scale", 0.0)
+    calibration, reranker = read_learned(run)
     prototypes = None
     if run.has(layout.PROTOTYPES):
         prototypes, _ = run.read(layout.PROTOTYPES, load_prototypes)
@@ -140,6 +145,7 @@ def restore_run(run: Run, own: Encoder | None = None) -> Trained:
         calibration,
         prototypes,
         facts.get("mix", 0.0),
+        reranker,
     )
 
 
@@ -155,7 +161,7 @@ def _restore_prototypes(
         counts,
         facts["n_train"],
         run.read(layout.ENCODER, lambda path: load_encoder(path, own)),
-        calibration=_read_maps(run),
+        calibration=read_learned(run)[0],
         prototypes=prototypes,
     )
 
@@ -170,10 +176,14 @@ def _read_names(run: Run, n_labels: int) -> list[str]:
     return names
 
 
-def _read_maps(run: Run) -> Calibration | None:
-    if not run.has(layout.CALIBRATION):
-        return None
-    return run.read(layout.CALIBRATION, read_calibration)
+def read_learned(run: Run) -> tuple[Calibration | None, Reranker | None]:
+    """Returns what a run keeps of what was learned from held-out documents."""
+    calibration = reranker = None
+    if run.has(layout.CALIBRATION):
+        calibration = run.read(layout.CALIBRATION, read_calibration)
+    if run.has(layout.RERANKER):
+        reranker = run.read(layout.RERANKER, read_reranker)
+    return calibration, reranker
 
 
 def read_settings(manifest: Manifest) -> Config:

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from xmc_jax.calibrate import Calibration
 from xmc_jax.config import to_dict
 from xmc_jax.data import write_labels
 from xmc_jax.errors import InputError
 from xmc_jax.files import is_foreign, replace_folder, write_json
+from xmc_jax.rerank import Reranker
 from xmc_jax.run import layout
 from xmc_jax.run.calibration import write_calibration
 from xmc_jax.run.lock import check_free
@@ -19,6 +21,7 @@ from xmc_jax.run.manifest import Manifest, add_sum
 from xmc_jax.run.opening import FORMAT, find_manifest
 from xmc_jax.run.parts import save_encoder, save_level, save_tree
 from xmc_jax.run.prototypes import save_prototypes
+from xmc_jax.run.reranker import write_reranker
 from xmc_jax.run.restore import Trained, final_run, list_members
 from xmc_jax.run.stages import Run
 
@@ -68,8 +71,16 @@ def _write_parts(run: Run, trained: Trained) -> None:
     if prototypes is not None:
         write = partial(save_prototypes, prototypes=prototypes, counts=trained.label_counts)
         run.keep(layout.PROTOTYPES, write)
-    if trained.calibration is not None:
-        run.keep(layout.CALIBRATION, partial(write_calibration, calibration=trained.calibration))
+    keep_learned(run, (trained.calibration, trained.reranker))
+
+
+def keep_learned(run: Run, learned: tuple[Calibration | None, Reranker | None]) -> None:
+    """Keeps what was learned from held-out documents."""
+    calibration, reranker = learned
+    if reranker is not None:
+        run.keep(layout.RERANKER, partial(write_reranker, reranker=reranker))
+    if calibration is not None:
+        run.keep(layout.CALIBRATION, partial(write_calibration, calibration=calibration))
 
 
 def log_to(workdir: str | os.PathLike | None, facts: dict[str, Any]) -> None:

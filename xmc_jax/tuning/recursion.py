@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.calibrate import Calibration
 from xmc_jax.config import (
     TransformerConfig,
     XRTransformerConfig,
@@ -27,8 +26,9 @@ from xmc_jax.encoder import Encoder, Tokens, embed_texts, flatten_params, start_
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, embed_labels
 from xmc_jax.linear.forest import list_members
+from xmc_jax.linear.heldout import Learned
 from xmc_jax.linear.recursion import (
-    calibrate,
+    learn,
     make_features,
     make_tree,
     train_trees,
@@ -48,6 +48,7 @@ from xmc_jax.run import (
     load_arrays,
     load_prototypes,
     open_run,
+    read_learned,
     restore_run,
     save_arrays,
     save_encoder,
@@ -141,10 +142,10 @@ def train_transformer(
             encoder, prototypes = work.tune_prototypes(tokens)
         else:
             encoder, head = work.tune(trees, tokens, features, vectorizer)
-        models, scale, calibration = work.rank(trees, encoder, head, tokens, features)
+        models, scale, learned = work.rank(trees, encoder, head, tokens, features)
         if prototypes is not None:
             mix = work.choose_mix(models, prototypes, encoder, vectorizer)
-        trained = linear.describe_model(config, models, vectorizer, calibration, encoder, scale)
+        trained = linear.describe_model(config, models, vectorizer, learned, encoder, scale)
         trained = dataclasses.replace(trained, prototypes=prototypes, mix=mix)
         run.close(trained.list_facts())
         run.inside(layout.RANKER).drop(layout.VECTORS)
@@ -344,8 +345,8 @@ class _Work:
         head: Head | None,
         tokens: Tokens,
         features: Features,
-    ) -> tuple[tuple[XRModel, ...], float, Calibration | None]:
-        """Returns the models on [features, vector], the scale of the vectors, and the maps to probabilities."""
+    ) -> tuple[tuple[XRModel, ...], float, Learned]:
+        """Returns the models on [features, vector], the scale of the vectors, and what held-out documents taught."""
         config, run = self.training.config, self.run.inside(layout.RANKER)
         vectors = run.once(
             layout.VECTORS,
@@ -368,10 +369,9 @@ class _Work:
         linear = self.training.linear
         models = train_trees(linear, hybrid, run, self.progress, trees=given, heads=heads)
         # The vectors of a fine-tuned encoder know the documents that it was tuned on, whatever the levels saw.
-        found = None
-        if config.tuning.is_off:
-            found = calibrate(linear, models, hybrid, self.run, self.progress)
-        return models, scale, found
+        if not config.tuning.is_off:
+            return models, scale, Learned(*read_learned(self.run))
+        return models, scale, learn(linear, hybrid, self.run, self.progress, given)
 
 
 def _check(training: TransformerTraining) -> None:

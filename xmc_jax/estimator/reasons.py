@@ -1,0 +1,127 @@
+"""Why a trained model gives a document its labels, or does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.config import choose_merge
+from xmc_jax.explain import (
+    Explanation,
+    Neighbour,
+    Path,
+    Reason,
+    merge_paths,
+    read_row,
+    say_verdict,
+    sum_terms,
+    trace,
+)
+from xmc_jax.features import Vectorizer
+from xmc_jax.predict import Asked, Predictions
+from xmc_jax.rerank import FEATURES, Known, find_neighbours
+from xmc_jax.types import PAD, Features
+
+if TYPE_CHECKING:
+    from xmc_jax.estimator.linear import XRLinear
+
+_NEIGHBOURS = 5
+
+
+def explain(
+    model: XRLinear,
+    features: Features,
+    text: str,
+    labels: Sequence[int] | None,
+    vectorizer: Vectorizer | None,
+    *,
+    top_k: int,
+    beam: int | None,
+    n_terms: int,
+) -> Explanation:
+    """Returns reasons for labels of one document.
+
+    Args:
+        model: trained.
+        features: of the document, one row.
+        text: the document, or empty.
+        labels: numbers; None: the first `top_k` of the ranking.
+        vectorizer: names the sparse features, or None.
+        top_k: labels of the ranking.
+        beam: nodes kept on each level; None: as the settings say.
+        n_terms: features told apart in each step.
+    """
+    ranked = model._predict(features, top_k, Asked(), beam=beam)
+    assert isinstance(ranked, Predictions)
+    used = ranked.ids[0] != PAD
+    order, scores = ranked.ids[0][used].tolist(), ranked.scores[0][used].tolist()
+    asked = order if labels is None else [int(label) for label in labels]
+    search = model.config.search if beam is None else replace(model.config.search, beam=beam)
+    beams = [search.choose_beam(m.tree.has_copies) for m in model.models]
+    names = None if vectorizer is None else vectorizer.vocabulary
+    paths = trace(model.models, read_row(features), asked, beams, names, n_terms)
+    probable = None
+    if model.calibration is not None:
+        probable = model.calibration.apply(ranked.ids, ranked.scores)[0].tolist()
+    evidence, reranked = _find_evidence(model, features, asked, beam)
+    reasons = []
+    for i, (label, mine) in enumerate(zip(asked, paths, strict=True)):
+        rank = order.index(label) + 1 if label in order else None
+        score = scores[rank - 1] if rank else reranked[i] if evidence else _combine(model, mine)
+        chance = None if probable is None or rank is None else probable[rank - 1]
+        if chance is None and model.calibration is not None:
+            chance = float(model.calibration.score_pairs(np.array([score]))[0])
+        name = str(label) if model.label_names is None else model.label_names[label]
+        best = max(mine, key=lambda path: (path.reached, path.score))
+        verdict = say_verdict(mine, rank, score, scores[-1] if scores else 0.0)
+        added, took = sum_terms(best, n_terms)
+        seen = evidence[i] if evidence else {}
+        reasons.append(Reason(label, name, rank, score, chance, verdict, mine, added, took, seen))
+    return Explanation(text, tuple(reasons), _find_nearest(model, features))
+
+
+def _combine(model: XRLinear, paths: Sequence[Path]) -> float:
+    """Returns the score of a label that is not ranked: the mean over the trees of what its paths give."""
+    merge, by_tree = choose_merge(model.config), []
+    for tree in range(len(model.models)):
+        by_tree.append(merge_paths([path for path in paths if path.tree == tree], merge))
+    return float(np.mean(by_tree))
+
+
+def _find_evidence(
+    model: XRLinear, features: Features, labels: Sequence[int], beam: int | None
+) -> tuple[list[dict[str, float]], list[float]]:
+    """Returns what a re-ranker saw of labels and the scores that it gave; nothing without one."""
+    reranker = model.reranker
+    if reranker is None or reranker.mode == "off":
+        return [], []
+    plain = model.without_reranker()
+    known = plain._rank_features(features, max(reranker.config.candidates, 1), beam)
+    found = Known(known.ids, known.scores)
+    pool = reranker.describe_labels(features, found, np.array([labels]))
+    asked = sp.csr_matrix(
+        (np.ones(len(labels), np.float32), ([0] * len(labels), labels)), (1, known.n_labels)
+    )
+    scores = reranker.score_labels(features, found, asked).toarray()[0]
+    seen = [dict(zip(FEATURES, map(float, row), strict=True)) for row in pool.features[0]]
+    return seen, [float(scores[label]) for label in labels]
+
+
+def _find_nearest(model: XRLinear, features: Features) -> tuple[Neighbour, ...]:
+    """Returns the nearest training documents, of a model that remembers them."""
+    if model.reranker is None:
+        return ()
+    memory = model.reranker.memory
+    ids, cosine = find_neighbours(memory.keys, features, _NEIGHBOURS)
+    found = []
+    for document, value in zip(ids[0].tolist(), cosine[0].tolist(), strict=True):
+        if document != PAD:
+            theirs = memory.labels[document].indices.tolist()
+            names = model.label_names
+            labels = tuple(str(i) if names is None else names[i] for i in theirs)
+            found.append(Neighbour(document, value, labels))
+    return tuple(found)
