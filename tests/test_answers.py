@@ -94,6 +94,35 @@ def test_restricted_labels_and_candidates(model):
             model.predict(CORPUS.test_texts, candidates=asked, **bad)
 
 
+def test_reasons_have_the_ranks_scores_and_probabilities_of_predict(model):
+    text = CORPUS.test_texts[1]
+    found, made = model.predict_proba([text], 3), model.explain(text, top_k=3)
+    assert [r.name for r in made.reasons] == found.names()[0]
+    assert [r.verdict for r in made.reasons] == ["rank 1", "rank 2", "rank 3"]
+    np.testing.assert_allclose([r.score for r in made.reasons], found.scores[0], rtol=1e-5)
+    chances = [r.probability for r in made.reasons]
+    np.testing.assert_allclose(chances, found.probabilities[0], rtol=1e-5)
+    assert made.text == text
+    words = {term.name for step in made.path.steps for term in step.terms}
+    assert words & set(text.split())
+    assert made.neighbours == ()
+    assert made.reasons[0].evidence == {}
+
+
+def test_reasons_for_labels_that_were_not_given(model):
+    text = CORPUS.test_texts[1]
+    ranked = model.predict([text], 3, beam=1).ids[0].tolist()
+    other = [i for i in range(20) if i not in ranked]
+    made = model.explain(text, [*other, ranked[1]], top_k=3, beam=1)
+    assert [r.label for r in made.reasons] == [*other, ranked[1]]
+    assert made.reasons[-1].rank == 2
+    assert "dropped" in {r.verdict.split()[0] for r in made.reasons[:-1]}
+    by_name = model.explain(text, [model.label_names[other[0]]], top_k=3, beam=1)
+    assert by_name.reasons[0] == made.reasons[0]
+    wide = model.explain(text, other, top_k=3)
+    assert {r.verdict.split()[0] for r in wide.reasons} <= {"reached,", "rank"}
+
+
 def test_a_model_without_says_how_to_mend_it(plain):
     for ask in (plain.predict_proba, lambda x: plain.predict(x, decide="micro-f1")):
         with pytest.raises(InputError, match=r"calibrate\(x, labels\).*calibrate.share"):

@@ -38,7 +38,7 @@ class Step:
         score: with the scores of the nodes above.
         rank: among the nodes that were scored on the level, from 1; 0: it was not, as its parent was dropped.
         beam: how many nodes the level kept; 0 on the last.
-        least: score of the last of them; of the last level nan.
+        least: score of the last of them; None on the last level.
         kept: whether it was kept.
     """
 
@@ -53,7 +53,7 @@ class Step:
     score: float
     rank: int
     beam: int
-    least: float
+    least: float | None
     kept: bool
 
 
@@ -280,7 +280,7 @@ def _list_steps(
                 score=score,
                 rank=rank,
                 beam=0 if is_last else int(scored.kept.sum()),
-                least=float("nan") if is_last else float(scored.score[scored.kept].min()),
+                least=None if is_last else float(scored.score[scored.kept].min()),
                 kept=bool(there and scored.kept[at]),
             )
         )
