@@ -72,7 +72,7 @@ def deal_rows(n: int, share: float, folds: int, seed: int) -> list[np.ndarray]:
 def choose_share(config: LinearConfig) -> tuple[float, int]:
     """Returns the share and the folds to hold out; (0, 0) where nothing asks for it."""
     if config.calibrate.holds_out:
-        return config.calibrate.share, config.calibrate.folds
+        return config.calibrate.share or 0.0, config.calibrate.folds or 0
     return (config.rerank.share, 0) if config.rerank.mode != "off" else (0.0, 0)
 
 

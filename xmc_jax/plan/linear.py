@@ -24,7 +24,8 @@ A round of disentangling with P copies trains the upper levels once for each fol
 documents, counts nnz(Y)·beam products, 40 bytes each at most, and then trains levels as above, with
 P times the labels and P times as many of them a document.
 
-Documents held out for probabilities cost a training of all levels without them, `calibrate.folds` times or once.
+Documents held out for probabilities or a re-ranker cost a training without them, `calibrate.folds` times or once. A
+memory of the training set takes 8 an entry of X at most, and 4 + 12·m a label of Y.
 
 The trees of a forest are trained one after the other: a tree's work and weights times their number,
 and the weights of those before it in memory.
@@ -35,7 +36,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xmc_jax.config import LinearConfig, TreeConfig, at_level
+from xmc_jax.config import CalibrateConfig, LinearConfig, RerankConfig, TreeConfig, at_level
 from xmc_jax.memory import LIBRARIES, PROGRAM, find_budget
 
 SAMPLE = 20_000
@@ -166,30 +167,45 @@ def _plan_tree_run(counts: Counts, config: LinearConfig) -> Plan:
         wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
         rounds, model = _plan_rounds(counts, config, sizes, wide, held, model)
         stages, sizes = stages + rounds, wide
-    stages += _plan_held_out(counts, config, sizes, held, model)
-    stages.append(Stage("search", PROGRAM + 3 * model + SEARCH_BATCHES, 0))
+    held_out, memory = _plan_held_out(counts, config, held, model)
+    stages += held_out
+    stages.append(Stage("search", PROGRAM + 3 * model + memory + SEARCH_BATCHES, 0))
     return Plan(sizes, tuple(stages), model)
 
 
 def _plan_held_out(
-    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, model: int
-) -> list[Stage]:
-    """Returns the stages of the trainings that probabilities are fitted to."""
-    wanted = config.calibrate
-    if not wanted.holds_out:
-        return []
-    n = wanted.folds or 1
-    share = 1 - (1 / wanted.folds if wanted.folds else wanted.share)
-    part = _take_share(counts, share)
-    copies = config.disentangle.copies if config.disentangle.rounds else 1
-    levels, again = _plan_levels(part, config, sizes, 2 * held + model, copies)
-    memory = 2 * held + model + 3 * again + SEARCH_BATCHES
+    counts: Counts, config: LinearConfig, held: int, model: int
+) -> tuple[list[Stage], int]:
+    """Returns the stages of the trainings without held-out documents, and the bytes of a memory of the training set."""
+    calibrate, rerank = config.calibrate, config.rerank
+    remembers = rerank.mode != "off"
+    if not calibrate.holds_out and not remembers:
+        return [], 0
+    n = calibrate.folds or 1
+    share = calibrate.share or (1 / calibrate.folds if calibrate.folds else rerank.share)
+    part = _take_share(counts, 1 - share)
+    again = replace(config, calibrate=CalibrateConfig(), rerank=RerankConfig())
+    trained = _plan_tree_run(replace(part, text_bytes=0), again)
+    beside = held - LIBRARIES + model
     stages: list[Stage] = []
     for i in range(1, n + 1):
-        name = f"held-out part {i} of {n}"
-        stages += [replace(stage, name=f"{name}, {stage.name}") for stage in levels]
-        stages.append(Stage(f"{name}, search", memory, 0))
-    return stages
+        stages += [
+            Stage(f"held-out part {i} of {n}, {s.name}", s.memory + beside, s.work)
+            for s in trained.stages[1:]
+        ]
+    memory = 0.0
+    if remembers:
+        # Keys, labels and the pairs of labels; features of many documents are left out of the keys.
+        memory = counts.nnz_features * ENTRY + counts.nnz_labels * (4 + 12 * count_labels(counts))
+        learning = 40 * min(rerank.most, counts.n_documents) * rerank.neighbours
+        work = counts.n_documents * share * rerank.neighbours * count_labels(counts)
+        stages.append(Stage("re-ranker", round(held + model + 2 * memory + learning), round(work)))
+    return stages, round(memory)
+
+
+def count_labels(counts: Counts) -> float:
+    """Returns the labels of a document."""
+    return counts.nnz_labels / max(counts.n_documents, 1)
 
 
 def _take_share(counts: Counts, share: float) -> Counts:
