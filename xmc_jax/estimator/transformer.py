@@ -222,8 +222,8 @@ class XRTransformer(Estimator):
         trained twice."""
         if self.config.rerank.mode != "off" and getattr(self.config, "has_prototypes", False):
             raise InputError(
-                f"rerank.mode={self.config.rerank.mode} given with tuning.head=prototype, whose scores are mixed with the "
-                "levels' already; leave one of them out"
+                f"rerank.mode={self.config.rerank.mode} given with tuning.head=prototype, whose scores are mixed with "
+                "those of the levels already; leave one of them out"
             )
         share, folds = choose_share(training.config)
         if not (share or folds) or self.config.tuning.is_off:
