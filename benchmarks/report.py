@@ -1,47 +1,154 @@
-"""Writes the README's tables from the files in `benchmarks/results/`.
+"""Writes the tables of benchmarks/README.md, the summary in README.md and its picture from `benchmarks/results/`.
 
-python benchmarks/report.py          # rewrites the part of README.md between the two markers
+    python benchmarks/report.py            # --check: writes nothing, fails if a page is not up to date
+
+Tables stand between two markers; what is around them is kept.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-BEGIN, END = "<!-- results: linear -->", "<!-- end of results -->"
+RESULTS = ROOT / "benchmarks" / "results"
+SUMMARY = "cpu-2-cores"  # the device of README's table and picture
+PICTURE = RESULTS / SUMMARY / "summary.svg"
 
 
-def main() -> None:
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    parts = [make_part(folder) for folder in sorted((ROOT / "benchmarks/results").iterdir())]
-    readme.write_text(before + BEGIN + "\n" + "\n".join(parts) + END + after, encoding="utf-8")
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    named = parser.parse_args()
+    stale = []
+    for page, name, make in PAGES:
+        old = page.read_text(encoding="utf-8")
+        new = replace_part(old, name, make())
+        if new != old:
+            stale.append(page.name)
+            if not named.check:
+                page.write_text(new, encoding="utf-8")
+    if not named.check:
+        draw_summary(PICTURE)
+    elif stale:
+        print(f"out of date, run benchmarks/report.py: {', '.join(stale)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def replace_part(text: str, name: str, part: str) -> str:
+    """Returns a page with what stands between the two markers of this name replaced."""
+    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise SystemExit(f"the page lacks the markers {begin.strip()} and {end}")
+    return before + begin + part + end + after
+
+
+def make_devices() -> str:
+    """Returns the tables of every device, each under a heading."""
+    return "\n".join(make_part(folder) for folder in sorted(RESULTS.iterdir()))
 
 
 def make_part(folder: Path) -> str:
     """Returns the tables of one device."""
-    parts = (
-        ("linear.jsonl", make_linear),
-        ("disentangle.jsonl", make_disentangle),
-        ("forest.jsonl", make_forest),
-        ("transformer.jsonl", make_transformer),
-        ("ablation.jsonl", make_ablation),
-        ("kernels.jsonl", make_kernels),
-    )
-    return "\n".join(make(folder) for name, make in parts if (folder / name).exists())
+    made = [make(folder) for name, make in TABLES.items() if (folder / name).exists()]
+    return "\n".join([f"## {folder.name}", "", *made])
+
+
+def make_summary() -> str:
+    """Returns README's table: a line per data set."""
+    folder = RESULTS / SUMMARY
+    copies = {
+        row["data"]: row for row in read_rows(folder / "disentangle.jsonl") if row["copies"] == 2
+    }
+    lines = [
+        "| data set | labels | P@1 / 3 / 5 PECOS | xmc_jax | two clusters per label | training, s | "
+        "search, ms per query | model, MB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in read_rows(folder / "linear.jsonl"):
+        peer, ours = row["libpecos"], row["ours"]
+        scores = [join_scores(r, "P") for r in (peer, ours, copies[row["data"]])]
+        pairs = [
+            (peer["tree_s"] + peer["train_s"], sum_training(ours["warm"]), 1),
+            (peer["predict_ms_per_query"], ours["predict_ms_per_query"], 3),
+            (peer["model_MB"], ours["model_MB"], 0),
+        ]
+        cells = [row["data"], f"{peer['L']:,}", *scores]
+        cells += [f"{a:.{digits}f} → {b:.{digits}f}" for a, b, digits in pairs]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def draw_summary(path: Path) -> None:
+    """Draws precision above libpecos' and training time beside it, per data set."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder = path.parent
+    rows = read_rows(folder / "linear.jsonl")
+    names = [row["data"] for row in rows]
+    base = [row["libpecos"]["P@1"] for row in rows]
+    copies = {(r["data"], r["copies"]): r["P@1"] for r in read_rows(folder / "disentangle.jsonl")}
+    forests = {(r["data"], r["trees"], r["copies"]): r for r in read_rows(folder / "forest.jsonl")}
+    bars = {
+        "one tree": [row["ours"]["P@1"] for row in rows],
+        "two clusters per label": [copies[name, 2] for name in names],
+        "three trees, two clusters per label": [
+            forests[name, 3, 2]["P@1"] if (name, 3, 2) in forests else None for name in names
+        ],
+    }
+    # Text stays text and no date is written: the same results give the same file.
+    style = {"svg.fonttype": "none", "svg.hashsalt": "xmc_jax", "font.size": 9}
+    with plt.rc_context(style):
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(9.6, 3.0), width_ratios=(1.3, 1), layout="constrained"
+        )
+        colours = ("#9ab8d9", "#3b75af", "#1b3a5c")
+        for i, (label, values) in enumerate(bars.items()):
+            at = [j + 0.27 * (i - 1) for j, v in enumerate(values) if v is not None]
+            gains = [v - b for v, b in zip(values, base, strict=True) if v is not None]
+            left.bar(at, gains, 0.25, label=label, color=colours[i])
+        left.axhline(0, color="black", linewidth=0.8)
+        left.set_ylabel("P@1 minus PECOS', points")
+        left.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+        seconds = [
+            [row["libpecos"]["tree_s"] + row["libpecos"]["train_s"] for row in rows],
+            [sum_training(row["ours"]["warm"]) for row in rows],
+        ]
+        shown = zip(seconds, ("PECOS", "xmc_jax, one tree"), ("#c9c9c9", colours[0]), strict=True)
+        for i, (values, label, colour) in enumerate(shown):
+            right.bar(
+                [j + 0.4 * i - 0.2 for j in range(len(rows))],
+                values,
+                0.38,
+                label=label,
+                color=colour,
+            )
+        right.set_ylabel("tree and training, s")
+        right.legend(frameon=False, fontsize=8, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        for axis in (left, right):
+            axis.set_xticks(range(len(names)), [n.replace("_", "\n") for n in names], fontsize=7)
+            axis.spines[["top", "right"]].set_visible(False)
+        figure.savefig(path, metadata={"Date": None})
+        plt.close(figure)
 
 
 def make_disentangle(folder: Path) -> str:
     rows = {(r["data"], r["copies"]): r for r in read_rows(folder / "disentangle.jsonl")}
     lines = [
         f"Labels under several clusters ({next(iter(rows.values()))['device']}; "
-        f"`benchmarks/results/{folder.name}/disentangle.jsonl`; cost: time of the round beside the first training, "
-        "and of a batch search beside that with one cluster a label):",
+        f"`benchmarks/results/{folder.name}/disentangle.jsonl`; the cost is the time of the round "
+        "beside the first training, and of a batch search beside that with one cluster per label):",
         "",
-        "| set | clusters a label, at most | P@1/3/5 | R@10 | PSP@1/3/5 | cost of the round | of search |",
+        "| set | clusters per label, at most | P@1/3/5 | R@10 | PSP@1/3/5 | cost of the round | of search |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for (name, copies), row in rows.items():
@@ -66,7 +173,7 @@ def make_forest(folder: Path) -> str:
     lines = [
         f"Forests ({rows[0]['device']}; `benchmarks/results/{folder.name}/forest.jsonl`):",
         "",
-        "| set | trees | clusters a label | P@1/3/5 | R@10 |",
+        "| set | trees | clusters per label, at most | P@1/3/5 | R@10 |",
         "| --- | --- | --- | --- | --- |",
     ]
     for row in rows:
@@ -92,7 +199,7 @@ def make_kernels(folder: Path) -> str:
         f"Kernels beside a copy of {first['copy_GB_s']} GB/s and a product of "
         f"{first['product_Gflop_s']} Gflop/s ({first['device']}, jax {first['jax']}, load average "
         f"{first['load']}; "
-        f"`benchmarks/results/{folder.name}/kernels.jsonl`; beyond 100 %: kept in cache):",
+        f"`benchmarks/results/{folder.name}/kernels.jsonl`; a kernel beyond 100 % is kept in cache):",
         "",
         "| kernel | shape | ms | GB/s | Gflop/s | of the ceiling |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -111,7 +218,7 @@ def make_transformer(folder: Path) -> str:
         "XR-Transformer on WordNet glosses, all-MiniLM-L6-v2 "
         f"(`benchmarks/results/{folder.name}/transformer.jsonl`; libpecos where it ran beside, in turn):",
         "",
-        "| glosses | updates a level | P@1/3/5 libpecos | P@1/3/5 XR-Linear | P@1/3/5 ours | training, s |",
+        "| glosses | updates per level | P@1/3/5 libpecos | P@1/3/5 XR-Linear | P@1/3/5 ours | training, s |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows.values():
@@ -132,9 +239,9 @@ def make_ablation(folder: Path) -> str:
     n = max(row["documents"] for row in rows)
     lines = [
         f"XR-Transformer in parts, on {n:,} WordNet glosses ({rows[0]['device']}; "
-        f"`benchmarks/results/{folder.name}/ablation.jsonl`; what a row leaves out: "
-        "`benchmarks/ablation.py`; a row without tf-idf ranks the vectors of the row above, its time is that of the "
-        "linear levels):",
+        f"`benchmarks/results/{folder.name}/ablation.jsonl`; "
+        "`benchmarks/ablation.py` says what each row leaves out; a row without tf-idf ranks the vectors of the row "
+        "above, and its time is that of the linear levels):",
         "",
         "| vectors, features | P@1/3/5 | training, processor s |",
         "| --- | --- | --- |",
@@ -165,7 +272,7 @@ def make_linear(folder: Path) -> str:
         lines.append("| " + " | ".join([row["data"], f"{peer['L']:,}", *scores, *pairs]) + " |")
     lines += [
         "",
-        "| set | tree + training, s | the same, first time | batch search, ms a query | single query, ms | "
+        "| set | tree + training, s | the same, first time | batch search, ms per query | single query, ms | "
         "model, MB | peak memory, MB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
@@ -186,14 +293,15 @@ def make_linear(folder: Path) -> str:
         lines.append("| " + " | ".join([row["data"], *cells]) + " |")
     lines += [
         "",
-        "libpecos → ours, in turn in one run. The first time everything is compiled, the compilation cache is "
-        "empty. Of our memory 0.4 GB are Python and the libraries, 0.66 GB with the compiled programs.",
+        "Figures are libpecos → ours, run in turn. The first training of a machine also compiles its programs (the "
+        "compilation cache was empty). Of our memory, Python and the libraries take 0.4 GB, with the compiled "
+        "programs 0.66 GB.",
         "",
     ]
     flat = folder / "one_vs_rest.jsonl"
     if flat.exists():
         lines += [
-            "Without a tree, beside scikit-learn's LinearSVC label by label "
+            "Without a tree, beside one LinearSVC of scikit-learn per label "
             f"(`benchmarks/results/{folder.name}/one_vs_rest.jsonl`):",
             "",
             "| set | P@1/3/5 LinearSVC | P@1/3/5 ours |",
@@ -219,5 +327,18 @@ def read_rows(path: Path) -> list[dict]:
         return [json.loads(line) for line in f]
 
 
+TABLES: dict[str, Callable[[Path], str]] = {
+    "linear.jsonl": make_linear,
+    "disentangle.jsonl": make_disentangle,
+    "forest.jsonl": make_forest,
+    "transformer.jsonl": make_transformer,
+    "ablation.jsonl": make_ablation,
+    "kernels.jsonl": make_kernels,
+}
+PAGES: tuple[tuple[Path, str, Callable[[], str]], ...] = (
+    (ROOT / "benchmarks" / "README.md", "results", make_devices),
+    (ROOT / "README.md", "summary", make_summary),
+)
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
