@@ -255,6 +255,23 @@ def make_ablation(folder: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def make_heads(folder: Path) -> str:
+    rows = read_rows(folder / "heads.jsonl")
+    lines = [
+        f"Prototype heads on WordNet glosses, all-MiniLM-L6-v2 ({rows[0]['device']}; "
+        f"`benchmarks/results/{folder.name}/heads.jsonl`; test glosses; processor time with vectors and compilation):",
+        "",
+        "| row | glosses | updates | P@1/3/5 | training, processor s |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        took = f"{row['cpu_s_with_vectors_and_compilation']:.0f}"
+        cells = [row["row"], f"{row['documents']:,}", row["steps"]]
+        cells += [join_scores(row["head"]["test"], "P"), took]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
 def make_linear(folder: Path) -> str:
     rows = read_rows(folder / "linear.jsonl")
     device = rows[0]["device"]
@@ -333,6 +350,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "forest.jsonl": make_forest,
     "transformer.jsonl": make_transformer,
     "ablation.jsonl": make_ablation,
+    "heads.jsonl": make_heads,
     "kernels.jsonl": make_kernels,
 }
 PAGES: tuple[tuple[Path, str, Callable[[], str]], ...] = (
