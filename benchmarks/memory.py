@@ -46,7 +46,7 @@ def compare(data: str, work: Path | None, memory: str | None) -> dict:
     from xmc_jax.plan import count_data, make_plan
 
     measured = measure(data, work, memory)
-    config = LinearConfig(memory=memory or "")
+    config = LinearConfig(memory=memory or "auto")
     plan = make_plan(count_data(data, config), config)
     stages = {stage.name: {"planned_MB": round(stage.memory / 1e6, 1)} for stage in plan.stages}
     for name, facts in measured["stages"].items():
@@ -87,7 +87,7 @@ def train_and_search(data: str, work: Path, memory: str | None) -> dict:
     from xmc_jax.data import open_dataset
 
     jax.devices()
-    config = LinearConfig(memory=memory or "")
+    config = LinearConfig(memory=memory or "auto")
     model = train_run(data, str(work / "run"), config, watch)
     watch.start("reading the test set", 0)
     dataset = open_dataset(data)

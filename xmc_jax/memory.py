@@ -45,13 +45,14 @@ def parse_size(text: str, name: str = "memory") -> int:
 
 
 def find_memory(system: str | os.PathLike = "/") -> int:
-    """Returns the bytes that this process may use: the machine's, or less where a control group (v1, v2) says so.
+    """Returns the bytes that this process may use: the machine's, or less where a control group (v1, v2) or
+    `ulimit -v` says so.
 
     Args:
         system: where `proc` and `sys` are mounted.
     """
     most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([most, *_read_limits(Path(system))])
+    return min([most, *_read_limits(Path(system)), *_read_address_space()])
 
 
 def find_budget(memory: str) -> int:
@@ -120,6 +121,16 @@ def list_groups(system: Path, controller: str) -> list[tuple[Path, bool]]:
         parts = [part for part in group.split("/") if part not in ("", "..")]
         folders += [(root.joinpath(*parts[:n]), not controllers) for n in range(len(parts) + 1)]
     return folders
+
+
+def _read_address_space() -> list[int]:
+    """Returns the bytes of address space that `ulimit -v` leaves."""
+    try:
+        import resource
+    except ImportError:  # not POSIX
+        return []
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    return [limit] if limit >= 0 else []
 
 
 def _read_limit(file: Path) -> int | None:

@@ -11,17 +11,17 @@ import importlib
 import logging
 import os
 import shlex
-import signal
 import sys
-import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from xmc_jax import __version__
+from xmc_jax.cli.interrupts import Interrupts, listen
 from xmc_jax.cli.options import Arguments
+from xmc_jax.cli.streams import drop_output, flush_output, prepare_streams, tell
 from xmc_jax.errors import InputError, Note, XMCError, suggest
 
 COMMANDS = {
@@ -40,34 +40,60 @@ DONE, FAILED = 0, 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code: 0 done, 1 failed, 2 wrong usage or bad input."""
+    is_process = argv is None
+    if is_process:
+        prepare_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in argv
     if not debug:
         _silence_libraries()
     stage = Stage(argv)
+    interrupts = Interrupts()
     try:
-        with _stop_on_sigterm(), print_notes():
+        with listen(interrupts):
+            code = _run(stage, interrupts, debug)
+    except KeyboardInterrupt as error:  # in the last moment
+        code = _fail(error, f"interrupted; {stage.resume_hint()}", debug)
+    if is_process and interrupts.asked:
+        # Threads that are still at work are not waited for.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(code)
+    return code
+
+
+def _run(stage: Stage, interrupts: Interrupts, debug: bool) -> int:
+    """Runs a command and returns its exit code."""
+    try:
+        with print_notes():
             stage.run()
-        sys.stdout.flush()
+        interrupts.check()
+        flush_output()
         return DONE
     except SystemExit as stop:  # argparse, after --help
         return stop.code if isinstance(stop.code, int) else DONE
-    except BrokenPipeError:
-        # Who read our output has gone. Python flushes standard output once more at exit: not there.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-    except KeyboardInterrupt as error:
-        return _fail(error, f"interrupted; {stage.resume_hint()}", debug)
-    except XMCError as error:
-        return _fail(error, str(error), debug, error.exit_code)
-    except MemoryError as error:
-        hint = "see `xmc plan` for what takes it"
-        return _fail(error, f"out of memory; {hint}", debug)
-    except OSError as error:
-        return _fail(error, f"{error.filename or 'input/output'}: {error.strerror or error}", debug)
-    except Exception as error:
-        return _fail(error, _describe_unforeseen(error), debug)
+    except BaseException as error:
+        # Libraries turn an interruption into errors of their own.
+        if interrupts.asked or isinstance(error, KeyboardInterrupt):
+            return _fail(error, f"interrupted; {stage.resume_hint()}", debug)
+        if isinstance(error, BrokenPipeError):  # who read our output has gone
+            drop_output(sys.stdout)
+            return FAILED
+        return _fail(error, describe_failure(error), debug, getattr(error, "exit_code", FAILED))
+
+
+def describe_failure(error: BaseException) -> str:
+    """Returns what went wrong, in a line."""
+    if isinstance(error, XMCError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory; see `xmc plan` for what takes it"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'input/output'}: {error.strerror or error}"
+    text = str(error)
+    if "RESOURCE_EXHAUSTED" in text:
+        return "the device is out of memory; try a smaller --search.batch, or see `xmc plan`"
+    return f"unforeseen {type(error).__name__}: {text:.300}; --debug shows where, please report it"
 
 
 class Stage:
@@ -126,15 +152,8 @@ def _overview() -> str:
 def _fail(error: BaseException, message: str, debug: bool, code: int = FAILED) -> int:
     if debug:
         traceback.print_exception(error, file=sys.stderr)
-    print(f"xmc: {' '.join(message.split())}", file=sys.stderr)
+    tell(f"xmc: {' '.join(message.split())}")
     return code
-
-
-def _describe_unforeseen(error: Exception) -> str:
-    text = str(error)
-    if "RESOURCE_EXHAUSTED" in text:
-        return "the device is out of memory; try a smaller --search.batch, or see `xmc plan`"
-    return f"unforeseen {type(error).__name__}: {text:.300}; --debug shows where, please report it"
 
 
 @contextlib.contextmanager
@@ -147,30 +166,13 @@ def print_notes() -> Iterator[None]:
             others(message, category, *place, **more)
         elif str(message) not in seen:
             seen.add(str(message))
-            print(f"note: {message}", file=sys.stderr, flush=True)
+            tell(f"note: {message}")
 
     with warnings.catch_warnings():
         others = warnings.showwarning
         warnings.showwarning = show
         warnings.simplefilter("always", Note)
         yield
-
-
-@contextlib.contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """Makes SIGTERM stop the work as Ctrl-C does, so that whatever is half-written is cleared away."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _silence_libraries() -> None:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmc_jax.cli.devices import check_devices
 from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run, whole_number
 from xmc_jax.config import Config
 from xmc_jax.errors import InputError, suggest
@@ -79,6 +80,10 @@ def open_model(arguments: Arguments, sections: tuple[str, ...]) -> tuple[Model, 
     """
     folders, rule = arguments.named.workdir, arguments.named.combine
     _check_folders(folders, rule)
+    for option, value in arguments.overrides:
+        if option == "--threads" and value.isdigit():
+            bind_process(int(value))  # before JAX's back end makes threads of its own
+    check_devices()
     from xmc_jax.estimator import Ensemble, load
 
     members = []
@@ -87,7 +92,6 @@ def open_model(arguments: Arguments, sections: tuple[str, ...]) -> tuple[Model, 
         member.config = apply_overrides(member.config, arguments.overrides, sections)
         members.append(member)
     config = members[0].config
-    bind_process(config.threads)
     if len(members) > 1:
         return Ensemble(members, rule or "average"), config
     if rule is not None:

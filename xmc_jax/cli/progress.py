@@ -12,6 +12,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
 
+from xmc_jax.cli.interrupts import watch
+from xmc_jax.cli.streams import tell
+
 if TYPE_CHECKING:
     from xmc_jax.types import Progress
 
@@ -27,7 +30,7 @@ class LineProgress:
         write: Callable[[str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._write_line = write or _write_to_stderr
+        self._write_line = write or tell
         self._clock = clock
         self._stage, self._total, self._done, self._note = "", 0, 0, ""
         self._began = self._told = clock()
@@ -114,16 +117,12 @@ def open_progress(tells: bool = True) -> Iterator[Progress]:
     if not tells:
         from xmc_jax.types import NoProgress
 
-        yield NoProgress()
+        yield watch(NoProgress())
     elif sys.stderr.isatty():
         with BarProgress() as bar:
-            yield bar
+            yield watch(bar)
     else:
-        yield LineProgress()
-
-
-def _write_to_stderr(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        yield watch(LineProgress())
 
 
 def format_time(seconds: float) -> str:

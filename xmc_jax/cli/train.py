@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.data import tell_data
+from xmc_jax.cli.devices import check_devices
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
+from xmc_jax.cli.streams import tell
 from xmc_jax.config import Config, PrototypeConfig, TreeConfig
 from xmc_jax.errors import InputError
 
@@ -58,17 +59,20 @@ def parse(argv: list[str]) -> Arguments:
 def run(arguments: Arguments) -> None:
     named = arguments.named
     config = build_config(arguments)
-    join(named.address, named.processes, named.process)
     began = time.monotonic()
     tells = not named.process  # how it goes: the first process
+    if tells:  # at once: JAX takes a second to import
+        tell(f"{config.model} model of {named.data} into {named.workdir}")
+    join(named.address, named.processes, named.process)
+    check_devices()
     with open_progress(tells) as progress:
         model = train_run(named.data, named.workdir, config, progress, named.tree)
     if not tells:
         return
     took = format_time(time.monotonic() - began)
-    print(f"{summarize(model)}; done in {took}", file=sys.stderr)
+    tell(f"{summarize(model)}; done in {took}")
     for line in list_next(model, named.data, named.workdir):
-        print(line, file=sys.stderr)
+        tell(line)
 
 
 def list_next(model: XRLinear, data: str, workdir: str) -> list[str]:

@@ -21,10 +21,14 @@ def keep_compiled() -> None:
         return
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     folder = Path(wanted or os.path.join(home, "xmc_jax", "compiled"))
+    if not (wanted or folder.is_absolute()):
+        return  # no home: a user whom the machine does not know, as containers have them
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:
         return  # a read-only home: compile every time
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

@@ -1,0 +1,199 @@
+"""Ctrl-C and SIGTERM stop a command whenever they come, and leave a run that is resumed to the same predictions."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+
+import pytest
+
+from xmc_jax.cli.interrupts import Interrupts, Watched, listen, watch
+from xmc_jax.types import NoProgress
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_raises_and_is_remembered(number):
+    before = signal.getsignal(number)
+    interrupts = Interrupts()
+    with listen(interrupts):
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+            time.sleep(5)
+        assert interrupts.asked
+    assert signal.getsignal(number) == before
+
+
+def test_an_exception_that_was_lost_is_raised_by_the_next_report():
+    class Loses:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)  # Python drops what a destructor raises
+            for _ in range(100):
+                time.sleep(0.01)
+
+    interrupts = Interrupts()
+    with listen(interrupts):
+        progress = watch(NoProgress())
+        progress.start("level 0", 3)
+        thing = Loses()
+        del thing
+        gc.collect()
+        assert interrupts.asked
+        with pytest.raises(KeyboardInterrupt):
+            progress.advance(1)
+
+
+def test_what_is_finished_is_told_before_the_end():
+    told = []
+
+    class Tells(NoProgress):
+        def finish(self, note: str) -> None:
+            told.append(note)
+
+    interrupts = Interrupts()
+    interrupts.asked = True
+    with pytest.raises(KeyboardInterrupt):
+        Watched(Tells(), interrupts).finish("done")
+    assert told == ["done"]
+
+
+def test_signals_that_are_ignored_stay_so():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with listen(Interrupts()):
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_set_no_handlers():
+    before = signal.getsignal(signal.SIGINT)
+
+    def run() -> None:
+        with listen(Interrupts()):
+            assert signal.getsignal(signal.SIGINT) == before
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+
+
+STUBBORN = """
+import signal, time
+from xmc_jax.cli.interrupts import Interrupts, listen
+signal.signal(signal.SIGINT, signal.default_int_handler)
+with listen(Interrupts()):
+    while True:
+        try:
+            print("ready", flush=True)
+            time.sleep(60)
+        except KeyboardInterrupt:
+            print("swallowed", flush=True)
+"""
+
+
+LAUNCH = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from xmc_jax.cli.main import main
+sys.exit(main())
+"""
+"""A test run in the background may ignore Ctrl-C, which its children would inherit."""
+
+
+def start(code: str, *words: str, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", code, *words], text=True, **options)
+
+
+def test_the_second_signal_ends_at_once():
+    process = start(STUBBORN, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "swallowed\n"
+    time.sleep(0.7)
+    process.send_signal(signal.SIGTERM)
+    err = process.communicate(timeout=10)[1]
+    assert (process.returncode, err) == (1, "xmc: ended at once\n")
+
+
+@pytest.fixture
+def words(tiny, settings) -> list[str]:
+    options = [*settings, "--copies", "2", "--beam", "4"]
+    return ["train", "--data", str(tiny.data), *options, "--workdir"]
+
+
+def test_a_training_is_stopped_and_resumed(words, tiny, tmp_path, xmc, request):
+    rng = random.Random(0)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+
+    # A signal that comes just after the end is the test's own.
+    for number in SIGNALS:
+        request.addfinalizer(partial(signal.signal, number, signal.getsignal(number)))
+        signal.signal(number, lambda *_: None)
+
+    def train(folder, wait: float | None = None):
+        timer = threading.Timer(wait or 0, os.kill, (os.getpid(), rng.choice(SIGNALS)))
+        if wait is not None:
+            timer.start()
+        try:
+            return xmc(*words, folder)
+        finally:
+            timer.cancel()
+
+    began = time.monotonic()
+    assert train(whole).code == 0
+    longest = time.monotonic() - began
+    for _ in range(4):
+        done = train(run, 0.1 + rng.random() * longest)
+        if done.code:
+            assert (done.code, "interrupted" in done.err[-1]) == (1, True), done.err
+            assert not any("Traceback" in line for line in done.err)
+    assert train(run).code == 0
+    assert predict(run, tiny, xmc) == predict(whole, tiny, xmc)
+
+
+def predict(run, tiny, xmc) -> str:
+    return xmc(
+        "predict", "--workdir", run, "--input", tiny.data / "test.jsonl", "--output", "-"
+    ).out
+
+
+@pytest.mark.slow
+def test_two_hundred_interrupts(words, tiny, tmp_path, xmc):
+    rng = random.Random(1)
+    began = time.monotonic()
+    for folder in ("first", "whole"):  # the second one finds compiled programs
+        began = time.monotonic()
+        assert start(LAUNCH, *words, str(tmp_path / folder), stderr=subprocess.DEVNULL).wait() == 0
+    longest = time.monotonic() - began
+    expected = predict(tmp_path / "whole", tiny, xmc)
+    stopped, number = 0, 0
+    while stopped < 200:
+        run, number = tmp_path / f"run {number}", number + 1
+        done = False
+        for _ in range(6):
+            process = start(LAUNCH, *words, str(run), stderr=subprocess.PIPE)
+            process.stderr.readline()  # it listens
+            time.sleep(rng.random() * longest)
+            sent = time.monotonic()
+            process.send_signal(rng.choice(SIGNALS))
+            err = process.communicate(timeout=60)[1]
+            took = time.monotonic() - sent
+            if process.returncode == 0:
+                done = True
+                break
+            assert process.returncode == 1 and "Traceback" not in err, err
+            assert "interrupted" in err.splitlines()[-1], err
+            assert took < 10, (took, err)
+            stopped += 1
+        if not done:
+            assert start(LAUNCH, *words, str(run), stderr=subprocess.DEVNULL).wait() == 0
+        assert predict(run, tiny, xmc) == expected
