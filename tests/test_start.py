@@ -63,7 +63,7 @@ def test_help_and_errors_of_usage_wait_for_nothing(code):
 def test_the_doors_import_jax_and_no_more():
     modules = imported_by("import xmc_jax as xmc\nxmc.XRLinear, xmc.load, xmc.metrics, xmc.combine")
     assert "jax" in modules
-    assert not modules & (set(HEAVY) - {"orbax", "tensorstore"})
+    assert not modules & set(HEAVY)
 
 
 def test_scikit_learn_is_not_needed():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.devices import check_devices
 from xmc_jax.cli.options import Arguments, Parser, apply_overrides, existing_run, whole_number
+from xmc_jax.cli.streams import greet
 from xmc_jax.config import Config
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.scores import COMBINATIONS
@@ -83,6 +84,7 @@ def open_model(arguments: Arguments, sections: tuple[str, ...]) -> tuple[Model, 
     for option, value in arguments.overrides:
         if option == "--threads" and value.isdigit():
             bind_process(int(value))  # before JAX's back end makes threads of its own
+    greet(f"model of {', '.join(map(str, folders))}")
     check_devices()
     from xmc_jax.estimator import Ensemble, load
 

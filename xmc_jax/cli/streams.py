@@ -68,6 +68,12 @@ def tell(line: str) -> None:
         sys.stderr = _open_nothing()
 
 
+def greet(line: str) -> None:
+    """Writes a line at once where somebody looks on: JAX takes a second to import. A file needs none."""
+    if sys.stderr.isatty():
+        tell(line)
+
+
 def flush_output() -> None:
     """Writes out what standard output holds back.
 

@@ -14,7 +14,7 @@ from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import format_time, open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
-from xmc_jax.cli.streams import tell
+from xmc_jax.cli.streams import greet, tell
 from xmc_jax.config import Config, PrototypeConfig, TreeConfig
 from xmc_jax.errors import InputError
 
@@ -61,8 +61,8 @@ def run(arguments: Arguments) -> None:
     config = build_config(arguments)
     began = time.monotonic()
     tells = not named.process  # how it goes: the first process
-    if tells:  # at once: JAX takes a second to import
-        tell(f"{config.model} model of {named.data} into {named.workdir}")
+    if tells:
+        greet(f"{config.model} model of {named.data} into {named.workdir}")
     join(named.address, named.processes, named.process)
     check_devices()
     with open_progress(tells) as progress:
