@@ -59,6 +59,40 @@ def test_evaluate_reports_probabilities_and_decisions(calibrated, tiny, xmc):
     assert json.loads(xmc(*words, "--decide", "example-f1").out)["example-F1"] > 0
 
 
+def test_describe_tells_of_them(calibrated, xmc):
+    assert (
+        "chance  probabilities (isotonic-rank) of 12 documents"
+        in xmc("describe", "--workdir", calibrated).out
+    )
+    facts = json.loads(xmc("describe", "--workdir", calibrated, "--json").out)
+    assert facts["calibration"] == {"method": "isotonic-rank", "documents": 12}
+
+
+def test_a_run_with_a_memory_is_trained_and_used(tiny, tmp_path, settings, xmc):
+    run = tmp_path / "run"
+    more = ["--rerank.mode", "mixture", "--rerank.share", "0.3"]
+    assert xmc("train", "--data", tiny.data, "--workdir", run, *settings, *more).code == 0
+    assert "memory  mixture: P@1" in xmc("describe", "--workdir", run).out
+    text = write(tiny, tmp_path / "in.txt")
+    done = xmc(
+        "predict",
+        "--workdir",
+        run,
+        "--input",
+        text,
+        "--output",
+        "-",
+        "--probabilities",
+        "--top-k",
+        "2",
+    )
+    assert all(len(json.loads(line)["probabilities"]) == 2 for line in done.out.splitlines())
+    made = json.loads(
+        xmc("explain", "--workdir", run, "--text", tiny.corpus.test_texts[0], "--json").out
+    )
+    assert made["neighbours"][0]["cosine"] > 0
+
+
 def test_what_cannot_be_done_is_said(tiny, run_copy, tmp_path, xmc):
     text = write(tiny, tmp_path / "in.txt")
     words = ["predict", "--workdir", tiny.run, "--input", text, "--output", "-"]

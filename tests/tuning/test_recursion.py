@@ -335,3 +335,39 @@ def test_killed_process_goes_on_where_it_was(
     processes.kill_at(folder / sign, child)
     again = xmc.XRTransformer(**settings(tiny_encoder)).fit(texts, labels, workdir=folder)
     same_predictions(again, whole[0], corpus)
+
+
+LEARNS = dict(
+    calibrate=dict(share=0.25),
+    rerank=dict(mode="reranker", neighbours=20, candidates=8, votes=4, learner="logistic"),
+)
+
+
+@pytest.mark.parametrize(
+    "tuned", [pytest.param(True, marks=pytest.mark.slow), False], ids=["tuned", "frozen"]
+)
+def test_probabilities_and_a_memory_of_vectors(
+    tiny_encoder, texts, labels, corpus, tmp_path, tuned
+):
+    tuning = {} if tuned else dict(steps=0)
+    model = xmc.XRTransformer(**settings(tiny_encoder, **tuning), **LEARNS)
+    model.fit(texts, labels, workdir=tmp_path / "run")
+    # A fine-tuned encoder is trained once, without the documents held out; a frozen one has seen none.
+    assert model.n_train == (N * 3 // 4 if tuned else N)
+    assert model.reranker.memory.keys.vectors.shape == (model.n_train, 32)
+    assert model.calibration.n_rows == N // 4
+    found = model.predict_proba(corpus.test_texts[:40], 5)
+    assert (np.diff(found.probabilities, axis=1) <= 0).all()
+    again = xmc.load(tmp_path / "run").predict_proba(corpus.test_texts[:40], 5)
+    np.testing.assert_array_equal(again.ids, found.ids)
+    np.testing.assert_array_equal(again.probabilities, found.probabilities)
+    made = model.explain(corpus.test_texts[0], top_k=3)
+    assert [r.label for r in made.reasons] == found.ids[0, :3].tolist()
+    assert made.neighbours
+    assert any(step.vector for step in made.path.steps)
+
+
+def test_documents_cannot_be_held_out_in_turn_of_a_tuned_encoder(tiny_encoder, texts, labels):
+    model = xmc.XRTransformer(**settings(tiny_encoder), calibrate=dict(folds=2))
+    with pytest.raises(InputError, match=r"calibrate\.share"):
+        model.fit(texts, labels)

@@ -61,7 +61,8 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     number of features is known) and `bytes` on disk. Of a forest `levels` and `rounds` are empty and
     `members` holds them for each tree. Of a prototype model `levels` and `rounds` are empty too; `tuning` is one row
     with `step`, `steps` and `state`, and `prototypes` (once they are there) holds `labels`, `hidden`, `type`, `bytes`,
-    `with_documents`, `from_text_alone` and `never_predicted`, the last with up to 10 `examples`.
+    `with_documents`, `from_text_alone` and `never_predicted`, the last with up to 10 `examples`. Where they are there,
+    `calibration` holds `method` and `documents`, `reranker` what was chosen, scores on held-out documents and `bytes`.
 
     Raises:
         InputError: a damaged file.
@@ -78,6 +79,7 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     manifest.check_all()
     facts: dict[str, Any] = {"workdir": str(workdir), "complete": run.is_complete}
     facts |= {key: header.get(key) for key in ("config", "data", "source")}
+    facts |= describe_learned(run)
     meta = read_facts(run) if run.is_complete else {}
     if isinstance(config, PrototypeConfig):
         return facts | describe_prototypes(run, config)
@@ -88,6 +90,23 @@ def describe_run(workdir: Path) -> dict[str, Any]:
         return facts | describe_member(members[0], meta)
     parts = [describe_member(member, meta) for member in members]
     return facts | {"levels": [], "rounds": [], "members": parts}
+
+
+def describe_learned(run: Run) -> dict[str, Any]:
+    """Returns what is known of a run's probabilities and of its memory of the training set; see `describe_run`."""
+    from xmc_jax.run import read_learned
+
+    calibration, reranker = read_learned(run)
+    facts: dict[str, Any] = {}
+    if calibration is not None:
+        facts["calibration"] = {"method": calibration.method, "documents": calibration.n_rows}
+    if reranker is not None:
+        facts["reranker"] = reranker.told | {
+            "learner": reranker.config.learner,
+            "bytes": reranker.memory.n_bytes,
+            "said": reranker.describe(),
+        }
+    return facts
 
 
 def describe_prototypes(run: Run, config: PrototypeConfig) -> dict[str, Any]:
@@ -289,6 +308,7 @@ def format_run(facts: dict[str, Any]) -> str:
     lines = [
         f"run     {facts['workdir']}: {facts['config'].get('model')}, {state}",
         f"data    {counts}{source}",
+        *_format_learned(facts),
     ]
     if "prototypes" in facts or (facts.get("tuning") and "level" not in facts["tuning"][0]):
         return "\n".join([*lines, *_format_prototypes(facts)])
@@ -308,6 +328,18 @@ def format_run(facts: dict[str, Any]) -> str:
     lines.append("")
     lines += ["  ".join(c.rjust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in cells]
     return "\n".join(lines)
+
+
+def _format_learned(facts: dict[str, Any]) -> list[str]:
+    """Returns probabilities and memory as lines."""
+    lines = []
+    if "calibration" in facts:
+        maps = facts["calibration"]
+        lines.append(f"chance  probabilities ({maps['method']}) of {maps['documents']:,} documents")
+    if "reranker" in facts:
+        memory = facts["reranker"]
+        lines.append(f"memory  {memory['said']}; {format_bytes(memory['bytes'])}")
+    return lines
 
 
 def _format_prototypes(facts: dict[str, Any]) -> list[str]:
