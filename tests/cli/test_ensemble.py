@@ -100,6 +100,7 @@ def test_the_plan_of_a_forest():
 def test_wrong_inputs(tiny, other, forest, tmp_path, xmc, settings):
     words = ["--data", tiny.data]
     plan = ["plan", "--data", tiny.data, "--trees", "2"]
+    shallow = ["--tree.max_leaf_size", "8", "--preliminary.max_leaf_size", "8"]
     train = ["train", "--data", tiny.data, "--workdir", tmp_path / "r"]
     for line, message in (
         (["evaluate", "--workdir", tiny.run, "--combine", "average", *words], "is one tree"),
@@ -110,7 +111,7 @@ def test_wrong_inputs(tiny, other, forest, tmp_path, xmc, settings):
         ([*train, "--trees", "2"], "trees=2 given for a tree of one level"),
         (plan, "trees=2 given for a tree of one level"),
         (
-            [*train, "--trees", "2", "--model", "xr-transformer", "--refine", "false"],
+            [*train, "--trees", "2", "--model", "xr-transformer", "--refine", "false", *shallow],
             "whose one tree all would share",
         ),
         (["train", *words, "--workdir", forest, *settings, "--trees", "3"], "trees: 2 -> 3"),

@@ -7,6 +7,7 @@ import sys
 import types
 
 import pytest
+from jax.errors import JaxRuntimeError
 
 import xmc_jax
 from xmc_jax.cli import main as command_line
@@ -61,7 +62,8 @@ def test_version(capsys):
         (RunError("disk full"), 1, "xmc: disk full\n"),
         (ValueError("x\ny"), 1, "xmc: unforeseen ValueError: x y; --debug"),
         (MemoryError(), 1, "xmc: out of memory; "),
-        (RuntimeError("RESOURCE_EXHAUSTED: 3 GB"), 1, "xmc: the device is out of memory; "),
+        (JaxRuntimeError("RESOURCE_EXHAUSTED: 3 GB"), 1, "xmc: the device is out of memory; "),
+        (ValueError("RESOURCE_EXHAUSTED: no space"), 1, "xmc: unforeseen ValueError: RESOURCE"),
         (OSError(28, "No space left on device", "w/x"), 1, "xmc: w/x: No space left on device\n"),
         (KeyboardInterrupt(), 1, "xmc: interrupted; no file was written\n"),
     ],

@@ -91,7 +91,8 @@ def describe_failure(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"{error.filename or 'input/output'}: {error.strerror or error}"
     text = str(error)
-    if "RESOURCE_EXHAUSTED" in text:
+    # Of the device alone: the storage layer has the same word for a full disk.
+    if type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in text:
         return "the device is out of memory; try a smaller --search.batch, or see `xmc plan`"
     return f"unforeseen {type(error).__name__}: {text:.300}; --debug shows where, please report it"
 

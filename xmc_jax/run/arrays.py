@@ -7,11 +7,15 @@ starting JAX's back end, so that a process may fork after it. Nothing is pickled
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import logging
 import os
 import re
 import shutil
+import sys
+import time
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +30,9 @@ from xmc_jax.run.manifest import RESTORE
 if TYPE_CHECKING:
     import orbax.checkpoint as ocp
 
+_LOUD = ("absl", "asyncio")
+_LATE = 0.2
+"""Seconds in which the storage layer's threads see that nobody waits for them any more."""
 _PROBE = 1 << 20
 _OS_ERROR = re.compile(r"OS error (\d+)")
 """How the storage layer writes the number of a system's error into its messages."""
@@ -52,22 +59,30 @@ def save_arrays(
         RunError: the disk is full or not writable.
     """
     folder = Path(folder).absolute()
-    manager = None
+    cause = None
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _silence_orbax():
-            manager = _open_manager(folder)
-            _write_step(manager, step, arrays, note)
-            manager.close()
-    except BaseException as error:
-        cause = _find_cause(folder, error) if isinstance(error, Exception) else None
-        with contextlib.suppress(Exception), _silence_orbax():  # it must not hide the first error
-            if manager is not None:
-                manager.close()
+            _commit(folder, step, arrays, note)
+    except Exception as error:
+        cause = _find_cause(folder, error)
+        with _silence_orbax():
+            _forget(error)
+    finally:
         _clear(folder)
-        if cause is None:
-            raise
-        raise explain_write_error(folder, cause) from error
+    if cause is not None:
+        raise explain_write_error(folder, cause) from cause
+
+
+def _commit(folder: Path, step: int, arrays: Mapping[str, np.ndarray], note: dict) -> None:
+    manager = _open_manager(folder)
+    try:
+        _write_step(manager, step, arrays, note)
+    except BaseException:
+        with contextlib.suppress(Exception):  # it must not hide the first error
+            manager.close()
+        raise
+    manager.close()
 
 
 def _open_manager(folder: Path) -> ocp.CheckpointManager:
@@ -191,24 +206,45 @@ def _find_cause(folder: Path, error: Exception) -> OSError:
     return OSError(0, f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
 
 
+def _forget(error: BaseException) -> None:
+    """Lets go of what an error of orbax holds: tasks that were not waited for, which complain when they are freed."""
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    error.__cause__ = error.__context__ = None
+    gc.collect()
+    time.sleep(_LATE)
+
+
 def _clear(folder: Path) -> None:
-    """Removes what a save that failed left."""
+    """Removes what a save that failed, or a process that was killed, left half-written."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if not path.name.isdigit():
                 shutil.rmtree(path, ignore_errors=True)
-        folder.rmdir()
+        folder.rmdir()  # if it holds nothing
 
 
 @contextlib.contextmanager
 def _silence_orbax() -> Iterator[None]:
-    """Keeps orbax's progress log and its advice on sharding out of the user's terminal."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keeps orbax's progress log, its advice on sharding and its lost tasks out of the user's terminal."""
+    loggers = [logging.getLogger(name) for name in _LOUD]
+    before, hook = [logger.level for logger in loggers], sys.unraisablehook
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    sys.unraisablehook = lambda raised: None if _is_late(raised) else hook(raised)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        sys.unraisablehook = hook
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
+def _is_late(raised: Any) -> bool:
+    """Returns whether a thread of the storage layer came back after a save had failed."""
+    return isinstance(raised.exc_value, RuntimeError) and "loop is closed" in str(raised.exc_value)
