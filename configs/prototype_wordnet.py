@@ -8,9 +8,11 @@ Command:   xmc train --data bundled:wordnet --workdir runs/prototype_wordnet \
            xmc evaluate --workdir runs/prototype_wordnet --data bundled:wordnet
 Hardware:  2 cores of AMD EPYC are enough
 Time:      not timed
-Expected:  not run on the whole set. On 8,000 of its glosses (benchmarks/heads.py, 120 updates, labels
-           that occur in them): P@1/3/5 53.36 / 39.81 / 30.71; XR-Transformer there, with as many
-           updates and its linear levels beside them: 47.19 / 35.80 / 27.46.
+Expected:  not run here on the whole set. On 8,000 of its glosses, with 120 updates and the labels that
+           occur in them: P@1/3/5 53.36 / 39.81 / 30.71
+           (benchmarks/results/cpu-2-cores/heads.jsonl); XR-Transformer, with as many updates and
+           its linear levels beside them: P@1/3/5 47.19 / 35.80 / 27.46
+           (benchmarks/results/cpu-2-cores/transformer.jsonl).
 
 Settings: the updates of configs/xr_transformer_wordnet.py (three levels of 400), all of them against
 all labels.
