@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 import xmc_jax as xmc
 from xmc_jax.data.synthetic import make_corpus
-from xmc_jax.rerank.reranker import choose_way
+from xmc_jax.rerank.fit import choose_way
 from xmc_jax.types import PAD
 
 CORPUS = make_corpus(n_train=240, n_test=60, n_labels=30, branching=4, seed=0)

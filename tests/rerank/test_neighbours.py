@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from xmc_jax.rerank import find_neighbours, make_keys
+from xmc_jax.rerank import find_neighbours, make_keys, measure_recall
 from xmc_jax.rerank import neighbours as room
 from xmc_jax.rerank.votes import count_votes, find_votes, soften, top_votes
 from xmc_jax.types import PAD, Features
@@ -45,6 +45,22 @@ def test_frequent_features_are_left_out(monkeypatch):
     kept = np.diff(keys.inverted.indptr) > 0
     assert (kept == (counts <= 0.15 * 120)).all()
     assert 0 < kept.sum() < 40
+
+
+def test_blocks_change_nothing_and_recall_is_told(monkeypatch):
+    monkeypatch.setattr(room, "_FEWEST", 1)
+    train, test = draw(), draw(40, seed=1)
+    keys = make_keys(train, 0.15)
+    whole, _ = find_neighbours(keys, test, 5)
+    monkeypatch.setattr(room, "_PRODUCTS", 50)
+    assert len(room._cut_rows(keys, test)) > 5
+    np.testing.assert_array_equal(find_neighbours(keys, test, 5)[0], whole)
+    exact, _ = find_neighbours(make_keys(train, 1.0), test, 5)
+    same = [len(set(a) & set(b) - {PAD}) for a, b in zip(whole, exact, strict=True)]
+    share = measure_recall(train, test, 5, 0.15)
+    assert share == pytest.approx(sum(same) / (exact != PAD).sum())
+    assert 0 < share < 1
+    assert measure_recall(train, test, 5, 1.0) == 1
 
 
 def test_documents_without_neighbours_have_none():

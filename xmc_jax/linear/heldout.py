@@ -21,12 +21,23 @@ from xmc_jax.metrics import find_hits
 from xmc_jax.model import XRModel
 from xmc_jax.predict import Predictions, find_depth, predict_forest
 from xmc_jax.predict.predictions import concatenate
-from xmc_jax.rerank import HeldOut, Known, Memory, Reranker, fit_reranker, make_keys, make_memory
+from xmc_jax.rerank import (
+    HeldOut,
+    Known,
+    Memory,
+    Reranker,
+    fit_reranker,
+    make_keys,
+    make_memory,
+    measure_recall,
+)
 from xmc_jax.scores import POST_PROCESSORS
 from xmc_jax.types import Features, Progress
 
 TrainPart = Callable[[np.ndarray, str], Sequence[XRModel]]
 """Trains all trees on some of the documents; the stages' names begin with the second."""
+_TRIED = 100
+"""Documents that the recall of the neighbour search is measured with."""
 _BOUNDED = ("average", "sigmoid_average", "softmax_average")
 """Combination rules whose scores of probabilities lie in [0, 1]."""
 
@@ -136,7 +147,14 @@ def learn_answers(
             memory = remember(config, features[part.rest], labels[part.rest])
             held_out.append(HeldOut(memory, part.features[rows], known, part.truth[rows]))
         whole = remember(config, features, labels)
+        first = parts[0]
+        tried = first.features[np.linspace(0, len(first.ranked) - 1, _TRIED).astype(int)]
+        recall = measure_recall(
+            features[first.rest], tried, settings.neighbours, settings.max_share
+        )
         reranker, found = fit_reranker(whole, settings, held_out, config.seed)
+        told = reranker.told | {"neighbour recall": recall}
+        reranker = replace(reranker, told=told)
         ranked = Predictions(*found, None, labels.shape[1])
         truth = sp.vstack([part.truth for part in held_out], format="csr")
     if config.calibrate.method == "none":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ from xmc_jax.types import PAD, Features
 
 _ROWS = 256
 _KEYS = 2**16
+_PRODUCTS = 2**22
 _FEWEST = 200
 """Documents that a feature may always occur in."""
 
@@ -77,16 +79,53 @@ def find_neighbours(
     """
     ids = np.full((len(features), n_neighbours), PAD, np.int32)
     values = np.zeros(ids.shape, np.float32)
-    starts = range(0, len(features), _ROWS)
     search = _search_vectors if keys.vectors.shape[1] else _search_sparse
 
-    def run(start: int) -> None:
-        rows = slice(start, min(start + _ROWS, len(features)))
+    def run(rows: slice) -> None:
         search(keys, features[rows], ids[rows], values[rows])
 
-    for _ in map_threads(run, starts):
+    for _ in map_threads(run, _cut_rows(keys, features)):
         pass
     return ids, values
+
+
+def measure_recall(
+    features: Features, queries: Features, n_neighbours: int, max_share: float
+) -> float:
+    """Returns the share of the true nearest documents that the rarer features find; 1 for vectors.
+
+    Args:
+        features: of the documents.
+        queries: to try it with.
+        n_neighbours: as it is searched with.
+        max_share: as in `make_keys`.
+    """
+    if features.n_dense or not len(queries):
+        return 1.0
+    found, true = (
+        find_neighbours(make_keys(features, share), queries, n_neighbours)[0]
+        for share in (max_share, 1.0)
+    )
+    n = len(features)
+    row = np.arange(len(queries))[:, None] * n
+    shared = np.intersect1d((row + found)[found != PAD], (row + true)[true != PAD])
+    return len(shared) / max(1, int((true != PAD).sum()))
+
+
+def _cut_rows(keys: Keys, features: Features) -> list[slice]:
+    """Returns documents to search at once: as many as have some millions of products."""
+    products = np.zeros(len(features))
+    if not keys.vectors.shape[1]:
+        ones = sp.csr_matrix(
+            (np.ones(features.sparse.nnz), features.sparse.indices, features.sparse.indptr),
+            features.sparse.shape,
+        )
+        products = ones @ np.diff(keys.inverted.indptr)
+    cuts, whole = [0], np.append(0, np.cumsum(products))
+    while cuts[-1] < len(features):
+        last = int(np.searchsorted(whole, whole[cuts[-1]] + _PRODUCTS, "right")) - 1
+        cuts.append(min(max(last, cuts[-1] + 1), cuts[-1] + _ROWS, len(features)))
+    return [slice(a, b) for a, b in pairwise(cuts)]
 
 
 def _search_sparse(keys: Keys, features: Features, ids: np.ndarray, values: np.ndarray) -> None:
