@@ -24,8 +24,8 @@ from xmc_jax.data.synthetic import make_corpus
 
 corpus = make_corpus(n_train=400, n_test=20, n_labels=64, branching=4, seed=0)
 chunks = []
-run = dual._run
-dual._run = lambda *a: (chunks.append((a[-1], str(jax.config.jax_default_device))), run(*a))[1]
+run = dual._lay_out
+dual._lay_out = lambda *a: (chunks.append((a[-1], str(jax.config.jax_default_device))), run(*a))[1]
 model = xmc.XRLinear(
     tree=dict(branching=8, max_leaf_size=8),
     features=dict(min_count=1),

@@ -14,7 +14,7 @@ from xmc_jax.config import SOLVERS
 from xmc_jax.data.synthetic import make_corpus
 from xmc_jax.ranker.parts import keep_weights
 from xmc_jax.ranker.problem import cut_chunk, lay_signs
-from xmc_jax.ranker.solvers import list_solvers
+from xmc_jax.ranker.solvers import Call, list_solvers
 
 SMALL = dict(tree=dict(max_leaf_size=8, branching=4), features=dict(min_count=1))
 
@@ -22,14 +22,16 @@ SMALL = dict(tree=dict(max_leaf_size=8, branching=4), features=dict(min_count=1)
 def prepare(work):
     """Mean of the positives less mean of the negatives: no optimum, but weights."""
 
-    def solve(k):
+    def lay_out(k):
         chunk = cut_chunk(work.problem, work.chunks[k], work.penalty.bias)
         signs = lay_signs(work.problem, chunk, work.n_columns)[0].astype(np.float32)
-        return keep_weights(
-            work.problem, chunk, np.asarray(chunk.slots.T @ signs), work.penalty, work.settings
-        )
 
-    return solve
+        def read(weights):
+            return keep_weights(work.problem, chunk, weights, work.penalty, work.settings)
+
+        return Call(lambda: np.asarray(chunk.slots.T @ signs), (), read)
+
+    return lay_out
 
 
 def test_a_toy_is_chosen_by_its_estimate_and_named_in_the_metrics(tmp_path, monkeypatch):

@@ -42,20 +42,25 @@ def find_shared_index(model: XRModel | SearchIndex, mesh: Mesh) -> SearchIndex:
 
 
 def build_shared_index(model: XRModel, mesh: Mesh) -> SearchIndex:
-    """Lays out a model on a mesh: whole on every device, but for the last level where `label` has several.
+    """Returns `lay_out_shared`, put on the mesh."""
+    index = lay_out_shared(model, mesh.shape[LABEL])
+    return place(index, mesh, choose_index_specs(index))
 
-    A last level that is small enough for a table stays whole, too.
+
+def lay_out_shared(model: XRModel, n_shards: int) -> SearchIndex:
+    """Lays out a model for a mesh: whole for every device, but for the last level where `label` has several.
+
+    A last level that is small enough for a table stays whole, too (host arrays).
     """
     if not model.levels:
         raise InputError("a model of 0 levels given, 1 or more needed; train a level first")
-    last, n_shards = len(model.levels) - 1, mesh.shape[LABEL]
+    last = len(model.levels) - 1
     stored, weights = list_stored(model, last), model.levels[last]
     layout = choose_layout(weights.n_nodes, model.n_sparse, weights.max_children)
     is_cut = n_shards > 1 and layout != "table"
     level = shard_level(stored, n_shards, layout) if is_cut else lay_out_level(**stored)
     above = [lay_out_level(**list_stored(model, t)) for t in range(last)]
-    index = join_levels(model, [*above, level])
-    return place(index, mesh, _choose_specs(index))
+    return join_levels(model, [*above, level])
 
 
 def run_on_mesh(
@@ -122,11 +127,11 @@ def search_on_mesh(
         return gather_rows(search(mine, ids, values, dense, wanted, **options))
 
     rows = choose_spec("B")
-    specs = (_choose_specs(index), rows, rows, rows, WHOLE)
+    specs = (choose_index_specs(index), rows, rows, rows, WHOLE)
     return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense, wanted)
 
 
-def _choose_specs(index: SearchIndex) -> SearchIndex:
+def choose_index_specs(index: SearchIndex) -> SearchIndex:
     """Returns how each array of an index lies on the mesh."""
     specs: SearchIndex = jax.tree.map(lambda _: WHOLE, index)
     last = index.levels[-1]

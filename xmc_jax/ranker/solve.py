@@ -92,15 +92,19 @@ def _solve_units(
     n_workers = agree_least(target.count_workers(len(devices)))
     memory = None if settings.memory is None else agree_least(settings.memory)
     chunks, n_workers = split_units(problem, units, solver, memory, n_workers, target)
-    solve = solver.prepare(Work(problem, chunks, penalty, settings, target, start))
+    lay_out = solver.prepare(Work(problem, chunks, penalty, settings, target, start))
     n_children = [int(some.n_children.sum()) for some in chunks]
+
+    def solve(k: int) -> dict[str, np.ndarray]:
+        call = lay_out(k)
+        return call.read(call.function(*call.arguments))._asdict()
 
     def listen(solved: Sequence[int]) -> None:
         release_memory()
         advance(sum(n_children[k] for k in solved))
 
     parts = run_shares(
-        lambda k: solve(k)._asdict(),
+        solve,
         len(chunks),
         devices=devices,
         n_workers=n_workers,

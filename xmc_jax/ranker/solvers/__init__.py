@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from xmc_jax.config import SOLVERS
+from xmc_jax.ranker.solvers.solver import Call as Call
 from xmc_jax.ranker.solvers.solver import Sizes as Sizes
 from xmc_jax.ranker.solvers.solver import Solver as Solver
 from xmc_jax.ranker.solvers.solver import Work as Work

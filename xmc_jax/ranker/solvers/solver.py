@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,6 +76,20 @@ class Work:
         return np.float32(self.penalty.cost_positive), np.float32(self.penalty.cost_negative)
 
 
+class Call(NamedTuple):
+    """A chunk laid out for its program.
+
+    Attributes:
+        function: jitted.
+        arguments: of it.
+        read: makes the chunk's weights of what it returns.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple
+    read: Callable[[Any], Part]
+
+
 def _keep_whole(units: Units, target: Target) -> Units:
     return units
 
@@ -96,7 +111,7 @@ class Solver:
         bytes: of units [U] while their chunk is solved, from rows, slots and features of each [U], K and H.
         split: makes runs of units, each a chunk: from the bytes and rows of each unit [U], the number of chunks that
             memory asks for at least, the bytes that one may take, and the target.
-        prepare: returns what solves one of the chunks, in any thread, each once.
+        prepare: returns what lays one of the chunks out, in any thread, each once.
         tier: which units are solved apart from each other, [U]; from their children [U].
         cut: cuts units so that several workers share them.
         platforms: of targets on which it is taken where another solver could do the same.
@@ -108,7 +123,7 @@ class Solver:
     compile_seconds: float
     bytes: Callable[[np.ndarray, np.ndarray, np.ndarray, int, int], np.ndarray]
     split: Callable[[np.ndarray, np.ndarray, int, float, Target], list[np.ndarray]]
-    prepare: Callable[[Work], Callable[[int], Part]]
+    prepare: Callable[[Work], Callable[[int], Call]]
     tier: Callable[[np.ndarray, Sizes, Target], np.ndarray] = _keep_together
     cut: Callable[[Units, Target], Units] = _keep_whole
     platforms: frozenset[str] = frozenset({"cpu", "gpu", "tpu"})

@@ -12,7 +12,7 @@ from xmc_jax.parallel import Target, agree_least
 from xmc_jax.ranker.chunks import CutChunks
 from xmc_jax.ranker.parts import Part, keep_weights
 from xmc_jax.ranker.problem import Units, split_columns
-from xmc_jax.ranker.solvers.dual.descent import draw_orders, solve_dual
+from xmc_jax.ranker.solvers.dual.descent import Solution, draw_orders, list_arguments, solve_dual
 from xmc_jax.ranker.solvers.dual.lanes import (
     LaneShape,
     choose_lanes,
@@ -20,7 +20,7 @@ from xmc_jax.ranker.solvers.dual.lanes import (
     join_shapes,
     measure_lanes,
 )
-from xmc_jax.ranker.solvers.solver import Sizes, Solver, Work
+from xmc_jax.ranker.solvers.solver import Call, Sizes, Solver, Work
 
 _EPOCHS = 20
 """Passes over the rows until 1e-4 of the objective (measured on text)."""
@@ -84,15 +84,15 @@ def _cut(units: Units, target: Target) -> Units:
     return units
 
 
-def _prepare(work: Work) -> Callable[[int], Part]:
+def _prepare(work: Work) -> Callable[[int], Call]:
     n_lanes = choose_lanes(work.n_rows, work.n_columns)
     cut = CutChunks(
         work.problem, work.chunks, work.penalty.bias, lambda chunk: measure_lanes(chunk, n_lanes)
     )
-    return partial(_run, work, cut, join_shapes(cut.shapes))
+    return partial(_lay_out, work, cut, join_shapes(cut.shapes))
 
 
-def _run(work: Work, cut: CutChunks[LaneShape], shape: LaneShape, k: int) -> Part:
+def _lay_out(work: Work, cut: CutChunks[LaneShape], shape: LaneShape, k: int) -> Call:
     problem, penalty, settings = work.problem, work.penalty, work.settings
     chunk = cut.take(k)
     rng = np.random.default_rng([settings.seed, k])
@@ -100,9 +100,13 @@ def _run(work: Work, cut: CutChunks[LaneShape], shape: LaneShape, k: int) -> Par
     orders = draw_orders(rng, lanes, settings.max_epochs)
     # Without a ridge the dual creeps near its optimum while the primal still falls.
     share = 1e-4 if penalty.loss == "hinge" else 1.0
-    solution = solve_dual(lanes, orders, shape.n_features, penalty, share * settings.tolerance)
-    weights = np.asarray(solution.weights)[: chunk.n_features + len(chunk.units)]
-    return keep_weights(problem, chunk, weights, penalty, settings)
+
+    def read(solution: Solution) -> Part:
+        weights = np.asarray(solution.weights)[: chunk.n_features + len(chunk.units)]
+        return keep_weights(problem, chunk, weights, penalty, settings)
+
+    arguments = list_arguments(lanes, orders, shape.n_features, penalty, share * settings.tolerance)
+    return Call(solve_dual, arguments, read)
 
 
 SOLVER = Solver(

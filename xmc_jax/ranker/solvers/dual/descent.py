@@ -47,14 +47,14 @@ def draw_orders(rng: np.random.Generator, lanes: Lanes, n_epochs: int) -> np.nda
     return order
 
 
-def solve_dual(
+def list_arguments(
     lanes: Lanes,
     orders: np.ndarray,
     n_features: int,
     penalty: Penalty,
     tolerance: float,
-) -> Solution:
-    """Solves a chunk.
+) -> tuple:
+    """Returns what `solve_dual` is to be called with for a chunk.
 
     Args:
         lanes: the rows.
@@ -67,7 +67,7 @@ def solve_dual(
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
     rows = lanes.signs, lanes.weights
     n_steps, share = np.int32(lanes.n_steps), np.float32(tolerance)
-    return _solve(slots, rows, orders, n_steps, costs, share, n_features, penalty.loss)
+    return slots, rows, orders, n_steps, costs, share, n_features, penalty.loss
 
 
 class _Slots(NamedTuple):
@@ -116,9 +116,10 @@ def _get(x, at):
 
 
 @partial(jax.jit, static_argnames=("n_features", "loss"), compiler_options=ONE_THREAD)
-def _solve(
+def solve_dual(
     slots: _Slots, rows, orders, n_steps, costs, tolerance, n_features: int, loss: Loss
 ) -> Solution:
+    """Solves a chunk; see `list_arguments`."""
     n_lanes, n_columns = rows[0].shape[1], rows[0].shape[-1]
     grams = _block_grams(slots, rows[0].shape[0], n_steps, n_features)
 

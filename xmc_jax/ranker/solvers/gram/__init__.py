@@ -20,7 +20,8 @@ from xmc_jax.ranker.solvers.gram.blocks import (
     place_features,
 )
 from xmc_jax.ranker.solvers.gram.gram import solve_gram
-from xmc_jax.ranker.solvers.solver import Sizes, Solver, Work, without_dense
+from xmc_jax.ranker.solvers.newton import NewtonResult
+from xmc_jax.ranker.solvers.solver import Call, Sizes, Solver, Work, without_dense
 
 _PRODUCTS = 100
 """Products with a Gram matrix until 1e-4 of the objective (measured on text)."""
@@ -56,25 +57,30 @@ def _count_tiers(target: Target) -> int:
     return _N_TIERS_CPU if target.is_cpu else _N_TIERS
 
 
-def _prepare(work: Work) -> Callable[[int], Part]:
+def _prepare(work: Work) -> Callable[[int], Call]:
     sparse_only = without_dense(work.problem)
     cut = CutChunks(sparse_only, work.chunks, work.penalty.bias, measure_blocks)
     largest = np.array([n.max() for n in work.n_rows])
     shapes = share_shapes(cut.shapes, largest, join_block_shapes, _count_tiers(work.target))
     shapes = [replace(shape, gathers=work.target.gathers) for shape in shapes]
-    return partial(_run, work, cut, shapes)
+    return partial(_lay_out, work, cut, shapes)
 
 
-def _run(work: Work, cut: CutChunks[BlockShape], shapes: list[BlockShape], k: int) -> Part:
+def _lay_out(work: Work, cut: CutChunks[BlockShape], shapes: list[BlockShape], k: int) -> Call:
     problem, penalty, settings = work.problem, work.penalty, work.settings
     shape, chunk = shapes[k], cut.take(k)
     blocks = fill_blocks(problem, chunk, problem.features.dense, shape)
+
+    def read(result: NewtonResult) -> Part:
+        sparse = np.asarray(result.vector["sparse"])
+        sparse = sparse.reshape(shape.n_units * shape.n_features, -1)
+        weights = sparse[place_features(chunk, shape.n_features)]
+        dense = np.asarray(result.vector["dense"])[: len(chunk.units)]
+        return keep_weights(problem, chunk, weights, penalty, settings, dense)
+
     tolerance = np.float32(settings.tolerance)
-    result = solve_gram(blocks, shape, work.costs, penalty.loss, tolerance, settings.max_epochs)
-    sparse = np.asarray(result.vector["sparse"]).reshape(shape.n_units * shape.n_features, -1)
-    weights = sparse[place_features(chunk, shape.n_features)]
-    dense = np.asarray(result.vector["dense"])[: len(chunk.units)]
-    return keep_weights(problem, chunk, weights, penalty, settings, dense)
+    bounds = work.costs, penalty.loss, tolerance, settings.max_epochs
+    return Call(solve_gram, (blocks, shape, *bounds), read)
 
 
 SOLVER = Solver(

@@ -14,6 +14,7 @@ from xmc_jax.parallel import Target
 from xmc_jax.ranker.chunks import CutChunks, cut_runs, share_shapes
 from xmc_jax.ranker.parts import Part, keep_weights
 from xmc_jax.ranker.problem import Chunk, lay_signs, measure_rows
+from xmc_jax.ranker.solvers.newton import NewtonResult
 from xmc_jax.ranker.solvers.primal.primal import Rows, solve_primal
 from xmc_jax.ranker.solvers.primal.products import (
     ProductShape,
@@ -21,7 +22,7 @@ from xmc_jax.ranker.solvers.primal.products import (
     join_product_shapes,
     measure_products,
 )
-from xmc_jax.ranker.solvers.solver import Sizes, Solver, Work, without_dense
+from xmc_jax.ranker.solvers.solver import Call, Sizes, Solver, Work, without_dense
 from xmc_jax.ranker.start import lay_dense, lay_start
 
 _PRODUCTS = 90
@@ -64,7 +65,7 @@ def _split(
     return cut_runs(order, n_rows, weights, min(_RUN_BYTES, most), _N_TIERS)
 
 
-def _prepare(work: Work) -> Callable[[int], Part]:
+def _prepare(work: Work) -> Callable[[int], Call]:
     lengths = measure_rows(work.problem)
     widths = tuple(choose_widths(np.maximum(lengths, 1), _N_WIDTHS))
     cut = CutChunks(without_dense(work.problem), work.chunks, 0.0, partial(_measure, widths))
@@ -72,16 +73,16 @@ def _prepare(work: Work) -> Callable[[int], Part]:
     n_rows = np.array([n.max() for n in work.n_rows])
     n_tiers = _N_TIERS_CPU if work.target.is_cpu else _N_TIERS
     shapes = share_shapes(cut.shapes, n_rows, join_product_shapes, n_tiers)
-    return partial(_run, work, cut, shapes, work.n_columns)
+    return partial(_lay_out, work, cut, shapes, work.n_columns)
 
 
 def _measure(widths: tuple[int, ...], chunk: Chunk) -> ProductShape:
     return measure_products(chunk.slots, chunk.row_unit, chunk.column_unit, widths)
 
 
-def _run(
+def _lay_out(
     work: Work, cut: CutChunks[ProductShape], shapes: list[ProductShape], n_columns: int, k: int
-) -> Part:
+) -> Call:
     problem, penalty, settings = work.problem, work.penalty, work.settings
     shape, chunk = shapes[k], cut.take(k)
     products, row_place, column_place = fill_products(
@@ -116,24 +117,19 @@ def _run(
         }
     if work.target.is_cpu:
         rows, begin = jax.tree.map(lambda x: x[0], (rows, begin))
-    result = solve_primal(
-        rows,
-        begin,
-        shape.n_features,
-        work.costs,
-        np.float32(penalty.bias),
-        penalty.loss,
-        np.float32(settings.tolerance),
-        settings.max_epochs,
-    )
-    vector = {name: np.asarray(x) for name, x in result.vector.items()}
-    if work.target.is_cpu:
-        vector = {name: x[None] for name, x in vector.items()}
-    found = vector["sparse"].reshape(n_units * shape.n_features, -1)[column_place]
-    found[f:] = vector["bias"][: len(chunk.units), 0]
-    return keep_weights(
-        problem, chunk, found, penalty, settings, vector["dense"][: len(chunk.units)]
-    )
+
+    def read(result: NewtonResult) -> Part:
+        vector = {name: np.asarray(x) for name, x in result.vector.items()}
+        if work.target.is_cpu:
+            vector = {name: x[None] for name, x in vector.items()}
+        found = vector["sparse"].reshape(n_units * shape.n_features, -1)[column_place]
+        found[f:] = vector["bias"][: len(chunk.units), 0]
+        dense = vector["dense"][: len(chunk.units)]
+        return keep_weights(problem, chunk, found, penalty, settings, dense)
+
+    bias, tolerance = np.float32(penalty.bias), np.float32(settings.tolerance)
+    bounds = work.costs, bias, penalty.loss, tolerance, settings.max_epochs
+    return Call(solve_primal, (rows, begin, shape.n_features, *bounds), read)
 
 
 SOLVER = Solver(

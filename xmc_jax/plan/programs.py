@@ -1,0 +1,158 @@
+"""The jitted programs of the product with small arguments, to be compiled for machines that are not here.
+
+Every program is the one that the product would choose for the target, with arguments laid out by the product's own
+code from small random data; only the shapes are used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import scipy.sparse as sp
+from jax.sharding import NamedSharding, SingleDeviceSharding
+
+from xmc_jax.config import ParallelConfig
+from xmc_jax.model import LabelTree, XRModel, build_weights, make_tree
+from xmc_jax.parallel import WHOLE, Target, choose_spec, make_mesh
+from xmc_jax.parallel.topology import list_absent_devices
+from xmc_jax.plan.compiled import Figures, compile_program, place_on
+from xmc_jax.predict import build_index, search
+from xmc_jax.predict.batches import choose_size
+from xmc_jax.predict.search import match
+from xmc_jax.predict.shared import choose_index_specs, lay_out_shared, search_on_mesh
+from xmc_jax.ranker import Penalty, SolveSettings, pose_level
+from xmc_jax.ranker.chunks import split_units
+from xmc_jax.ranker.problem import LevelProblem, list_units
+from xmc_jax.ranker.solvers import Work, list_solvers
+from xmc_jax.types import Features
+
+N_LABELS, N_FEATURES, N_DOCUMENTS = 2048, 4096, 4096
+_CLUSTERS, _SLOTS = (32, 64), 16
+
+
+class Call(NamedTuple):
+    """A jitted function and what it is called with; arguments lie on the target's devices."""
+
+    function: Any
+    arguments: tuple
+    options: dict[str, Any]
+
+
+def compile_for(name: str, target: Target) -> Figures:
+    """Returns the figures of a program of `PROGRAMS`, compiled for a target.
+
+    Raises:
+        InputError, RunError: as `list_absent_devices`.
+        jax.errors.JaxRuntimeError: the program does not fit, or cannot be compiled.
+    """
+    function, arguments, options = PROGRAMS[name](target)
+    return compile_program(function, *arguments, **options)
+
+
+def _solve(name: str) -> Callable[[Target], Call]:
+    """Returns what a solver calls for the first chunk of a small level."""
+
+    def make(target: Target) -> Call:
+        problem = _pose_problem()
+        solver = next(s for s in list_solvers() if s.name == name)
+        chunks, _ = split_units(problem, list_units(problem), solver, None, 1, target)
+        penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
+        work = Work(problem, chunks, penalty, SolveSettings(), target)
+        call = solver.prepare(work)(0)
+        device = SingleDeviceSharding(list_absent_devices(target)[0])
+        return Call(call.function, place_on(call.arguments, device), {})
+
+    return make
+
+
+def _pose_problem() -> LevelProblem:
+    rng = np.random.default_rng(0)
+    features = _draw(rng, N_DOCUMENTS, N_FEATURES, _SLOTS)
+    labels = _draw(rng, N_DOCUMENTS, N_LABELS, 2)
+    parent = _grow_tree().edge_cluster
+    n = _CLUSTERS[-1]
+    to_cluster = sp.csr_matrix((np.ones(N_LABELS), (np.arange(N_LABELS), parent)), (N_LABELS, n))
+    offsets = np.searchsorted(parent, np.arange(n + 1))
+    empty = np.zeros((N_DOCUMENTS, 0), np.float32)
+    return pose_level(Features(features, empty), labels @ to_cluster, labels, parent, offsets)
+
+
+def _draw(rng: np.random.Generator, n_rows: int, n_columns: int, a_row: int) -> sp.csr_matrix:
+    columns = rng.integers(0, n_columns, (n_rows, a_row)).ravel()
+    rows = np.repeat(np.arange(n_rows), a_row)
+    matrix = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), (n_rows, n_columns))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _grow_tree() -> LabelTree:
+    middle, last = _CLUSTERS
+    parents = [np.zeros(middle, np.int64), np.arange(last) * middle // last]
+    labels = np.arange(N_LABELS)
+    return make_tree(parents, labels, labels * last // N_LABELS, N_LABELS)
+
+
+def _make_model() -> XRModel:
+    rng, tree = np.random.default_rng(0), _grow_tree()
+    levels = []
+    for t, size in enumerate(tree.level_sizes):
+        node = np.repeat(np.arange(size), 4 * _SLOTS)
+        feature = rng.integers(0, N_FEATURES, len(node))
+        node, feature = np.unique(np.stack([node, feature]), axis=1)
+        parent, offsets = np.asarray(tree.parent(t))[node], tree.children_offsets(t)
+        value, bias = np.ones(len(node), np.float32), np.zeros(size, np.float32)
+        child = node - offsets[parent]
+        dense = np.zeros((size, 0), np.float32)
+        levels.append(build_weights(offsets, parent, feature, child, value, bias, dense))
+    return XRModel(tree, tuple(levels), ("l3-hinge",) * tree.n_levels, N_FEATURES, 0)
+
+
+def _make_batch(target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    size = choose_size(64, 2**20, 2**20, target) * target.n_devices
+    return (
+        np.zeros((size, 64), np.int32),
+        np.zeros((size, 64), np.float32),
+        np.zeros((size, 0), np.float32),
+    )
+
+
+def _search(target: Target) -> Call:
+    device = SingleDeviceSharding(list_absent_devices(target)[0])
+    arguments = (build_index(_make_model()), *_make_batch(replace(target, n_devices=1)))
+    options = {"beam": 10, "top_k": 20, "merge": "mean"}
+    return Call(search, place_on((*arguments, np.int32(10)), device), options)
+
+
+def _match(target: Target) -> Call:
+    device = SingleDeviceSharding(list_absent_devices(target)[0])
+    arguments = (build_index(_make_model()), *_make_batch(replace(target, n_devices=1)))
+    return Call(match, place_on(arguments, device), {"beam": 10})
+
+
+def _search_shared(target: Target) -> Call:
+    """Half of the devices share the queries, the other way round two share the labels."""
+    label = 2 if target.n_devices > 1 else 1
+    config = ParallelConfig(data=target.n_devices // label, label=label)
+    mesh = make_mesh(config, list_absent_devices(target))
+    index = lay_out_shared(_make_model(), label)
+    specs = choose_index_specs(index)
+    index = jax.tree.map(lambda x, s: place_on(x, NamedSharding(mesh, s)), index, specs)
+    batch = place_on(_make_batch(target), NamedSharding(mesh, choose_spec("B")))
+    wanted = place_on(np.int32(10), NamedSharding(mesh, WHOLE))
+    options = {"mesh": mesh, "beam": 10, "top_k": 20, "merge": "mean"}
+    return Call(search_on_mesh, (index, *batch, wanted), options)
+
+
+PROGRAMS: dict[str, Callable[[Target], Call]] = {
+    "solver dual": _solve("dual"),
+    "solver primal": _solve("primal"),
+    "solver gram": _solve("gram"),
+    "search": _search,
+    "search of a level": _match,
+    "search on all devices": _search_shared,
+}
+"""By name: what makes the call for a target."""
