@@ -107,7 +107,7 @@ def run_ablation(
 
 def make_counter() -> Any:
     """Returns what tells the progress and counts the levels that are fine-tuned."""
-    from xmc_jax.cli.progress import LineProgress
+    from xmc_jax.progress import LineProgress
 
     class Counter(LineProgress):
         levels = 0

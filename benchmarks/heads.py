@@ -192,11 +192,11 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
     """Fine-tunes and scores in this process."""
     import numpy as np
 
-    from xmc_jax.cli.progress import LineProgress
     from xmc_jax.config import EncoderConfig, HeadConfig, UpdateConfig
     from xmc_jax.encoder import load_encoder
     from xmc_jax.ops import keep_compiled
     from xmc_jax.predict.nearest import build_nearest, find_nearest
+    from xmc_jax.progress import LineProgress
     from xmc_jax.run import Run
     from xmc_jax.tuning.level import Reporter
     from xmc_jax.tuning.prototype.tune import PrototypeTuning, tune_prototypes

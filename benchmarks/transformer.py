@@ -170,8 +170,8 @@ def run_child(command: list[str]) -> dict:
 def run_ours(work: Path, encoder: Path, settings: list[str]) -> dict:
     """Trains and scores in this process."""
     import xmc_jax as xmc
-    from xmc_jax.cli.progress import LineProgress
     from xmc_jax.config import replace_field
+    from xmc_jax.progress import LineProgress
 
     (texts, _, labels), (test_texts, _, truth) = read_case(work)
     model = xmc.XRTransformer(

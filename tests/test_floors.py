@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "xmc_jax"
 
 FLOORS = [  # lowest first
     {"types", "errors"},
-    {"memory", "files", "frames", "scores"},
+    {"memory", "files", "frames", "progress", "scores"},
     {"threads"},
     {"config"},
     {"ops"},

@@ -1,4 +1,16 @@
-"""Extreme multi-label text classification for accelerators, in JAX."""
+"""Extreme multi-label text classification for accelerators, in JAX: given a text, rank the right few of many labels.
+
+    import xmc_jax as xmc
+    model = xmc.XRLinear().fit(texts, labels)       # texts: any column of strings; labels: lists of names
+    model.predict(["a text"], top_k=5).names()      # also .scores, .to_frame(), .to_csr(), .to_jsonl(path)
+    model.predict_proba(texts); model.calibrate(x, labels); model.score(x, labels)
+    model.save("folder"); model = xmc.load("folder")
+
+Models: `XRLinear` (a tree of linear classifiers), `XRTransformer` and `XTransformer` (with a fine-tuned encoder),
+`PrototypeModel` (a vector for each label), `Ensemble` (several of them as one). Settings are keywords
+(`XRLinear(max_leaf_size=50, beam=20)`); `help(xmc.XRLinear)` and `configs/README.md` list them. Scores:
+`xmc.metrics.evaluate(predictions, labels)`. On the command line: `xmc --help`.
+"""
 
 from __future__ import annotations
 
@@ -66,6 +78,10 @@ _HOMES = {
     "combine": "predict",
     "load": "estimator",
 }
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -51,15 +51,9 @@ def unwrap(x: Any) -> Any:
         return _unwrap_array(x)
     if hasattr(x, "collect") and hasattr(x, "collect_schema"):  # polars' lazy frame
         x = x.collect()
-    names = (
-        getattr(x, "column_names", None)
-        if hasattr(x, "column_names")
-        else getattr(x, "columns", None)
-    )
-    if names is not None and not callable(names) and len(getattr(x, "shape", (0, 0))) == 2:
-        return Frame(
-            tuple(map(str, names)), tuple(_unwrap_column(c) for c in _list_columns(x, len(names)))
-        )
+    names = name_columns(x)
+    if names is not None:
+        return Frame(names, tuple(_unwrap_column(c) for c in _list_columns(x, len(names))))
     if is_column(x):
         return _unwrap_column(x)
     if hasattr(x, "__array__"):
@@ -67,6 +61,14 @@ def unwrap(x: Any) -> Any:
     if hasattr(x, "__dlpack__"):
         return _unwrap_array(np.from_dlpack(x))
     return x
+
+
+def name_columns(x: Any) -> tuple[str, ...] | None:
+    """Returns the names of a table's columns; None: it is no table."""
+    names = x.column_names if hasattr(x, "column_names") else getattr(x, "columns", None)
+    if names is None or callable(names) or len(getattr(x, "shape", (0, 0))) != 2:
+        return None
+    return tuple(map(str, names))
 
 
 def is_column(x: Any) -> bool:

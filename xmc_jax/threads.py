@@ -8,11 +8,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import wraps
 from itertools import chain, islice
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from xmc_jax.memory import list_groups
 
@@ -20,7 +19,6 @@ _limit: ContextVar[int | None] = ContextVar("threads", default=None)
 """Threads that the work of this context keeps to; None: the cores there are."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-Method = TypeVar("Method", bound=Callable)
 
 
 def count_cores(system: str | os.PathLike = "/") -> int:
@@ -96,17 +94,6 @@ def bind_process(threads: int | Literal["auto"]) -> None:
     starts, keep to them too. For a process of ours alone."""
     if threads != "auto" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-
-
-def keep_to_setting(method: Method) -> Method:
-    """Keeps a method of an estimator to the threads that its settings name."""
-
-    @wraps(method)
-    def limited(self: Any, *arguments: Any, **named: Any) -> Any:
-        with use_threads(self.config.threads):
-            return method(self, *arguments, **named)
-
-    return limited  # type: ignore[return-value]
 
 
 def _read_quotas(system: Path) -> list[int]:

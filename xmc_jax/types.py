@@ -45,6 +45,9 @@ class Features:
     sparse: sp.csr_matrix
     dense: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Features({self.n_rows:,} rows, {self.n_sparse:,} sparse and {self.n_dense:,} dense columns)"
+
     @property
     def n_rows(self) -> int:
         return self.sparse.shape[0]

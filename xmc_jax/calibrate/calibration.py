@@ -46,6 +46,9 @@ class Calibration:
     label_thresholds: Float[np.ndarray, "L"]
     n_rows: int
 
+    def __repr__(self) -> str:
+        return f"Calibration({self.method!r}, fitted to {self.n_rows:,} documents)"
+
     def apply(
         self, ids: Int[np.ndarray, "N R"], scores: Float[np.ndarray, "N R"], *, ranked: bool = True
     ) -> Float[np.ndarray, "N R"]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from xmc_jax.cli.evaluate import read_split, score
 from xmc_jax.cli.options import Arguments, Parser
-from xmc_jax.cli.progress import format_time, open_progress
+from xmc_jax.cli.progress import open_progress
 from xmc_jax.cli.train import summarize, train_run
 from xmc_jax.config import LinearConfig
+from xmc_jax.progress import format_time
 
 RESUMES = True
 DATA = "bundled:wordnet"

@@ -1,134 +1,20 @@
-"""Progress on standard error: a bar on a terminal, plain lines elsewhere.
-
-Both are a `xmc_jax.types.Progress`: stage after stage they hear `start("level 1", 4096)`,
-`advance(64)` ..., perhaps `note("loss 0.1")`, `finish("1.2 M weights")`.
-"""
+"""Progress of a command: it looks for interrupts first."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+from xmc_jax import progress
 from xmc_jax.cli.interrupts import watch
-from xmc_jax.cli.streams import tell
 
 if TYPE_CHECKING:
     from xmc_jax.types import Progress
 
-EVERY = 10.0
-"""Seconds between plain lines about one stage."""
-
-
-class LineProgress:
-    """Writes a line when a stage is done, and while it lasts one every ten seconds."""
-
-    def __init__(
-        self,
-        write: Callable[[str], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._write_line = write or tell
-        self._clock = clock
-        self._stage, self._total, self._done, self._note = "", 0, 0, ""
-        self._began = self._told = clock()
-
-    def start(self, stage: str, total: int) -> None:
-        self._stage, self._total, self._done, self._note = stage, total, 0, ""
-        self._began = self._told = self._clock()
-
-    def advance(self, n: int) -> None:
-        self._done += n
-        now = self._clock()
-        if now - self._told < EVERY:
-            return
-        self._told = now
-        if self._total and self._done:
-            left = (now - self._began) * (self._total - self._done) / self._done
-            self._write(
-                f"{100 * self._done / self._total:.0f} %, {format_time(left)} left{self._note}"
-            )
-        else:
-            self._write(f"{self._done:,} done, {format_time(now - self._began)}{self._note}")
-
-    def note(self, text: str) -> None:
-        self._note = f"; {text}"
-
-    def finish(self, note: str) -> None:
-        took = format_time(self._clock() - self._began)
-        self._write(f"done in {took}" + (f", {note}" if note else ""))
-
-    def _write(self, text: str) -> None:
-        self._write_line(f"{self._stage}: {text}")
-
-
-class BarProgress:
-    """Draws a bar with the share done and the time left; a finished stage leaves its line."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        console = Console(file=stream or sys.stderr, highlight=False, markup=False)
-        self._lines = LineProgress(console.print)
-        self._bar = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self._bar.add_task("", visible=False)
-        self._stage = ""
-
-    def __enter__(self) -> BarProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def start(self, stage: str, total: int) -> None:
-        self._stage = stage
-        self._lines.start(stage, total)
-        self._bar.reset(
-            self._task, total=total or None, description=stage, visible=True, completed=0
-        )
-
-    def advance(self, n: int) -> None:
-        self._bar.advance(self._task, n)
-
-    def note(self, text: str) -> None:
-        self._bar.update(self._task, description=f"{self._stage}: {text}")
-
-    def finish(self, note: str) -> None:
-        self._bar.update(self._task, visible=False)
-        self._bar.refresh()
-        self._lines.finish(note)
-
 
 @contextlib.contextmanager
 def open_progress(tells: bool = True) -> Iterator[Progress]:
-    """Gives the kind of progress that standard error can show, and clears it away at the end; or one that is silent."""
-    if not tells:
-        from xmc_jax.types import NoProgress
-
-        yield watch(NoProgress())
-    elif sys.stderr.isatty():
-        with BarProgress() as bar:
-            yield watch(bar)
-    else:
-        yield watch(LineProgress())
-
-
-def format_time(seconds: float) -> str:
-    """Returns seconds as people write them: `4.2 s`, `3:07`, `2:03:07`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+    """Gives what standard error can show, and clears it away at the end; or what is silent."""
+    with progress.open_progress(tells) as told:
+        yield watch(told)

@@ -12,11 +12,12 @@ from xmc_jax.cli.data import tell_data
 from xmc_jax.cli.devices import check_devices
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.plan import format_bytes
-from xmc_jax.cli.progress import format_time, open_progress
+from xmc_jax.cli.progress import open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.cli.streams import greet, tell
 from xmc_jax.config import Config, PrototypeConfig, TreeConfig
 from xmc_jax.errors import InputError
+from xmc_jax.progress import format_time
 
 if TYPE_CHECKING:
     from xmc_jax.data import Split

@@ -66,6 +66,9 @@ class Dataset:
                 )
             self.splits = ("train", "test", *(s for s in files if s != "train"))
 
+    def __repr__(self) -> str:
+        return f"Dataset({self.spec!r}: {self.title}; {', '.join(self.splits)})"
+
     @cached_property
     def reader(self) -> Reader:
         """What reads the files, with how it was chosen."""

@@ -46,6 +46,12 @@ class Split:
     def __len__(self) -> int:
         return self.labels.shape[0]
 
+    def __repr__(self) -> str:
+        kinds = {"texts": self.texts, "features": self.features}
+        given = " and ".join(name for name, part in kinds.items() if part is not None)
+        n, n_labels = self.labels.shape
+        return f"Split({self.name!r}: {n:,} documents as {given}, {n_labels:,} labels, {self.labels.nnz:,} positives)"
+
     @property
     def n_unknown_labels(self) -> int:
         """Labels of documents that were dropped because the vocabulary does not hold them."""

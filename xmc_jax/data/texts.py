@@ -45,6 +45,10 @@ class TextStore(Sequence[str]):
     def __len__(self) -> int:
         return len(self._offsets) - 1
 
+    def __repr__(self) -> str:
+        n_bytes = int(self._offsets[-1] - self._offsets[0])
+        return f"TextStore({len(self):,} texts, {n_bytes:,} bytes)"
+
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload

@@ -56,6 +56,10 @@ class Encoder:
     config: EncoderConfig | None = None
     tokenizer: TextTokenizer | None = None
 
+    def __repr__(self) -> str:
+        name = "of one's own" if self.config is None else repr(self.config.name)
+        return f"Encoder({name}, vectors of {self.hidden:,}, texts of {self.max_length:,} tokens)"
+
     def tokenize(self, texts: Sequence[str], max_length: int = 0) -> Tokens:
         """Returns the inputs of `apply`, to be taken in batches.
 

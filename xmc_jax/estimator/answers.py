@@ -15,7 +15,7 @@ from xmc_jax.calibrate.methods import find_method
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.linear.heldout import fit_to
 from xmc_jax.linear.sources import read_truth
-from xmc_jax.metrics import inverse_propensities
+from xmc_jax.metrics import evaluate, inverse_propensities
 from xmc_jax.predict import UNCALIBRATED, Asked, FewResultsWarning, Predictions, answer
 from xmc_jax.rerank import Reranker
 from xmc_jax.types import Progress
@@ -31,9 +31,9 @@ class Answers:
 
     calibration: Calibration | None = None
     reranker: Reranker | None = None
-    label_names: list[str] | None
-    label_counts: np.ndarray | None
-    n_train: int
+    label_names: list[str] | None = None
+    label_counts: np.ndarray | None = None
+    n_train: int = 0
 
     @property
     @abstractmethod
@@ -67,7 +67,7 @@ class Answers:
         min_k: int = 0,
         max_k: int | None = None,
         decide: str | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         """Ranks the labels of each document.
 
@@ -84,7 +84,7 @@ class Answers:
             min_k, max_k: labels of a document at least and at most; with a threshold or a rule `top_k` is a `max_k`.
             decide: returns the labels that a rule decides on: `micro-f1`, `example-f1`, `macro-f1`,
                 `precision:0.9`, `recall:0.8`, or `psp`, which ranks them by their expected gain.
-            progress: told about the work.
+            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
 
         Returns:
             Predictions, or a CSR matrix [N, L] if `candidates` are given.
@@ -120,7 +120,7 @@ class Answers:
         min_k: int = 0,
         max_k: int | None = None,
         decide: str | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         """Ranks the labels of each document and returns how probable it is that they are right.
 
@@ -156,7 +156,7 @@ class Answers:
         labels: Any,
         *,
         method: str = "isotonic-rank",
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Any:
         """Fits the maps from scores to probabilities, in the place of those that there are.
 
@@ -165,7 +165,7 @@ class Answers:
             labels: their labels: N lists of names, or a matrix [N, L] with the columns of training. Names that the
                 model does not know are left out.
             method: `isotonic-rank`, `isotonic`, `platt` or `beta`.
-            progress: told about the work.
+            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
 
         Returns:
             self; `save` writes the maps with the model.
@@ -182,6 +182,24 @@ class Answers:
             raise InputError(f"{len(ranked)} documents given for {truth.shape[0]} rows of labels")
         self.calibration = fit_to(ranked, truth, self.label_counts, method)
         return self
+
+    def score(self, x: Any, labels: Any) -> float:
+        """Returns P@1 from 0 to 1: the share of documents whose best-ranked label is one of theirs.
+
+        Args:
+            x: documents as `predict` takes them.
+            labels: their labels, as in `calibrate`.
+
+        Raises:
+            InputError: bad documents, labels of another number, a model that is not trained.
+        """
+        if self.label_counts is None:
+            raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        truth = read_truth(labels, self.label_names, len(self.label_counts), "labels")
+        ranked = self._rank(x, 1)
+        if len(ranked) != truth.shape[0]:
+            raise InputError(f"{len(ranked)} documents given for {truth.shape[0]} rows of labels")
+        return float(evaluate(ranked, truth, k=1, metrics=["P"])["P@1"]) / 100
 
     def find_labels(self, labels: Sequence[str] | Sequence[int]) -> np.ndarray:
         """Returns the ids of labels given by name or id, int64.
@@ -213,7 +231,7 @@ class Answers:
             raise InputError(f"label ids from 0 to {n_labels - 1} needed, at least one")
         return ids
 
-    def _rank(self, x: Any, depth: int, progress: Progress | None = None) -> Predictions:
+    def _rank(self, x: Any, depth: int, progress: Progress | bool | None = None) -> Predictions:
         """Returns ranked labels, as many as there are up to a depth that nobody asked for by name."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewResultsWarning)
@@ -230,7 +248,7 @@ class Answers:
         beam: int | None = None,
         restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         """As `predict`, with what is wanted back as a value."""
         raise NotImplementedError

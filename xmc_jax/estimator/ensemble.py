@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import CombinationName, SearchConfig, replace_field
 from xmc_jax.data import check_features
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, suggest
 from xmc_jax.estimator.answers import Answers
 from xmc_jax.estimator.estimator import Estimator
+from xmc_jax.estimator.parameters import list_classes, make_tags, write_html
 from xmc_jax.estimator.saved import load
 from xmc_jax.predict import (
     Asked,
@@ -24,7 +25,7 @@ from xmc_jax.predict import (
     match_names,
     renumber,
 )
-from xmc_jax.types import NoProgress, Progress
+from xmc_jax.types import Progress
 
 
 class Ensemble(Answers):
@@ -74,6 +75,51 @@ class Ensemble(Answers):
             for i, m in enumerate(self.members)
         ]
 
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Returns `members` and `rule`.
+
+        Args:
+            deep: makes no difference: the members are trained and keep their own settings.
+        """
+        return {"members": self.members, "rule": self.rule}
+
+    def set_params(self, **settings: Any) -> Self:
+        """Takes other members or another rule.
+
+        Raises:
+            InputError: as the constructor, or a parameter of another name.
+        """
+        unknown = [name for name in settings if name not in self.get_params()]
+        if unknown:
+            raise InputError(
+                f"unknown parameter '{unknown[0]}'{suggest(unknown[0], self.get_params())}"
+            )
+        if settings:
+            vars(self).update(vars(type(self)(**{**self.get_params(), **settings})))
+        return self
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The labels by id: names, or numbers where there are none."""
+        return list_classes(self.label_names, self.n_labels)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_clone__(self) -> Self:
+        """Returns an ensemble of the same members: there is nothing to train."""
+        return type(self)(self.members, self.rule)
+
+    def __sklearn_tags__(self) -> Any:
+        return make_tags()
+
+    def __repr__(self) -> str:
+        return f"Ensemble([{', '.join(map(repr, self.members))}], rule={self.rule!r})"
+
+    def _repr_html_(self) -> str:
+        rows = [(f"member {i}", repr(member)) for i, member in enumerate(self.members)]
+        return write_html("Ensemble", [("rule", self.rule), *rows])
+
     @property
     def reads_text(self) -> bool:
         """Returns whether a member was trained on texts."""
@@ -93,12 +139,12 @@ class Ensemble(Answers):
         beam: int | None = None,
         restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         inputs = [self._choose(x, member) for member in self.members]
         if candidates is not None:
             return self._score(inputs, check_features(candidates, "candidates"), restrict_to)
-        told, wanted = progress or NoProgress(), None
+        wanted = None
         if restrict_to is not None:
             wanted = self.members[0].find_labels(restrict_to)
         usual = self.top_k
@@ -112,7 +158,7 @@ class Ensemble(Answers):
                 member.choose_results(depth, beam),
                 beam=beam,
                 restrict_to=_to_member(wanted, order),
-                progress=told,
+                progress=progress,
             )
             assert isinstance(predictions, Predictions)
             ids = renumber(predictions.ids, order)

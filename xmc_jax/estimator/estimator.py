@@ -6,22 +6,15 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import (
-    Config,
-    SearchConfig,
-    explain_unknown,
-    find_section,
-    linear_part,
-    replace_field,
-)
+from xmc_jax.config import SearchConfig, linear_part, replace_field
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
-from xmc_jax.estimator.answers import Answers
+from xmc_jax.estimator.parameters import Parameters
 from xmc_jax.explain import Explanation
 from xmc_jax.features import Vectorizer
 from xmc_jax.linear.sources import (
@@ -34,14 +27,13 @@ from xmc_jax.linear.sources import (
 from xmc_jax.linear.training import Training
 from xmc_jax.metrics.report import report
 from xmc_jax.model import LabelTree, XRModel
-from xmc_jax.ops import keep_compiled
 from xmc_jax.parallel import Machine, find_machine, run_first
 from xmc_jax.predict import choose_results, find_depth
 from xmc_jax.run import Trained, log_to, save_calibration, save_run
 from xmc_jax.types import Features
 
 
-class Estimator(Answers):
+class Estimator(Parameters):
     """A model with settings that is trained on documents and kept in a run's folder.
 
     Attributes:
@@ -54,23 +46,13 @@ class Estimator(Answers):
         calibration: the maps from scores to probabilities, or None.
     """
 
-    CONFIG: ClassVar[type]
-    """Type of the settings."""
+    vectorizer: Vectorizer | None = None
+    _workdir: str | os.PathLike | None = None
+    _machine: tuple[Any, Machine] | None = None
 
-    config: Any
-    models: tuple[XRModel, ...]
-    vectorizer: Vectorizer | None
-
-    def __init__(self, config: Config | None = None, **settings: Any) -> None:
-        keep_compiled()
-        if config is not None and not isinstance(config, self.CONFIG):
-            raise InputError(
-                f"config given as {type(config).__name__}, a {self.CONFIG.__name__} needed; write settings as "
-                f"keywords: {type(self).__name__}(beam=10, seed=0)"
-            )
-        self.config = _apply(config or self.CONFIG(), settings)
-        self._workdir: str | os.PathLike | None = None
-        self._machine: tuple[Any, Machine] | None = None
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a copy or another process gets: the model, nothing that lies on devices here."""
+        return {name: value for name, value in vars(self).items() if name != "_machine"}
 
     @property
     def model(self) -> XRModel | None:
@@ -196,6 +178,9 @@ class Estimator(Answers):
         config = linear_part(self.config)
         matrix, names = read_label_matrix(labels, label_names)
         texts, features = read_documents(x, matrix.shape[0])
+        if features is not None and not features.n_sparse + features.n_dense:
+            raise InputError("features without any column given, one or more needed")
+        self._note_columns(x if features is not None else None)
         held_out = None
         if validation is not None:
             held_out = read_validation(validation, names, matrix.shape[1], features)
@@ -250,14 +235,3 @@ def _read_one(x: Any) -> tuple[str, Any]:
     if isinstance(x, np.ndarray) and x.ndim == 1 and x.dtype.kind not in "OUST":
         return "", x[None]
     return "", x
-
-
-def _apply(config: Any, settings: Mapping[str, Any]) -> Any:
-    for name, value in settings.items():
-        if isinstance(value, list):
-            value = tuple(value)
-        dotted = name if "." in name else find_section(type(config), name)
-        if dotted is None:
-            raise InputError(f"unknown setting '{name}'{explain_unknown(type(config), name)}")
-        config = replace_field(config, dotted, value)
-    return config

@@ -10,11 +10,12 @@ from typing import Any, ClassVar
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import Config, LinearConfig, choose_merge, replace_field
+from xmc_jax.config import LinearConfig, choose_merge, replace_field
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.reasons import explain
+from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
 from xmc_jax.features import as_features, check_width
 from xmc_jax.linear.recursion import train
@@ -33,8 +34,7 @@ from xmc_jax.predict import (
 )
 from xmc_jax.rerank import Known
 from xmc_jax.run import Trained
-from xmc_jax.threads import keep_to_setting, use_threads
-from xmc_jax.types import Features, NoProgress, Progress
+from xmc_jax.types import Features, Progress
 
 
 class XRLinear(Estimator):
@@ -62,16 +62,12 @@ class XRLinear(Estimator):
 
     CONFIG: ClassVar[type] = LinearConfig
 
-    def __init__(self, config: Config | None = None, **settings: Any) -> None:
-        super().__init__(config, **settings)
-        self.models, self.vectorizer = (), None
-        self.label_names, self.label_counts, self.n_train = None, None, 0
-
     @property
     def reads_text(self) -> bool:
         """Whether a trained model was trained on texts."""
         return self.vectorizer is not None
 
+    @working
     def fit(
         self,
         x: Any,
@@ -84,7 +80,7 @@ class XRLinear(Estimator):
         negatives: Mapping[int, sp.spmatrix] | None = None,
         label_features: Any = None,
         label_names: Sequence[str] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         source: dict[str, Any] | None = None,
     ) -> XRLinear:
         """Trains, or resumes the unfinished run that `workdir` holds.
@@ -99,7 +95,7 @@ class XRLinear(Estimator):
             negatives: user-supplied negatives {0: [N, L], 1: [N, clusters of the last level], ...}.
             label_features: [L, D'] for the embeddings `pifa_lf_*`, instead of the file in the settings.
             label_names: names of the columns of a label matrix.
-            progress: told about the work.
+            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
             source: where the data came from, JSON-ready; noted in the folder, nothing depends on it.
 
         Returns:
@@ -109,14 +105,14 @@ class XRLinear(Estimator):
             InputError: bad data, or `workdir` holds another run (with the differences).
             RunError: another training works in `workdir`, or it cannot be written; memory is too little.
         """
-        with use_threads(self.config.threads):
-            training, held_out = self._read(
-                x, labels, tree, validation, relevance, negatives, label_features, label_names
-            )
-            self._take(train(training, workdir, progress or NoProgress(), source), workdir)
-            return self._finish(held_out)
+        told = hear(progress)
+        training, held_out = self._read(
+            x, labels, tree, validation, relevance, negatives, label_features, label_names
+        )
+        self._take(train(training, workdir, told, source), workdir)
+        return self._finish(held_out)
 
-    @keep_to_setting
+    @working
     def _predict(
         self,
         x: Any,
@@ -126,7 +122,7 @@ class XRLinear(Estimator):
         beam: int | None = None,
         restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         self._need_model()
         models, config = self.models, self.config
@@ -157,7 +153,7 @@ class XRLinear(Estimator):
             label_names=self.label_names,
             merge=merge,
             memory=self._leave_for_search(models, features),
-            progress=progress or NoProgress(),
+            progress=hear(progress),
             mesh=self.machine.mesh,
         )
         if reranker is None:
@@ -193,10 +189,11 @@ class XRLinear(Estimator):
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
         return explain(self, features, text, vectorizer=self.vectorizer, **options)
 
-    @keep_to_setting
+    @working
     def featurize(self, x: Any) -> Features:
         """Returns the features that the levels score: texts are vectorised, the user's own vectors checked."""
         model = self._need_model()
+        self._check_columns(x)
         texts, features = read_documents(x, None)
         if texts is not None:
             if self.vectorizer is None:

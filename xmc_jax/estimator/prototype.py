@@ -19,6 +19,7 @@ from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.texts import find_label_texts
+from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
 from xmc_jax.linear.heldout import deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents, read_label_matrix, read_validation
@@ -26,9 +27,8 @@ from xmc_jax.model import Prototypes
 from xmc_jax.predict import Asked, Predictions
 from xmc_jax.predict.nearest import NearestIndex, build_nearest, find_nearest, score_labels
 from xmc_jax.run import Trained
-from xmc_jax.threads import keep_to_setting
 from xmc_jax.tuning.prototype.training import PrototypeTraining, train_prototypes
-from xmc_jax.types import Features, NoProgress, Progress
+from xmc_jax.types import Features, Progress
 
 HeldOut = tuple[Any, sp.csr_matrix] | None
 
@@ -55,15 +55,19 @@ class PrototypeModel(Estimator):
     """
 
     CONFIG: ClassVar[type] = PrototypeConfig
+    prototypes: Prototypes | None = None
+    encoder: Encoder | None = None
 
     def __init__(self, config: PrototypeConfig | None = None, **settings: Any) -> None:
         super().__init__(config, **settings)
-        self.models, self.vectorizer = (), None
-        self.label_names, self.label_counts, self.n_train = None, None, 0
-        self.prototypes: Prototypes | None = None
-        self.encoder: Encoder | None = None
         self._index: tuple[Mesh | None, NearestIndex] | None = None
         self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return super().__getstate__() | {"_index": None, "_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=Lock())
 
     @property
     def reads_text(self) -> bool:
@@ -80,7 +84,7 @@ class PrototypeModel(Estimator):
         """Labels L of a trained model."""
         return self._need_prototypes().n_labels
 
-    @keep_to_setting
+    @working
     def fit(
         self,
         x: Any,
@@ -90,7 +94,7 @@ class PrototypeModel(Estimator):
         workdir: str | os.PathLike | None = None,
         labels_text: LabelTexts | None = None,
         label_names: Sequence[str] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         source: dict[str, Any] | None = None,
         encoder: Encoder | None = None,
     ) -> PrototypeModel:
@@ -104,7 +108,7 @@ class PrototypeModel(Estimator):
             labels_text: texts of the labels, name → text or one for each label in order, in the place of what
                 `head.labels_text` names. A name that no document has becomes a label known by its text alone.
             label_names: names of the columns of a label matrix.
-            progress: told about the work.
+            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
             source: where the data came from, noted in the folder.
             encoder: of one's own (`wrap_function` with a tokenizer), instead of the one that the settings name.
 
@@ -115,7 +119,7 @@ class PrototypeModel(Estimator):
             InputError: bad data, an encoder that cannot be had, or `workdir` holds another run.
             RunError: the device has too little memory.
         """
-        told = progress or NoProgress()
+        told = hear(progress)
         matrix, names = read_label_matrix(labels, label_names)
         texts, features = read_documents(x, matrix.shape[0])
         if texts is None or features is not None:
@@ -174,7 +178,7 @@ class PrototypeModel(Estimator):
         part = replace(training, texts=training.texts[rest], labels=labels)
         return part, (training.texts[held], truth)
 
-    @keep_to_setting
+    @working
     def _predict(
         self,
         x: Any,
@@ -184,7 +188,7 @@ class PrototypeModel(Estimator):
         beam: int | None = None,
         restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         if beam is not None and beam < 1:
             raise InputError(f"beam={beam} given, 1 or more needed (all prototypes are compared)")
@@ -207,18 +211,20 @@ class PrototypeModel(Estimator):
             index = build_nearest(prototypes, mesh, shown)
         depth = asked.choose_depth(top_k, wanted, self._find_depth())
         ids, scores, _ = find_nearest(
-            index, vectors, n_labels, top_k=depth, progress=progress, **options
+            index, vectors, n_labels, top_k=depth, progress=hear(progress), **options
         )
         ranked = Predictions(ids, scores, self.label_names, n_labels)
         return self._answer(ranked, asked, top_k, restrict_to is None)
 
-    @keep_to_setting
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
         raise InputError(
             "explain asked of a prototype model, whose labels have no path and no words; models with trees have reasons"
         )
 
-    def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
+    @working
+    def encode(
+        self, texts: Any, progress: Progress | bool | None = None
+    ) -> Float[np.ndarray, "N H"]:
         """Returns the fine-tuned encoder's vectors of texts, float32 [N, H].
 
         Raises:
@@ -230,7 +236,7 @@ class PrototypeModel(Estimator):
         if read is None or vectors is not None:
             raise InputError("feature vectors given, but the model reads texts: texts needed")
         size, mesh = self.config.tuning.embed_batch, self.machine.mesh
-        return embed_texts(self.encoder, read, size, progress=progress, mesh=mesh)
+        return embed_texts(self.encoder, read, size, progress=hear(progress), mesh=mesh)
 
     def featurize(self, x: Any) -> Features:
         """Returns what the prototypes are compared with: the vectors of texts, as features without sparse columns."""

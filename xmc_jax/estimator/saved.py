@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from xmc_jax.config import CONFIGS
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
+from xmc_jax.ops import watch_forks
 from xmc_jax.run import restore
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> Estimato
     Raises:
         InputError: no run there, an unfinished or a damaged one.
     """
+    watch_forks()
     held = restore(path, encoder)
     if encoder is not None and held.encoder is None:
         raise InputError(f"{path}: a {held.config.model} model; it takes no encoder")

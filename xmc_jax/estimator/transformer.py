@@ -22,6 +22,7 @@ from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.estimator.reasons import explain
 from xmc_jax.estimator.texts import find_label_texts
+from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
 from xmc_jax.features import as_features, check_width
 from xmc_jax.linear.heldout import Part, choose_share, deal_rows, drop_labels, learn_answers
@@ -34,10 +35,9 @@ from xmc_jax.predict.mixture import mix_scores, rank_scores
 from xmc_jax.predict.nearest import MIX_DEPTH, build_nearest, find_nearest, score_labels
 from xmc_jax.rerank import Reranker
 from xmc_jax.run import Run, Trained, find_manifest, keep_learned
-from xmc_jax.threads import keep_to_setting
 from xmc_jax.tuning.hybrid import join_features
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
-from xmc_jax.types import Features, NoProgress, Progress
+from xmc_jax.types import Features, Progress
 
 
 class XRTransformer(Estimator):
@@ -58,14 +58,14 @@ class XRTransformer(Estimator):
     """
 
     CONFIG: ClassVar[type] = XRTransformerConfig
+    encoder: Encoder | None = None
+    prototypes: Prototypes | None = None
+    _scale = 0.0
+    _mix = 0.0
 
     def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)
-        self.encoder: Encoder | None = None
-        self.vectorizer = None
-        self._linear, self._scale = XRLinear(), 0.0
-        self.prototypes: Prototypes | None = None
-        self._mix = 0.0
+        self._linear = XRLinear()
 
     @property
     def linear(self) -> XRLinear:
@@ -121,7 +121,7 @@ class XRTransformer(Estimator):
         """Whether it reads texts; it always does."""
         return True
 
-    @keep_to_setting
+    @working
     def fit(
         self,
         x: Any,
@@ -134,7 +134,7 @@ class XRTransformer(Estimator):
         negatives: Mapping[int, sp.spmatrix] | None = None,
         label_features: Any = None,
         label_names: Sequence[str] | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         source: dict[str, Any] | None = None,
         encoder: Encoder | None = None,
         labels_text: LabelTexts | None = None,
@@ -177,7 +177,7 @@ class XRTransformer(Estimator):
         chosen_by = held_out
         if held_out is None:
             training, held_out = self._hold_out(training)
-        told = progress or NoProgress()
+        told = hear(progress)
         said = self._read_texts(labels_text, training, told)
         given = TransformerTraining(self.config, training, encoder, chosen_by, held_features, said)
         self._take(train_transformer(given, workdir, told, source), workdir)
@@ -266,7 +266,7 @@ class XRTransformer(Estimator):
         beam: int | None = None,
         restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         """As `_predict`, of the levels' and the prototypes' scores together."""
         prototypes, weights = self.prototypes, (1 - self._mix, self._mix)
@@ -301,7 +301,7 @@ class XRTransformer(Estimator):
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
         return explain(self.linear, features, text, vectorizer=self.vectorizer, **options)
 
-    @keep_to_setting
+    @working
     def featurize(self, x: Any) -> Features:
         """Returns what the final levels score: [features, vector] of texts, or of a pair (texts, features)."""
         model = self._need_model()
@@ -328,8 +328,10 @@ class XRTransformer(Estimator):
             sparse, self._embed(self._need_encoder().unscaled(), texts), self._scale
         )
 
-    @keep_to_setting
-    def encode(self, texts: Any, progress: Progress | None = None) -> Float[np.ndarray, "N H"]:
+    @working
+    def encode(
+        self, texts: Any, progress: Progress | bool | None = None
+    ) -> Float[np.ndarray, "N H"]:
         """Returns the fine-tuned encoder's vectors of texts, float32 [N, H], as the encoder's folder asks for them.
 
         Where its last module scales to norm 1 these do have norm 1; the levels see the same vectors before that
@@ -338,7 +340,7 @@ class XRTransformer(Estimator):
         Raises:
             InputError: not trained yet, or no texts.
         """
-        return self._embed(self._need_encoder(), texts, progress)
+        return self._embed(self._need_encoder(), texts, hear(progress))
 
     def _need_encoder(self) -> Encoder:
         if self.encoder is None:

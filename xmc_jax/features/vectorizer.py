@@ -60,6 +60,9 @@ class Vectorizer:
     vocabulary: tuple[str, ...]
     weights: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Vectorizer({self.config.kind}, {self.n_features:,} columns)"
+
     @property
     def n_features(self) -> int:
         return len(self.weights)

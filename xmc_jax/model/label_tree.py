@@ -36,6 +36,11 @@ class LabelTree:
     edge_cluster: np.ndarray
     n_labels: int
 
+    def __repr__(self) -> str:
+        above = "".join(f"{size:,} → " for size in self.level_sizes[:-1])
+        copies = f" under {self.n_edges:,} places" if self.has_copies else ""
+        return f"LabelTree({above}{self.n_labels:,} labels{copies})"
+
     @property
     def n_edges(self) -> int:
         return self.edge_label.shape[0]

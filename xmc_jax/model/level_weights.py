@@ -37,6 +37,9 @@ class LevelWeights:
     dense: np.ndarray
     """float32 [nodes, H]: weights of the dense columns."""
 
+    def __repr__(self) -> str:
+        return f"LevelWeights({self.n_clusters:,} clusters → {self.n_nodes:,} nodes, {self.n_entries:,} weights)"
+
     @property
     def n_clusters(self) -> int:
         return len(self.child_offsets) - 1

@@ -30,6 +30,9 @@ class Prototypes:
     """float32 [L]; −∞ for a label that cannot be predicted."""
     scores: Scores = field(metadata={"static": True})
 
+    def __repr__(self) -> str:
+        return f"Prototypes({self.n_labels:,} labels of {self.hidden:,} numbers)"
+
     @property
     def n_labels(self) -> int:
         return len(self.bias)

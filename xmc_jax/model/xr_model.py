@@ -30,6 +30,11 @@ class XRModel:
     layouts: Layouts = field(default_factory=Layouts, init=False, compare=False, repr=False)
     """What has been laid out of it for search."""
 
+    def __repr__(self) -> str:
+        weights = sum(level.n_entries for level in self.levels)
+        done = f"{len(self.levels)} of {self.tree.n_levels} levels"
+        return f"XRModel({self.tree!r}, {done}, {weights:,} weights)"
+
     def cut(self, n_levels: int) -> XRModel:
         """Returns the model of the first levels: the matcher of those below."""
         return replace(self, levels=self.levels[:n_levels])

@@ -20,10 +20,20 @@ from xmc_jax.ops.padded_rows import (
     place_rows,
     round_up,
 )
+from xmc_jax.ops.process import (
+    MOST_PROGRAMS,
+    MOST_PROGRAMS_EVER,
+    check_process,
+    count_programs,
+    free_programs,
+    watch_forks,
+)
 from xmc_jax.ops.top_k import select_top, sort_rows
 
 __all__ = [
     "BITS",
+    "MOST_PROGRAMS",
+    "MOST_PROGRAMS_EVER",
     "ONE_THREAD",
     "SLOT_BLOCK",
     "Gathers",
@@ -31,9 +41,12 @@ __all__ = [
     "accumulate",
     "build_row_table",
     "check_positions",
+    "check_process",
     "choose_widths",
     "concatenate_ranges",
+    "count_programs",
     "find_rows",
+    "free_programs",
     "get",
     "keep",
     "keep_compiled",
@@ -45,4 +58,5 @@ __all__ = [
     "scatter_rows",
     "select_top",
     "sort_rows",
+    "watch_forks",
 ]

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from xmc_jax.errors import InputError
 from xmc_jax.files import replace_file
+from xmc_jax.predict.display import show_html, show_text, to_frame
 from xmc_jax.types import PAD
 
 _ROWS_AT_ONCE = 4096
@@ -90,6 +91,21 @@ class Predictions:
             scores=self.scores[rows],
             probabilities=None if there is None else there[rows],
         )
+
+    def __repr__(self) -> str:
+        return show_text(self)
+
+    def _repr_html_(self) -> str:
+        return show_html(self)
+
+    def to_frame(self) -> Any:
+        """Returns a pandas data frame with a row for each label of each document: `document`, `rank`, `label`, `score`
+        and `probability`, where there are any.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return to_frame(self)
 
     def names(self) -> list[list[str]]:
         """Returns the label names of every document, best first, without unused slots."""

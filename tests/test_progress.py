@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from xmc_jax.cli.progress import BarProgress, LineProgress, format_time, open_progress
+from xmc_jax.progress import BarProgress, LineProgress, format_time, open_progress
 
 
 class Clock:
@@ -68,7 +68,7 @@ def test_a_terminal_gets_bars_and_a_file_gets_lines(monkeypatch):
         progress.start("data", 0)
         progress.finish("")
     assert sys.stderr.getvalue() == "data: done in 0.0 s\n"
-    with open_progress(tells=False) as progress:
+    with open_progress(False) as progress:
         progress.start("labels", 3)
         progress.finish("")
     assert sys.stderr.getvalue() == "data: done in 0.0 s\n"

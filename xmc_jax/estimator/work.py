@@ -1,0 +1,68 @@
+"""What surrounds the work of an estimator: the process it may run in, its threads, who is told, programs let go."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, TypeVar
+
+from xmc_jax.ops import (
+    MOST_PROGRAMS,
+    MOST_PROGRAMS_EVER,
+    check_process,
+    free_programs,
+    keep_compiled,
+)
+from xmc_jax.progress import open_progress
+from xmc_jax.threads import use_threads
+from xmc_jax.types import NoProgress, Progress
+
+Method = TypeVar("Method", bound=Callable)
+
+
+class _UnderWay:
+    """Calls that are under way in all threads; only when there is none may programs be let go."""
+
+    lock = threading.Lock()
+    n = 0
+
+
+def working(method: Method) -> Method:
+    """Makes a method that computes: it keeps to the threads of the settings, and `progress=True` shows a bar.
+
+    Raises:
+        RunError: in a process that was forked after JAX had run.
+    """
+    most = MOST_PROGRAMS if method.__name__ == "fit" else MOST_PROGRAMS_EVER
+
+    @wraps(method)
+    def work(self: Any, *arguments: Any, **named: Any) -> Any:
+        check_process()
+        keep_compiled()
+        told = open_progress(named.get("progress"))
+        with _count(most), use_threads(self.config.threads), told as progress:
+            if "progress" in named:
+                named["progress"] = progress
+            return method(self, *arguments, **named)
+
+    return work  # type: ignore[return-value]
+
+
+def hear(progress: Progress | bool | None) -> Progress:
+    """Returns who is told inside a working method, whose `progress=True` has become a bar already."""
+    return NoProgress() if progress is None or isinstance(progress, bool) else progress
+
+
+@contextmanager
+def _count(most: int) -> Iterator[None]:
+    with _UnderWay.lock:
+        _UnderWay.n += 1
+    try:
+        yield
+    finally:
+        with _UnderWay.lock:
+            _UnderWay.n -= 1
+            if not _UnderWay.n:
+                free_programs(most)
