@@ -161,6 +161,8 @@ def test_an_ensemble_is_calibrated_as_a_whole(plain):
         ensemble.predict_proba(CORPUS.test_texts)
     ensemble.calibrate(CORPUS.test_texts, CORPUS.test_labels)
     check(ensemble.predict_proba(CORPUS.test_texts, 5), ensemble.predict(CORPUS.test_texts, 5))
+    with pytest.raises(InputError, match="members"):
+        ensemble.explain(CORPUS.test_texts[0])
     few = ensemble.predict(CORPUS.test_texts, decide="micro-f1", max_k=2)
     assert few.ids.shape == (80, 2)
 

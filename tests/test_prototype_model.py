@@ -81,6 +81,21 @@ def test_the_folder_holds_the_model(corpus, trained, tmp_path):
     assert {"tuning", "validation"} <= {line["stage"] for line in losses}
 
 
+def test_reasons_are_those_of_predict(corpus, trained):
+    model, _ = trained
+    text = corpus.test_texts[0]
+    found, made = model.predict_proba([text], 4), model.explain(text, top_k=4)
+    assert [r.label for r in made.reasons] == found.ids[0].tolist()
+    np.testing.assert_allclose([r.score for r in made.reasons], found.scores[0], rtol=1e-4)
+    chances = [r.probability for r in made.reasons]
+    np.testing.assert_allclose(chances, found.probabilities[0], rtol=1e-3)
+    step = made.path.steps[0]
+    assert step.vector + step.bias == pytest.approx(step.margin, abs=1e-5)
+    other = next(i for i in range(model.n_labels) if i not in found.ids[0])
+    assert "4 were asked for" in model.explain(text, [other], top_k=4).reasons[0].verdict
+    assert "level 0" in str(made)
+
+
 class StopError(Exception):
     pass
 

@@ -197,6 +197,16 @@ class Ensemble(Answers):
             scores.append(found if order is None else _move_columns(found, order))
         return combine_candidates(scores, self.rule)
 
+    def explain(self, x: Any, *_: Any, **__: Any) -> Any:
+        """Refused: a member has reasons, their mean has none.
+
+        Raises:
+            InputError: always; it says what to ask.
+        """
+        raise InputError(
+            "explain asked of an ensemble, whose members rank by themselves: ask each of .members for its reasons"
+        )
+
     def _choose(self, x: Any, member: Member) -> Any:
         """Returns the part of the documents that a member reads."""
         is_pair = isinstance(x, tuple) and len(x) == 2

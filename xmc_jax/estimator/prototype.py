@@ -18,6 +18,7 @@ from xmc_jax.data import LabelTexts, check_features
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
+from xmc_jax.estimator.reasons import explain_prototypes
 from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
@@ -217,9 +218,9 @@ class PrototypeModel(Estimator):
         return self._answer(ranked, asked, top_k, restrict_to is None)
 
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
-        raise InputError(
-            "explain asked of a prototype model, whose labels have no path and no words; models with trees have reasons"
-        )
+        labels, top_k, names = options["labels"], options["top_k"], self.label_names
+        vector, maps = features.dense[0], self.calibration
+        return explain_prototypes(self._need_prototypes(), vector, text, labels, names, maps, top_k)
 
     @working
     def encode(

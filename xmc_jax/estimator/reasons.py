@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
+from jaxtyping import Float
 
+from xmc_jax.calibrate import Calibration
 from xmc_jax.config import choose_merge
 from xmc_jax.explain import (
     Explanation,
     Neighbour,
     Path,
     Reason,
+    Step,
     merge_paths,
     read_row,
     say_verdict,
@@ -22,6 +25,7 @@ from xmc_jax.explain import (
     trace,
 )
 from xmc_jax.features import Vectorizer
+from xmc_jax.model import Prototypes
 from xmc_jax.predict import Asked, Predictions
 from xmc_jax.rerank import FEATURES, Known, find_neighbours
 from xmc_jax.types import PAD, Features
@@ -125,3 +129,70 @@ def _find_nearest(model: XRLinear, features: Features) -> tuple[Neighbour, ...]:
             labels = tuple(str(i) if names is None else names[i] for i in theirs)
             found.append(Neighbour(document, value, labels))
     return tuple(found)
+
+
+def explain_prototypes(
+    prototypes: Prototypes,
+    vector: Float[np.ndarray, "H"],
+    text: str,
+    labels: Sequence[int] | None,
+    names: Sequence[str] | None,
+    calibration: Calibration | None,
+    top_k: int,
+) -> Explanation:
+    """Returns reasons for labels by prototypes: one step each, whose margin is that of the vector and the bias.
+
+    Args:
+        prototypes: of the labels.
+        vector: of the document.
+        text: the document.
+        labels: numbers; None: the first `top_k`.
+        names: of the labels, or None.
+        calibration: of the model, or None.
+        top_k: labels of the ranking.
+    """
+    unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    near = np.asarray(prototypes.rows, np.float32) @ unit * prototypes.factor
+    margin = (near + prototypes.bias).astype(float)
+    scores = 1 / (1 + np.exp(-margin))
+    if prototypes.scores == "share":
+        scores = np.exp(margin - margin.max())
+        scores /= scores.sum()
+    order = np.lexsort((np.arange(len(margin)), -margin))
+    order = order[margin[order] > -np.inf]
+    ids, last = order[None, :top_k].astype(np.int32), min(top_k, len(order))
+    probable = None if calibration is None else calibration.apply(ids, scores[ids])[0]
+    reasons = []
+    for label in ids[0].tolist() if labels is None else labels:
+        rank = int(np.flatnonzero(order == label)[0]) + 1 if margin[label] > -np.inf else 0
+        score, bias = float(scores[label]), float(prototypes.bias[label])
+        step = Step(
+            0,
+            label,
+            float(margin[label]),
+            (),
+            0.0,
+            float(near[label]),
+            bias,
+            score,
+            score,
+            rank,
+            0,
+            None,
+            rank > 0,
+        )
+        is_given = 0 < rank <= last
+        if not rank:
+            verdict = "never predicted: neither documents nor a text of it are known"
+        else:
+            beyond = "" if is_given else f", {last} were asked for"
+            verdict = f"rank {rank}{beyond}"
+        chance = None
+        if calibration is not None:
+            pooled = calibration.score_pairs(np.array([score]))
+            chance = float(probable[rank - 1] if is_given else pooled[0])  # type: ignore[index]
+        path = Path(0, (step,), score, rank > 0)
+        name = str(label) if names is None else names[label]
+        given = rank if is_given else None
+        reasons.append(Reason(label, name, given, score, chance, verdict, (path,), (), (), {}))
+    return Explanation(text, tuple(reasons))
