@@ -105,6 +105,10 @@ def test_reasons_have_the_ranks_scores_and_probabilities_of_predict(model):
     assert made.text == text
     words = {term.name for step in made.path.steps for term in step.terms}
     assert words & set(text.split())
+    cluster = made.path.steps[-2].holds
+    assert 1 <= len(cluster) <= 3
+    assert set(cluster) <= set(model.label_names)
+    assert made.path.steps[-1].holds == ()
     assert made.neighbours == ()
     assert made.reasons[0].evidence == {}
 

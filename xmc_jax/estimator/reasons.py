@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from xmc_jax.estimator.linear import XRLinear
 
 _NEIGHBOURS = 5
+_NAMED = 3
+"""Labels that are named of a cluster."""
 
 
 def explain(
@@ -67,7 +69,14 @@ def explain(
     search = model.config.search if beam is None else replace(model.config.search, beam=beam)
     beams = [search.choose_beam(m.tree.has_copies) for m in model.models]
     names = None if vectorizer is None else vectorizer.vocabulary
-    paths = trace(model.models, read_row(features), asked, beams, names, n_terms)
+
+    def name_labels(below: np.ndarray) -> tuple[str, ...]:
+        counts = np.ones(len(below)) if model.label_counts is None else model.label_counts[below]
+        first = below[np.lexsort((below, -counts))[:_NAMED]]
+        return tuple(_name(model, int(label)) for label in first)
+
+    row = read_row(features)
+    paths = trace(model.models, row, asked, beams, names, n_terms, name_labels)
     probable = None
     if model.calibration is not None:
         probable = model.calibration.apply(ranked.ids, ranked.scores)[0].tolist()
@@ -79,13 +88,18 @@ def explain(
         chance = None if probable is None or rank is None else probable[rank - 1]
         if chance is None and model.calibration is not None:
             chance = float(model.calibration.score_pairs(np.array([score]))[0])
-        name = str(label) if model.label_names is None else model.label_names[label]
+        name = _name(model, label)
         best = max(mine, key=lambda path: (path.reached, path.score))
         verdict = say_verdict(mine, rank, score, scores[-1] if scores else 0.0)
         added, took = sum_terms(best, n_terms)
         seen = evidence[i] if evidence else {}
         reasons.append(Reason(label, name, rank, score, chance, verdict, mine, added, took, seen))
     return Explanation(text, tuple(reasons), _find_nearest(model, features))
+
+
+def _name(model: XRLinear, label: int) -> str:
+    """Returns the name of a label, or its number."""
+    return str(label) if model.label_names is None else model.label_names[label]
 
 
 def _combine(model: XRLinear, paths: Sequence[Path]) -> float:
@@ -125,8 +139,7 @@ def _find_nearest(model: XRLinear, features: Features) -> tuple[Neighbour, ...]:
     for document, value in zip(ids[0].tolist(), cosine[0].tolist(), strict=True):
         if document != PAD:
             theirs = memory.labels[document].indices.tolist()
-            names = model.label_names
-            labels = tuple(str(i) if names is None else names[i] for i in theirs)
+            labels = tuple(_name(model, label) for label in theirs)
             found.append(Neighbour(document, value, labels))
     return tuple(found)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Step:
         beam: how many nodes the level kept; 0 on the last.
         least: score of the last of them; None on the last level.
         kept: whether it was kept.
+        holds: names of the most frequent labels below a cluster; empty on the last level.
     """
 
     level: int
@@ -55,6 +56,7 @@ class Step:
     beam: int
     least: float | None
     kept: bool
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ def trace(
     beams: Sequence[int],
     names: Sequence[str] | None,
     n_terms: int = 8,
+    name_labels: Callable[[np.ndarray], tuple[str, ...]] = lambda labels: (),
 ) -> list[tuple[Path, ...]]:
     """Returns the paths to labels in all trees.
 
@@ -181,6 +184,7 @@ def trace(
         beams: nodes kept on each level, of each tree.
         names: of the sparse features, or None.
         n_terms: features told apart in each step.
+        name_labels: names some of the labels below a cluster.
     """
     found: list[list[Path]] = [[] for _ in labels]
     for number, (model, beam) in enumerate(zip(models, beams, strict=True)):
@@ -188,6 +192,7 @@ def trace(
         for paths, label in zip(found, labels, strict=True):
             for edge in np.flatnonzero(model.tree.edge_label == label):
                 steps = _list_steps(model, row, levels, int(edge), names, n_terms)
+                steps = _add_labels(model, steps, name_labels)
                 reached = all(step.kept for step in steps)
                 paths.append(Path(number, steps, steps[-1].score, reached))
     return [tuple(paths) for paths in found]
@@ -286,6 +291,18 @@ def _list_steps(
         )
         above = score
     return tuple(steps)
+
+
+def _add_labels(
+    model: XRModel, steps: tuple[Step, ...], name_labels: Callable[[np.ndarray], tuple[str, ...]]
+) -> tuple[Step, ...]:
+    """Returns the steps with some of the labels below their clusters."""
+    tree = model.tree
+    below = [tree.edge_label[tree.edge_ancestor(step.level) == step.node] for step in steps[:-1]]
+    named = [
+        replace(step, holds=name_labels(labels)) for step, labels in zip(steps, below, strict=False)
+    ]
+    return (*named, steps[-1])
 
 
 def _name(names: Sequence[str] | None, feature: int) -> str:

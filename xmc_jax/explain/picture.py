@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from math import exp
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -46,10 +47,26 @@ def _draw_paths(reason: Reason) -> list[str]:
                 f"  level {step.level}  node {step.node:>7,}  margin {step.margin:+6.2f}  score {step.own:6.3f} "
                 f"{bar:<{_BAR}}  {_say_terms(step)}{_say_place(step)}"
             )
+    if reason.evidence:
+        lines.append(f"  memory   {_say_evidence(reason)}")
     return lines
 
 
+def _say_evidence(reason: Reason) -> str:
+    """Returns the parts of a re-ranker's evidence that can be read."""
+    shown = ("cosine of the nearest with the label", "share of the label among neighbours")
+    votes = ("log vote of the nearest", "log vote of all neighbours")
+    said = [f"{name[4:]} {max(0.0, exp(reason.evidence[name])):.2f}" for name in votes]
+    return ", ".join([*said, *(f"{name} {reason.evidence[name]:.2f}" for name in shown)])
+
+
 def _say_place(step: Step) -> str:
+    if step.holds:
+        return f"{_say_fate(step)}  {{{_shorten(', '.join(step.holds), 60)}}}"
+    return _say_fate(step)
+
+
+def _say_fate(step: Step) -> str:
     if step.rank == 0:
         return "  [not looked at: its parent was dropped]"
     if step.kept:
@@ -74,6 +91,8 @@ def draw_html(explanation: Explanation) -> str:
         parts.append(f"<details open><summary><b>{head}</b></summary>")
         parts.append(f"<p>{_draw_words(reason.added)}{_draw_words(reason.took)}</p>")
         parts.append(_draw_table(reason))
+        if reason.evidence:
+            parts.append(f"<p>{escape(_say_evidence(reason))}</p>")
         parts.append("</details>")
     if explanation.neighbours:
         items = "".join(
