@@ -34,6 +34,11 @@ def test_notebook_runs(path, tmp_path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_notebook_is_stored_without_outputs(path):
+def test_notebook_is_stored_with_the_outputs_of_one_run(path):
     notebook = nbformat.read(path, as_version=4)
-    assert all(not c.outputs for c in notebook.cells if c.cell_type == "code")
+    assert "colab-badge" in notebook.cells[0].source
+    code = [c for c in notebook.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1))
+    outputs = [out for c in code for out in c.outputs]
+    assert not [out for out in outputs if out.output_type == "error" or out.get("name") == "stderr"]
+    assert any("P@1" in out.get("text", "") for out in outputs)
