@@ -28,9 +28,8 @@ def test_binary_leaves_are_regrouped(n_labels, leaf, branching, min_clusters, si
     tree = build_tree(Z, config, seed=3)
     assert tree.level_sizes == sizes
     assert tree.max_children(tree.n_levels - 1) <= leaf
-    assert all(
-        tree.max_children(t) <= max(branching, min_clusters) for t in range(tree.n_levels - 1)
-    )
+    widest = branching if min_clusters == "auto" else max(branching, min_clusters)
+    assert all(tree.max_children(t) <= widest for t in range(tree.n_levels - 1))
     assert tree.copies_per_label.tolist() == [1] * n_labels
     leaves = np.diff(tree.children_offsets(-1))
     assert leaves.max() - leaves.min() <= 1
