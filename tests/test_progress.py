@@ -3,9 +3,10 @@ from __future__ import annotations
 import io
 import sys
 
+import jax
 import pytest
 
-from xmc_jax.progress import BarProgress, LineProgress, format_time, open_progress
+from xmc_jax.progress import BarProgress, Compiling, LineProgress, format_time, open_progress
 
 
 class Clock:
@@ -79,3 +80,28 @@ def test_a_terminal_gets_bars_and_a_file_gets_lines(monkeypatch):
 )
 def test_format_time(seconds, text):
     assert format_time(seconds) == text
+
+
+def test_compilations_are_told_while_they_last():
+    told = []
+    compiling = Compiling(told.append)
+    jax.jit(lambda x: x * 3 + len(told))(1.5)
+    assert told[:2] == [True, False] and compiling.programs == 0
+    compiling.close()
+    n = len(told)
+    jax.jit(lambda x: x * 5 - n)(1.5)
+    assert len(told) == n
+
+
+def test_a_bar_says_that_a_program_is_compiled():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    with BarProgress(stream) as bar:
+        bar.start("level 0", 10)
+        assert bar._compiling is not None
+        bar._compiling._hear(Compiling._BEGINS, 0.1)
+        bar.note("loss 0.1")
+        bar._bar.refresh()
+        assert "level 0: loss 0.1, compiling …" in stream.getvalue()
+        bar._compiling._hear(Compiling._ENDS, 0.1)
+        bar.finish("")

@@ -66,5 +66,14 @@ def test_the_doors_import_jax_and_no_more():
     assert not modules & set(HEAVY)
 
 
+def test_a_model_is_loaded_without_a_back_end(tmp_path):
+    """So that a process may fork after it: there is no platform that could be started."""
+    folder = str(tmp_path / "run")
+    imported_by(f"{FIT}\nmodel.save({folder!r})")
+    lines = "import os; os.environ['JAX_PLATFORMS'] = 'nowhere'\nimport xmc_jax as xmc"
+    modules = imported_by(f"{lines}\nassert xmc.load({folder!r}).label_names == ['apple', 'car']")
+    assert not modules & (set(HEAVY) - {"tensorstore"})  # which reads the arrays
+
+
 def test_scikit_learn_is_not_needed():
     assert "sklearn" not in imported_by(FIT)

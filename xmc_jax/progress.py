@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import html
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TextIO
@@ -83,17 +84,22 @@ class BarProgress:
             transient=True,
         )
         self._task = self._bar.add_task("", visible=False)
-        self._stage = ""
+        self._stage = self._text = ""
+        self._compiling: Compiling | None = None
 
     def __enter__(self) -> BarProgress:
         self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._compiling is not None:
+            self._compiling.close()
         self._bar.stop()
 
     def start(self, stage: str, total: int) -> None:
-        self._stage = stage
+        if self._compiling is None and "jax" in sys.modules:
+            self._compiling = Compiling(self._describe)
+        self._stage = self._text = stage
         self._lines.start(stage, total)
         self._bar.reset(
             self._task, total=total or None, description=stage, visible=True, completed=0
@@ -103,12 +109,51 @@ class BarProgress:
         self._bar.advance(self._task, n)
 
     def note(self, text: str) -> None:
-        self._bar.update(self._task, description=f"{self._stage}: {text}")
+        self._text = f"{self._stage}: {text}"
+        self._describe(bool(self._compiling and self._compiling.programs))
+
+    def _describe(self, is_compiling: bool) -> None:
+        more = ", compiling …" if is_compiling else ""
+        self._bar.update(self._task, description=self._text + more)
 
     def finish(self, note: str) -> None:
         self._bar.update(self._task, visible=False)
         self._bar.refresh()
         self._lines.finish(note)
+
+
+class Compiling:
+    """Hears from JAX which programs are being compiled; `tell` is told when the first begins and the last ends.
+
+    JAX reports only what has ended: a program's lowering, which its compilation follows, and that.
+    """
+
+    _BEGINS = "/jax/core/compile/jaxpr_to_mlir_module_duration"
+    _ENDS = "/jax/core/compile/backend_compile_duration"
+
+    def __init__(self, tell: Callable[[bool], None]) -> None:
+        from jax import monitoring
+
+        self._tell = tell
+        self.programs = 0
+        self._lock = threading.Lock()
+        monitoring.register_event_duration_secs_listener(self._hear)
+
+    def close(self) -> None:
+        """Hears no more."""
+        from jax import monitoring
+
+        monitoring.unregister_event_duration_listener(self._hear)
+
+    def _hear(self, event: str, duration_secs: float, **_: object) -> None:
+        if event not in (self._BEGINS, self._ENDS):
+            return
+        with self._lock:
+            before = self.programs > 0
+            self.programs = max(0, self.programs + (1 if event == self._BEGINS else -1))
+            now = self.programs > 0
+        if now != before:
+            self._tell(now)
 
 
 class NotebookProgress:

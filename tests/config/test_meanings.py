@@ -21,6 +21,7 @@ from xmc_jax.config import (
     to_dict,
 )
 from xmc_jax.config.foreign import FOREIGN, explain
+from xmc_jax.config.former import list_lost
 from xmc_jax.errors import InputError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -110,6 +111,15 @@ def test_settings_that_are_gone():
         InputError, match=r"'features.threads', which there is no more: set `threads`"
     ):
         replace_field(LinearConfig(), "features.threads", 2)
+
+
+def test_what_an_old_run_loses_is_told():
+    values = {"tree": {"mix": 0.5, "iterations": 30}, "tuning": {"bootstrap_first": False}}
+    assert list_lost(values) == [
+        "tree.iterations: 30 -> 20, always",
+        "tuning.bootstrap_first: False -> True, always",
+    ]
+    assert not list_lost(to_dict(XRTransformerConfig()))
 
 
 def test_unknown_settings_are_answered_with_ours():

@@ -7,6 +7,16 @@ from typing import Any
 
 from xmc_jax.errors import InputError
 
+FIXED = {
+    "smooth_idf": True,
+    "mix": 0.5,
+    "spherical": True,
+    "iterations": 20,
+    "bootstrap_first": True,
+    "bootstrap_cost": 100.0,
+}
+"""What settings that are gone are now, where that could be another value. A run that is unfinished and has one is
+another run; a finished one is loaded."""
 GONE: dict[str, dict[str, str]] = {
     "FeaturesConfig": {
         "smooth_idf": "idf is smoothed always",
@@ -36,6 +46,17 @@ GONE: dict[str, dict[str, str]] = {
     },
 }
 """Section → setting that there was → what holds instead. A model that is trained does without all of them."""
+
+
+def list_lost(values: dict[str, Any], prefix: str = "") -> list[str]:
+    """Returns `name: old -> now` for every setting of an old run that is gone and was something else than it is now."""
+    lost = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            lost += list_lost(value, f"{prefix}{name}.")
+        elif name in FIXED and prefix != "preliminary." and value != FIXED[name]:
+            lost.append(f"{prefix}{name}: {value!r} -> {FIXED[name]!r}, always")
+    return lost
 
 
 def former(values: dict[Any, Any]) -> dict[str, Any]:

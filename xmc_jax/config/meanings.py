@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import inspect
 import typing
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from xmc_jax.config.kinds import name_kind, spell
@@ -87,16 +89,22 @@ def _read_section(
     }
 
 
-@cache
 def _read_texts(section: type) -> dict[str, str]:
     """Returns the string that stands below each field in the source."""
-    (body,) = (
-        c.body for c in ast.parse(inspect.getsource(section)).body if isinstance(c, ast.ClassDef)
-    )
-    texts = {}
+    return _read_module(inspect.getfile(section))[section.__name__]
+
+
+@cache
+def _read_module(path: str) -> dict[str, dict[str, str]]:
+    """Returns what stands below the fields of each class of a file."""
+    source = Path(path).read_text(encoding="utf-8")
+    classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
+    return {c.name: dict(_list_texts(c.body)) for c in classes}
+
+
+def _list_texts(body: list[ast.stmt]) -> Iterator[tuple[str, str]]:
     for field, after in pairwise(body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
             continue
         if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
-            texts[field.target.id] = " ".join(str(after.value.value).split())
-    return texts
+            yield field.target.id, " ".join(str(after.value.value).split())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from xmc_jax.config import Config, to_dict
+from xmc_jax.config.former import list_lost
 from xmc_jax.data import read_labels, write_labels
 from xmc_jax.errors import InputError
 from xmc_jax.files import is_foreign, name_write_errors, read_json, write_json
@@ -181,7 +182,8 @@ def check_folder(folder: Path, config: Config) -> Manifest | None:
             )
         return None
     manifest, file = find_manifest(folder), folder / layout.CONFIG
-    changed = compare_settings(read_config(read_header(folder)["config"], file), config)
+    known = read_header(folder)["config"]
+    changed = compare_settings(read_config(known, file), config) + list_lost(known)
     if changed:
         raise InputError(
             f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
