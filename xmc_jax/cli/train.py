@@ -190,13 +190,18 @@ def make_model(config: Config) -> Any:
 
 
 def check_folder(workdir: Path, config: Config) -> None:
-    """Raises an InputError if the folder cannot take this run, before any data is read."""
+    """Raises an InputError if the folder cannot take this run, a RunError if another training holds it, before any data
+    is read.
+    """
     from xmc_jax import run
+    from xmc_jax.parallel import is_first
 
     try:
         run.check_folder(workdir, config)
     except InputError as error:
         raise InputError(f"option '--workdir': {error}") from error
+    if is_first():
+        run.check_free(workdir)
 
 
 def check_negatives(config: Config) -> None:
