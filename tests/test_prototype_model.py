@@ -253,7 +253,7 @@ def test_levels_on_an_encoder_that_prototypes_tuned(corpus, settings, trained, t
     tuning = settings["tuning"] | dict(head="prototype")
     validation = corpus.test_texts[:30], corpus.test_labels[:30]
     given = corpus.train_texts, corpus.train_labels
-    model = xmc.XRTransformer(**(settings | {"tuning": tuning}))
+    model = xmc.XRTransformer(**(settings | {"tuning": tuning}), rerank=dict(mode="mixture"))
     model.fit(*given, validation=validation, workdir=tmp_path / "run")
     np.testing.assert_allclose(
         model.encode(corpus.test_texts[:4]), trained[0].encode(corpus.test_texts[:4]), rtol=1e-5
@@ -264,8 +264,10 @@ def test_levels_on_an_encoder_that_prototypes_tuned(corpus, settings, trained, t
     same(loaded.predict(corpus.test_texts[30:], top_k=5), found)
     model.save(tmp_path / "saved")
     same(xmc.load(tmp_path / "saved").predict(corpus.test_texts[30:], top_k=5), found)
-    assert 0 <= loaded._mix <= 1
-    loaded._mix = 0.5
+    assert 0 <= loaded._mix <= 1 and loaded.reranker is not None
+    some = loaded.predict(corpus.test_texts[30:33], restrict_to=[1, 2])
+    assert set(some.ids[some.ids != PAD]) <= {1, 2}
+    loaded._mix, loaded.reranker = 0.5, None
     mixed = loaded.predict(corpus.test_texts[30:33], top_k=N_LABELS)
     asked = sp.csr_matrix(np.ones((3, N_LABELS), np.float32))
     scores = loaded.predict(corpus.test_texts[30:33], candidates=asked).toarray()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from threading import Lock
 from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
-from jax.sharding import Mesh
 from jaxtyping import Float
 
 from xmc_jax.config import PrototypeConfig
@@ -26,7 +24,7 @@ from xmc_jax.linear.heldout import deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents, read_label_matrix, read_validation
 from xmc_jax.model import Prototypes
 from xmc_jax.predict import Asked, Predictions
-from xmc_jax.predict.nearest import NearestIndex, build_nearest, find_nearest, score_labels
+from xmc_jax.predict.nearest import Nearest
 from xmc_jax.run import Trained
 from xmc_jax.tuning.prototype.training import PrototypeTraining, train_prototypes
 from xmc_jax.types import Features, Progress
@@ -58,17 +56,7 @@ class PrototypeModel(Estimator):
     CONFIG: ClassVar[type] = PrototypeConfig
     prototypes: Prototypes | None = None
     encoder: Encoder | None = None
-
-    def __init__(self, config: PrototypeConfig | None = None, **settings: Any) -> None:
-        super().__init__(config, **settings)
-        self._index: tuple[Mesh | None, NearestIndex] | None = None
-        self._lock = Lock()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return super().__getstate__() | {"_index": None, "_lock": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _lock=Lock())
+    _near: Nearest | None = None
 
     @property
     def reads_text(self) -> bool:
@@ -193,28 +181,23 @@ class PrototypeModel(Estimator):
     ) -> Predictions | sp.csr_matrix:
         if beam is not None and beam < 1:
             raise InputError(f"beam={beam} given, 1 or more needed (all prototypes are compared)")
-        prototypes, search, n_labels = self._need_prototypes(), self.config.search, self.n_labels
+        near, search = self._need_model(), self.config.search
         wanted = self.top_k if top_k is None else top_k
         if wanted < 1:
             raise InputError(f"top_k={wanted} given, 1 or more needed")
-        vectors, every = self.encode(x), self.machine.mesh
-        mesh = None if every.size == 1 else every
-        index = self._find_index(mesh)
-        options: dict[str, Any] = dict(
-            scores=prototypes.scores, recall=search.recall, batch=search.batch, mesh=mesh
-        )
+        vectors, mesh = self.encode(x), self.machine.mesh
         if candidates is not None:
-            pairs = check_features(candidates, "candidates")
-            _, _, sums = find_nearest(index, vectors, n_labels, top_k=1, **options)
-            return score_labels(prototypes, vectors, sums, pairs)
-        if restrict_to is not None:
-            shown = self.find_labels(restrict_to)
-            index = build_nearest(prototypes, mesh, shown)
-        depth = asked.choose_depth(top_k, wanted, self._find_depth())
-        ids, scores, _ = find_nearest(
-            index, vectors, n_labels, top_k=depth, progress=hear(progress), **options
+            return near.score(vectors, check_features(candidates, "candidates"), mesh)
+        ranked, _ = near.find(
+            vectors,
+            asked.choose_depth(top_k, wanted, self._find_depth()),
+            mesh=mesh,
+            shown=None if restrict_to is None else self.find_labels(restrict_to),
+            label_names=self.label_names,
+            recall=search.recall,
+            batch=search.batch,
+            progress=hear(progress),
         )
-        ranked = Predictions(ids, scores, self.label_names, n_labels)
         return self._answer(ranked, asked, top_k, restrict_to is None)
 
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
@@ -251,13 +234,6 @@ class PrototypeModel(Estimator):
     def _find_depth(self, search: Any = None) -> int:
         return min(self.config.calibrate.depth, self.n_labels)
 
-    def _find_index(self, mesh: Mesh | None) -> NearestIndex:
-        """Returns the prototypes laid out for the search, made at its first use."""
-        with self._lock:
-            if self._index is None or self._index[0] != mesh:
-                self._index = mesh, build_nearest(self._need_prototypes(), mesh)
-            return self._index[1]
-
     def _give(self) -> Trained:
         assert self.label_counts is not None
         return Trained(
@@ -273,7 +249,8 @@ class PrototypeModel(Estimator):
         )
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
-        self.prototypes, self.encoder, self._index = held.prototypes, held.encoder, None
+        self.prototypes, self.encoder = held.prototypes, held.encoder
+        self._near = None if held.prototypes is None else Nearest(held.prototypes)
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self.calibration = held.n_train, held.calibration
         self._workdir = workdir
@@ -284,4 +261,6 @@ class PrototypeModel(Estimator):
         return self.prototypes
 
     def _need_model(self) -> Any:
-        return self._need_prototypes()
+        if self._near is None:
+            raise InputError("the model is not trained; call fit or xmc_jax.load first")
+        return self._near

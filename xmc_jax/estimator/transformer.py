@@ -30,10 +30,16 @@ from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
 from xmc_jax.model import LabelTree, Prototypes, XRModel
 from xmc_jax.parallel import Machine
-from xmc_jax.predict import Asked, FewResultsWarning, Predictions, find_depth
+from xmc_jax.predict import (
+    Asked,
+    FewResultsWarning,
+    Predictions,
+    check_candidates,
+    find_depth,
+)
 from xmc_jax.predict.mixture import mix_scores, rank_scores
-from xmc_jax.predict.nearest import MIX_DEPTH, build_nearest, find_nearest, score_labels
-from xmc_jax.rerank import Reranker
+from xmc_jax.predict.nearest import MIX_DEPTH, Nearest
+from xmc_jax.rerank import Known, Reranker
 from xmc_jax.run import Run, Trained, find_manifest, keep_learned
 from xmc_jax.tuning.hybrid import join_features
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
@@ -62,6 +68,7 @@ class XRTransformer(Estimator):
     prototypes: Prototypes | None = None
     _scale = 0.0
     _mix = 0.0
+    _near: Nearest | None = None
 
     def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)
@@ -220,11 +227,6 @@ class XRTransformer(Estimator):
     def _hold_out(self, training: Training) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
         """Returns the documents to train on, and those left out to fit probabilities to: a fine-tuned encoder is not
         trained twice."""
-        if self.config.rerank.mode != "off" and getattr(self.config, "has_prototypes", False):
-            raise InputError(
-                f"rerank.mode={self.config.rerank.mode} given with tuning.head=prototype, whose scores are mixed with "
-                "those of the levels already; leave one of them out"
-            )
         share, folds = choose_share(training.config)
         if not (share or folds) or self.config.tuning.is_off:
             return training, None
@@ -253,7 +255,7 @@ class XRTransformer(Estimator):
         self, x: Any, top_k: int | None, asked: Asked, **options: Any
     ) -> Predictions | sp.csr_matrix:
         features = self.featurize(x)
-        if self.prototypes is None or not self._mix:
+        if self._near is None or not self._mix:
             return self.linear._predict(features, top_k, asked, **options)
         return self._mix_scores(features, top_k, asked, **options)
 
@@ -268,34 +270,45 @@ class XRTransformer(Estimator):
         candidates: sp.spmatrix | None = None,
         progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
-        """As `_predict`, of the levels' and the prototypes' scores together."""
-        prototypes, weights = self.prototypes, (1 - self._mix, self._mix)
-        assert prototypes is not None
-        wanted = self.top_k if top_k is None else top_k
-        depth = max(asked.choose_depth(top_k, wanted, self._find_depth()), MIX_DEPTH)
-        common: dict[str, Any] = {"beam": beam, "restrict_to": restrict_to, "progress": progress}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FewResultsWarning)
-            levels = self.linear._predict(features, depth, Asked(), candidates=candidates, **common)
-        shown = None if restrict_to is None else self.find_labels(restrict_to)
-        index, n_labels = build_nearest(prototypes, shown=shown), prototypes.n_labels
-        depth = 1 if candidates is not None else min(depth, n_labels)
-        ids, scores, sums = find_nearest(
-            index, features.dense, n_labels, top_k=depth, scores=prototypes.scores
+        """As `_predict`, of the levels' and the prototypes' scores together, which a re-ranker then ranks anew."""
+        near, weights, reranker = self._near, (1 - self._mix, self._mix), self.reranker
+        assert near is not None
+        linear = self.linear if reranker is None else self.linear.without_reranker()
+        wanted = asked.choose_depth(
+            top_k, self.top_k if top_k is None else top_k, self._find_depth()
         )
-        if candidates is not None:
-            pairs = check_features(candidates, "candidates")
-            near = score_labels(prototypes, features.dense, sums, pairs)
+        depth = max(wanted, MIX_DEPTH, 0 if reranker is None else reranker.config.candidates)
+        common: dict[str, Any] = {"beam": beam, "restrict_to": restrict_to, "progress": progress}
+        if candidates is not None and reranker is None:
+            given = check_features(candidates, "candidates")
+            levels = linear._predict(features, None, Asked(), candidates=given, **common)
+            scores = near.score(features.dense, given)
             assert not isinstance(levels, Predictions)
             # A sum of matrices would lose the scores of 0, which are asked for.
-            assert np.array_equal(levels.indices, near.indices)
-            data = weights[0] * levels.data + weights[1] * near.data
+            assert np.array_equal(levels.indices, scores.indices)
+            data = weights[0] * levels.data + weights[1] * scores.data
             return sp.csr_matrix((data, levels.indices, levels.indptr), levels.shape)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FewResultsWarning)
+            levels = linear._predict(features, depth, Asked(), **common)
         assert isinstance(levels, Predictions)
-        near = Predictions(ids, scores, None, n_labels).to_csr()
-        mixed = mix_scores([levels.to_csr(), near], weights)
-        depth = asked.choose_depth(top_k, wanted, self._find_depth())
-        ranked = rank_scores(mixed, depth, self.label_names)
+        shown = None if restrict_to is None else self.find_labels(restrict_to)
+        nearest, _ = near.find(features.dense, min(depth, self.n_labels), shown=shown)
+        mixed = mix_scores([levels.to_csr(), nearest.to_csr()], weights)
+        if reranker is None:
+            ranked = rank_scores(mixed, wanted, self.label_names)
+            return self._answer(ranked, asked, top_k, restrict_to is None)
+        first = rank_scores(mixed, depth)
+        known = Known(first.ids, first.scores)
+        if candidates is not None:
+            pairs = check_candidates(candidates, features, self.n_labels)
+            return reranker.score_labels(features, known, pairs)
+        allowed = None
+        if shown is not None:
+            allowed = np.zeros(self.n_labels, bool)
+            allowed[shown] = True
+        found = reranker.rank(features, known, wanted, allowed)
+        ranked = Predictions(*found, self.label_names, self.n_labels)
         return self._answer(ranked, asked, top_k, restrict_to is None)
 
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
@@ -364,6 +377,7 @@ class XRTransformer(Estimator):
         self.encoder, self.vectorizer, self._scale = held.encoder, held.vectorizer, held.scale
         self._workdir = workdir
         self.prototypes, self._mix = held.prototypes, held.mix
+        self._near = None if held.prototypes is None else Nearest(held.prototypes)
 
 
 class XTransformer(XRTransformer):

@@ -6,9 +6,10 @@ a mesh every device searches its own chunks for all documents, and only its best
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from threading import Lock
 from typing import Any, Literal
 
 import jax
@@ -229,18 +230,62 @@ def find_nearest(
     return ids, values, sums
 
 
-def rank_prototypes(
-    prototypes: Prototypes, vectors: Float[np.ndarray, "N H"], top_k: int = MIX_DEPTH
-) -> Predictions:
-    """Returns the nearest labels of documents, on the default device."""
-    ids, scores, _ = find_nearest(
-        build_nearest(prototypes),
-        vectors,
-        prototypes.n_labels,
-        top_k=top_k,
-        scores=prototypes.scores,
-    )
-    return Predictions(ids, scores, None, prototypes.n_labels)
+class Nearest:
+    """The search among prototypes, which are laid out at its first use; from any thread."""
+
+    def __init__(self, prototypes: Prototypes) -> None:
+        self.prototypes = prototypes
+        self._lock = Lock()
+        self._index: tuple[Mesh | None, NearestIndex] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"prototypes": self.prototypes}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["prototypes"])  # type: ignore[misc]
+
+    def find(
+        self,
+        vectors: Float[np.ndarray, "N H"],
+        top_k: int,
+        *,
+        mesh: Mesh | None = None,
+        shown: Int[np.ndarray, "n"] | None = None,
+        label_names: Sequence[str] | None = None,
+        **options: Any,
+    ) -> tuple[Predictions, Float[np.ndarray, "N"]]:
+        """Returns the nearest labels of documents, and log Σ exp(z) over all labels.
+
+        Args:
+            vectors: of the documents.
+            top_k: R.
+            mesh: whose devices share the search; None: the default one.
+            shown: ids of the only labels to return; None: all.
+            label_names: of the predictions.
+            options: `recall`, `batch`, `progress` of `find_nearest`.
+        """
+        mesh = None if mesh is not None and mesh.size == 1 else mesh
+        index = (
+            self._lay_out(mesh) if shown is None else build_nearest(self.prototypes, mesh, shown)
+        )
+        n, scores = self.prototypes.n_labels, self.prototypes.scores
+        ids, values, sums = find_nearest(
+            index, vectors, n, top_k=top_k, scores=scores, mesh=mesh, **options
+        )
+        return Predictions(ids, values, label_names, n), sums
+
+    def score(
+        self, vectors: Float[np.ndarray, "N H"], asked: sp.csr_matrix, mesh: Mesh | None = None
+    ) -> sp.csr_matrix:
+        """Returns the scores of chosen labels, as `score_labels`."""
+        _, sums = self.find(vectors, 1, mesh=mesh)
+        return score_labels(self.prototypes, vectors, sums, asked)
+
+    def _lay_out(self, mesh: Mesh | None) -> NearestIndex:
+        with self._lock:
+            if self._index is None or self._index[0] != mesh:
+                self._index = mesh, build_nearest(self.prototypes, mesh)
+            return self._index[1]
 
 
 def score_labels(

@@ -37,8 +37,12 @@ def list_identity(config: Any) -> dict[str, Any]:
 def compare_settings(old: Config, new: Config) -> list[str]:
     """Returns `name: old -> new` for every setting that makes it another run."""
     before, after = list_identity(old), list_identity(new)
-    terms = {name: after["features"][name] for name in _TERMS}
-    if terms == _TERMS and {name: before["features"][name] for name in _TERMS} == _FORMER_TERMS:
+    # A model that reads texts by an encoder alone has no features.
+    then, now = (
+        {name: identity.get("features", {}).get(name) for name in _TERMS}
+        for identity in (before, after)
+    )
+    if now == _TERMS and then == _FORMER_TERMS:
         before = before | {"features": before["features"] | _TERMS}
     return diff(before, after)
 

@@ -37,7 +37,7 @@ from xmc_jax.linear.training import Training, check_sources, list_extras
 from xmc_jax.model import Head, LabelTree, LevelWeights, Prototypes, XRModel, store_prototypes
 from xmc_jax.predict import FewResultsWarning, predict_forest
 from xmc_jax.predict.mixture import choose_weights
-from xmc_jax.predict.nearest import MIX_DEPTH, rank_prototypes
+from xmc_jax.predict.nearest import MIX_DEPTH, Nearest
 from xmc_jax.run import (
     Run,
     Start,
@@ -309,7 +309,7 @@ class _Work:
             ranked = predict_forest(
                 models, features, search, rule=linear.combine, merge=choose_merge(linear)
             )
-        head = rank_prototypes(prototypes, features.dense)
+        head, _ = Nearest(prototypes).find(features.dense, MIX_DEPTH)
         weights, score = choose_weights([ranked.to_csr(), head.to_csr()], held.labels)
         self.progress.start("mixture", 0)
         self.progress.finish(
