@@ -19,12 +19,12 @@ def accepts(path: Path, lines: Sequence[str]) -> bool:
     widths = {len(row) for row in rows}
     if not rows or widths not in ({2}, {3}) or ".csv" in path.suffixes:
         return False
-    if any(cell.strip().lower() in (*LABELS, *TEXTS, *TITLES, "id") for cell in rows[0]):
+    if any(cell.strip(' "').lower() in (*LABELS, *TEXTS, *TITLES, "id") for cell in rows[0]):
         return False
     words = [sum(len(row[i].split()) for row in rows) / len(rows) for i in range(len(rows[0]))]
-    return words[-1] >= 2 * max(words[:-1]) and all(
-        " " not in row[0].strip() or len(row) == 2 for row in rows
-    )
+    if widths == {3}:
+        return words[-1] >= words[1] and all(" " not in row[0].strip() for row in rows)
+    return words[-1] >= 2 * words[0]
 
 
 def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:

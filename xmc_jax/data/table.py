@@ -139,25 +139,32 @@ def _choose_rows(
     delimiters is taken with it.
     """
     scan = _scan(path, dialect, header, config)
-    if config.quoting != "auto":
+    if config.quoting != "auto" or (scan.fault is None and not scan.n_spread):
         return dialect, scan
-    plain = replace(dialect, quoted=False)
-    if dialect.delimiter == "\t":
-        if scan.fault is None and not scan.n_spread:
-            return dialect, scan
-        other = _scan(path, plain, header, config)
-        return (dialect, scan) if other.fault is not None and scan.fault is None else (plain, other)
-    if scan.fault is not None:
+    best = dialect, scan
+    if scan.fault is not None and any('\\"' in line for line in read_lines(path, config.encoding)):
         escaped = replace(dialect, escaped=True)
-        if any('\\"' in line for line in read_lines(path, config.encoding)):
-            other = _scan(path, escaped, header, config)
-            return (escaped, other) if other.fault is None else (dialect, scan)
-    if scan.n_spread and _scan(path, plain, header, config).fault is None:
+        other = _scan(path, escaped, header, config)
+        best = (escaped, other) if other.fault is None else best
+        if other.fault is None and not other.n_spread:
+            return best
+    plain = replace(dialect, quoted=False)
+    if dialect.delimiter != "\t" and best[1].fault is not None:
+        return best
+    other = _scan(path, plain, header, config)
+    if dialect.delimiter == "\t":
+        if other.fault is None and best[1].fault is None:
+            tell(
+                f"{path}: is read without quoting, a row per line; if {best[1].n_spread:,} quoted cells stretch "
+                "over several lines, set --data.quoting quotes"
+            )
+        return best if other.fault is not None and best[1].fault is None else (plain, other)
+    if other.fault is None:
         tell(
-            f"{path}: {scan.n_spread:,} quoted cells stretch over several lines; if each line is a row, "
+            f"{path}: {best[1].n_spread:,} quoted cells stretch over several lines; if each line is a row, "
             "set --data.quoting none"
         )
-    return dialect, scan
+    return best
 
 
 def _scan(path: Path, dialect: Dialect, header: list[str], config: DataConfig) -> _Scan:
