@@ -17,9 +17,10 @@ from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.reasons import explain
 from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
-from xmc_jax.features import as_features, check_width
+from xmc_jax.features import as_features, check_width, unit_rows
 from xmc_jax.linear.recursion import train
 from xmc_jax.linear.sources import read_documents
+from xmc_jax.linear.training import scale_training
 from xmc_jax.memory import leave
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.predict import (
@@ -61,6 +62,9 @@ class XRLinear(Estimator):
     """
 
     CONFIG: ClassVar[type] = LinearConfig
+
+    _unit_rows = False
+    """Whether rows of features are scaled to length 1: set by training."""
 
     @property
     def reads_text(self) -> bool:
@@ -109,6 +113,8 @@ class XRLinear(Estimator):
         training, held_out = self._read(
             x, labels, tree, validation, relevance, negatives, label_features, label_names
         )
+        if training.features is not None and self.config.data.vector_norm != "none":
+            training = scale_training(training)
         self._take(train(training, workdir, told, source), workdir)
         return self._finish(held_out)
 
@@ -205,6 +211,8 @@ class XRLinear(Estimator):
             raise InputError(
                 "dense vectors given, but the model was trained on texts: texts needed"
             )
+        elif self._unit_rows and features is not None:
+            features = unit_rows(features)
         assert features is not None
         check_width(features, model.n_sparse, model.n_dense)
         return features
@@ -227,10 +235,11 @@ class XRLinear(Estimator):
             self.n_train,
             calibration=self.calibration,
             reranker=self.reranker,
+            unit_rows=self._unit_rows,
         )
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
         self.models, self.vectorizer = held.models, held.vectorizer
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self.calibration, self._workdir = held.n_train, held.calibration, workdir
-        self.reranker = held.reranker
+        self.reranker, self._unit_rows = held.reranker, held.unit_rows

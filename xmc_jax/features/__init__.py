@@ -13,6 +13,8 @@ from xmc_jax.features.vectors import (
     concatenate,
     load_matrix,
     normalize_rows,
+    row_lengths,
+    unit_rows,
 )
 
 __all__ = [
@@ -27,4 +29,6 @@ __all__ = [
     "load_matrix",
     "load_vectorizer",
     "normalize_rows",
+    "row_lengths",
+    "unit_rows",
 ]

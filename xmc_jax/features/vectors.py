@@ -13,6 +13,9 @@ import scipy.sparse as sp
 from xmc_jax.errors import InputError
 from xmc_jax.types import Features
 
+_NEAR_ONE = 1e-3
+"""A row is not scaled for less: rows of TF-IDF have length 1 but for rounding."""
+
 
 def as_features(x: Any) -> Features:
     """Returns sparse input as `Features.sparse`, a dense array as `Features.dense`.
@@ -122,6 +125,33 @@ def normalize_rows(x: Any, norm: Literal["l1", "l2"] | str = "l2") -> Any:
         return x / np.where(sums > 0, sums, 1.0)[:, None].astype(x.dtype)
     data = x.data * scale_rows(x, norm)
     return sp.csr_matrix((data, x.indices, x.indptr), shape=x.shape)
+
+
+def unit_rows(features: Features) -> Features:
+    """Returns rows of length 1 over sparse and dense columns together; zero rows, and rows that have it, as they are.
+
+    The threshold for weights and the cost of errors suppose rows of about this length, whatever the numbers were.
+    """
+    lengths = row_lengths(features)
+    scales = np.where(
+        (np.abs(lengths - 1) < _NEAR_ONE) | (lengths == 0),
+        1.0,
+        1.0 / np.where(lengths, lengths, 1.0),
+    )
+    if (scales == 1).all():
+        return features
+    sparse, dense = features.sparse, features.dense
+    data = sparse.data * np.repeat(scales, np.diff(sparse.indptr))
+    scaled = sp.csr_matrix((data.astype(np.float32), sparse.indices, sparse.indptr), sparse.shape)
+    return Features(scaled, (dense * scales[:, None]).astype(np.float32))
+
+
+def row_lengths(features: Features) -> np.ndarray:
+    """Returns the length of each row over all columns, float64 [N]."""
+    sparse, dense = features.sparse, features.dense.astype(np.float64)
+    rows = np.repeat(np.arange(sparse.shape[0]), np.diff(sparse.indptr))
+    squares = np.bincount(rows, np.square(sparse.data, dtype=np.float64), minlength=sparse.shape[0])
+    return np.sqrt(squares + np.einsum("nh,nh->n", dense, dense))
 
 
 def scale_rows(x: sp.csr_matrix, norm: str) -> np.ndarray:

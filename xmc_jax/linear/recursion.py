@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig, at_level
+from xmc_jax.errors import tell
 from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
 from xmc_jax.linear.forest import MemberProgress, list_members
 from xmc_jax.linear.heldout import Learned, choose_share, hold_out, learn_answers
@@ -41,6 +42,9 @@ from xmc_jax.run import (
 )
 from xmc_jax.tree import build_tree
 from xmc_jax.types import Features, Progress
+
+_LEAST_WEIGHTS = 0.05
+"""Weights per node below which a level is as good as without."""
 
 
 def train(
@@ -277,7 +281,18 @@ def train_levels(
             seconds = round(time.monotonic() - began, 3)
             note |= {"weights": levels[-1].n_entries, "seconds": seconds}
             run.log(note | ({"solver": chosen[0].note()} if chosen else {}))
+            tell_weightless(levels[-1], t, config)
     return XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
+
+
+def tell_weightless(weights: LevelWeights, level: int, config: LinearConfig) -> None:
+    """Notes a level whose nodes have hardly a weight: its scores are equal, whatever the document."""
+    if weights.n_entries >= _LEAST_WEIGHTS * weights.n_nodes or weights.dense.any():
+        return
+    tell(
+        f"level {level} has {weights.n_entries:,} weights for {weights.n_nodes:,} nodes, so its scores are equal for "
+        f"most documents: none reaches ranker.threshold={config.ranker.threshold}; lower it, or check the features"
+    )
 
 
 def _take(weights: LevelWeights) -> LevelWeights:

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import Config, LinearConfig
-from xmc_jax.errors import InputError
-from xmc_jax.features import Vectorizer
+from xmc_jax.errors import InputError, tell
+from xmc_jax.features import Vectorizer, row_lengths, unit_rows
 from xmc_jax.linear.forest import check_forest
 from xmc_jax.linear.heldout import Learned
 from xmc_jax.linear.relevance import check_relevance
@@ -36,6 +36,7 @@ class Training:
         negatives: user-supplied negatives by level, or None.
         label_features: [L, D'] or None.
         machine: that it is trained on.
+        unit_rows: whether rows of the features given are scaled to length 1, also of what is predicted.
     """
 
     config: LinearConfig
@@ -48,6 +49,7 @@ class Training:
     negatives: Mapping[int, sp.spmatrix] | None = None
     label_features: Any = None
     machine: Machine = field(default_factory=find_machine)
+    unit_rows: bool = False
 
     def count_positives(self) -> np.ndarray:
         """Returns the training positives of each label, int32 [L]."""
@@ -97,11 +99,26 @@ class Training:
             scale,
             calibration=learned.calibration,
             reranker=learned.reranker,
+            unit_rows=self.unit_rows,
         )
 
     def describe_data(self) -> dict[str, Any]:
         """Returns what tells this training set from another, JSON-ready."""
         return fingerprint(self.texts, self.features, self.labels, list_extras(self))
+
+
+def scale_training(training: Training) -> Training:
+    """Returns the same documents with rows of features of length 1; what that changes is told."""
+    given = training.features
+    assert given is not None
+    features = unit_rows(given)
+    if features is not given:
+        lengths = row_lengths(given)
+        tell(
+            f"rows of features are scaled to length 1 (they were {lengths.min():.3g} to {lengths.max():.3g} long) "
+            "here and when the model predicts; data.vector_norm=none takes them as they are"
+        )
+    return replace(training, features=features, unit_rows=True)
 
 
 def list_extras(training: Training) -> list[np.ndarray]:

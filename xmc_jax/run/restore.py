@@ -58,6 +58,7 @@ class Trained:
         prototypes: of the labels, in the place of trees or beside them.
         mix: share of the prototypes' score in that of a label, where there are trees too.
         reranker: a memory of the training set and what ranks by it, or None.
+        unit_rows: whether rows of features that it is given are scaled to length 1.
     """
 
     config: Config
@@ -72,6 +73,7 @@ class Trained:
     prototypes: Prototypes | None = None
     mix: float = 0.0
     reranker: Reranker | None = None
+    unit_rows: bool = False
 
     def list_facts(self) -> dict[str, Any]:
         """Returns what marks a run of it complete, JSON-ready."""
@@ -80,14 +82,18 @@ class Trained:
             sizes = (self.models[0].n_sparse, self.models[0].n_dense)
         elif self.prototypes is not None:
             sizes = (0, self.prototypes.hidden)
-        return {
-            "n_sparse": sizes[0],
-            "n_dense": sizes[1],
-            "n_train": self.n_train,
-            "from_text": self.vectorizer is not None,
-            "named_labels": self.label_names is not None,
-            "scale": self.scale,
-        } | ({"mix": self.mix} if self.mix else {})
+        return (
+            {
+                "n_sparse": sizes[0],
+                "n_dense": sizes[1],
+                "n_train": self.n_train,
+                "from_text": self.vectorizer is not None,
+                "named_labels": self.label_names is not None,
+                "scale": self.scale,
+            }
+            | ({"mix": self.mix} if self.mix else {})
+            | ({"unit_rows": True} if self.unit_rows else {})
+        )
 
 
 def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Trained:
@@ -146,6 +152,7 @@ def restore_run(run: Run, own: Encoder | None = None) -> Trained:
         prototypes,
         facts.get("mix", 0.0),
         reranker,
+        bool(facts.get("unit_rows", False)),
     )
 
 
