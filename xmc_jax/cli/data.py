@@ -11,7 +11,7 @@ from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.config import Config
 
 if TYPE_CHECKING:
-    from xmc_jax.data import Dataset, Split
+    from xmc_jax.data import Dataset, LabelNames, Split
 
 SHOWN = 3
 _WIDTH = 100
@@ -50,6 +50,7 @@ def describe_data(dataset: Dataset, config: Config) -> dict[str, Any]:
     Keys: `data`, `format`, `reading`, `settings` (that read other files alike), `splits` (documents, labels per
     document, features), `labels`, `documents` (the first of the first split), `odd`.
     """
+    from xmc_jax.data import read_names
     from xmc_jax.data.oddities import list_oddities
 
     splits: dict[str, Split] = {}
@@ -62,6 +63,9 @@ def describe_data(dataset: Dataset, config: Config) -> dict[str, Any]:
         names = splits[name].vocabulary
     first = next(iter(splits.values()))
     settled = dataset.settle()
+    called = dataset.reader.names
+    if config.data.names_file:
+        called = read_names(config.data.names_file, first.vocabulary, config.data.language)
     chosen = ("text_column", "labels_column", "label_separator")
     return {
         "data": dataset.spec,
@@ -72,7 +76,7 @@ def describe_data(dataset: Dataset, config: Config) -> dict[str, Any]:
         },
         "splits": {name: _count(split) for name, split in splits.items()},
         "labels": len(first.vocabulary),
-        "documents": [_show(first, i) for i in range(min(SHOWN, len(first)))],
+        "documents": [_show(first, i, called) for i in range(min(SHOWN, len(first)))],
         "odd": list_oddities(splits, _leaf_size(config)) + find_wordless(splits, config),
     }
 
@@ -92,8 +96,10 @@ def _count(split: Split) -> dict[str, Any]:
     return counts
 
 
-def _show(split: Split, row: int) -> dict[str, Any]:
+def _show(split: Split, row: int, called: LabelNames | None) -> dict[str, Any]:
     labels = [split.vocabulary[i] for i in split.labels[row].indices]
+    if called:
+        labels = [called.tell(label) for label in labels]
     if split.texts is not None:
         return {"text": split.texts[row], "labels": labels}
     assert split.features is not None

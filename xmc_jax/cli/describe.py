@@ -207,35 +207,49 @@ def describe_label(workdir: Path, name: str) -> dict[str, Any]:
         InputError: no such label (with a suggestion), labels without names, no tree yet.
     """
     from xmc_jax.config import PrototypeConfig
-    from xmc_jax.data import read_labels
+    from xmc_jax.data import NamedLabels, find_label, read_labels
     from xmc_jax.errors import InputError, suggest
-    from xmc_jax.run import Run, find_manifest, layout, list_members, read_settings
+    from xmc_jax.run import (
+        Run,
+        find_manifest,
+        layout,
+        list_members,
+        read_display,
+        read_settings,
+    )
     from xmc_jax.run.restore import final_run
 
     manifest = find_manifest(workdir)
     run, config = Run(manifest), read_settings(manifest)
     if not run.has(layout.LABELS):
         raise InputError(f"option '--label {name}': the labels of {workdir} have no names")
-    names = run.read(layout.LABELS, read_labels)
-    if name not in names:
+    names: list[str] = run.read(layout.LABELS, read_labels)
+    display = read_display(workdir)
+    if display is not None:
+        names = NamedLabels(names, display)
+    label = find_label(names, name)
+    if label is None:
         near = suggest(name, names)
         hint = near if near.startswith("; did") else "; a line of its labels.txt needed"
         raise InputError(f"option '--label {name}': {workdir} has no such label{hint}")
-    label = names.index(name)
+    called = {"label": names[label]}
+    if display is not None and names[label] in display.display:
+        called["name"] = display.show(names[label])
     if isinstance(config, PrototypeConfig):
-        return {"label": name} | _find_near(run, label, names)
+        return called | _find_near(run, label, names)
     members = list_members(final_run(run, config), config)
     clusters, documents = [], 0
     for i, member in enumerate(members):
         rows, documents = _find_clusters(member, label, names)
         clusters += [row | ({"tree": i + 1} if len(members) > 1 else {}) for row in rows]
-    return {"label": name, "documents": documents, "clusters": clusters}
+    return called | {"documents": documents, "clusters": clusters}
 
 
 def _find_near(run: Run, label: int, names: list[str]) -> dict[str, Any]:
     """Returns the training documents of a label, and the labels whose prototypes are nearest with their cosines."""
     import numpy as np
 
+    from xmc_jax.data import tell_label
     from xmc_jax.errors import InputError
     from xmc_jax.run import layout, load_prototypes
 
@@ -246,7 +260,9 @@ def _find_near(run: Run, label: int, names: list[str]) -> dict[str, Any]:
     cosines = rows @ rows[label] / np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
     cosines /= max(float(np.linalg.norm(rows[label])), 1e-12)
     order = np.argsort(-cosines, kind="stable")
-    near = [[names[i], round(float(cosines[i]), 3)] for i in order if i != label][:OTHERS]
+    near = [[tell_label(names, int(i)), round(float(cosines[i]), 3)] for i in order if i != label][
+        :OTHERS
+    ]
     return {"documents": int(counts[label]), "near": near}
 
 
@@ -254,6 +270,7 @@ def _find_clusters(run: Run, label: int, names: list[str]) -> tuple[list[dict], 
     """Returns the clusters of a label in one tree, and its training documents."""
     import numpy as np
 
+    from xmc_jax.data import tell_label
     from xmc_jax.errors import InputError
     from xmc_jax.run import find_parts, layout
 
@@ -268,19 +285,23 @@ def _find_clusters(run: Run, label: int, names: list[str]) -> tuple[list[dict], 
         others = inside[inside != label]
         others = others[np.lexsort((others, -counts[others]))][:OTHERS]
         path = [int(tree.edge_ancestor(t)[edge]) for t in range(tree.n_levels - 1)]
-        rows = [[names[i], int(counts[i])] for i in others]
+        rows = [[tell_label(names, int(i)), int(counts[i])] for i in others]
         clusters.append({"path": path, "size": len(inside), "others": rows})
     return clusters, int(counts[label])
+
+
+def _call(facts: dict[str, Any]) -> str:
+    return f"{facts['name']} <{facts['label']}>" if "name" in facts else facts["label"]
 
 
 def format_label(facts: dict[str, Any]) -> str:
     """Returns the facts of a label as lines for reading."""
     if "near" in facts:
-        lines = [f"label   {facts['label']}: {facts['documents']:,} documents; nearest prototypes"]
+        lines = [f"label   {_call(facts)}: {facts['documents']:,} documents; nearest prototypes"]
         return "\n".join([*lines, *(f"  {cosine:.3f}  {name}" for name, cosine in facts["near"])])
     n = len(facts["clusters"])
     lines = [
-        f"label   {facts['label']}: {facts['documents']:,} documents, "
+        f"label   {_call(facts)}: {facts['documents']:,} documents, "
         f"{n} cluster{'s' if n > 1 else ''}"
     ]
     for row in facts["clusters"]:

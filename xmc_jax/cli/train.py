@@ -20,7 +20,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.progress import format_time
 
 if TYPE_CHECKING:
-    from xmc_jax.data import Split
+    from xmc_jax.data import Dataset, LabelNames, Split
     from xmc_jax.estimator import XRLinear
     from xmc_jax.model import LabelTree
     from xmc_jax.types import Progress
@@ -152,7 +152,8 @@ def train_run(
         options["tree"] = read_tree(tree_file, split, config.tree)
     x = choose_inputs(split, config)
     names = split.vocabulary
-    return make_model(config).fit(
+    display = find_names(dataset, split, config)
+    model = make_model(config).fit(
         x,
         split.labels,
         label_names=names,
@@ -162,6 +163,18 @@ def train_run(
         progress=progress,
         source={"data": data} | ({"tree": tree_file} if tree_file else {}),
     )
+    if display:
+        model.name_labels(display)
+    return model
+
+
+def find_names(dataset: Dataset, split: Split, config: Config) -> LabelNames | None:
+    """Returns what the labels are called, if a file of the settings or the data say so."""
+    from xmc_jax.data import read_names
+
+    if config.data.names_file:
+        return read_names(config.data.names_file, split.vocabulary, config.data.language)
+    return dataset.reader.names or None
 
 
 def choose_inputs(split: Split, config: Config) -> Any:

@@ -13,6 +13,14 @@ from xmc_jax.data.labels import (
     write_labels,
 )
 from xmc_jax.data.matrices import check_features, check_labels, scale_rows
+from xmc_jax.data.names import (
+    LabelNames,
+    NamedLabels,
+    find_label,
+    read_names,
+    read_saved_names,
+    tell_label,
+)
 from xmc_jax.data.objects import as_documents, as_labels
 from xmc_jax.data.shapes import AMAZON_3M, Shape, make_shape, write_shape
 from xmc_jax.data.split import Split
@@ -23,7 +31,9 @@ __all__ = [
     "AMAZON_3M",
     "Corpus",
     "Dataset",
+    "LabelNames",
     "LabelTexts",
+    "NamedLabels",
     "Shape",
     "Split",
     "TextStore",
@@ -32,6 +42,7 @@ __all__ = [
     "check_features",
     "check_labels",
     "check_name",
+    "find_label",
     "labels_from_names",
     "labels_to_csr",
     "make_corpus",
@@ -41,8 +52,11 @@ __all__ = [
     "read_input",
     "read_label_texts",
     "read_labels",
+    "read_names",
+    "read_saved_names",
     "resolve_texts",
     "scale_rows",
+    "tell_label",
     "write_corpus",
     "write_documents",
     "write_labels",

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from xmc_jax.calibrate import Calibration
 from xmc_jax.calibrate.methods import find_method
+from xmc_jax.data import find_label
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.linear.heldout import fit_to
 from xmc_jax.linear.sources import read_truth
@@ -217,12 +218,15 @@ class Answers:
                     "label names given, but the model was trained on a label matrix: ids needed"
                 )
             known = {name: i for i, name in enumerate(self.label_names)}
-            missing = [name for name in wanted if name not in known]
-            if missing:
+            found = [
+                known[n] if n in known else find_label(self.label_names, str(n)) for n in wanted
+            ]
+            if None in found:
+                missing = wanted[found.index(None)]
                 raise InputError(
-                    f"unknown label {missing[0]!r}{suggest(str(missing[0]), list(known)[:100000])[:200]}"
+                    f"unknown label {missing!r}{suggest(str(missing), list(known)[:100000])[:200]}"
                 )
-            return np.array([known[str(name)] for name in wanted], np.int64)
+            return np.array(found, np.int64)
         for label in wanted:
             if isinstance(label, bool) or not isinstance(label, (int, np.integer)):
                 raise InputError(f"restrict_to holds {label!r:.60}, names or ids needed")

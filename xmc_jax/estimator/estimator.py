@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import SearchConfig, linear_part, replace_field
-from xmc_jax.data import check_features
-from xmc_jax.errors import InputError
+from xmc_jax.data import LabelNames, NamedLabels, check_features, read_names
+from xmc_jax.errors import InputError, tell
 from xmc_jax.estimator.parameters import Parameters
 from xmc_jax.explain import Explanation
 from xmc_jax.features import Vectorizer
@@ -29,7 +29,7 @@ from xmc_jax.metrics.report import report
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.parallel import Machine, find_machine, run_first
 from xmc_jax.predict import choose_results, find_depth
-from xmc_jax.run import Trained, log_to, save_calibration, save_run
+from xmc_jax.run import Trained, log_to, save_calibration, save_display, save_run
 from xmc_jax.types import Features
 
 
@@ -111,6 +111,48 @@ class Estimator(Parameters):
         self._need_model()
         trained = self._give()
         run_first(lambda: save_run(Path(path), trained, overwrite=overwrite))
+        if self.names:
+            save_display(path, self.names)
+
+    @property
+    def names(self) -> LabelNames:
+        """What labels are called that are identifiers; empty if nobody said so."""
+        return getattr(self.label_names, "names", LabelNames())
+
+    def name_labels(
+        self, names: str | os.PathLike | Mapping[str, str] | LabelNames, language: str = ""
+    ) -> Self:
+        """Says what labels are called that are identifiers: shown in outputs, found where labels are asked for.
+
+        Args:
+            names: a table (TSV, CSV) or SKOS vocabulary (Turtle, RDF/XML), or the display name of each label.
+            language: of the names in a file with several; empty: English where it is there, else the most frequent.
+
+        Returns:
+            self; a model with a run's folder keeps the names there.
+
+        Raises:
+            InputError: no names of labels, a file that cannot be read or that names none of them.
+        """
+        if self.label_names is None:
+            raise InputError(
+                "the labels have no names of their own; train with names, or give label_names"
+            )
+        labels = list(self.label_names)
+        if isinstance(names, LabelNames):
+            found = names.keep(labels)
+        elif isinstance(names, Mapping):
+            found = LabelNames({str(k): str(v) for k, v in names.items()}).keep(labels)
+        else:
+            found = read_names(names, labels, language)
+        n_bare = len(labels) - len(found.display)
+        if n_bare:
+            tell(
+                f"{n_bare:,} of {len(labels):,} labels have no display name and are shown as they are"
+            )
+        self.label_names = NamedLabels(labels, found)
+        save_display(self._workdir, found)
+        return self
 
     def explain(
         self,

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from xmc_jax.calibrate import Calibration
 from xmc_jax.config import choose_merge
+from xmc_jax.data import tell_label
 from xmc_jax.explain import (
     Explanation,
     Neighbour,
@@ -99,7 +100,7 @@ def explain(
 
 def _name(model: XRLinear, label: int) -> str:
     """Returns the name of a label, or its number."""
-    return str(label) if model.label_names is None else model.label_names[label]
+    return str(label) if model.label_names is None else tell_label(model.label_names, label)
 
 
 def _combine(model: XRLinear, paths: Sequence[Path]) -> float:
@@ -205,7 +206,7 @@ def explain_prototypes(
             pooled = calibration.score_pairs(np.array([score]))
             chance = float(probable[rank - 1] if is_given else pooled[0])  # type: ignore[index]
         path = Path(0, (step,), score, rank > 0)
-        name = str(label) if names is None else names[label]
+        name = str(label) if names is None else tell_label(names, label)
         given = rank if is_given else None
         reasons.append(Reason(label, name, given, score, chance, verdict, (path,), (), (), {}))
     return Explanation(text, tuple(reasons))

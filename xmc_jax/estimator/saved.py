@@ -7,10 +7,11 @@ import os
 from typing import TYPE_CHECKING
 
 from xmc_jax.config import CONFIGS
+from xmc_jax.data import NamedLabels
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.ops import watch_forks
-from xmc_jax.run import restore
+from xmc_jax.run import read_display, restore
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder
@@ -47,4 +48,7 @@ def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> Estimato
         raise InputError(f"{path}: a {held.config.model} model; it takes no encoder")
     model = find_class(held.config.model)(held.config)
     model._take(held, path)
+    names = read_display(path)
+    if names is not None and model.label_names is not None:
+        model.label_names = NamedLabels(model.label_names, names)
     return model

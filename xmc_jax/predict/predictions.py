@@ -116,6 +116,14 @@ class Predictions:
             )
         return [[names[i] for i in row if i != PAD] for row in self.ids.tolist()]
 
+    def display_names(self) -> list[list[str]]:
+        """Returns what the labels of every document are called, best first: display names where there are any."""
+        display = getattr(self.label_names, "names", None)
+        return [
+            [label if display is None else display.show(label) for label in row]
+            for row in self.names()
+        ]
+
     def to_csr(self) -> sp.csr_matrix:
         """Returns the scores as float32 CSR [N, L]; a predicted label of score 0 is stored."""
         used = self.ids != PAD
@@ -199,6 +207,7 @@ def _write_lines(file: TextIO, predictions: Predictions) -> None:
             labels = [[i for i in row if i != PAD] for row in block.ids.tolist()]
         else:
             labels = block.names()
+        display = getattr(predictions.label_names, "names", None)
         used = (block.ids != PAD).tolist()
         columns = {"scores": block.scores, "probabilities": block.probabilities}
         # numpy prints a float32 with the fewest digits that tell it apart, in JSON's notation.
@@ -206,6 +215,9 @@ def _write_lines(file: TextIO, predictions: Predictions) -> None:
         lines = []
         for i, (row, kept) in enumerate(zip(labels, used, strict=True)):
             parts = [f'"labels": {json.dumps(row, ensure_ascii=False)}']
+            if display is not None:
+                shown = [display.show(label) for label in row]
+                parts.append(f'"names": {json.dumps(shown, ensure_ascii=False)}')
             for name, texts in digits.items():
                 numbers = ", ".join(t for t, keep in zip(texts[i], kept, strict=True) if keep)
                 parts.append(f'"{name}": [{numbers}]')

@@ -6,6 +6,8 @@ from xmc_jax.run.arrays import save_arrays as save_arrays
 from xmc_jax.run.calibration import read_calibration as read_calibration
 from xmc_jax.run.calibration import save_calibration as save_calibration
 from xmc_jax.run.calibration import write_calibration as write_calibration
+from xmc_jax.run.display import read_display as read_display
+from xmc_jax.run.display import save_display as save_display
 from xmc_jax.run.identity import digest_texts as digest_texts
 from xmc_jax.run.identity import fingerprint as fingerprint
 from xmc_jax.run.lock import check_free as check_free

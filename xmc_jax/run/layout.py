@@ -2,6 +2,7 @@
 
 config.json        settings, what tells the data from others, where they came from
 labels.txt         names of the labels, if they have any
+names.tsv          what labels that are identifiers are called
 vectorizer/        text to features
 tree/              the label tree (of a model with an encoder: the one it is fine-tuned on)
 level_00/ …        weights of a level; of a model with an encoder the states of its fine-tuning
@@ -22,6 +23,7 @@ from __future__ import annotations
 
 CONFIG = "config.json"
 LABELS = "labels.txt"
+NAMES = "names.tsv"
 FACTS = "meta.json"
 MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
