@@ -17,6 +17,8 @@ MATRIX = sp.csr_matrix(np.array([[1, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0, 0]] * 3
 VECTORS = np.array([[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 0, 1], [0, 1, 1, 0]] * 3, np.float32)
 OTHER = ["red", "apple", "pear"]
 
+pytestmark = pytest.mark.filterwarnings("ignore:rows of features are scaled")
+
 
 @pytest.fixture(scope="module")
 def texts():

@@ -81,6 +81,7 @@ def test_names_beside_names_are_refused():
         xmc.XRLinear().fit(TEXTS, LABELS, label_names=["a", "b", "c"])
 
 
+@pytest.mark.filterwarnings("ignore:rows of features are scaled")
 def test_sparse_and_dense_features_together_are_checked():
     sparse, dense = sp.identity(12, np.float32, "csr"), np.ones((12, 2), np.float32)
     fitted = xmc.XRLinear().fit(Features(sparse, dense), MATRIX)

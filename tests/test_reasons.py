@@ -13,6 +13,7 @@ from xmc_jax.errors import InputError
 CORPUS = make_corpus(n_train=150, n_test=20, n_labels=24, branching=4, seed=0)
 
 
+@pytest.mark.filterwarnings("ignore:rows of features are scaled")
 def test_vectors_have_columns_for_names():
     rng = np.random.default_rng(0)
     x = sp.random(60, 12, 0.4, "csr", np.float32, random_state=rng)

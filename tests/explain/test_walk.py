@@ -23,6 +23,8 @@ from xmc_jax.explain import (
 )
 from xmc_jax.predict import matched_clusters
 
+pytestmark = pytest.mark.filterwarnings("ignore:rows of features are scaled")
+
 CORPUS = make_corpus(n_train=200, n_test=30, n_labels=40, branching=4, seed=0)
 SETTINGS = dict(max_leaf_size=5, branching=4, min_count=1, beam=3)
 KINDS = {
