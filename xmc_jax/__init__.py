@@ -63,7 +63,7 @@ __all__ = [
 _HOMES = {
     "Ensemble": "estimator",
     "InputError": "errors",
-    "LabelTree": "tree",
+    "LabelTree": "model",
     "LinearConfig": "config",
     "Predictions": "predict.predictions",
     "PrototypeConfig": "config",

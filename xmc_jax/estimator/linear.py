@@ -59,6 +59,12 @@ class XRLinear(Estimator):
         n_train: training documents.
         calibration: the maps from scores to probabilities, or None.
         reranker: a memory of the training set and what ranks by it, or None.
+
+    >>> texts = ["a bird of prey", "an owl by night", "a tax on goods", "a duty on imports"] * 5
+    >>> labels = [["bird"], ["bird", "night"], ["tax"], ["tax"]] * 5
+    >>> model = XRLinear(seed=0).fit(texts, labels)
+    >>> model.predict(["a bird", "a tax on imports"], top_k=1).names()
+    [['bird'], ['tax']]
     """
 
     CONFIG: ClassVar[type] = LinearConfig

@@ -29,6 +29,11 @@ class LabelTree:
         edge_cluster: int32 [E], cluster of each edge on the last inner level (0 where there is
             none).
         n_labels: L.
+
+    >>> from xmc_jax.tree import tree_from_levels
+    >>> tree = tree_from_levels([[0, 0, 1, 1, 1]])  # the cluster of each of five labels
+    >>> tree.level_sizes
+    (2, 5)
     """
 
     parents: tuple[np.ndarray, ...]

@@ -39,6 +39,11 @@ def combine(
 
     Raises:
         InputError: no predictions, other documents or labels, a label twice in a row, an unknown rule.
+
+    >>> one = Predictions([[0, 1]], [[0.9, 0.5]], None, 3)
+    >>> two = Predictions([[1, 2]], [[0.8, 0.1]], None, 3)
+    >>> combine([one, two], top_k=2).ids.tolist()
+    [[1, 0]]
     """
     check_rule(rule)
     parts = list(predictions)

@@ -37,6 +37,12 @@ class Predictions:
 
     Raises:
         InputError: shapes differ, an id outside [0, L), a nan or infinite score, a probability outside [0, 1].
+
+    >>> found = Predictions([[2, 0], [1, -1]], [[0.9, 0.2], [0.7, 0.0]], ["cat", "dog", "owl"], 3)
+    >>> found.names()
+    [['owl', 'cat'], ['dog']]
+    >>> found.to_csr().shape
+    (2, 3)
     """
 
     ids: Int[np.ndarray, "N R"]
