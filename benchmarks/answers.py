@@ -34,8 +34,8 @@ from xmc_jax.data import open_dataset
 from xmc_jax.linear.heldout import fit_to, hold_out, learn_answers
 from xmc_jax.linear.recursion import train_trees
 from xmc_jax.linear.training import Training
-from xmc_jax.metrics import evaluate, propensity_constants
-from xmc_jax.predict import FewResultsWarning, Predictions
+from xmc_jax.metrics import evaluate, inverse_propensities, propensity_constants
+from xmc_jax.predict import Asked, FewResultsWarning, Predictions, answer
 from xmc_jax.rerank import LEARNERS, Reranker
 from xmc_jax.run import Run
 from xmc_jax.types import NoProgress
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--data", nargs="+", required=True, help="as for xmc train")
     parser.add_argument("--copies", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--learners", nargs="+", default=["trees"], choices=[*LEARNERS])
+    parser.add_argument("--test", type=int, default=9021, help="test documents at most")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
     named = parser.parse_args()
     warnings.simplefilter("ignore", FewResultsWarning)
@@ -63,19 +64,22 @@ def main() -> None:
             name = Path(data.removeprefix("bundled:")).name
             if (name, copies) in done:
                 continue
-            row = measure(data, name, copies, named.learners)
+            row = measure(data, name, copies, named.learners, named.test)
             with open(file, "a") as stream:
                 stream.write(json.dumps(row) + "\n")
             print(json.dumps(row), flush=True)
 
 
-def measure(data: str, name: str, copies: int, learners: list[str]) -> dict[str, Any]:
+def measure(data: str, name: str, copies: int, learners: list[str], most: int) -> dict[str, Any]:
     """Returns a row of the results."""
     dataset = open_dataset(data)
     train, test = dataset.load_split("train"), dataset.load_split("test")
     model = xmc.XRLinear(disentangle=dict(copies=copies), calibrate=dict(share=0.1))
     x = train.texts if train.features is None else train.features
-    queries = test.texts if test.features is None else test.features
+    queries, truth = test.texts if test.features is None else test.features, test.labels
+    if len(test) > most:
+        rows = np.sort(np.random.default_rng(1).permutation(len(test))[:most])
+        queries, truth = queries[rows], truth[rows]
     seconds: dict[str, float] = {}
     config = replace(model.config, calibrate=type(model.config.calibrate)())
     plain = xmc.XRLinear(config)
@@ -98,10 +102,14 @@ def measure(data: str, name: str, copies: int, learners: list[str]) -> dict[str,
     row: dict[str, Any] = {
         "data": name,
         "copies": copies,
-        "documents": {"train": len(train), "test": len(test), "held out": len(parts[0].ranked)},
-        "plain": score(plain, queries, test.labels, facts, seconds, "search"),
-        "decisions": decide(plain, queries, test.labels, facts),
-        "methods": compare_methods(plain, parts[0], queries, test.labels),
+        "documents": {
+            "train": len(train),
+            "test": truth.shape[0],
+            "held out": len(parts[0].ranked),
+        },
+        "plain": score(plain, queries, truth, facts, seconds, "search"),
+        "decisions": decide(plain, queries, truth, facts),
+        "methods": compare_methods(plain, parts[0], queries, truth),
         "bytes": {"model": sum(w.n_bytes for w in plain.models[0].levels)},
         "device": describe_device(),
     }
@@ -117,11 +125,11 @@ def measure(data: str, name: str, copies: int, learners: list[str]) -> dict[str,
             )
             plain.calibration, plain.reranker = learned
             row[key] = describe(learned.reranker)
-            row[key] |= score(plain, queries, test.labels, facts, seconds, f"search {key}")
+            row[key] |= score(plain, queries, truth, facts, seconds, f"search {key}")
             row["bytes"]["memory"] = learned.reranker.memory.n_bytes
             if mode == "auto":
-                row[key]["decisions"] = decide(plain, queries, test.labels, facts)
-    n = len(test)
+                row[key]["decisions"] = decide(plain, queries, truth, facts)
+    n = truth.shape[0]
     row["processor_ms_per_query"] = {
         k: round(1e3 * v / n, 4) for k, v in seconds.items() if k.startswith("search")
     }
@@ -151,11 +159,11 @@ def score(
 ) -> dict[str, Any]:
     """Returns ranking scores, and calibration errors of probabilities and of scores."""
     model.predict(queries[:600], 10)  # compiled before it is timed
-    ranked = timed(seconds, name, lambda: model.predict(queries, 10))
+    probable = timed(seconds, name, lambda: model.predict_proba(queries, 10))
+    ranked = replace(probable, probabilities=None)
     names = ["P", "PSP", "recall"]
     found = evaluate(ranked, truth, (1, 3, 5, 10), metrics=names, **facts)
     kept = {k: v for k, v in found.items() if "@" in k and (k == "recall@10" or "@10" not in k)}
-    probable = model.predict_proba(queries, 10)
     for key, given in (("probabilities", probable), ("scores", ranked)):
         errors = evaluate(given, truth, (1, 5), metrics=["ECE", "Brier"])
         kept[key] = {k: errors[k] for k in ("ECE@1", "ECE@5", "Brier@5")}
@@ -166,16 +174,23 @@ def decide(model: xmc.XRLinear, queries: Any, truth: Any, facts: dict[str, Any])
     """Returns F1s of the rules and of the best fixed numbers of labels, and PSP of the rule that asks for it."""
     names = ["micro-F1", "example-F1", "macro-F1"]
     result: dict[str, Any] = {}
-    ranked = model.predict(queries, 10)
+    ranked = model.predict_proba(queries, DEPTH)
+    inverse = inverse_propensities(
+        facts["train_counts"], facts["n_train"], a=facts["a"], b=facts["b"]
+    )
+
+    def answered(rule: str, top_k: int | None = None) -> Predictions:
+        asked = Asked(decide=rule)
+        return answer(ranked, asked, model.calibration, top_k=top_k, weights=inverse)
+
     fixed = evaluate(ranked, truth, tuple(range(1, 11)), metrics=names)
     for name in names:
         best = max(range(1, 11), key=lambda k, n=name: fixed[f"{n}@{k}"])
         result[f"fixed {name}"] = {"k": best, name: fixed[f"{name}@{best}"]}
     for rule in RULES:
-        found = evaluate(model.predict(queries, decide=rule), truth, 1, metrics=names)
+        found = evaluate(answered(rule), truth, 1, metrics=names)
         result[rule] = {name: found[name] for name in names}
-    gains = model.predict(queries, 5, decide="psp")
-    psp = evaluate(gains, truth, (1, 3, 5), metrics=["PSP", "P", "macro-F1"], **facts)
+    psp = evaluate(answered("psp", 5), truth, (1, 3, 5), metrics=["PSP", "P", "macro-F1"], **facts)
     result["psp"] = {k: v for k, v in psp.items() if "@" in k}
     return rounded(result)
 

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 import xmc_jax as xmc
 from xmc_jax.data.synthetic import make_corpus
+from xmc_jax.errors import InputError
 from xmc_jax.rerank.fit import choose_way
 from xmc_jax.types import PAD
 
@@ -67,6 +68,10 @@ def test_restricted_labels_and_candidates(model):
     assert set(only.ids[only.ids != PAD]) <= {1, 4, 7}
     asked = sp.csr_matrix(np.ones((60, 30), np.float32))
     scores = model.predict(CORPUS.test_texts, candidates=asked).toarray()
+    with pytest.raises(InputError, match="restricted"):
+        model.predict(CORPUS.test_texts, candidates=asked, restrict_to=[1])
+    assert model.predict([], 3).ids.shape == (0, 3)
+    assert model.predict([], candidates=asked[:0]).shape == (0, 30)
     found = model.predict(CORPUS.test_texts, 3)
     row, slot = np.nonzero(found.ids != PAD)
     np.testing.assert_allclose(

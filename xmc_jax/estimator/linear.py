@@ -171,13 +171,13 @@ class XRLinear(Estimator):
         if reranker is None:
             return self._answer(ranked, asked, top_k, restrict_to is None)
         known = Known(ranked.ids, ranked.scores)
-        if candidates is not None:
-            given = check_candidates(candidates, features, ranked.n_labels)
-            return reranker.score_labels(features, known, given)
         allowed = None
         if restrict_to is not None:
             allowed = np.zeros(ranked.n_labels, bool)
             allowed[ids] = True
+        if candidates is not None:
+            given = check_candidates(candidates, features, ranked.n_labels, allowed)
+            return reranker.score_labels(features, known, given)
         found = reranker.rank(features, known, wanted, allowed)
         ranked = Predictions(*found, self.label_names, ranked.n_labels)
         return self._answer(ranked, asked, top_k, restrict_to is None)

@@ -67,11 +67,22 @@ def score_candidates(
     return asked
 
 
-def check_candidates(candidates: sp.spmatrix, features: Features, n_labels: int) -> sp.csr_matrix:
+def check_candidates(
+    candidates: sp.spmatrix,
+    features: Features,
+    n_labels: int,
+    allowed: np.ndarray | None = None,
+) -> sp.csr_matrix:
     """Returns candidates as float32 CSR [N, L], each once, sorted.
 
+    Args:
+        candidates: [N, L].
+        features: of the N documents.
+        n_labels: L.
+        allowed: bool [L], the only labels that may be asked for; None: all.
+
     Raises:
-        InputError: another shape.
+        InputError: another shape, or a label that is not allowed.
     """
     if candidates.shape != (len(features), n_labels):
         raise InputError(
@@ -80,7 +91,17 @@ def check_candidates(candidates: sp.spmatrix, features: Features, n_labels: int)
         )
     asked = sp.csr_matrix(candidates, dtype=np.float32, copy=True)
     asked.sum_duplicates()
+    if allowed is not None and not allowed[asked.indices].all():
+        refuse_silenced(int(asked.indices[np.argmin(allowed[asked.indices])]))
     return asked
+
+
+def refuse_silenced(label: int) -> None:
+    """Raises InputError for a candidate that the model is restricted not to give."""
+    raise InputError(
+        f"label {label} is a candidate, but the model is restricted to other labels; "
+        "leave it out, or use the whole model"
+    )
 
 
 def _list_edges(
@@ -99,10 +120,7 @@ def _list_edges(
         silenced = np.asarray(weights.bias)[tree.edge_ancestor(t)[edge]] == -np.inf
         if silenced.any():
             label = labels[owner[silenced.argmax()]]
-            raise InputError(
-                f"label {label} is a candidate, but the model is restricted to other labels; "
-                "leave it out, or use the whole model"
-            )
+            refuse_silenced(int(label))
     return rows[owner], edge, owner
 
 
