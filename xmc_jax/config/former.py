@@ -8,12 +8,12 @@ from typing import Any
 from xmc_jax.errors import InputError
 
 FIXED = {
-    "smooth_idf": True,
-    "mix": 0.5,
-    "spherical": True,
-    "iterations": 20,
-    "bootstrap_first": True,
-    "bootstrap_cost": 100.0,
+    "features.smooth_idf": True,
+    "tree.mix": 0.5,
+    "tree.spherical": True,
+    "tree.iterations": 20,
+    "tuning.bootstrap_first": True,
+    "tuning.bootstrap_cost": 100.0,
 }
 """What settings that are gone are now, where that could be another value. A run that is unfinished and has one is
 another run; a finished one is loaded."""
@@ -54,8 +54,8 @@ def list_lost(values: dict[str, Any], prefix: str = "") -> list[str]:
     for name, value in values.items():
         if isinstance(value, dict):
             lost += list_lost(value, f"{prefix}{name}.")
-        elif name in FIXED and prefix != "preliminary." and value != FIXED[name]:
-            lost.append(f"{prefix}{name}: {value!r} -> {FIXED[name]!r}, always")
+        elif FIXED.get(path := f"{prefix}{name}", value) != value:
+            lost.append(f"{path}: {value!r} -> {FIXED[path]!r}, always")
     return lost
 
 
