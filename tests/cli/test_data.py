@@ -161,3 +161,22 @@ def test_a_folder_of_texts_is_labelled(tiny, tmp_path, xmc):
         (tmp_path / f"{i}.txt").write_text(f"some\nwords {i}")
     done = xmc("predict", "--workdir", tiny.run, "--input", tmp_path, "--output", "-")
     assert done.code == 0 and len(done.out.splitlines()) == 3
+
+
+def test_ids_and_columns_are_carried_over(tiny, tmp_path, xmc):
+    table = tmp_path / "in.csv"
+    table.write_text("key;text;note\nk1;some words;a\nk2;other words;\n")
+    words = ["predict", "--workdir", tiny.run, "--output", "-", "--top-k", "1", "--input"]
+    lines = xmc(*words, table, "--id-column", "key", "--keep", "note").out.splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(row["id"], row["note"], len(row["labels"])) for row in found] == [
+        ("k1", "a", 1),
+        ("k2", "", 1),
+    ]
+    refused = xmc(*words, table, "--id-column", "nokey")
+    assert refused.code == 2 and "no column 'nokey'" in refused.err[-1]
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "one.txt").write_text("some words")
+    assert json.loads(xmc(*words, tmp_path / "d").out)["id"] == "one.txt"
+    (tmp_path / "in.jsonl").write_text('{"text": "a", "id": 7}\n')
+    assert json.loads(xmc(*words, tmp_path / "in.jsonl", "--id-column", "id").out)["id"] == 7

@@ -90,3 +90,36 @@ def test_refuses_what_cannot_be_loaded(tmp_path):
     with pytest.raises(InputError, match="cannot be loaded") as error:
         open_dataset(f"hf:{tmp_path / 'empty'}")
     assert "\n" not in str(error.value)
+
+
+def test_lists_of_zeros_and_ones_are_indicators_named_by_the_classes():
+    classes = datasets.List(datasets.ClassLabel(names=["sad", "glad", "mad"]))
+    features = {"text": datasets.Value("string"), "labels": classes}
+    split = load({"text": ["a", "b"], "labels": [[0, 1, 1], [1, 0, 0]]}, features)
+    names = [{split.vocabulary[j] for j in row.indices} for row in split.labels]
+    assert names == [{"glad", "mad"}, {"sad"}]
+    plain = load({"text": ["a", "b"], "labels": [[0.0, 1.0], [1.0, 1.0]]})
+    assert plain.vocabulary == ["0", "1"] and plain.labels.toarray().tolist() == [[0, 1], [1, 1]]
+
+
+def test_a_revision_and_a_configuration_are_passed_on(monkeypatch):
+    asked = []
+
+    def load_dataset(name, config, revision):
+        asked.append((name, config, revision))
+        return {"train": datasets.Dataset.from_dict({"text": ["a"], "labels": [["x"]]})}
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    for spec in (
+        "hf:org/name@refs/convert/parquet:part",
+        "hf:org/name:part",
+        "hf:name@v1",
+        "hf:name",
+    ):
+        assert open_dataset(spec).load_split("train").vocabulary == ["x"]
+    assert asked == [
+        ("org/name", "part", "refs/convert/parquet"),
+        ("org/name", "part", None),
+        ("name", None, "v1"),
+        ("name", None, None),
+    ]

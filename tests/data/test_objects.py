@@ -280,3 +280,11 @@ def test_truth_moves_to_the_columns_of_training():
 def test_unknown_objects_are_left_as_they_are():
     thing = object()
     assert unwrap(thing) is thing
+
+
+def test_labels_that_are_nearly_the_same_are_told():
+    with pytest.warns(
+        Note,
+        match="2 pairs of labels differ only in Unicode form or case|only in case or Unicode form",
+    ):
+        names_of([["Beer", "caf\u00e9"], ["beer"], ["cafe\u0301"]])

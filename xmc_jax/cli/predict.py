@@ -24,7 +24,7 @@ from xmc_jax.errors import InputError
 if TYPE_CHECKING:
     from xmc_jax.cli.model import Model
 
-SECTIONS = ("memory", "threads", "data.text_column", "search.beam", "parallel")
+SECTIONS = ("memory", "threads", "data", "search.beam", "parallel")
 """What may still be chosen when a model is used."""
 BATCH = 4096
 """Documents that are in memory at once."""
@@ -38,8 +38,16 @@ def parse(argv: list[str]) -> Arguments:
         "--input",
         required=True,
         metavar="F",
-        help=".txt (a document a line), .jsonl[.gz] (its text is read), '-' for standard input, or "
-        ".npz / .npy for a model that was trained on vectors",
+        help=".txt (a document per line), what training reads (.csv, .tsv, .jsonl, .parquet ...), a folder of .txt, "
+        "'-' for standard input, or .npz / .npy for a model that was trained on vectors",
+    )
+    parser.add_argument(
+        "--id-column",
+        metavar="NAME",
+        help="column (key of JSON) to write as the id of each document",
+    )
+    parser.add_argument(
+        "--keep", metavar="NAME,...", help="further columns to carry over to the output as they are"
     )
     parser.add_argument(
         "--output", required=True, metavar="O.jsonl", help="a file, or '-' for standard output"
@@ -66,14 +74,14 @@ def run(arguments: Arguments) -> None:
     selects = named.threshold is not None or named.decide is not None
     top_k = named.top_k or (None if selects else max(10, named.min_k))
     model, config = open_model(arguments, SECTIONS)
-    batches = read_batches(model, named.input, config.data)
+    batches = read_rows(model, named, config.data)
     with open_progress() as progress, gather_notes(), open_output(named.output) as stream:
         progress.start("documents", 0)
         n = 0
-        for batch in batches:
+        for batch, fields in batches:
             ask = model.predict_proba if named.probabilities else model.predict
             predictions: Any = ask(batch, top_k, **options)
-            predictions.to_jsonl(stream)
+            predictions.to_jsonl(stream, fields)
             stream.flush()
             n += len(predictions)
             progress.advance(len(predictions))
@@ -91,6 +99,30 @@ def check_output(output: str, source: str) -> None:
         raise InputError(f"option '--output {output}': no folder {path.parent}; make it first")
     if source != "-" and path.exists() and os.path.exists(source) and path.samefile(source):
         raise InputError(f"option '--output {output}': is the input; name another file")
+
+
+def read_rows(model: Model, named: Any, config: Any) -> Iterator[tuple[Any, Any]]:
+    """Returns what `predict` takes, some documents at a time, and the fields of each that the output is to hold, or None.
+
+    Raises:
+        InputError: as `read_batches`; no such column.
+    """
+    keep = {name: name for name in (named.keep or "").split(",") if name}
+    if Path(named.input).is_dir() and not keep and named.id_column is None:
+        keep["file"] = "id"
+    if named.id_column is not None:
+        keep = {named.id_column: "id"} | {k: v for k, v in keep.items() if k != named.id_column}
+    if not keep:
+        batches = read_batches(model, named.input, config)
+        return ((batch, None) for batch in batches)
+    if not model.reads_text or model.reads_vectors:
+        raise InputError(
+            "--id-column and --keep given, but the model was trained on vectors, which have no columns"
+        )
+    from xmc_jax.data.input import read_batches as read_documents
+
+    found = read_documents(named.input, BATCH, config, keep=list(keep))
+    return ((b.texts, [{keep[k]: v for k, v in row.items()} for row in b.fields]) for b in found)
 
 
 def read_batches(model: Model, source: str, config: Any) -> Iterator[Any]:

@@ -21,7 +21,8 @@ from xmc_jax.data import (
     labels_to_csr,
     map_columns,
 )
-from xmc_jax.errors import InputError
+from xmc_jax.data.oddities import find_near
+from xmc_jax.errors import InputError, tell
 from xmc_jax.features import as_features, check_width, concatenate, load_matrix
 from xmc_jax.model import LabelTree
 from xmc_jax.tree import tree_from_parents
@@ -48,6 +49,9 @@ def read_label_matrix(
                 "the labels as a matrix"
             )
         matrix, found = labels_from_names(labels)
+        near = find_near(found)
+        if near:
+            tell(f"{near.n_pairs:,} pairs of labels differ {near}")
     if matrix.shape[0] == 0:
         raise InputError("no documents given; training needs at least one")
     if matrix.nnz == 0:

@@ -140,7 +140,11 @@ class Predictions:
         matrix.sort_indices()
         return matrix
 
-    def to_jsonl(self, target: str | os.PathLike[str] | TextIO) -> None:
+    def to_jsonl(
+        self,
+        target: str | os.PathLike[str] | TextIO,
+        fields: Sequence[dict[str, Any]] | None = None,
+    ) -> None:
         """Writes a line `{"labels": [...], "scores": [...]}` per document, best label first; with `"probabilities"`
         where there are any.
 
@@ -150,15 +154,16 @@ class Predictions:
         Args:
             target: an open text file, or a path (ending in .gz: compressed). A file at the path is
                 replaced once all lines are written, not before.
+            fields: of each document, written before its labels, such as `{"id": 7}`.
 
         Raises:
             InputError: a path that cannot be written to.
             RunError: writing failed; the file that was there is untouched.
         """
         if isinstance(target, (str, os.PathLike)):
-            _write_file(os.fspath(target), self)
+            _write_file(os.fspath(target), self, fields)
         else:
-            _write_lines(target, self)
+            _write_lines(target, self, fields)
 
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
@@ -205,7 +210,9 @@ def _same_names(one: Sequence[str] | None, other: Sequence[str] | None) -> bool:
     return one is other or list(one) == list(other)
 
 
-def _write_lines(file: TextIO, predictions: Predictions) -> None:
+def _write_lines(
+    file: TextIO, predictions: Predictions, fields: Sequence[dict[str, Any]] | None = None
+) -> None:
     for start in range(0, len(predictions), _ROWS_AT_ONCE):
         block = predictions[start : start + _ROWS_AT_ONCE]
         labels: list[list[Any]]
@@ -221,6 +228,9 @@ def _write_lines(file: TextIO, predictions: Predictions) -> None:
         lines = []
         for i, (row, kept) in enumerate(zip(labels, used, strict=True)):
             parts = [f'"labels": {json.dumps(row, ensure_ascii=False)}']
+            if fields is not None and fields[start + i]:
+                carried = json.dumps(fields[start + i], ensure_ascii=False, default=str)
+                parts.insert(0, carried[1:-1])
             if display is not None:
                 shown = [display.show(label) for label in row]
                 parts.append(f'"names": {json.dumps(shown, ensure_ascii=False)}')
@@ -232,12 +242,14 @@ def _write_lines(file: TextIO, predictions: Predictions) -> None:
         file.write("".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def _write_file(path: str, predictions: Predictions) -> None:
+def _write_file(
+    path: str, predictions: Predictions, fields: Sequence[dict[str, Any]] | None
+) -> None:
     folder = os.path.dirname(os.path.realpath(path))
     is_new = not os.path.exists(path) or os.path.isfile(path)
     if os.path.isdir(path) or (is_new and not os.access(folder, os.W_OK | os.X_OK)):
         raise InputError(f"output {path} given, a file in a folder that may be written to needed")
     with replace_file(path) as stream:
         file = io.TextIOWrapper(stream, encoding="utf-8", newline="\n", write_through=True)
-        _write_lines(file, predictions)
+        _write_lines(file, predictions, fields)
         file.detach()
