@@ -102,7 +102,7 @@ def check_output(output: str, source: str) -> None:
 
 
 def read_rows(model: Model, named: Any, config: Any) -> Iterator[tuple[Any, Any]]:
-    """Returns what `predict` takes, some documents at a time, and the fields of each that the output is to hold, or None.
+    """Returns what `predict` takes, some documents at a time, and the fields of each to be written, or None.
 
     Raises:
         InputError: as `read_batches`; no such column.
