@@ -7,7 +7,7 @@ a mesh every device searches its own chunks for all documents, and only its best
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import Any, Literal
@@ -62,10 +62,6 @@ def build_nearest(
     share = -(-n // n_devices)
     n_chunks = n_devices * -(-share // _CHUNK)
     size = -(-n // n_chunks)
-    hidden = np.zeros(n, bool)
-    if shown is not None:
-        hidden[:] = True
-        hidden[shown] = False
 
     def cut(array: np.ndarray, fill: Any = 0) -> np.ndarray:
         pad = [(0, n_chunks * size - n)] + [(0, 0)] * (array.ndim - 1)
@@ -75,11 +71,21 @@ def build_nearest(
         cut(np.asarray(prototypes.rows)),
         cut(np.asarray(prototypes.factor)),
         cut(np.asarray(prototypes.bias), -np.inf),
-        cut(hidden, True),
+        cut(np.zeros(n, bool), True),
     )
-    if mesh is None:
-        return jax.tree.map(jnp.asarray, index)
-    return place(index, mesh, _CUT)
+    index = jax.tree.map(jnp.asarray, index) if mesh is None else place(index, mesh, _CUT)
+    return index if shown is None else show_labels(index, shown, mesh)
+
+
+def show_labels(
+    index: NearestIndex, shown: Int[np.ndarray, "n"], mesh: Mesh | None = None
+) -> NearestIndex:
+    """Returns an index that returns some labels only; the prototypes stay where they are."""
+    hidden = np.ones(index.bias.size, bool)
+    hidden[shown] = False
+    hidden = hidden.reshape(index.bias.shape)
+    put = jnp.asarray(hidden) if mesh is None else place(hidden, mesh, _CUT)
+    return replace(index, hidden_labels=put)
 
 
 @partial(jax.jit, static_argnames=("top_k", "scores", "recall", "mesh"))
@@ -265,9 +271,8 @@ class Nearest:
             options: `recall`, `batch`, `progress` of `find_nearest`.
         """
         mesh = None if mesh is not None and mesh.size == 1 else mesh
-        index = (
-            self._lay_out(mesh) if shown is None else build_nearest(self.prototypes, mesh, shown)
-        )
+        index = self._lay_out(mesh)
+        index = index if shown is None else show_labels(index, shown, mesh)
         n, scores = self.prototypes.n_labels, self.prototypes.scores
         ids, values, sums = find_nearest(
             index, vectors, n, top_k=top_k, scores=scores, mesh=mesh, **options
