@@ -236,7 +236,8 @@ def test_the_command_line(corpus, tiny_encoder, tmp_path, capsys):
     assert main([*train, "--tree", "x.json"]) == 2
     assert "has no tree" in capsys.readouterr().err
     assert main(train) == 0
-    assert "16 prototypes of 32 numbers" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "16 prototypes of 32 numbers" in told and "have the first label of float32" in told
     assert main(["evaluate", *data, "--workdir", run]) == 0
     assert json.loads(capsys.readouterr().out)["P@1"] > 20
     (tmp_path / "in.txt").write_text("\n".join(corpus.test_texts[:3]))
