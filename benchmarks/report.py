@@ -50,14 +50,15 @@ def replace_part(text: str, name: str, part: str) -> str:
 
 
 def make_devices() -> str:
-    """Returns the tables of every device, each under a heading."""
-    return "\n".join(make_part(folder) for folder in sorted(RESULTS.iterdir()))
+    """Returns the tables of every device that has some, each under a heading."""
+    parts = (make_part(folder) for folder in sorted(RESULTS.iterdir()))
+    return "\n".join(part for part in parts if part)
 
 
 def make_part(folder: Path) -> str:
-    """Returns the tables of one device."""
+    """Returns the tables of one device; empty if it has none."""
     made = [make(folder) for name, make in TABLES.items() if (folder / name).exists()]
-    return "\n".join([f"## {folder.name}", "", *made])
+    return "\n".join([f"## {folder.name}", "", *made]) if made else ""
 
 
 def make_summary() -> str:
@@ -272,6 +273,47 @@ def make_heads(folder: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def make_answers(folder: Path) -> str:
+    rows = read_rows(folder / "answers.jsonl")
+    lines = [
+        f"Memory and re-ranker, as `rerank.mode=auto` chose on held-out documents ({rows[0]['device']}; "
+        f"`benchmarks/results/{folder.name}/answers.jsonl`; processor time per query, search included):",
+        "",
+        "| set | clusters per label | chosen | P@1/3/5 | R@10 | PSP@5 | ms per query | memory MB |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        plain, anew, took = row["plain"], row["trees"], row["processor_ms_per_query"]
+        cells = [row["data"], row["copies"], anew["chosen"]]
+        cells += [" → ".join(join_scores(r, "P") for r in (plain, anew))]
+        cells += [f"{plain[k]:.1f} → {anew[k]:.1f}" for k in ("recall@10", "PSP@5")]
+        cells += [f"{took['search']:.2f} → {took['search trees']:.2f}"]
+        cells += [f"{row['bytes']['memory'] / 1e6:.0f}"]
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    lines += [
+        "",
+        "Probabilities and decisions of the model alone: calibration error of scores and of probabilities, and F1 of "
+        "the best fixed number of labels (chosen on the test documents) and of the rule that asks for it:",
+        "",
+        "| set | clusters per label | ECE@1 | ECE@5 | micro-F1 | example-F1 | macro-F1 | PSP@1, `decide=psp` |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        plain, decided = row["plain"], row["decisions"]
+        cells = [row["data"], row["copies"]]
+        cells += [
+            f"{plain['scores'][k]:.1f} → {plain['probabilities'][k]:.1f}"
+            for k in ("ECE@1", "ECE@5")
+        ]
+        for name in ("micro-F1", "example-F1", "macro-F1"):
+            cells.append(
+                f"{decided[f'fixed {name}'][name]:.1f} → {decided[name.lower()][name]:.1f}"
+            )
+        cells.append(f"{plain['PSP@1']:.1f} → {decided['psp']['PSP@1']:.1f}")
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
 def make_linear(folder: Path) -> str:
     rows = read_rows(folder / "linear.jsonl")
     device = rows[0]["device"]
@@ -351,6 +393,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "transformer.jsonl": make_transformer,
     "ablation.jsonl": make_ablation,
     "heads.jsonl": make_heads,
+    "answers.jsonl": make_answers,
     "kernels.jsonl": make_kernels,
 }
 PAGES: tuple[tuple[Path, str, Callable[[], str]], ...] = (
