@@ -112,7 +112,7 @@ def test_wrong_inputs(tiny, other, forest, tmp_path, xmc, settings):
         (plan, "trees=2 given for a tree of one level"),
         (
             [*train, "--trees", "2", "--model", "xr-transformer", "--refine", "false", *shallow],
-            "which all would share",
+            "whose one tree all would share",
         ),
         (["train", *words, "--workdir", forest, *settings, "--trees", "3"], "trees: 2 -> 3"),
     ):
