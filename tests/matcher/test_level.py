@@ -7,6 +7,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.matcher import choose_layout
 from xmc_jax.matcher.level import SLOTS
 from xmc_jax.ops import lookup
+from xmc_jax.parallel import Target
 
 
 @pytest.mark.parametrize(
@@ -23,6 +24,14 @@ from xmc_jax.ops import lookup
 )
 def test_layouts(n_nodes, n_sparse, max_children, layout):
     assert choose_layout(n_nodes, n_sparse, max_children) == layout
+
+
+def test_a_tpu_gathers_whole_rows_where_they_fit():
+    sizes = 20_000, 30_000, 77
+    assert choose_layout(*sizes, 400_000, Target.named("v5e-1")) == "rows"
+    assert choose_layout(*sizes, 40_000_000, Target.named("v5e-1")) == "bitmaps"
+    for other in ("cpu", "h100"):
+        assert choose_layout(*sizes, 400_000, Target.named(other)) == "bitmaps"
 
 
 def test_rows_are_cut_into_parts(tools):

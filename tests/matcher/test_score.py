@@ -8,7 +8,7 @@ from xmc_jax.matcher import score_children
 from xmc_jax.matcher.score import _choose_block, _choose_lanes, _scan
 from xmc_jax.types import PAD
 
-LAYOUTS = ["table", "bitmaps", "slots"]
+LAYOUTS = ["table", "bitmaps", "rows", "slots"]
 score = jax.jit(score_children)
 
 

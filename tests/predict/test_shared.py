@@ -43,7 +43,8 @@ for grid in grids:
     assert (last.shard is None) == (label == "1")
     if label != "1":
         held = {s.data.shape[0] for s in last.dense.addressable_shards}
-        assert held == {1} and last.dense.shape[1] < model.levels[-1].n_nodes
+        assert held == {last.dense.shape[0] // int(label)}
+        assert min(held) < model.levels[-1].n_nodes
     rows = local_rows(21, mesh)
     assert rows.stop - rows.start in (21 // int(n), 21 - 21 // int(n))
 some = np.array([3, 17, 30])

@@ -18,6 +18,5 @@ from xmc_jax.matcher.negatives import choose_pairs as choose_pairs
 from xmc_jax.matcher.negatives import propagate_pairs as propagate_pairs
 from xmc_jax.matcher.score import score_children as score_children
 from xmc_jax.matcher.shards import keep_own as keep_own
-from xmc_jax.matcher.shards import select_shard as select_shard
 from xmc_jax.matcher.shards import shard_level as shard_level
 from xmc_jax.matcher.shards import spread_level as spread_level

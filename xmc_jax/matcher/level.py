@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from xmc_jax.ops import BITS, build_row_table, check_positions, concatenate_ranges, pack_bits
+from xmc_jax.parallel import Target
 from xmc_jax.types import AnyArray
 
-Layout = Literal["table", "bitmaps", "slots"]
+Layout = Literal["table", "bitmaps", "rows", "slots"]
 
 SLOTS = 8
 """Entries (child, value) of the layout `slots` that are read together."""
@@ -20,17 +21,18 @@ SLOTS = 8
 _TABLE_NODES = 512
 _TABLE_BYTES = 128 * 2**20
 _BITMAP_CHILDREN = 512
+_ROW_LANES = 128  # a TPU stores rows in so many lanes
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SearchLevel:
-    """The weights of one level on the device, in one of three layouts; the fields of the others are None.
+    """The weights of one level on the device, in one of four layouts; the fields of the others are None.
 
-    `table`: all of it, dense. `bitmaps` and `slots` store a row for each (cluster, feature), found through
-    `rows`. A row of `bitmaps` says by a bit for each child which weights follow; every child of a pair is then
-    scored by gathers alone. Where clusters are wide and rows nearly empty, `slots` lists the weights with
-    their children, ceil(entries / SLOTS) parts a row.
+    `table`: all of it, dense. The others store a row for each (cluster, feature), found through `rows`. `rows`: a
+    weight for every child, gathered as one row, which a TPU does in the time of one number. A row of `bitmaps` says
+    by a bit for each child which weights follow; every child of a pair is then scored by gathers alone. Where clusters
+    are wide and rows nearly empty, `slots` lists the weights with their children, ceil(entries / SLOTS) parts a row.
     """
 
     child_offsets: AnyArray
@@ -58,6 +60,8 @@ class SearchLevel:
     shard: AnyArray = None
     """int32 [3]: first cluster, the one after the last and first node, where rows and dense columns of these only are
     stored; None: all are."""
+    row_weights: AnyArray = None
+    """float32 [F + 1, K], the last one 0: weights by row, for every child."""
 
     @property
     def n_clusters(self) -> int:
@@ -65,7 +69,9 @@ class SearchLevel:
 
     @property
     def n_rows(self) -> int:
-        """Stored rows F, where `child_words` are stored."""
+        """Stored rows F, where `row_weights` or `child_words` are stored."""
+        if self.row_weights is not None:
+            return self.row_weights.shape[0] - 1
         assert self.child_words is not None
         return self.child_words.shape[0] // (2 * self.n_words) - 1
 
@@ -83,16 +89,29 @@ class SearchLevel:
         return self.bias.shape[0] - self.max_children
 
 
-def choose_layout(n_nodes: int, n_sparse: int, max_children: int) -> Layout:
+def choose_layout(
+    n_nodes: int, n_sparse: int, max_children: int, n_rows: int = 0, target: Target | None = None
+) -> Layout:
     """Chooses how a level is stored.
 
     As a dense table if it has few nodes and fits 128 MiB. Else by bitmaps, whose work is that of all children of
-    the beam, unless clusters are so wide that listing the weights met is less.
+    the beam, unless clusters are so wide that listing the weights met is less. A TPU gathers a row in the time of a
+    number: there in dense rows, if these fit a quarter of its memory.
+
+    Args:
+        n_nodes, n_sparse, max_children: of the level, n_sparse being D.
+        n_rows: rows F that a device stores.
+        target: where it will be searched; None: as on a CPU.
     """
     n_bytes = (n_sparse + 1) * n_nodes * 4
     if n_nodes <= _TABLE_NODES and n_bytes <= _TABLE_BYTES:
         return "table"
-    return "bitmaps" if max_children <= _BITMAP_CHILDREN else "slots"
+    if max_children > _BITMAP_CHILDREN:
+        return "slots"
+    row_bytes = 4 * -(-max_children // _ROW_LANES) * _ROW_LANES
+    if target is not None and target.platform == "tpu" and n_rows * row_bytes <= target.memory // 4:
+        return "rows"
+    return "bitmaps"
 
 
 def build_level(**stored: Any) -> SearchLevel:
@@ -112,6 +131,7 @@ def lay_out_level(
     dense: np.ndarray,
     n_sparse: int,
     layout: Layout | None = None,
+    target: Target | None = None,
     max_children: int | None = None,
 ) -> SearchLevel:
     """Lays out a level that is stored as sparse rows of its clusters (host arrays).
@@ -126,6 +146,7 @@ def lay_out_level(
         dense: [nodes, H].
         n_sparse: D.
         layout: instead of what `choose_layout` says.
+        target: where it will be searched; None: as on a CPU.
         max_children: K, where other parts of the level have wider clusters.
 
     Raises:
@@ -134,9 +155,18 @@ def lay_out_level(
     widest = max_children or int(np.diff(child_offsets).max(initial=0))
     n_nodes, n_entries = len(bias), np.diff(entry_offsets)
     child = entry_child.astype(np.int32)
-    layout = layout or choose_layout(n_nodes, n_sparse, widest)
+    layout = layout or choose_layout(n_nodes, n_sparse, widest, len(row_feature), target)
     stored: dict[str, AnyArray] = dict.fromkeys(
-        ("table", "cluster", "rows", "child_words", "weights", "slots", "first_parts")
+        (
+            "table",
+            "cluster",
+            "rows",
+            "child_words",
+            "weights",
+            "slots",
+            "first_parts",
+            "row_weights",
+        )
     )
     if layout == "table":
         start = np.repeat(child_offsets[:-1], np.diff(row_offsets))
@@ -148,6 +178,10 @@ def lay_out_level(
         )
     else:
         stored["rows"] = build_row_table(row_feature, row_offsets, n_sparse)
+    if layout == "rows":
+        row = np.repeat(np.arange(len(row_feature)), n_entries)
+        stored["row_weights"] = np.zeros((len(row_feature) + 1, widest), np.float32)
+        stored["row_weights"][row, child] = entry_value
     if layout == "bitmaps":
         stored["child_words"] = _mark_children(child, entry_offsets, widest)
         stored["weights"] = np.append(entry_value, 0.0).astype(np.float32)

@@ -55,7 +55,9 @@ def score_children(
         return jnp.where(real, every[row[:, None], node], -jnp.inf)
     # What is added to -inf leaves it.
     margins = jnp.where(real, get(level.bias, start[:, None] + child), -jnp.inf)
-    add = _add_bitmaps if level.slots is None else _add_slots
+    add = _add_slots if level.slots is not None else _add_bitmaps
+    if level.row_weights is not None:
+        add = _add_rows
     margins = add(level, ids, values, row, cluster, margins)
     return margins + _score_dense(level, dense, row, at) if dense.shape[1] else margins
 
@@ -118,6 +120,23 @@ def _find(
     return find_rows(
         level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape), mine
     )
+
+
+def _add_rows(
+    level: SearchLevel,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    row: Int[Array, "P"],
+    cluster: Int[Array, "P"],
+    margins: Float[Array, "P K"],
+) -> Float[Array, "P K"]:
+    """Adds the stored rows that the pairs hit to their margins: one gather of whole rows per slot."""
+
+    def add_block(block, mine, value, out):
+        found = _find_or_empty(level, mine, row, cluster)
+        return out + accumulate(found, value[row], level.row_weights, "looped")
+
+    return _loop_slots(ids, values, _BLOCK, add_block, margins)
 
 
 def _add_bitmaps(

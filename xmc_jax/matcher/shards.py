@@ -27,8 +27,8 @@ def shard_level(stored: dict[str, Any], n_shards: int, layout: Layout) -> Search
         layout: one that has rows; a level stored as a table lies whole on every device.
 
     Returns:
-        A level whose arrays but for `child_offsets` and `bias` have one more axis, the first: the shard. The arrays
-        of smaller shards are padded.
+        A level whose arrays but for `child_offsets` and `bias` hold those of all shards one after the other, padded to
+        the longest: cut into `n_shards` along their first axis they are the shards' own, without a copy.
     """
     widest = int(np.diff(stored["child_offsets"]).max(initial=0))
     bounds = _balance(stored["entry_offsets"][stored["row_offsets"]], n_shards)
@@ -37,7 +37,7 @@ def shard_level(stored: dict[str, Any], n_shards: int, layout: Layout) -> Search
         for start, stop in pairwise(bounds)
     ]
     none: dict[str, Any] = dict.fromkeys(_WHOLE)
-    cut = jax.tree.map(_stack, *(dataclasses.replace(part, **none) for part in parts))
+    cut = jax.tree.map(_join, *(dataclasses.replace(part, **none) for part in parts))
     return dataclasses.replace(
         cut,
         child_offsets=np.asarray(stored["child_offsets"], np.int32),
@@ -49,14 +49,6 @@ def spread_level(level: SearchLevel, cut: Any, whole: Any) -> SearchLevel:
     """Returns `cut` in the place of the arrays that `shard_level` cuts and `whole` in that of the others."""
     marked = jax.tree.map(lambda _: cut, level)
     return dataclasses.replace(marked, **{name: whole for name in _WHOLE})
-
-
-def select_shard(level: SearchLevel) -> SearchLevel:
-    """Within a step of the mesh: returns the shard's level, from arrays whose shard axis has length 1."""
-    whole = {name: getattr(level, name) for name in _WHOLE}
-    none: dict[str, Any] = dict.fromkeys(_WHOLE)
-    cut = dataclasses.replace(level, **none)
-    return dataclasses.replace(jax.tree.map(lambda x: x[0], cut), **whole)
 
 
 def keep_own(level: SearchLevel, beam: Beam) -> Beam:
@@ -98,10 +90,10 @@ def _cut_level(
     return dataclasses.replace(part, shard=np.array([start, stop, nodes.start], np.int32))
 
 
-def _stack(*parts: np.ndarray) -> np.ndarray:
-    """Stacks arrays that differ in length; what pads them is never read, or stands for a row without weights."""
+def _join(*parts: np.ndarray) -> np.ndarray:
+    """Joins arrays that differ in length; what pads them is never read, or stands for a row without weights."""
     most = max(len(p) for p in parts)
-    out = np.zeros((len(parts), most, *parts[0].shape[1:]), parts[0].dtype)
-    for row, part in zip(out, parts, strict=True):
-        row[: len(part)] = part
+    out = np.zeros((len(parts) * most, *parts[0].shape[1:]), parts[0].dtype)
+    for number, part in enumerate(parts):
+        out[number * most : number * most + len(part)] = part
     return out

@@ -7,7 +7,6 @@ code from small random data; only the shapes are used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -111,8 +110,8 @@ def _make_model() -> XRModel:
     return XRModel(tree, tuple(levels), ("l3-hinge",) * tree.n_levels, N_FEATURES, 0)
 
 
-def _make_batch(target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    size = choose_size(64, 2**20, 2**20, target) * target.n_devices
+def _make_batch(target: Target, n_shards: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    size = choose_size(64, 2**20, 2**20, target) * n_shards
     return (
         np.zeros((size, 64), np.int32),
         np.zeros((size, 64), np.float32),
@@ -122,26 +121,26 @@ def _make_batch(target: Target) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _search(target: Target) -> Call:
     device = SingleDeviceSharding(list_absent_devices(target)[0])
-    arguments = (build_index(_make_model()), *_make_batch(replace(target, n_devices=1)))
+    arguments = (build_index(_make_model(), target), *_make_batch(target))
     options = {"beam": 10, "top_k": 20, "merge": "mean"}
     return Call(search, place_on((*arguments, np.int32(10)), device), options)
 
 
 def _match(target: Target) -> Call:
     device = SingleDeviceSharding(list_absent_devices(target)[0])
-    arguments = (build_index(_make_model()), *_make_batch(replace(target, n_devices=1)))
+    arguments = (build_index(_make_model(), target), *_make_batch(target))
     return Call(match, place_on(arguments, device), {"beam": 10})
 
 
 def _search_shared(target: Target) -> Call:
-    """Half of the devices share the queries, the other way round two share the labels."""
+    """The devices as pairs that share the labels; the pairs share the queries."""
     label = 2 if target.n_devices > 1 else 1
-    config = ParallelConfig(data=target.n_devices // label, label=label)
-    mesh = make_mesh(config, list_absent_devices(target))
-    index = lay_out_shared(_make_model(), label)
+    n_pairs = target.n_devices // label
+    mesh = make_mesh(ParallelConfig(data=n_pairs, label=label), list_absent_devices(target))
+    index = lay_out_shared(_make_model(), label, target)
     specs = choose_index_specs(index)
     index = jax.tree.map(lambda x, s: place_on(x, NamedSharding(mesh, s)), index, specs)
-    batch = place_on(_make_batch(target), NamedSharding(mesh, choose_spec("B")))
+    batch = place_on(_make_batch(target, n_pairs), NamedSharding(mesh, choose_spec("B")))
     wanted = place_on(np.int32(10), NamedSharding(mesh, WHOLE))
     options = {"mesh": mesh, "beam": 10, "top_k": 20, "merge": "mean"}
     return Call(search_on_mesh, (index, *batch, wanted), options)

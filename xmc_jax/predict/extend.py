@@ -56,7 +56,8 @@ def extend_matches(
     if above.shape != (n, weights.n_clusters):
         raise InputError(f"clusters of shape {above.shape} given, {(n, weights.n_clusters)} needed")
     stored: dict[str, Any] = {f.name: np.asarray(getattr(weights, f.name)) for f in fields(weights)}
-    level = build_level(**stored, n_sparse=features.n_sparse)
+    target = Target.of(mesh)
+    level = build_level(**stored, n_sparse=features.n_sparse, target=target)
     width = max(1, int(np.diff(above.indptr).max(initial=0)))
     slots = min(beam, width * level.max_children, level.n_nodes)
     nodes, scores = np.full((n, slots), PAD, np.int32), np.zeros((n, slots), np.float32)
@@ -80,7 +81,6 @@ def extend_matches(
             out[batch.rows] = np.asarray(one)[: len(batch.rows)]
 
     limit = max(1, _FLOATS // (width * level.max_children))
-    target = Target.of(mesh)
     run_parallel(run, plan_batches(np.diff(features.sparse.indptr), limit, target), target)
     used = nodes != PAD
     ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])

@@ -16,6 +16,7 @@ from xmc_jax.config import PostProcessorName
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import SearchLevel, lay_out_level, pad_bias
 from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.parallel import Target
 from xmc_jax.types import PAD, AnyArray, Features
 
 
@@ -91,15 +92,22 @@ def replace_biases(
     return dataclasses.replace(index, levels=levels)
 
 
-def build_index(model: XRModel) -> SearchIndex:
+def build_index(model: XRModel, target: Target | None = None) -> SearchIndex:
     """Lays out the levels of a model, finished or not, for search.
+
+    Args:
+        model: of one level at least.
+        target: where it will be searched; None: the default device.
 
     Raises:
         InputError: a model without levels.
     """
     if not model.levels:
         raise InputError("a model of 0 levels given, 1 or more needed; train a level first")
-    levels = [lay_out_level(**list_stored(model, t)) for t in range(len(model.levels))]
+    target = target or Target.of()
+    levels = [
+        lay_out_level(**list_stored(model, t), target=target) for t in range(len(model.levels))
+    ]
     return jax.tree.map(jnp.asarray, join_levels(model, levels))
 
 

@@ -13,9 +13,18 @@ from jaxtyping import Array, Float, Int
 
 from xmc_jax.config import MergeName
 from xmc_jax.errors import InputError
-from xmc_jax.matcher import choose_layout, lay_out_level, select_shard, shard_level, spread_level
+from xmc_jax.matcher import choose_layout, lay_out_level, shard_level, spread_level
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import LABEL, WHOLE, choose_spec, fetch, gather_rows, place, shard_step
+from xmc_jax.parallel import (
+    LABEL,
+    WHOLE,
+    Target,
+    choose_spec,
+    fetch,
+    gather_rows,
+    place,
+    shard_step,
+)
 from xmc_jax.predict.batches import Batch, pack_batch, write_rows
 from xmc_jax.predict.index import SearchIndex, join_levels, list_stored, replace_biases
 from xmc_jax.predict.search import search
@@ -43,11 +52,11 @@ def find_shared_index(model: XRModel | SearchIndex, mesh: Mesh) -> SearchIndex:
 
 def build_shared_index(model: XRModel, mesh: Mesh) -> SearchIndex:
     """Returns `lay_out_shared`, put on the mesh."""
-    index = lay_out_shared(model, mesh.shape[LABEL])
+    index = lay_out_shared(model, mesh.shape[LABEL], Target.of(mesh))
     return place(index, mesh, choose_index_specs(index))
 
 
-def lay_out_shared(model: XRModel, n_shards: int) -> SearchIndex:
+def lay_out_shared(model: XRModel, n_shards: int, target: Target) -> SearchIndex:
     """Lays out a model for a mesh: whole for every device, but for the last level where `label` has several.
 
     A last level that is small enough for a table stays whole, too (host arrays).
@@ -56,10 +65,14 @@ def lay_out_shared(model: XRModel, n_shards: int) -> SearchIndex:
         raise InputError("a model of 0 levels given, 1 or more needed; train a level first")
     last = len(model.levels) - 1
     stored, weights = list_stored(model, last), model.levels[last]
-    layout = choose_layout(weights.n_nodes, model.n_sparse, weights.max_children)
+    n_rows = len(weights.row_feature) // n_shards
+    sizes = weights.n_nodes, model.n_sparse, weights.max_children
+    layout = choose_layout(*sizes, n_rows, target)
     is_cut = n_shards > 1 and layout != "table"
-    level = shard_level(stored, n_shards, layout) if is_cut else lay_out_level(**stored)
-    above = [lay_out_level(**list_stored(model, t)) for t in range(last)]
+    level = (
+        shard_level(stored, n_shards, layout) if is_cut else lay_out_level(**stored, target=target)
+    )
+    above = [lay_out_level(**list_stored(model, t), target=target) for t in range(last)]
     return join_levels(model, [*above, level])
 
 
@@ -119,12 +132,8 @@ def search_on_mesh(
     """Returns what `search` returns, whole on every device; each searches its share of the queries."""
 
     def step(index, ids, values, dense, wanted):
-        *above, last = index.levels
-        if last.shard is not None:
-            last = select_shard(last)
-        mine = dataclasses.replace(index, levels=(*above, last))
         options = {"beam": beam, "top_k": top_k, "merge": merge}
-        return gather_rows(search(mine, ids, values, dense, wanted, **options))
+        return gather_rows(search(index, ids, values, dense, wanted, **options))
 
     rows = choose_spec("B")
     specs = (choose_index_specs(index), rows, rows, rows, WHOLE)
