@@ -33,7 +33,7 @@ for grid in grids:
     data, label, copies, layout = grid.split(",")
     level._BITMAP_CHILDREN = 256 if layout == "bitmaps" else 0
     model = make_model(copies=copies == "copies", dense=3)
-    mesh = make_mesh(ParallelConfig(data=int(data), label=int(label)))
+    mesh = make_mesh(ParallelConfig(data="auto" if data == "0" else int(data), label=int(label)))
     one = predict_batches(model, features, config)
     many = predict_batches(model, features, config, mesh=mesh)
     assert (one.ids >= 0).all()
