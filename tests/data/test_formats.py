@@ -128,6 +128,11 @@ ONE_FILE: dict[str, tuple[str, str | bytes, list[tuple[str, set[str]]]]] = {
         "text,is red,is big\na,True,False\nb,False,\nc,TRUE,true\n",
         [("a", {"is red"}), ("b", set()), ("c", {"is red", "is big"})],
     ),
+    "zeros and ones under one-letter names": (
+        "a.jsonl",
+        '{"text": "a", "x": true, "y": false}\n{"text": "b", "x": true, "y": true}\n',
+        [("a", {"x"}), ("b", {"x", "y"})],
+    ),
     "numbered columns of labels": (
         "a.csv",
         "text,tag_1,tag_2\na,x,y\nb,y,\n",
@@ -347,6 +352,10 @@ def test_settings_overrule_what_is_seen(tmp_path):
         ),
         ({"a.csv": "text,labels\na,b,x\n"}, r"a\.csv:2: 3 cell\(s\), 2 needed .* a comma"),
         ({"a.csv": "text,labels\n1 of many words here and there,x\nb\n"}, r"a\.csv:3: 1 cell"),
+        (
+            {"a.tsv": "foo bar baz qux\ta;b\nsome other text here\tc\n"},
+            r"a\.tsv:1: the first line is no header",
+        ),
         ({"a.xlsx": b"PK\x03\x04"}, "is a workbook; save its sheet as CSV"),
         ({"a.csv": ""}, "is empty"),
         ({"a.txt": "one\ntwo\n"}, "is of no known format"),
@@ -437,6 +446,14 @@ def test_folders_with_files_of_other_names(tmp_path):
     )
     with pytest.warns(Note, match=r"products\.csv as 'train' is read"):
         assert read(tmp_path / "only") == [("a", {"x"})]
+
+
+def test_a_folder_of_several_tables_says_what_it_holds(tmp_path):
+    write(tmp_path, {"a.csv": "text,labels\na,x\n", "b.csv": "text,labels\na,x\n"})
+    with pytest.raises(
+        InputError, match=r"holds a\.csv, b\.csv, none of them called train; give one of these"
+    ):
+        open_dataset(tmp_path)
 
 
 def test_a_share_is_held_out(tmp_path):

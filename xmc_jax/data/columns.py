@@ -113,6 +113,9 @@ def choose_text(
         best = best if len(records.columns) == 1 else None
     if best is None:
         raise _none_found(records, "text", "text_column", config.text_column)
+    n_words = len(best.split())
+    if records.is_table and n_words >= _LONG and n_words >= lengths.get(best, 0.0) / 2:
+        raise _no_header(records, best)  # as long as the texts below it
     return (best,)
 
 
@@ -123,13 +126,15 @@ def _choose_labels(
         return find_columns(records, config.labels_column, "labels_column")
     others = [name for name in records.columns if name not in text]
     names = {name.lower().strip(): name for name in reversed(others)}
+    bits = tuple(n for n in others if not _ID.fullmatch(n) and _hold_bits(sample, (n,)))
     for wanted in LABELS:
+        if wanted == "y" and len(bits) > 1:
+            continue  # one label of several
         if wanted in names:
             return find_columns(records, names[wanted], "labels_column")
     numbered = [n for n in others if (m := _NUMBERED.fullmatch(n)) and m[1].lower() in LABELS]
     if len(numbered) > 1:
         return tuple(numbered)
-    bits = tuple(n for n in others if not _ID.fullmatch(n) and _hold_bits(sample, (n,)))
     if len(bits) > 1:
         return bits
     likely = [name for name in others if not _ID.fullmatch(name) and _may_be_labels(sample, name)]
@@ -174,6 +179,13 @@ def _none_found(records: Records, what: str, option: str, default: str) -> Input
     )
 
 
+def _no_header(records: Records, name: str) -> InputError:
+    return InputError(
+        f"{records.source}:1: the first line is no header but holds {name!r:.60}; "
+        "put a line with the columns' names above it, such as text,labels"
+    )
+
+
 def check_header(records: Records, sample: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     """Refuses a table whose first line is a document in the place of a header.
 
@@ -187,10 +199,7 @@ def check_header(records: Records, sample: Sequence[dict[str, Any]], names: Sequ
         is_data = len(name.split()) > 6 or len(name) > 80 or name.startswith(("http://", "<http"))
         repeated = name in cells and name.lower() not in (*LABELS, *TEXTS, *TITLES)
         if is_data or repeated or re.fullmatch(r"[\d.,;| ]+", name):
-            raise InputError(
-                f"{records.source}:1: the first line is no header but holds {name!r:.60}; "
-                "put a line with the columns' names above it, such as text,labels"
-            )
+            raise _no_header(records, name)
 
 
 def _hold_bits(sample: Sequence[dict[str, Any]], names: Sequence[str]) -> bool:

@@ -106,6 +106,12 @@ def find_folder(
         raise InputError(f"{folder}: holds two formats, {' and '.join(found)}; write {choices}")
     if not found:
         needed = "; ".join(f"{f.files} ({f.name})" for f in formats)
+        there = [path.name for _, path in _list_data(folder)]
+        if len(there) > 1:
+            raise InputError(
+                f"{folder}: holds {', '.join(there[:5])}, none of them called train; give one of these files, or call "
+                f"them train and test (looked for: {needed})"
+            )
         raise InputError(
             f"{folder}: no data set there; looked for (or the same with test): {needed}"
         )

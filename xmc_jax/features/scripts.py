@@ -72,6 +72,7 @@ def is_mark(c: str) -> bool:
     return unicodedata.category(c)[0] == "M"
 
 
+_NOWHERE = np.empty(0, np.int64)
 _WORD = np.zeros(256, bool)
 _WORD[128:] = True
 _WORD[
@@ -88,24 +89,25 @@ _OPENS = np.zeros(256, bool)
 _OPENS[list(OPENING)] = True
 
 
-def find_signs(raw: np.ndarray) -> np.ndarray:
-    """Returns where in uint8 text, which ends in a newline, a sign belongs to a word.
+def find_signs(text: bytes) -> np.ndarray:
+    """Returns where in text, which ends in a newline, a sign belongs to a word.
 
     These are `#` behind a word of one or two letters (`C#`), `++` behind a letter (`C++`), and `.` at the start of a
     word (`.NET`).
     """
+    raw = np.frombuffer(text, np.uint8)
     last = len(raw) - 1
 
     def at(places: np.ndarray, step: int) -> np.ndarray:
         return raw[np.minimum(places + step, last)]  # below 0 it is the newline at the end
 
-    sharp = np.flatnonzero(raw == ord("#"))
+    sharp = np.flatnonzero(raw == ord("#")) if b"#" in text else _NOWHERE
     if len(sharp):
         short = ~_WORD[at(sharp, -2)] | (_LETTER[at(sharp, -2)] & ~_WORD[at(sharp, -3)])
         follows = at(sharp, 1)
         ends = ~(_WORD[follows] | (follows == ord("#")) | (follows == ord("+")))
         sharp = sharp[_LETTER[at(sharp, -1)] & short & ends]
-    plus = np.flatnonzero(raw == ord("+"))
+    plus = np.flatnonzero(raw == ord("+")) if b"++" in text else _NOWHERE
     if len(plus):
         follows = at(plus, 2)
         ends = ~(_WORD[follows] | (follows == ord("#")) | (follows == ord("+")))

@@ -102,8 +102,8 @@ def split_document(text: str, config: FeaturesConfig) -> list[str]:
 def read_block(texts: list[str], config: FeaturesConfig) -> Block:
     """Finds the terms of all `texts`, as `split_document` would one by one."""
     if config.analyzer in WORDS:
-        units, documents = _find_words(texts, config)
-        kinds = _kinds_of_words(units) if _spreads(config) else None
+        units, documents, n_ascii = _find_words(texts, config)
+        kinds = _kinds_of_words(units, n_ascii) if _spreads(config) else None
         if kinds is None:
             grams, documents = _join_words(units, documents, config)
         else:
@@ -205,8 +205,9 @@ def _slide(segments: list, low: int, high: int, glue: str) -> list[str]:
 # Words
 
 
-def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.ndarray]:
-    """Returns every word of every document and its document, int32 [n]."""
+def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.ndarray, int]:
+    """Returns every word of every document, its document, int32 [n], and how many of the first words are of
+    documents in ASCII."""
     is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
     plain = list(compress(texts, is_ascii.tolist()))
     raw = ("\n".join(plain) + "\n").encode("ascii") if plain else b""
@@ -222,7 +223,9 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
         signs.append((places + len(raw), bytes_there))
         raw += other.translate(_byte_table(config, lowercase=False))
     rows = np.argsort(~is_ascii, kind="stable").astype(np.int32)
-    buffer = np.frombuffer(bytearray(raw + b" " * PADDING), np.uint8)
+    held = bytearray(raw)
+    held += b" " * PADDING
+    buffer = np.frombuffer(held, np.uint8)
     for places, bytes_there in signs:
         buffer[places] = bytes_there
     is_word = buffer != _SPACE
@@ -240,22 +243,22 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
         kept = rank < config.truncate
         starts, lengths = starts[kept], lengths[kept]
         counts = np.minimum(counts, config.truncate)
-    return Slices(buffer, starts, lengths), np.repeat(rows, counts)
+    return Slices(buffer, starts, lengths), np.repeat(rows, counts), int(counts[: len(plain)].sum())
 
 
 def _keep_signs(raw: bytes, config: FeaturesConfig) -> tuple[np.ndarray, np.ndarray]:
     """Returns where a text holds signs that belong to words, and the signs."""
     if config.token_pattern != "words" or not raw:
         return np.empty(0, np.int64), np.empty(0, np.uint8)
-    points = np.frombuffer(raw, np.uint8)
-    places = find_signs(points)
-    return places, points[places]
+    places = find_signs(raw)
+    return places, np.frombuffer(raw, np.uint8)[places]
 
 
-def _kinds_of_words(words: Slices) -> np.ndarray | None:
-    """Returns the kind of script of each word, uint8 [n], by its first character; None if all have blanks."""
-    first = words.buffer[words.starts]
-    wide = np.flatnonzero(first >= 0xE0)
+def _kinds_of_words(words: Slices, n_ascii: int) -> np.ndarray | None:
+    """Returns the kind of script of each word, uint8 [n], by its first character; None if all have blanks, as the
+    first `n_ascii` have."""
+    first = words.buffer[words.starts[n_ascii:]]
+    wide = np.flatnonzero(first >= 0xE0) + n_ascii
     if not len(wide):
         return None
     starts = words.starts[wide]
