@@ -22,7 +22,7 @@ FLOORS = [  # lowest first
     {"encoder", "matcher", "ranker", "disentangle", "calibrate", "rerank"},
     {"run"},
     {"predict"},
-    {"linear", "explain"},
+    {"linear", "explain", "results"},
     {"tuning"},
     {"plan"},
     {"estimator"},

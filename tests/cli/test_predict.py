@@ -6,9 +6,9 @@ import json
 import sys
 
 import numpy as np
-import pytest
 import scipy.sparse as sp
 
+from xmc_jax import results
 from xmc_jax.cli import predict
 
 
@@ -18,6 +18,14 @@ def read_lines(text: str) -> list[dict]:
 
 def give_input(monkeypatch, text: str) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode()), "utf-8"))
+
+
+def note_calls(seen: list, method):
+    def noted(self, rows, documents):
+        seen.append(rows)
+        return method(self, rows, documents)
+
+    return noted
 
 
 def test_a_line_for_each_document_in_order(tiny, tmp_path, xmc, monkeypatch):
@@ -108,6 +116,14 @@ def test_a_file_that_was_there_stays_if_the_input_is_bad(tiny, tmp_path, xmc, mo
     assert done.code == 2
     assert "in.jsonl:2" in done.err[0]
     assert (tmp_path / "out.jsonl").read_text() == "old"
+    # What was wrong is mended: the first document is not labelled again.
+    (tmp_path / "in.jsonl").write_text('{"text": "fine"}\n{"text": "three"}\n')
+    asked: list = []
+    monkeypatch.setattr(results.Place, "add", note_calls(asked, results.Place.add))
+    assert xmc(*words, "--output", tmp_path / "out.jsonl", "--resume").code == 0
+    assert [rows.first for rows in asked] == [1]
+    assert len(read_lines((tmp_path / "out.jsonl").read_text())) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
 
 
 def test_documents_are_read_as_they_are_labelled(tiny):
@@ -130,16 +146,6 @@ def test_documents_are_read_as_they_are_labelled(tiny):
     model = load(tiny.run)
     assert len(model.predict(next(batches))) == 3
     assert stream.read_so_far <= 4
-
-
-@pytest.mark.parametrize("output", ["-", "out.jsonl"])
-def test_open_output_writes_utf8(output, tmp_path, capsysbinary, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with predict.open_output(output) as stream:
-        stream.write("漢\n")
-        stream.flush()
-    written = capsysbinary.readouterr().out if output == "-" else (tmp_path / output).read_bytes()
-    assert written == "漢\n".encode()
 
 
 def test_devices_may_be_chosen(tiny, tmp_path, xmc):

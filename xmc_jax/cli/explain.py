@@ -45,7 +45,7 @@ def run(arguments: Arguments) -> None:
         raise InputError("--text given, but the model was trained on vectors; --input F.npz needed")
     batches: Any = [[named.text]]
     if named.input is not None:
-        batches = read_batches(model, named.input, config.data)
+        batches = (batch.x for batch in read_batches(model, named.input, config.data))
     for batch in batches:
         for i in range(batch.shape[0] if hasattr(batch, "shape") else len(batch)):
             document = batch[i : i + 1] if hasattr(batch, "shape") else batch[i]

@@ -127,6 +127,9 @@ class Stage:
         """Returns what an interruption left behind and what to do to go on."""
         if self._command is None or self._arguments is None:
             return "nothing was begun"
+        hint = getattr(self._command, "resume_hint", None)
+        if hint is not None:
+            return hint(self._arguments, self._argv)
         if not getattr(self._command, "RESUMES", False):
             return "no file was written"
         if not os.path.isdir(self._arguments.named.workdir):

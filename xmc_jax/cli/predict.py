@@ -1,15 +1,16 @@
-"""`xmc predict`: a JSON line of ranked labels for each document of a file or of standard input."""
+"""`xmc predict`: ranked labels for each document of a file, a folder or standard input, in their order."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import os
+import hashlib
+import json
+import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xmc_jax.cli.model import (
     add_answer_options,
@@ -19,6 +20,7 @@ from xmc_jax.cli.model import (
 )
 from xmc_jax.cli.options import Arguments, Parser, whole_number
 from xmc_jax.cli.progress import open_progress
+from xmc_jax.cli.streams import tell
 from xmc_jax.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,19 +40,37 @@ def parse(argv: list[str]) -> Arguments:
         "--input",
         required=True,
         metavar="F",
-        help=".txt (a document per line), what training reads (.csv, .tsv, .jsonl, .parquet ...), a folder of .txt, "
-        "'-' for standard input, or .npz / .npy for a model that was trained on vectors",
+        help="what training reads: CSV, TSV, JSON lines, Parquet, Arrow; .txt (a document a line); a folder of .txt; "
+        "'-' for standard input (a line that starts with { is JSON); .npz or .npy for a model of vectors",
     )
     parser.add_argument(
-        "--id-column",
+        "--output",
+        required=True,
+        metavar="O",
+        help="a file (.jsonl, .csv, .tsv, .parquet, .annif; also .gz), a pipe, or '-' for standard output",
+    )
+    parser.add_argument(
+        "--format",
         metavar="NAME",
-        help="column (key of JSON) to write as the id of each document",
+        help="jsonl, csv, tsv, parquet or annif, whatever the file's ending",
+    )
+    parser.add_argument("--id-column", metavar="NAME", help="the column whose values become 'id'")
+    parser.add_argument(
+        "--keep",
+        type=_names,
+        default=[],
+        metavar="NAME,...",
+        help="columns of the input that are written beside the labels",
     )
     parser.add_argument(
-        "--keep", metavar="NAME,...", help="further columns to carry over to the output as they are"
+        "--resume",
+        action="store_true",
+        help="goes on after what an earlier, ended call has written; the same bytes as in one go",
     )
     parser.add_argument(
-        "--output", required=True, metavar="O.jsonl", help="a file, or '-' for standard output"
+        "--stream",
+        action="store_true",
+        help="answers each document as soon as it is read (so does a terminal)",
     )
     parser.add_argument(
         "--top-k",
@@ -68,65 +88,90 @@ def parse(argv: list[str]) -> Arguments:
 
 
 def run(arguments: Arguments) -> None:
+    from xmc_jax import results
+
     named = arguments.named
-    check_output(named.output, named.input)
+    format = results.choose_format(named.output, named.format)
+    results.check_place(named.output, named.input, format, named.resume)
     options = read_answer_options(named)
     selects = named.threshold is not None or named.decide is not None
     top_k = named.top_k or (None if selects else max(10, named.min_k))
     model, config = open_model(arguments, SECTIONS)
-    batches = read_rows(model, named, config.data)
-    with open_progress() as progress, gather_notes(), open_output(named.output) as stream:
+    has_id = named.id_column is not None or Path(named.input).is_dir()
+    columns = results.choose_columns(has_id, named.keep, named.probabilities, model.label_names)
+    is_watched = named.input == "-" and sys.stdin is not None and sys.stdin.isatty()
+    batches = read_batches(
+        model,
+        named.input,
+        config.data,
+        id_column=named.id_column,
+        keep=named.keep,
+        stream=named.stream or is_watched,
+    )
+    ask = model.predict_proba if named.probabilities else model.predict
+    place = results.open_place(
+        named.output,
+        format,
+        columns,
+        _digest_call(arguments, config, format.name),
+        resume=named.resume,
+    )
+    with open_progress() as progress, gather_notes(), place as out:
         progress.start("documents", 0)
         n = 0
-        for batch, fields in batches:
-            ask = model.predict_proba if named.probabilities else model.predict
-            predictions: Any = ask(batch, top_k, **options)
-            predictions.to_jsonl(stream, fields)
-            stream.flush()
-            n += len(predictions)
-            progress.advance(len(predictions))
+        for documents, fields in batches:
+            done = out.pass_over(documents, fields)
+            if done < len(fields):
+                documents, fields = documents[done:], fields[done:]
+                found: Any = ask(documents, top_k, **options)
+                out.add(results.Rows(found, fields, n + done), documents)
+            n += done + len(fields) * (done < len(fields))
+            progress.advance(len(fields))
+        out.finish()
         progress.finish(f"{n:,} labelled")
 
 
-def check_output(output: str, source: str) -> None:
-    """Raises an InputError if the output cannot be a file, before any work is done."""
-    if output == "-":
-        return
-    path = Path(output)
-    if path.is_dir():
-        raise InputError(f"option '--output {output}': is a folder; a file or '-' needed")
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"option '--output {output}': no folder {path.parent}; make it first")
-    if source != "-" and path.exists() and os.path.exists(source) and path.samefile(source):
-        raise InputError(f"option '--output {output}': is the input; name another file")
+def resume_hint(arguments: Arguments, argv: Sequence[str]) -> str:
+    """Returns what an interruption left behind and what to do to go on."""
+    from xmc_jax.results import find_part
+
+    path = Path(arguments.named.output).resolve()
+    if path.name and find_part(path).exists():
+        again = [a for a in argv if a not in ("--debug", "--resume")]
+        return f"what is done is kept; to resume: xmc {shlex.join([*again, '--resume'])}"
+    return "no file was written"
 
 
-def read_rows(model: Model, named: Any, config: Any) -> Iterator[tuple[Any, Any]]:
-    """Returns what `predict` takes, some documents at a time, and the fields of each to be written, or None.
+def _digest_call(arguments: Arguments, config: Any, format: str) -> str:
+    """Returns a digest of what decides results beside the documents: the runs, the options, the format."""
+    from xmc_jax.run import find_manifest
 
-    Raises:
-        InputError: as `read_batches`; no such column.
-    """
-    keep = {name: name for name in (named.keep or "").split(",") if name}
-    if Path(named.input).is_dir() and not keep and named.id_column is None:
-        keep["file"] = "id"
-    if named.id_column is not None:
-        keep = {named.id_column: "id"} | {k: v for k, v in keep.items() if k != named.id_column}
-    if not keep:
-        batches = read_batches(model, named.input, config)
-        return ((batch, None) for batch in batches)
-    if not model.reads_text or model.reads_vectors:
-        raise InputError(
-            "--id-column and --keep given, but the model was trained on vectors, which have no columns"
-        )
-    from xmc_jax.data.input import read_batches as read_documents
-
-    found = read_documents(named.input, BATCH, config, keep=list(keep))
-    return ((b.texts, [{keep[k]: v for k, v in row.items()} for row in b.fields]) for b in found)
+    named = vars(arguments.named)
+    free = ("workdir", "output", "input", "resume", "stream", "format")
+    options = {name: value for name, value in named.items() if name not in free}
+    runs = [find_manifest(folder).parts for folder in named["workdir"]]
+    settings = [repr(config.search), repr(getattr(config, "combine", ""))]
+    text = json.dumps([options, format, runs, settings], sort_keys=True, default=str)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def read_batches(model: Model, source: str, config: Any) -> Iterator[Any]:
-    """Yields what `predict` takes, some documents at a time: texts, or rows of a matrix of vectors.
+class Documents(NamedTuple):
+    """Some documents as `predict` takes them, and for each the fields that are carried along."""
+
+    x: Any
+    fields: list[dict[str, Any]]
+
+
+def read_batches(
+    model: Model,
+    source: str,
+    config: Any,
+    *,
+    id_column: str | None = None,
+    keep: Sequence[str] = (),
+    stream: bool = False,
+) -> Iterator[Documents]:
+    """Yields some documents at a time: texts, or rows of a matrix of vectors.
 
     Raises:
         InputError: no such file, or of a kind that the model or the program cannot read.
@@ -142,47 +187,65 @@ def read_batches(model: Model, source: str, config: Any) -> Iterator[Any]:
     if not is_matrix and not model.reads_text:
         needed = " or ".join(MATRIX_ENDINGS)
         raise InputError(f"{source}: holds texts, but the model was trained on vectors; {needed}")
-    if not is_matrix:
-        from xmc_jax.data import read_input
+    if is_matrix:
+        if id_column or keep:
+            raise InputError(
+                f"{source}: holds vectors and no columns; leave --id-column and --keep out"
+            )
+        return _read_rows(source, config)
+    return _read_texts(source, config, id_column, keep, 1 if stream else BATCH)
 
-        return read_input(source, BATCH, config)
+
+def _read_rows(source: str, config: Any) -> Iterator[Documents]:
     from xmc_jax.data import scale_rows
     from xmc_jax.features import load_matrix
 
     matrix = scale_rows(load_matrix(source), config.vector_norm)
-    return (matrix[i : i + BATCH] for i in range(0, matrix.shape[0], BATCH))
+    for start in range(0, matrix.shape[0], BATCH):
+        rows = matrix[start : start + BATCH]
+        yield Documents(rows, [{}] * rows.shape[0])
+
+
+def _read_texts(
+    source: str, config: Any, id_column: str | None, keep: Sequence[str], size: int
+) -> Iterator[Documents]:
+    from xmc_jax.data.input import read_batches as read
+
+    if id_column is None and Path(source).is_dir():
+        id_column = "file"
+    wanted = dict.fromkeys([*([id_column] if id_column else []), *keep])
+
+    def choose(fields: dict[str, Any]) -> dict[str, Any]:
+        head = {} if id_column is None else {"id": fields[id_column]}
+        return head | {name: fields[name] for name in keep}
+
+    batches = read(source, size, config, keep=tuple(wanted))
+    return (Documents(texts, [choose(row) for row in fields]) for texts, fields in batches)
 
 
 @contextlib.contextmanager
 def gather_notes() -> Iterator[None]:
     """Prints at the end, once each, what the library warns of, in the place of Python's two lines each."""
-    with warnings.catch_warnings(record=True) as caught:
-        from xmc_jax.predict import FewResultsWarning, UncalibratedWarning
+    from xmc_jax.predict import FewResultsWarning, UncalibratedWarning
 
-        for kind in (FewResultsWarning, UncalibratedWarning):
+    kinds, seen = (FewResultsWarning, UncalibratedWarning), dict[str, None]()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Any, category: Any, *place: Any, **more: Any) -> None:
+            if issubclass(category, kinds):
+                seen[str(message)] = None
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        for kind in kinds:
             warnings.simplefilter("always", kind)
         yield
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        print(f"note: {text}", file=sys.stderr)
+    for text in seen:
+        tell(f"note: {text}")
 
 
-@contextlib.contextmanager
-def open_output(output: str) -> Iterator[TextIO]:
-    """Opens standard output, or a file that appears under its name once everything is written."""
-    if output == "-":
-        text = io.TextIOWrapper(sys.stdout.buffer, "utf-8", newline="\n")
-        try:
-            yield text
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                text.detach()
-        return
-    from xmc_jax.files import replace_file
-
-    with replace_file(output) as stream:
-        text = io.TextIOWrapper(stream, "utf-8", newline="\n")
-        try:
-            yield text
-            text.flush()
-        finally:
-            text.detach()
+def _names(text: str) -> list[str]:
+    """An argparse type: names between commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]

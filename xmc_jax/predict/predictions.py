@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
@@ -210,9 +210,14 @@ def _same_names(one: Sequence[str] | None, other: Sequence[str] | None) -> bool:
     return one is other or list(one) == list(other)
 
 
-def _write_lines(
-    file: TextIO, predictions: Predictions, fields: Sequence[dict[str, Any]] | None = None
-) -> None:
+def list_lines(
+    predictions: Predictions, fields: Sequence[dict[str, Any]] | None = None
+) -> Iterator[str]:
+    """Yields a JSON line per document.
+
+    Args:
+        fields: of each document, written before its labels.
+    """
     for start in range(0, len(predictions), _ROWS_AT_ONCE):
         block = predictions[start : start + _ROWS_AT_ONCE]
         labels: list[list[Any]]
@@ -225,7 +230,6 @@ def _write_lines(
         columns = {"scores": block.scores, "probabilities": block.probabilities}
         # numpy prints a float32 with the fewest digits that tell it apart, in JSON's notation.
         digits = {k: v.astype(str).tolist() for k, v in columns.items() if v is not None}
-        lines = []
         for i, (row, kept) in enumerate(zip(labels, used, strict=True)):
             parts = [f'"labels": {json.dumps(row, ensure_ascii=False)}']
             if fields is not None and fields[start + i]:
@@ -237,9 +241,15 @@ def _write_lines(
             for name, texts in digits.items():
                 numbers = ", ".join(t for t, keep in zip(texts[i], kept, strict=True) if keep)
                 parts.append(f'"{name}": [{numbers}]')
-            lines.append("{" + ", ".join(parts) + "}\n")
-        # A lone surrogate in a name has no UTF-8, but its backslash form is JSON's escape as well.
-        file.write("".join(lines).encode("utf-8", "backslashreplace").decode("utf-8"))
+            line = "{" + ", ".join(parts) + "}\n"
+            # A lone surrogate in a name has no UTF-8, but its backslash form is JSON's escape as well.
+            yield line.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _write_lines(
+    file: TextIO, predictions: Predictions, fields: Sequence[dict[str, Any]] | None = None
+) -> None:
+    file.writelines(list_lines(predictions, fields))
 
 
 def _write_file(
