@@ -90,7 +90,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "out.jsonl"
     path.write_text("old\n")
 
-    def fail(file, predictions):
+    def fail(file, predictions, fields=None):
         file.write("half")
         raise OSError(28, "No space left on device")
 
