@@ -16,6 +16,7 @@ from itertools import compress
 import numpy as np
 
 from xmc_jax.config import FeaturesConfig
+from xmc_jax.features.grams import WIDTHS, Stream, ends_of, letters_of, make_grams, word_stream
 from xmc_jax.features.scripts import (
     GRAMS,
     blankless_kind,
@@ -65,23 +66,6 @@ class Block:
     n_documents: int
 
 
-@dataclass(frozen=True)
-class _Stream:
-    """Units (words or characters) in reading order; an n-gram is a run of units inside one segment.
-
-    Attributes:
-        units: the units, in one buffer; neighbours in a segment stand `gap` bytes apart.
-        segment_ends: int [n], number of the first unit beyond the segment of each unit.
-        is_start: bool [n], the unit is the first of its segment.
-        documents: int32 [n].
-    """
-
-    units: Slices
-    segment_ends: np.ndarray
-    is_start: np.ndarray
-    documents: np.ndarray
-
-
 def split_document(text: str, config: FeaturesConfig) -> list[str]:
     """Returns the terms of one document, repeated as often as they occur."""
     text = _normalize(text, config)
@@ -109,7 +93,7 @@ def read_block(texts: list[str], config: FeaturesConfig) -> Block:
         else:
             grams, documents = _spread_block(units, documents, kinds, config)
     else:
-        grams, documents = _make_grams(
+        grams, documents = make_grams(
             _character_stream(texts, config),
             config.ngram_min,
             config.ngram_max,
@@ -235,7 +219,7 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
     borders = borders.astype(np.int32 if len(buffer) < 2**31 else np.int64)
     starts, lengths = borders[0::2], borders[1::2] - borders[0::2]
     if config.token_pattern == "unicode":
-        several = lengths > _WIDTHS[buffer[starts]]  # more than one character
+        several = lengths > WIDTHS[buffer[starts]]  # more than one character
         starts, lengths = starts[several], lengths[several]
     counts = np.diff(np.searchsorted(starts, ends), prepend=0)
     if config.truncate:
@@ -280,7 +264,7 @@ def _join_words(
     """Returns the n-grams of words and their documents."""
     if config.ngram_max == 1:
         return words, documents
-    return _make_grams(_word_stream(words, documents, breaks), config.ngram_min, config.ngram_max)
+    return make_grams(word_stream(words, documents, breaks), config.ngram_min, config.ngram_max)
 
 
 def _spread_block(
@@ -293,30 +277,8 @@ def _spread_block(
     for kind, (low, high) in GRAMS.items():
         chosen = kinds == kind
         if chosen.any():
-            parts.append(
-                _make_grams(_letters_of(words[chosen], documents[chosen]), low, high, True)
-            )
+            parts.append(make_grams(letters_of(words[chosen], documents[chosen]), low, high, True))
     return concatenate([grams for grams, _ in parts]), np.concatenate([rows for _, rows in parts])
-
-
-def _letters_of(words: Slices, documents: np.ndarray) -> _Stream:
-    """Returns the characters of words; each word is a segment."""
-    held = words.compact()
-    text = held.buffer[: len(held.buffer) - PADDING]
-    starts = np.flatnonzero((text & 0xC0) != 0x80)
-    is_start = np.zeros(len(starts), bool)
-    first = np.searchsorted(starts, held.starts)
-    is_start[first] = True
-    units = Slices(held.buffer, starts, _WIDTHS[held.buffer[starts]].astype(starts.dtype))
-    sizes = np.diff(np.append(first, len(starts)))
-    return _Stream(units, _ends_of(is_start), is_start, np.repeat(documents, sizes))
-
-
-def _word_stream(words: Slices, documents: np.ndarray, breaks: np.ndarray | None = None) -> _Stream:
-    is_start = np.diff(documents, prepend=-1) != 0
-    if breaks is not None:
-        is_start |= np.diff(breaks, prepend=-1) != 0
-    return _Stream(words.compact(gap=1), _ends_of(is_start), is_start, documents)
 
 
 def _byte_table(config: FeaturesConfig, lowercase: bool) -> bytes:
@@ -337,10 +299,6 @@ def _is_word_character(c: str, config: FeaturesConfig) -> bool:
     if config.token_pattern == "whitespace":
         return not c.isspace()
     return c.isalnum() or c == "_"
-
-
-_WIDTHS = np.array([1] * 0xC0 + [2] * 0x20 + [3] * 0x10 + [4] * 0x10, np.int32)
-"""Bytes of the UTF-8 character that begins with this byte."""
 
 
 def _clean_joined(texts: list[str], config: FeaturesConfig) -> bytes:
@@ -397,7 +355,7 @@ def _kind_of(c: str, config: FeaturesConfig) -> int:
 # Characters and n-grams
 
 
-def _character_stream(texts: list[str], config: FeaturesConfig) -> _Stream:
+def _character_stream(texts: list[str], config: FeaturesConfig) -> Stream:
     """Characters of documents (`char`), or of words with a space on either side (`char_wb`)."""
     limit = config.truncate or None
     if config.analyzer == "char":
@@ -411,36 +369,7 @@ def _character_stream(texts: list[str], config: FeaturesConfig) -> _Stream:
     buffer = np.frombuffer("".join(pieces).encode("utf-8") + b" " * PADDING, np.uint8)
     starts = np.flatnonzero((buffer[:-PADDING] & 0xC0) != 0x80)
     starts = starts.astype(np.int32 if len(buffer) < 2**31 else np.int64)
-    units = Slices(buffer, starts, _WIDTHS[buffer[starts]].astype(starts.dtype))
+    units = Slices(buffer, starts, WIDTHS[buffer[starts]].astype(starts.dtype))
     is_start = np.zeros(len(starts), bool)
     is_start[(np.cumsum(sizes) - sizes)[sizes > 0]] = True
-    return _Stream(units, _ends_of(is_start), is_start, np.repeat(documents, sizes))
-
-
-def _ends_of(is_start: np.ndarray) -> np.ndarray:
-    """Returns for each unit the number of the first unit of the next segment."""
-    starts = np.flatnonzero(is_start)
-    ends = np.append(starts, len(is_start))[1:]
-    return np.repeat(ends, ends - starts)
-
-
-def _make_grams(
-    stream: _Stream, low: int, high: int, keeps_short: bool = False
-) -> tuple[Slices, np.ndarray]:
-    """Returns the n-grams of `low` to `high` units, and their documents.
-
-    `keeps_short`: a segment that is shorter than the shortest n-gram is kept whole, as scikit-learn does with
-    `char_wb`.
-    """
-    units, place = stream.units, np.arange(len(stream.units))
-    room = stream.segment_ends - place
-    chosen = []
-    for n in range(1 if keeps_short else low, high + 1):
-        fits = room >= n if n >= low else stream.is_start & (room == n)
-        begin = np.flatnonzero(fits)
-        chosen.append((begin, begin + (n - 1)))
-    begin = np.concatenate([b for b, _ in chosen])
-    last = np.concatenate([e for _, e in chosen])
-    starts = units.starts[begin]
-    lengths = units.starts[last] + units.lengths[last] - starts
-    return Slices(units.buffer, starts, lengths), stream.documents[begin]
+    return Stream(units, ends_of(is_start), is_start, np.repeat(documents, sizes))
