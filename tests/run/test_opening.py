@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from xmc_jax.config import (
+    EncoderConfig,
     LinearConfig,
     ParallelConfig,
     SearchConfig,
@@ -139,3 +141,22 @@ def test_metrics_hold_a_line_once_and_survive_half_a_line(tmp_path):
         run.log({"stage": "validation", "P@1": 50.0})
     first, second = file.read_text().splitlines()
     assert first == '{"stage": "lev' and json.loads(second)["P@1"] == 50.0
+
+
+def test_the_length_of_texts_that_auto_stands_for_is_the_same_run(tiny_encoder, tmp_path):
+    """Folders of format 1 say 128 where nobody had set a length."""
+    shutil.copytree(tiny_encoder, tmp_path / "encoder")
+
+    def make(**encoder):
+        return XRTransformerConfig(encoder=EncoderConfig(str(tmp_path / "encoder"), **encoder))
+
+    assert compare_settings(make(max_length=128), make()) == []
+    assert compare_settings(make(), make(max_length=128)) == []
+    assert compare_settings(make(max_length=64), make()) == ["encoder.max_length: 64 -> 128"]
+    file = tmp_path / "encoder" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"max_position_embeddings": 64}))
+    assert compare_settings(make(max_length=64), make()) == []
+    assert compare_settings(make(max_length=128), make()) == ["encoder.max_length: 128 -> 64"]
+    gone = XRTransformerConfig(encoder=EncoderConfig("no-such-folder"))
+    held = XRTransformerConfig(encoder=EncoderConfig("no-such-folder", max_length=128))
+    assert compare_settings(held, gone) == []  # one's own encoder, whatever its name

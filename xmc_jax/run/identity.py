@@ -36,7 +36,7 @@ def list_identity(config: Any) -> dict[str, Any]:
 
 def compare_settings(old: Config, new: Config) -> list[str]:
     """Returns `name: old -> new` for every setting that makes it another run."""
-    before, after = list_identity(old), list_identity(new)
+    before, after = list_identity(_settle(old, new)), list_identity(_settle(new, old))
     # A model that reads texts by an encoder alone has no features.
     then, now = (
         {name: identity.get("features", {}).get(name) for name in _TERMS}
@@ -45,6 +45,23 @@ def compare_settings(old: Config, new: Config) -> list[str]:
     if now == _TERMS and then == _FORMER_TERMS:
         before = before | {"features": before["features"] | _TERMS}
     return diff(before, after)
+
+
+def _settle(config: Any, other: Any) -> Any:
+    """Returns settings with the tokens of a text that `auto` stands for, if the other's are a number: folders of format
+    1 say 128 where nobody had set it."""
+    encoder, beside = getattr(config, "encoder", None), getattr(other, "encoder", None)
+    if encoder is None or beside is None or encoder.max_length != "auto":
+        return config
+    if beside.max_length == "auto":
+        return config
+    from xmc_jax.encoder import describe_encoder
+
+    try:
+        length = describe_encoder(encoder)[1]
+    except InputError:  # one's own, which reads as much as it will
+        length = beside.max_length
+    return dataclasses.replace(config, encoder=dataclasses.replace(encoder, max_length=length))
 
 
 def read_config(values: Any, source: Path) -> Config:
