@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+COMPILED = RESULTS / "compiled"
 SUMMARY = "cpu-2-cores"  # the device of README's table and picture
 PICTURE = RESULTS / SUMMARY / "summary.svg"
 
@@ -28,7 +29,7 @@ def main() -> int:
         old = page.read_text(encoding="utf-8")
         new = replace_part(old, name, make())
         if new != old:
-            stale.append(page.name)
+            stale.append(str(page.relative_to(ROOT)))
             if not named.check:
                 page.write_text(new, encoding="utf-8")
     if not named.check:
@@ -50,9 +51,29 @@ def replace_part(text: str, name: str, part: str) -> str:
 
 
 def make_devices() -> str:
-    """Returns the tables of every device that has some, each under a heading."""
-    parts = (make_part(folder) for folder in sorted(RESULTS.iterdir()))
-    return "\n".join(part for part in parts if part)
+    """Returns the tables of every device, each under a heading."""
+    devices = [folder for folder in sorted(RESULTS.iterdir()) if folder != COMPILED]
+    return "\n".join([*map(make_part, devices), make_compiled()])
+
+
+def make_compiled() -> str:
+    """Returns the table of programs that were compiled for machines that are not here."""
+    lines = [
+        "## Compiled, not run",
+        "",
+        "Programs compiled for machines that are not here (`benchmarks/compiled.py`, `benchmarks/results/compiled/`): "
+        "memory per chip of a small case, kernels (operations, of a TPU) of the program, and what chips exchange.",
+        "",
+        "| target | program | memory, MB | kernels | collectives |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(COMPILED.glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for name, row in found["programs"].items():
+            exchanged = ", ".join(f"{n} {kind}" for kind, n in row["collectives"].items())
+            cells = [found["target"], name, f"{row['memory'] / 1e6:.1f}", row["kernels"], exchanged]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
 
 
 def make_part(folder: Path) -> str:

@@ -19,7 +19,9 @@ from xmc_jax.config import FeaturesConfig, LinearConfig, RankerConfig, SearchCon
 
 def get_config() -> LinearConfig:
     return LinearConfig(
-        features=FeaturesConfig(sublinear_tf=True, min_count=2, strip_accents=True),
+        features=FeaturesConfig(
+            sublinear_tf=True, min_count=2, strip_accents=True, token_pattern="unicode"
+        ),
         tree=TreeConfig(branching=32, max_leaf_size=100),
         ranker=RankerConfig(threshold=0.1),
         search=SearchConfig(beam=10),

@@ -20,7 +20,7 @@ from xmc_jax.data.synthetic import make_corpus
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *(ROOT / f"{n}/README.md" for n in ("benchmarks", "configs", "colab"))]
-PAGES += [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md")]
+PAGES += [ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "configs/DATA.md")]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 README = PAGES[0].read_text(encoding="utf-8")
 BLOCKS = BLOCK.findall(README)
@@ -30,6 +30,12 @@ COMMAND_LINES = [
     for _, block in BLOCK.findall(page.read_text(encoding="utf-8"))
     for line in block.splitlines()
     if line.startswith("xmc ")
+]
+INLINE = [
+    line
+    for page in PAGES
+    for line in re.findall(r"`(xmc \w+ [^`\n]+)`", page.read_text(encoding="utf-8"))
+    if re.search(r"(--data|--input|data) \S+", line)
 ]
 WORDS = {"products.csv", "documents.txt"}  # files that the reader has
 
@@ -88,7 +94,7 @@ def test_every_command_is_shown():
     assert sorted(set(COMMANDS) - shown - set(re.findall(r"`xmc (\w+)`", README))) == []
 
 
-@pytest.mark.parametrize("line", COMMAND_LINES)
+@pytest.mark.parametrize("line", [*COMMAND_LINES, *INLINE])
 def test_command_lines_parse(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in WORDS:
