@@ -108,7 +108,7 @@ def check(folder: Path, file: Path, other: bytes, damage: str, wanted) -> None:
         file.write_bytes(data)
 
 
-@pytest.mark.parametrize("kind", ["copies", "forest"])
+@pytest.mark.parametrize("kind", ["copies", pytest.param("forest", marks=pytest.mark.slow)])
 def test_one_kind_of_damage_to_every_file_is_named(runs, tmp_path, kind):
     first, second, wanted = runs(kind)
     folder = shutil.copytree(first, tmp_path / "run")

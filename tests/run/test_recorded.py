@@ -43,7 +43,7 @@ def test_a_whole_one_answers_as_it_did_and_is_left_as_it_is(tmp_path, name):
     assert before == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
 
 
-@pytest.mark.parametrize("name", ["copies", "forest"])
+@pytest.mark.parametrize("name", ["copies", pytest.param("forest", marks=pytest.mark.slow)])
 def test_a_killed_one_resumes_to_the_same(tmp_path, name):
     folder = unpack(f"{name}-killed", tmp_path)
     with pytest.raises(InputError, match="unfinished"):
