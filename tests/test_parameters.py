@@ -11,7 +11,7 @@ import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, MaxAbsScaler
+from sklearn.preprocessing import FunctionTransformer, Normalizer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import xmc_jax as xmc
@@ -19,6 +19,7 @@ import xmc_jax as xmc
 TEXTS = ["red apple", "green pear", "red pear", "green apple"] * 6
 LABELS = [["apple", "red"], ["pear"], ["pear", "red"], ["apple"]] * 6
 X = np.tile(np.eye(4, dtype=np.float32) + 0.1, (6, 1))
+X /= np.linalg.norm(X, axis=1, keepdims=True)
 Y = np.tile(np.array([[1, 0, 1], [0, 1, 0], [0, 1, 1], [1, 0, 0]], np.float32), (6, 1))
 
 _NAMES = "the outer contract calls it `labels`: every tool of scikit-learn gives it by position"
@@ -116,7 +117,7 @@ def test_a_search_over_settings_on_texts():
 
 
 def test_a_pipeline_on_features_and_on_texts():
-    pipe = make_pipeline(MaxAbsScaler(), make_model())
+    pipe = make_pipeline(Normalizer(), make_model())
     pipe.set_params(**{"xrlinear__tree.max_leaf_size": 3}).fit(X, Y)
     assert pipe.score(X, Y) == 1 and pipe[-1].config.tree.max_leaf_size == 3
     assert "XRLinear(" in repr(pipe) and "XRLinear" in pipe._repr_html_()
@@ -143,6 +144,13 @@ def test_a_trained_model_goes_to_another_process():
     model.predict(TEXTS)
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.predict(TEXTS).scores, model.predict(TEXTS).scores)
+
+
+def test_tags_say_what_is_read():
+    rows, texts = make_model().__sklearn_tags__(), xmc.XRTransformer().__sklearn_tags__()
+    assert rows.input_tags.two_d_array and not texts.input_tags.two_d_array
+    assert texts.input_tags.string and texts.target_tags.multi_output
+    assert rows.estimator_type is None and rows.requires_fit
 
 
 def test_score_is_the_share_of_right_first_labels():

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import copy
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +34,15 @@ def test_each_text_gets_its_own_vector(make_folder):
     again = embed_texts(encoder, encoder.tokenize(texts), batch=64)
     np.testing.assert_allclose(again, vectors, atol=2e-6)
     assert embed_texts(encoder, []).shape == (0, 32)
+
+
+def test_an_encoder_goes_to_another_process(make_folder):
+    encoder = load_encoder(EncoderConfig(str(make_folder("bert")), max_length=40)).unscaled()
+    there = pickle.loads(pickle.dumps(encoder))
+    texts = make_texts(5, 60)
+    np.testing.assert_array_equal(embed_texts(there, texts), embed_texts(encoder, texts))
+    assert there.max_length == encoder.max_length == 40
+    assert copy.deepcopy(wrap_vectors(3)).hidden == 3
 
 
 @pytest.fixture

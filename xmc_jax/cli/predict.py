@@ -8,7 +8,8 @@ import json
 import shlex
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,7 +109,8 @@ def run(arguments: Arguments) -> None:
         keep=named.keep,
         stream=named.stream or is_watched,
     )
-    ask = model.predict_proba if named.probabilities else model.predict
+    method = model.predict_proba if named.probabilities else model.predict
+    ask = partial(method, top_k=top_k, **options)
     place = results.open_place(
         named.output,
         format,
@@ -116,27 +118,42 @@ def run(arguments: Arguments) -> None:
         _digest_call(arguments, config, format.name),
         resume=named.resume,
     )
-    with open_progress() as progress, gather_notes(), place as out:
-        progress.start("documents", 0)
-        n = 0
-        for documents, fields in batches:
-            done = out.pass_over(documents, fields)
-            if done < len(fields):
-                documents, fields = documents[done:], fields[done:]
-                found: Any = ask(documents, top_k, **options)
-                out.add(results.Rows(found, fields, n + done), documents)
-            n += done + len(fields) * (done < len(fields))
-            progress.advance(len(fields))
-        out.finish()
-        progress.finish(f"{n:,} labelled")
+    try:
+        with open_progress() as progress, gather_notes(), place as out:
+            _label(batches, ask, out, progress)
+    except Exception:
+        if _keeps_part(named.output):
+            tell("note: what is done is kept; with --resume the same command goes on after it")
+        raise
+
+
+def _label(batches: Iterator[Documents], ask: Callable[..., Any], out: Any, progress: Any) -> None:
+    """Writes the results of all documents that have none yet."""
+    from xmc_jax.results import Rows
+
+    progress.start("documents", 0)
+    n = 0
+    for documents, fields in batches:
+        done = out.pass_over(documents, fields)
+        rest, carried = documents[done:], fields[done:]
+        if carried:
+            out.add(Rows(ask(rest), carried, n + done), rest)
+        n += len(fields)
+        progress.advance(len(fields))
+    out.finish()
+    progress.finish(f"{n:,} labelled")
+
+
+def _keeps_part(output: str) -> bool:
+    from xmc_jax.results import find_part
+
+    path = Path(output).resolve()
+    return bool(path.name) and find_part(path).exists()
 
 
 def resume_hint(arguments: Arguments, argv: Sequence[str]) -> str:
     """Returns what an interruption left behind and what to do to go on."""
-    from xmc_jax.results import find_part
-
-    path = Path(arguments.named.output).resolve()
-    if path.name and find_part(path).exists():
+    if _keeps_part(arguments.named.output):
         again = [a for a in argv if a not in ("--debug", "--resume")]
         return f"what is done is kept; to resume: xmc {shlex.join([*again, '--resume'])}"
     return "no file was written"

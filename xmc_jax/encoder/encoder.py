@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,6 +56,14 @@ class Encoder:
     architecture: Architecture | None = None
     config: EncoderConfig | None = None
     tokenizer: TextTokenizer | None = None
+
+    def __reduce__(self) -> Any:
+        """Goes to another process by its parts: what is compiled of it stays here."""
+        if self.architecture is None or self.config is None or self.tokenizer is None:
+            return copyreg.__newobj__, (type(self),), vars(self)  # type: ignore[attr-defined]
+        params = jax.tree.map(np.asarray, self.params)
+        config = dataclasses.replace(self.config, max_length=self.max_length)
+        return build_encoder, (self.architecture, config, self.tokenizer, params)
 
     def __repr__(self) -> str:
         name = "of one's own" if self.config is None else repr(self.config.name)

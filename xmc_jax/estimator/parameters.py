@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from xmc_jax.config import Config, explain_unknown, find_section, replace_field
+from xmc_jax.config import Config, LinearConfig, explain_unknown, find_section, replace_field
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.answers import Answers
 from xmc_jax.frames import name_columns
@@ -105,7 +105,7 @@ class Parameters(Answers):
         return type(self)(self.config)
 
     def __sklearn_tags__(self) -> Any:
-        return make_tags()
+        return make_tags(reads_rows=issubclass(self.CONFIG, LinearConfig))
 
     def __repr__(self) -> str:
         """Returns the call that makes this model: settings that differ from the defaults."""
@@ -125,8 +125,8 @@ def list_classes(names: list[str] | None, n_labels: int) -> np.ndarray:
     return np.arange(n_labels) if names is None else np.array(names, object)
 
 
-def make_tags() -> Any:
-    """Returns scikit-learn's tags: many labels for each document, of sparse or dense rows or texts.
+def make_tags(reads_rows: bool = True) -> Any:
+    """Returns scikit-learn's tags: many labels for each document, of texts and perhaps of sparse or dense rows.
 
     It is none of scikit-learn's classifiers, which return one array with a value for each document.
     """
@@ -135,7 +135,13 @@ def make_tags() -> Any:
     return Tags(
         estimator_type=None,
         target_tags=TargetTags(required=True, multi_output=True, single_output=True),
-        input_tags=InputTags(sparse=True, string=True, allow_nan=False),
+        input_tags=InputTags(
+            one_d_array=True,
+            two_d_array=reads_rows,
+            sparse=reads_rows,
+            string=True,
+            allow_nan=False,
+        ),
         requires_fit=True,
     )
 
