@@ -143,7 +143,7 @@ def select(
         keep: what a rule keeps.
         values: rank them anew, largest first; None: they stay in their order.
         min_k: labels of a document at least, the best of those not kept if need be.
-        max_k: labels of a document at most; None: any number.
+        max_k: labels per document at most; None: any number.
 
     Raises:
         InputError: `min_k` below 0 or above `max_k`.

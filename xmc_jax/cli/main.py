@@ -124,7 +124,7 @@ class Stage:
         self._command.run(self._arguments)
 
     def resume_hint(self) -> str:
-        """Returns what an interruption left behind and what to do to go on."""
+        """Returns what an interruption left behind and how to resume."""
         if self._command is None or self._arguments is None:
             return "nothing was begun"
         hint = getattr(self._command, "resume_hint", None)

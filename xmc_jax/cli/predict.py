@@ -66,7 +66,7 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="goes on after what an earlier, ended call has written; the same bytes as in one go",
+        help="resumes after what an earlier call has written; the bytes are those of one call",
     )
     parser.add_argument(
         "--stream",
@@ -123,7 +123,7 @@ def run(arguments: Arguments) -> None:
             _label(batches, ask, out, progress)
     except Exception:
         if _keeps_part(named.output):
-            tell("note: what is done is kept; with --resume the same command goes on after it")
+            tell("note: what is done is kept; with --resume the same command resumes after it")
         raise
 
 
@@ -152,7 +152,7 @@ def _keeps_part(output: str) -> bool:
 
 
 def resume_hint(arguments: Arguments, argv: Sequence[str]) -> str:
-    """Returns what an interruption left behind and what to do to go on."""
+    """Returns what an interruption left behind and how to resume."""
     if _keeps_part(arguments.named.output):
         again = [a for a in argv if a not in ("--debug", "--resume")]
         return f"what is done is kept; to resume: xmc {shlex.join([*again, '--resume'])}"

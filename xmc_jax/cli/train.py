@@ -1,4 +1,4 @@
-"""`xmc train`: trains a model into a folder, or goes on with the unfinished run that it holds."""
+"""`xmc train`: trains a model into a folder, or resumes the unfinished run that it holds."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class NearestConfig:
     """The search among prototypes, which compares a document with all of them."""
 
     top_k: int = 20
-    """Results a document at most."""
+    """Results per document at most."""
     batch: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
     """Documents searched at once; auto: chosen."""
     recall: float = 1.0

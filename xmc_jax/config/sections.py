@@ -201,7 +201,7 @@ class SearchConfig:
     """Clusters kept on each level; auto: 10, and 8 to search a model whose labels have copies, of which fewer hold as
     much."""
     top_k: int = field(default=20, metadata=EXECUTION)
-    """Results a document at most."""
+    """Results per document at most."""
     post_processor: PostProcessorName | tuple[PostProcessorName, ...] = "l3-hinge"
     """What makes a score of a margin on each level; scores are multiplied down the tree (log-: added)."""
     batch: int | Literal["auto"] = field(default="auto", metadata=EXECUTION | former({0: "auto"}))

@@ -121,7 +121,7 @@ def make_documents(synsets: dict[str, Synset]) -> list[Document]:
 
 
 def is_test(text: str) -> bool:
-    """Says whether a text belongs to the test split; equal texts never stand in both."""
+    """Returns whether a text belongs to the test split; equal texts never stand in both."""
     return int(hashlib.sha1(text.encode()).hexdigest(), 16) % 100 < TEST_PERCENT
 
 

@@ -52,7 +52,7 @@ def embed_labels(
         label_features: [L, D'], sparse or dense, for the two `pifa_lf` embeddings. A sketched
             embedding sketches them too where they are sparse and wider than the sketch, or combined
             convexly.
-        threads: 0: a thread a core; the result does not depend on it.
+        threads: 0: one thread per core; the result does not depend on it.
 
     Returns:
         float32 [L, D']: an array if sketched or made of dense columns only, otherwise CSR.

@@ -30,7 +30,7 @@ class Asked:
     Attributes:
         threshold: smallest probability of a label, of a model without probabilities the smallest score.
         min_k: labels of a document at least, the best of those below the threshold if need be.
-        max_k: labels of a document at most.
+        max_k: labels per document at most.
         decide: a decision rule, such as `micro-f1` or `precision:0.9`, in the place of a threshold.
         probabilities: whether they are wanted.
 
@@ -98,7 +98,7 @@ def answer(
         predictions: the ranked labels.
         asked: which of them.
         calibration: of the model, or None.
-        top_k: labels of a document at most, as `max_k`.
+        top_k: labels per document at most, as `max_k`.
         weights: inverse propensities, which `decide=psp` needs; its scores are the expected gains.
         ranked: False where other labels were not allowed, so that ranks mean nothing.
 

@@ -32,7 +32,7 @@ def combine(
         predictions: of n models, one or more, for the same N documents in the same order and for the same labels;
             with names the labels may be numbered differently, and the outcome has the first's numbers.
         rule: a name in `COMBINATIONS`.
-        top_k: results of a document at most; R if None.
+        top_k: results per document at most; R if None.
 
     Returns:
         Predictions [N, top_k], or [N, L] if that is less; rows of documents with fewer labels are padded.
@@ -49,7 +49,7 @@ def combine(
     parts = list(predictions)
     if not parts or not all(isinstance(part, Predictions) for part in parts):
         given = ", ".join(type(part).__name__ for part in parts) or "none"
-        raise InputError(f"{given} given, a list of Predictions needed, one a model")
+        raise InputError(f"{given} given, a list of Predictions needed, one per model")
     first = parts[0]
     orders = [match_labels(first, part, f"predictions {i}") for i, part in enumerate(parts)]
     for i, part in enumerate(parts):

@@ -257,7 +257,7 @@ def open_place(
         format: how they are written.
         columns: what each document has.
         of: digest of what decides results.
-        resume: goes on with what an earlier call has written.
+        resume: continues what an earlier call has written.
     """
     path, number = Path(output), _find_number(output)
     if number is not None:

@@ -1,4 +1,4 @@
-"""How far results have come, beside the part of them that is written: what a later call goes on from."""
+"""How far results have come, beside the part of them that is written: what a later call resumes from."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class LevelTask:
 def draw_rows(step: int, batch_size: int, n: int, seed: int, level: int) -> Int[np.ndarray, "B"]:
     """Returns the texts of a step: consecutive parts of one random order after the other.
 
-    The data position is the step: nothing else is needed to go on from there.
+    The data position is the step: nothing else is needed to resume from there.
     """
     position = step * batch_size + np.arange(batch_size)
     epoch, place = np.divmod(position, n)

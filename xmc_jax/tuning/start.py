@@ -26,7 +26,7 @@ _HEAD: dict[str, Any] = {
     "tolerance": 1e-2,
     "max_epochs": 10,
 }
-"""How a head is begun, and how exactly: fine-tuning goes on from there."""
+"""How a head is begun, and how exactly: fine-tuning continues from there."""
 _MATCHER: dict[str, Any] = {"tolerance": 1e-3, "max_epochs": 30}
 _SOLVED = ("linear", "weighted-linear")
 """Values of `tuning.bootstrap` for which a head is a linear model at first."""

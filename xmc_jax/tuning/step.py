@@ -32,7 +32,7 @@ _LOSSES = {
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TuningState:
-    """All that a level's fine-tuning goes on from."""
+    """All that a level's fine-tuning resumes from."""
 
     params: Any
     """Of the encoder."""
