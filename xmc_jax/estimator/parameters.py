@@ -136,7 +136,6 @@ def make_tags(reads_rows: bool = True) -> Any:
         estimator_type=None,
         target_tags=TargetTags(required=True, multi_output=True, single_output=True),
         input_tags=InputTags(
-            one_d_array=True,
             two_d_array=reads_rows,
             sparse=reads_rows,
             string=True,
