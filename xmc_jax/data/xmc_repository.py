@@ -102,7 +102,7 @@ def _check_count(lines: Iterator[bytes], n_rows: int, path: Path) -> Iterator[by
 def _parse_chunks(
     lines: Iterator[bytes], path: Path, n_features: int, n_labels: int
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yields feature ids, values, features a row, label ids and labels a row, for some thousand
+    """Yields feature ids, values, features per row, label ids and labels per row, for some thousand
     lines at a time.
 
     The pattern makes sure of a line's form; numpy turns many lines at once into numbers.

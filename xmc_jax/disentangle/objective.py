@@ -22,7 +22,7 @@ class Agreement(NamedTuple):
 
     Attributes:
         objective: ⟨YᵀM, C⟩.
-        gap: share by which it stays below the best of as many clusters a label without a capacity.
+        gap: share by which it stays below the best of as many clusters per label without a capacity.
         reached: share of the positives that have a copy of their label in the beam.
         edges: of the last level.
         largest: edges of the fullest cluster.
@@ -122,7 +122,7 @@ def measure_agreement(
 
 
 def sum_best(counts: sp.csr_matrix, copies: int) -> int:
-    """Returns the largest objective with at most `copies` clusters a label and no capacity."""
+    """Returns the largest objective with at most `copies` clusters per label and no capacity."""
     label = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     order = np.lexsort((-counts.data, label))
     within = np.arange(counts.nnz) - counts.indptr[label]

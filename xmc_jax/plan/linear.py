@@ -7,7 +7,7 @@ With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parent
     X, Y               8 an entry, 8 a row; texts; 100 a label name
     label embedding    exact 20·E, then 41·E for the tree, E = half of Σ nnz(x)·nnz(y), at most L·D;
                        sketched 16·L·columns
-    rows of a level    R = N·m^(log C / log L), m labels a document: all of them share the root, at
+    rows of a level    R = N·m^(log C / log L), m labels per document: all of them share the root, at
                        the labels each has its own cluster
     features of a      F = D·(n / N)^0.58 for its n = R / C rows, at most its slots (Heaps' law)
       cluster

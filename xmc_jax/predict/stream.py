@@ -130,7 +130,7 @@ def count_results(index: SearchIndex, config: SearchConfig) -> int:
     most = index.count_results(beam)
     if most < min(config.top_k, index.n_labels):
         warnings.warn(
-            f"top_k={config.top_k} given, beam={beam} finds at most {most} labels a document; "
+            f"top_k={config.top_k} given, beam={beam} finds at most {most} labels per document; "
             "a wider beam gives more",
             FewResultsWarning,
             stacklevel=3,
