@@ -33,6 +33,7 @@ class Space:
         pull: rows [U, n, K] to Aᵀ·rows, a vector.
         dot: inner products [U, 1, K] of two vectors.
         precondition: from the curve D [U, n, K] of a step, what takes a residual nearer to the solution.
+        measure: dᵀ(I + AᵀDA)d, float32 [U, 1, K], of a direction d, its product (I + AᵀDA)d and the curve D.
         cg_steps: of conjugate gradients at most.
         cg_share: a label's system is solved until its squared residual, preconditioned, is this share of what it was.
     """
@@ -41,6 +42,7 @@ class Space:
     pull: Callable[[Array], Vector]
     dot: Callable[[Vector, Vector], Array]
     precondition: Callable[[Array], Callable[[Vector], Vector]]
+    measure: Callable[[Vector, Vector, Array], Array]
     cg_steps: int
     cg_share: float
 
@@ -138,10 +140,10 @@ def _solve_system(space: Space, gradient: Vector, curve: Float[Array, "*U n K"])
         n, p, r, d, square = state
         curved = _add(d, space.pull(curve * space.image(d)))
         active = square > space.cg_share * first
-        a = jnp.where(active, square / jnp.maximum(space.dot(d, curved), 1e-30), 0.0)
+        a = jnp.where(active, square / jnp.maximum(space.measure(d, curved, curve), 1e-30), 0.0)
         p, r = _add(p, _scale(a, d)), _add(r, _scale(-a, curved))
         z = precondition(r)
-        new = jnp.where(active, space.dot(r, z), square)
+        new = jnp.where(active, jnp.maximum(space.dot(r, z), 0.0), square)
         b = jnp.where(active, new / jnp.maximum(square, 1e-30), 0.0)
         return n + 1, p, r, _add(z, _scale(b, d)), new
 
@@ -150,7 +152,7 @@ def _solve_system(space: Space, gradient: Vector, curve: Float[Array, "*U n K"])
 
     r = jax.tree.map(jnp.negative, gradient)
     z = precondition(r)
-    first = space.dot(r, z)
+    first = jnp.maximum(space.dot(r, z), 0.0)  # rounding may make it negative where G measures it
     zero = jax.tree.map(jnp.zeros_like, r)
     return lax.while_loop(goes_on, step, (jnp.int32(0), zero, r, z, first))[1]
 

@@ -32,12 +32,20 @@ def solve_gram(
         image = jnp.einsum("unm,umk->unk", gram, rows, precision=jax.lax.Precision.HIGHEST)
         return {"beta": rows, "image": image}
 
+    def dot(a, b):
+        return (a["beta"] * b["image"]).sum(axis=1, keepdims=True)
+
+    def measure(d, _, curve):
+        # Not β · G(...): an image that is carried along drifts from Gβ, and the product may then be 0 or less.
+        return dot(d, d) + (curve * d["image"] ** 2).sum(axis=1, keepdims=True)
+
     # A vector is carried with its image, so that a step of conjugate gradients takes one product.
     space = Space(
         image=lambda v: v["image"],
         pull=pull,
-        dot=lambda a, b: (a["beta"] * b["image"]).sum(axis=1, keepdims=True),
+        dot=dot,
         precondition=lambda curve: lambda r: r,
+        measure=measure,
         cg_steps=_CG_STEPS,
         cg_share=_CG_SHARE,
     )

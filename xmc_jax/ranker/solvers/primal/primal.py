@@ -84,6 +84,7 @@ def solve_primal(
         pull=partial(_pull, rows, bias),
         dot=_dot,
         precondition=precondition,
+        measure=lambda d, curved, curve: _dot(d, curved),
         cg_steps=_CG_STEPS,
         cg_share=_CG_SHARE,
     )
