@@ -9,11 +9,13 @@ import random
 import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from xmc_jax import results
 from xmc_jax.cli import predict
 from xmc_jax.ops import count_programs
 
@@ -193,12 +195,13 @@ def test_a_killed_call_is_gone_on_with_to_the_same_bytes(name, tiny, tmp_path):
     path, kills = tmp_path / name, 0
     for _ in range(20):
         child = start([*words, path, "--resume"])
-        try:
-            child.wait(rng.uniform(4, 12))
-        except subprocess.TimeoutExpired:
+        while child.poll() is None and not results.find_part(path).exists():
+            time.sleep(0.01)
+        if kills < 5:  # at any moment from when the first batch may be written
+            time.sleep(rng.uniform(0, 1))
             child.send_signal(rng.choice([signal.SIGKILL, signal.SIGTERM]))
-            kills += 1
         child.communicate()
+        kills += child.returncode != 0
         if path.exists():
             break
     assert kills and path.read_bytes() == (tmp_path / f"whole{name}").read_bytes()
