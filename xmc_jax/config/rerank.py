@@ -23,7 +23,7 @@ class RerankConfig:
     """What the re-ranker is: gradient-boosted trees, a network of one hidden layer, or logistic regression."""
     neighbours: int = field(default=200, metadata=QUIET)
     """Training documents that vote."""
-    max_share: float = field(default=0.01, metadata=QUIET)
+    rare_share: float = field(default=0.01, metadata=QUIET)
     """Neighbours are sought by features of this share of the documents at most (or of 200 documents); 1: by all."""
     candidates: int = field(default=20, metadata=QUIET)
     """Labels of the model that are ranked anew."""
@@ -37,7 +37,7 @@ class RerankConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(1 <= self.neighbours <= 10_000, self, "neighbours", "1 to 10000")
-        check(0 < self.max_share <= 1, self, "max_share", "a share in (0, 1]")
+        check(0 < self.rare_share <= 1, self, "rare_share", "a share in (0, 1]")
         check(1 <= self.candidates <= 1000, self, "candidates", "1 to 1000")
         check(0 <= self.votes <= 1000, self, "votes", "0 to 1000")
         check(0 < self.share <= 0.5, self, "share", "a share in (0, 0.5]")

@@ -150,7 +150,7 @@ def learn_answers(
         first = parts[0]
         tried = first.features[np.linspace(0, len(first.ranked) - 1, _TRIED).astype(int)]
         recall = measure_recall(
-            features[first.rest], tried, settings.neighbours, settings.max_share
+            features[first.rest], tried, settings.neighbours, settings.rare_share
         )
         reranker, found = fit_reranker(whole, settings, held_out, config.seed)
         told = reranker.told | {"neighbour recall": recall}
@@ -170,7 +170,7 @@ def remember(config: LinearConfig, features: Features, labels: sp.csr_matrix) ->
     shares = all(POST_PROCESSORS[kind].is_probability for kind in kinds)
     if config.trees > 1:
         shares = shares and config.combine in _BOUNDED
-    return make_memory(make_keys(features, config.rerank.max_share), labels, shares)
+    return make_memory(make_keys(features, config.rerank.rare_share), labels, shares)
 
 
 def drop_labels(labels: sp.csr_matrix, known: np.ndarray) -> sp.csr_matrix:

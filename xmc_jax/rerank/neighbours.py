@@ -47,12 +47,12 @@ class Keys:
         return 8 * self.inverted.nnz + self.vectors.nbytes
 
 
-def make_keys(features: Features, max_share: float) -> Keys:
+def make_keys(features: Features, rare_share: float) -> Keys:
     """Returns the keys of training documents: vectors where there are any, else the sparse features.
 
     Args:
         features: of the N documents.
-        max_share: features of more than this share of the documents are left out, and of more than 200.
+        rare_share: features of more than this share of the documents are left out, and of more than 200.
     """
     n = len(features)
     if features.n_dense:
@@ -60,7 +60,7 @@ def make_keys(features: Features, max_share: float) -> Keys:
         return Keys(none, _normalize(features.dense))
     matrix = _scale(features.sparse)
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1])
-    matrix.data[(counts > max(_FEWEST, max_share * n))[matrix.indices]] = 0
+    matrix.data[(counts > max(_FEWEST, rare_share * n))[matrix.indices]] = 0
     matrix.eliminate_zeros()
     return Keys(matrix.T.tocsr(), np.zeros((n, 0), np.float32))
 
@@ -90,7 +90,7 @@ def find_neighbours(
 
 
 def measure_recall(
-    features: Features, queries: Features, n_neighbours: int, max_share: float
+    features: Features, queries: Features, n_neighbours: int, rare_share: float
 ) -> float:
     """Returns the share of the true nearest documents that the rarer features find; 1 for vectors.
 
@@ -98,13 +98,13 @@ def measure_recall(
         features: of the documents.
         queries: to try it with.
         n_neighbours: as it is searched with.
-        max_share: as in `make_keys`.
+        rare_share: as in `make_keys`.
     """
     if features.n_dense or not len(queries):
         return 1.0
     found, true = (
         find_neighbours(make_keys(features, share), queries, n_neighbours)[0]
-        for share in (max_share, 1.0)
+        for share in (rare_share, 1.0)
     )
     n = len(features)
     row = np.arange(len(queries))[:, None] * n
