@@ -13,7 +13,7 @@ def test_one_device_is_a_mesh():
     assert mesh.shape == {"data": 1, "label": 1} and mesh.size == 1
 
 
-@pytest.mark.parametrize(("data", "label"), [(2, 1), (0, 2), (1, 2)])
+@pytest.mark.parametrize(("data", "label"), [(2, 1), ("auto", 2), (1, 2)])
 def test_more_than_there_are_is_refused(data, label):
     with pytest.raises(InputError, match="with 1 device; at most 1 in all needed"):
         make_mesh(ParallelConfig(data=data, label=label), jax.devices()[:1])
