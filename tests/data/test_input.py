@@ -26,6 +26,16 @@ def test_other_key(tmp_path):
     assert list(read_input(tmp_path / "a.jsonl", 1, DataConfig(text_column="title"))) == [["one"]]
 
 
+@pytest.mark.parametrize("columns", ["title", "title,body"])
+def test_text_is_read_where_the_columns_of_training_are_missing(tmp_path, columns):
+    config = DataConfig(text_column=columns)
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n')
+    assert list(read_input(tmp_path / "a.jsonl", 1, config)) == [["one"]]
+    assert list(read_input("-", 1, config, stdin=io.BytesIO(b'{"text": "one"}\n'))) == [["one"]]
+    with pytest.raises(InputError, match="no key 'title'"):
+        list(read_input("-", 1, config, stdin=io.BytesIO(b'{"words": "one"}\n')))
+
+
 def test_standard_input_mixes_text_and_json():
     stream = io.BytesIO('plain ż\n{"text": "from json"}\n\n {"text": 1}\n'.encode())
     texts = [text for batch in read_input("-", 3, stdin=stream) for text in batch]

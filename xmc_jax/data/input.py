@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -137,7 +138,7 @@ def _read_records(records: Records, config: DataConfig, keep: Sequence[str]) -> 
     sample = records.sample()
     if not sample:
         return iter(())
-    columns = choose_text(records, config, sample)
+    columns = choose_text(records, _look_for_text(records.columns, config), sample)
     for name in keep:
         find_columns(records, name, "text_column") if name not in records.columns else None
     return _join(records, columns, keep)
@@ -164,7 +165,17 @@ def _read_mixed(lines: Iterable[str], config: DataConfig, keep: Sequence[str]) -
         yield text, {key: record.get(key) for key in keep}
 
 
+def _look_for_text(there: Iterable[str], config: DataConfig) -> DataConfig:
+    """Returns the settings that fit new documents: they may hold `text` where the training set had other columns."""
+    wanted = [name.strip() for name in config.text_column.split(",")]
+    names = set(there)
+    if config.text_column == "auto" or names.issuperset(wanted) or "text" not in names:
+        return config
+    return replace(config, text_column="text")
+
+
 def _choose_keys(record: dict[str, Any], config: DataConfig, number: int) -> Sequence[str]:
+    config = _look_for_text(record, config)
     if config.text_column == "auto" and "text" not in record:
         source = f"{STANDARD_INPUT}:{number}"
         return choose_text(
