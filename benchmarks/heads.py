@@ -25,12 +25,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from ablation import FINAL
+from heads_scores import mix, score, score_unseen, to_matrix
+from heads_transformer import run_linear, run_transformer
 from linear import describe_device
 from transformer import find_encoder, run_child
 
 N_DOCUMENTS, N_HELD_OUT, N_TEST = 8000, 2000, 9021
-N_NEIGHBOURS = 200
 UPDATES: dict[str, Any] = dict(steps=120, batch_size=64, learning_rate=2e-4, warmup=5, log_every=20)
 WHOLE = "whole"
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
@@ -56,6 +56,10 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "twice the updates": {"tuning": dict(steps=240)},
     "seed 1": {"seed": dict(value=1)},
     "seed 2": {"seed": dict(value=2)},
+    "XR-Transformer": {"transformer": {}},
+    "XR-Transformer, seed 1": {"transformer": {}, "seed": dict(value=1)},
+    "XR-Transformer, seed 2": {"transformer": {}, "seed": dict(value=2)},
+    "XR-Linear": {"linear": {}},
 }
 """Rows, with what they change in the settings."""
 
@@ -203,6 +207,12 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
 
     keep_compiled()
     case, change = Case(named), ROWS[named.row]
+    seed = change.get("seed", {}).get("value", 0)
+    if "linear" in change:
+        return {"row": named.row} | run_linear(case)
+    if "transformer" in change:
+        row, vectors = run_transformer(case, str(named.encoder), named.steps, seed)
+        return {"row": named.row} | row | (mix(case, vectors, {}) if named.mix else {})
     encoder = load_encoder(EncoderConfig(name=str(named.encoder), max_length=32))
     head = HeadConfig(**change.get("head", {}))
     tokens = {k: encoder.tokenize(t) for k, t in case.texts.items()}
@@ -216,15 +226,18 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
         silent,
         head,
         UpdateConfig(**(UPDATES | {"steps": named.steps} | change.get("tuning", {}))),
-        change.get("seed", {}).get("value", 0),
+        seed,
         None,
     )
+    began = time.process_time()
     start = embed_start(named, tuning, tokens, texts, silent, LineProgress())
+    made = time.process_time() - began
     if head.labels_text is None:
         start = without_texts(start)
     began = time.process_time()
     outcome = tune_prototypes(tuning, start, Reporter(LineProgress(), Run(), 20))
     row: dict[str, Any] = {"row": named.row, "tuning_cpu_s": round(time.process_time() - began, 1)}
+    row |= {"vectors_cpu_s": round(made, 1)} if made > 1 else {}
     row |= {"labels": len(case.names), "settings": change}
     vectors = {k: tuning.embed(t, outcome.params) for k, t in tokens.items() if k != "train"}
     index, n_labels = build_nearest(outcome.prototypes), len(case.names)
@@ -269,97 +282,6 @@ def without_texts(start: Kept) -> Any:
             return {"documents": arrays["documents"]}, note
 
     return Silent(start.path)
-
-
-def to_matrix(ids: Any, scores: Any, n_labels: int) -> Any:
-    from xmc_jax.predict import Predictions
-
-    return Predictions(ids, scores, None, n_labels).to_csr()
-
-
-def score(matrix: Any, case: Case, part: str) -> dict[str, float]:
-    """Returns P@1,3,5, PSP@1,3,5 and R@10 in percent."""
-    import numpy as np
-
-    from xmc_jax.metrics.report import report
-    from xmc_jax.predict.mixture import rank_scores
-
-    counts = np.asarray(case.labels["train"].getnnz(axis=0), np.int32)
-    n_train = case.labels["train"].shape[0]
-    full = report(rank_scores(matrix, 10), case.labels[part], train_counts=counts, n_train=n_train)
-    wanted = [f"{m}@{k}" for m in ("P", "PSP") for k in (1, 3, 5)] + ["recall@10"]
-    return {name: round(float(full[name]), 2) for name in wanted}
-
-
-def score_unseen(outcome: Any, vectors: Any, case: Case, part: str) -> dict[str, Any]:
-    """Returns P@1 and R@10 among labels without documents, and among all labels, on documents that have one of them."""
-    import numpy as np
-
-    from xmc_jax.metrics import evaluate
-    from xmc_jax.predict import Predictions
-    from xmc_jax.predict.nearest import build_nearest, find_nearest
-
-    truth = case.labels[part].multiply(case.unseen[None].astype(np.float32)).tocsr()
-    truth.eliminate_zeros()
-    rows = np.flatnonzero(truth.getnnz(axis=1))
-    out: dict[str, Any] = {"documents": len(rows), "labels": int(case.unseen.sum())}
-    for name, shown in (("among them", np.flatnonzero(case.unseen)), ("among all", None)):
-        index = build_nearest(outcome.prototypes, shown=shown)
-        ids, scores, _ = find_nearest(
-            index, vectors[rows], len(case.names), top_k=10, scores=outcome.prototypes.scores
-        )
-        found = evaluate(Predictions(ids, scores, None, len(case.names)), truth[rows], k=(1, 10))
-        out[name] = {metric: round(float(found[metric]), 2) for metric in ("P@1", "recall@10")}
-    return out
-
-
-def mix(case: Case, vectors: dict[str, Any], sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Returns the scores of the linear ranker, of neighbours, and of mixtures with weights of held-out documents."""
-    import numpy as np
-
-    import xmc_jax as xmc
-    from xmc_jax.features import fit_vectorizer
-    from xmc_jax.predict.mixture import choose_weights, mix_scores
-    from xmc_jax.rerank import find_neighbours, make_keys
-    from xmc_jax.types import Features
-
-    began = time.process_time()
-    vectorizer = fit_vectorizer(case.texts["train"])
-    features = {
-        k: Features(vectorizer.transform(t), np.ascontiguousarray(vectors[k], np.float32))
-        for k, t in case.texts.items()
-    }
-    ranker = xmc.XRLinear(**FINAL).fit(features["train"], case.labels["train"])
-    keys = make_keys(features["train"], 1.0)
-    sources["ranker"], sources["neighbours"] = {}, {}
-    parts = [part for part in vectors if part != "train"]
-    for part in parts:
-        sources["ranker"][part] = ranker.predict(features[part], top_k=50).to_csr()
-        found = find_neighbours(keys, features[part], N_NEIGHBOURS)
-        sources["neighbours"][part] = count(found, case.labels["train"])
-    row: dict[str, Any] = {"mixing_cpu_s": round(time.process_time() - began, 1)}
-    for name in ("ranker", "neighbours"):
-        row[name] = {part: score(m, case, part) for part, m in sources[name].items()}
-    mixtures = [("ranker", "head"), ("ranker", "neighbours"), ("ranker", "head", "neighbours")]
-    for names in mixtures:
-        weights, _ = choose_weights(
-            [sources[n]["held out"] for n in names], case.labels["held out"]
-        )
-        mixed = {p: mix_scores([sources[n][p] for n in names], weights) for p in parts}
-        scores = {part: score(m, case, part) for part, m in mixed.items()}
-        row[" + ".join(names)] = {"weights": weights} | scores
-    return row
-
-
-def count(found: tuple[Any, Any], labels: Any) -> Any:
-    """Returns the votes of neighbours, weighed by softmax(cosine / 0.05), as scores [N, L]."""
-    import scipy.sparse as sp
-
-    from xmc_jax.rerank.votes import count_votes
-
-    votes = count_votes(*found, labels)
-    row, label = votes.key // votes.n_labels, votes.key % votes.n_labels
-    return sp.csr_matrix((votes.wide, (row, label)), (len(found[0]), votes.n_labels))
 
 
 if __name__ == "__main__":

@@ -62,9 +62,13 @@ def test_it_learns(corpus, settings, trained):
 
 
 def truth(model, corpus):
+    return truth_of(model, corpus)[30:]
+
+
+def truth_of(model, corpus):
     from xmc_jax.data import labels_to_csr
 
-    return labels_to_csr(corpus.test_labels[30:], model.label_names)[0]
+    return labels_to_csr(corpus.test_labels, model.label_names)[0]
 
 
 def test_the_folder_holds_the_model(corpus, trained, tmp_path):
@@ -228,10 +232,11 @@ def test_the_command_line(corpus, tiny_encoder, tmp_path, capsys):
         "16",
     ]
     options += ["--steps", "24", "--batch-size", "16", "--learning-rate", "5e-3", "--warmup", "2"]
-    options += ["--head.storage", "int8"]
+    options += ["--head.storage", "int8", "--rerank.mode", "mixture"]
     data = ["--data", str(tmp_path / "data")]
     assert main(["plan", *data, "--model", "prototype", *options]) == 0
-    assert "tuning" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "tuning" in out and "re-ranker" in out
     train = ["train", *data, "--workdir", run, "--model", "prototype", *options]
     assert main([*train, "--tree", "x.json"]) == 2
     assert "has no tree" in capsys.readouterr().err
@@ -276,6 +281,60 @@ def test_levels_on_an_encoder_that_prototypes_tuned(corpus, settings, trained, t
     np.testing.assert_allclose(np.where(mixed.ids == PAD, 0, known), mixed.scores, rtol=1e-4)
     some = loaded.predict(corpus.test_texts[30:33], restrict_to=[1, 2])
     assert set(some.ids[some.ids != PAD]) == {1, 2}
+
+
+def test_neighbours_of_a_prototype_model(corpus, settings, tmp_path, capsys):
+    """They are chosen on held-out documents, kept in the folder, and what `predict`, `explain` and scores go by."""
+    given = corpus.train_texts, corpus.train_labels
+    options = settings | STILL | dict(rerank=dict(mode="mixture", share=0.3, neighbours=20))
+    model = xmc.PrototypeModel(**options).fit(*given, workdir=tmp_path / "run")
+    assert model.reranker.memory.keys.n_documents == model.n_train == round(N_TRAIN * 0.7)
+    found = model.predict_proba(corpus.test_texts, top_k=4)
+    loaded = xmc.load(tmp_path / "run")
+    same(loaded.predict(corpus.test_texts, top_k=4), found)
+    plain = xmc.load(tmp_path / "run")
+    plain.reranker = None
+    first = plain.predict(corpus.test_texts, top_k=4)
+    assert (first.ids != found.ids).any()
+    p5 = [xmc.metrics.evaluate(p, truth_of(model, corpus), k=(1,))["P@1"] for p in (first, found)]
+    assert p5[1] > p5[0]
+    every = sp.csr_matrix(np.ones((3, N_LABELS), np.float32))
+    scores = loaded.predict(corpus.test_texts[:3], candidates=every).toarray()
+    np.testing.assert_allclose(
+        np.take_along_axis(scores, found.ids[:3], axis=1), found.scores[:3], rtol=1e-4
+    )
+    some = loaded.predict(corpus.test_texts[:3], restrict_to=[1, 2])
+    assert set(some.ids[some.ids != PAD]) == {1, 2}
+    made = loaded.explain(corpus.test_texts[0], top_k=4)
+    assert [r.label for r in made.reasons] == found.ids[0].tolist()
+    np.testing.assert_allclose([r.score for r in made.reasons], found.scores[0], rtol=1e-4)
+    assert len(made.neighbours) == 5 and "cosine of the nearest" in made.reasons[0].evidence
+    assert main(["describe", "--workdir", str(tmp_path / "run")]) == 0
+    assert "memory  mixture: P@1" in capsys.readouterr().out
+
+
+def test_the_share_of_prototypes_is_chosen_without_validation(corpus, settings):
+    """And reasons are those of levels and prototypes together, with a memory and without."""
+    tuning = settings["tuning"] | dict(head="prototype", steps=1)
+    options = settings | dict(tuning=tuning, rerank=dict(mode="mixture", share=0.3))
+    told = []
+
+    class Hearing(NoProgress):
+        def start(self, stage: str, total: int) -> None:
+            told.append(stage)
+
+    model = xmc.XRTransformer(**options)
+    model.fit(corpus.train_texts, corpus.train_labels, progress=Hearing())
+    assert "mixture" in told
+    model._mix = 0.5
+    for _ in range(2):
+        found = model.predict(corpus.test_texts[:1], top_k=3)
+        last = model.predict(corpus.test_texts[:1], top_k=N_LABELS)
+        made = model.explain(corpus.test_texts[0], [*found.ids[0], last.ids[0, -1]], top_k=3)
+        scores = [r.score for r in made.reasons]
+        np.testing.assert_allclose(scores, [*found.scores[0], last.scores[0, -1]], rtol=1e-4)
+        assert [r.rank for r in made.reasons] == [1, 2, 3, None]
+        model.reranker = model.calibration = None
 
 
 @pytest.mark.parametrize(

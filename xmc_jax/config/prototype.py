@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from xmc_jax.config.calibrate import CalibrateConfig
-from xmc_jax.config.fields import EXECUTION, check, check_choices, check_least
+from xmc_jax.config.fields import EXECUTION, QUIET, check, check_choices, check_least
 from xmc_jax.config.former import former
+from xmc_jax.config.rerank import RerankConfig
 from xmc_jax.config.sections import DataConfig, EncoderConfig, ParallelConfig, check_machine
 from xmc_jax.errors import InputError
 
@@ -154,6 +155,7 @@ class PrototypeConfig:
     search: NearestConfig = field(default_factory=NearestConfig, metadata=EXECUTION)
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=EXECUTION)
+    rerank: RerankConfig = field(default_factory=RerankConfig, metadata=QUIET | EXECUTION)
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -154,8 +154,8 @@ class XRTransformerConfig:
     head: HeadConfig = field(default_factory=HeadConfig, metadata=QUIET)
     """The prototypes that the encoder is fine-tuned with under `tuning.head=prototype`."""
     mix: float = field(default=0.5, metadata=QUIET | EXECUTION)
-    """Share of the prototypes' score in that of a label, the rest is the linear levels'; validation documents choose it
-    anew. Without prototypes nothing is mixed."""
+    """Share of the prototypes' score in that of a label, the rest is the linear levels'; documents that are held out
+    (validation, `rerank`, `calibrate`) choose it anew. Without prototypes nothing is mixed."""
     tree: TreeConfig = field(default_factory=TreeConfig)
     """The tree of the final levels, of features and vectors."""
     refine: bool = True

@@ -17,6 +17,7 @@ from xmc_jax.errors import InputError, tell
 from xmc_jax.estimator.parameters import Parameters
 from xmc_jax.explain import Explanation
 from xmc_jax.features import Vectorizer
+from xmc_jax.linear.heldout import Part, learn_answers
 from xmc_jax.linear.sources import (
     read_documents,
     read_label_features,
@@ -28,8 +29,18 @@ from xmc_jax.linear.training import Training
 from xmc_jax.metrics.report import report
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.parallel import Machine, find_machine, run_first
-from xmc_jax.predict import choose_results, find_depth
-from xmc_jax.run import Trained, log_to, save_calibration, save_display, save_run
+from xmc_jax.predict import Predictions, check_candidates, choose_results, find_depth
+from xmc_jax.rerank import Known
+from xmc_jax.run import (
+    Run,
+    Trained,
+    find_manifest,
+    keep_learned,
+    log_to,
+    save_calibration,
+    save_display,
+    save_run,
+)
 from xmc_jax.types import Features
 
 
@@ -44,6 +55,7 @@ class Estimator(Parameters):
         label_counts: int32 [L], training positives of each label.
         n_train: training documents.
         calibration: the maps from scores to probabilities, or None.
+        reranker: a memory of the training set and what ranks by it, or None.
     """
 
     vectorizer: Vectorizer | None = None
@@ -257,8 +269,56 @@ class Estimator(Parameters):
         log_to(self._workdir, {"stage": "validation", **scores})
         return self
 
-    def _find_depth(self, search: SearchConfig | None = None) -> int:
-        return find_depth(self.models, search or self.config.search, self.config.calibrate.depth)
+    def _rank_anew(
+        self,
+        features: Features,
+        first: Predictions,
+        wanted: int,
+        shown: np.ndarray | None,
+        candidates: sp.spmatrix | None,
+    ) -> Predictions | sp.csr_matrix:
+        """Returns what the re-ranker makes of labels that were found first.
+
+        Args:
+            features: of the documents.
+            first: ranked labels, `rerank.candidates` of them or more where there are.
+            wanted: labels of a document.
+            shown: ids of the only labels that may come; None: all.
+            candidates: [N, L] whose scores are wanted in the place of a ranking, or None.
+        """
+        assert self.reranker is not None
+        known, allowed = Known(first.ids, first.scores), None
+        if shown is not None:
+            allowed = np.zeros(first.n_labels, bool)
+            allowed[shown] = True
+        if candidates is not None:
+            pairs = check_candidates(candidates, features, first.n_labels, allowed)
+            return self.reranker.score_labels(features, known, pairs)
+        found = self.reranker.rank(features, known, wanted, allowed)
+        return Predictions(*found, self.label_names, first.n_labels)
+
+    def _learn(self, x: Any, labels: sp.csr_matrix, held: Any, truth: sp.csr_matrix) -> None:
+        """Fits a re-ranker and probabilities to documents that the encoder was not tuned on, and keeps them.
+
+        Args:
+            x: the training documents, which the memory is made of.
+            labels: theirs.
+            held: the other documents.
+            truth: their labels.
+        """
+        config, features = self.config, self.featurize(x)
+        ranked = self._rank(
+            held, self._find_depth(max(config.calibrate.depth, config.rerank.candidates))
+        )
+        parts = [Part(np.arange(len(features)), self.featurize(held), ranked, truth)]
+        learned = learn_answers(config, features, labels, parts)
+        self.calibration, self.reranker = learned
+        if self._workdir is not None:
+            keep_learned(Run(find_manifest(Path(self._workdir))), learned)
+
+    def _find_depth(self, depth: int | None = None, search: SearchConfig | None = None) -> int:
+        wanted = self.config.calibrate.depth if depth is None else depth
+        return find_depth(self.models, search or self.config.search, wanted)
 
     def _need_model(self) -> XRModel:
         if self.model is None:

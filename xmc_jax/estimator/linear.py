@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig, choose_merge, replace_field
@@ -26,14 +25,12 @@ from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.predict import (
     Asked,
     Predictions,
-    check_candidates,
     combine_candidates,
     find_depth,
     predict_forest,
     restrict,
     score_candidates,
 )
-from xmc_jax.rerank import Known
 from xmc_jax.run import Trained
 from xmc_jax.types import Features, Progress
 
@@ -143,7 +140,7 @@ class XRLinear(Estimator):
             search = replace_field(search, "beam", beam)
         if top_k is not None:
             search = replace_field(search, "top_k", top_k)
-        wanted = asked.choose_depth(top_k, search.top_k, self._find_depth(search))
+        wanted = asked.choose_depth(top_k, search.top_k, self._find_depth(search=search))
         reranker = self.reranker
         depth = 0 if reranker is None else find_depth(models, search, reranker.config.candidates)
         # Candidates are not ranked: of the search only what the re-ranker looks at is needed.
@@ -170,17 +167,11 @@ class XRLinear(Estimator):
         )
         if reranker is None:
             return self._answer(ranked, asked, top_k, restrict_to is None)
-        known = Known(ranked.ids, ranked.scores)
-        allowed = None
-        if restrict_to is not None:
-            allowed = np.zeros(ranked.n_labels, bool)
-            allowed[ids] = True
-        if candidates is not None:
-            given = check_candidates(candidates, features, ranked.n_labels, allowed)
-            return reranker.score_labels(features, known, given)
-        found = reranker.rank(features, known, wanted, allowed)
-        ranked = Predictions(*found, self.label_names, ranked.n_labels)
-        return self._answer(ranked, asked, top_k, restrict_to is None)
+        shown = None if restrict_to is None else ids
+        found = self._rank_anew(features, ranked, wanted, shown, candidates)
+        if not isinstance(found, Predictions):
+            return found
+        return self._answer(found, asked, top_k, restrict_to is None)
 
     def without_reranker(self) -> XRLinear:
         """Returns the same model that ranks by its trees alone; nothing is copied."""
@@ -188,13 +179,13 @@ class XRLinear(Estimator):
         plain._take(replace(self._give(), reranker=None, calibration=None), None)
         return plain
 
-    def _rank_features(self, features: Features, depth: int, beam: int | None) -> Predictions:
-        """Returns as many labels as there are up to a depth."""
+    def rank_first(self, features: Features, depth: int, beam: int | None = None) -> Predictions:
+        """Returns what a re-ranker is given of features: as many labels as there are up to a depth."""
         search = self.config.search
         if beam is not None:
             search = replace_field(search, "beam", beam)
         wanted = find_depth(self.models, search, depth)
-        found = self._predict(features, wanted, Asked(), beam=beam)
+        found = self.without_reranker()._predict(features, wanted, Asked(), beam=beam)
         assert isinstance(found, Predictions)
         return found
 

@@ -20,7 +20,7 @@ from xmc_jax.estimator.reasons import explain_prototypes
 from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
-from xmc_jax.linear.heldout import deal_rows, drop_labels
+from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents, read_label_matrix, read_validation
 from xmc_jax.model import Prototypes
 from xmc_jax.predict import Asked, Predictions
@@ -49,8 +49,8 @@ class PrototypeModel(Estimator):
     Attributes:
         prototypes: of the labels, or None before training.
         encoder: with the fine-tuned parameters, or None.
-        label_names, label_counts, n_train, calibration: as in `XRLinear`; labels that are known by their text alone
-            stand behind the others.
+        label_names, label_counts, n_train, calibration, reranker: as in `XRLinear`; labels that are known by their text
+            alone stand behind the others.
     """
 
     CONFIG: ClassVar[type] = PrototypeConfig
@@ -92,7 +92,8 @@ class PrototypeModel(Estimator):
         Args:
             x: N texts.
             labels: N lists of names, or a matrix [N, L] whose column j is label j.
-            validation: (x, labels): the parameters that do best on it are kept, and probabilities are fitted to it.
+            validation: (x, labels): the parameters that do best on it are kept, and probabilities and a re-ranker are
+                fitted to it.
             workdir: folder of the run, with checkpoints; None keeps nothing.
             labels_text: texts of the labels, name → text or one for each label in order, in the place of what
                 `head.labels_text` names. A name that no document has becomes a label known by its text alone.
@@ -125,6 +126,8 @@ class PrototypeModel(Estimator):
         if held_out is None:
             training, held_out = self._hold_out(training)
         self._take(train_prototypes(training, workdir, told, source), workdir)
+        if held_out is not None and self.config.rerank.mode != "off" and self.reranker is None:
+            self._learn(training.texts, training.labels, *held_out)
         return self._finish(held_out)
 
     def _read_texts(
@@ -146,19 +149,17 @@ class PrototypeModel(Estimator):
         return matrix, names, found.texts
 
     def _hold_out(self, training: PrototypeTraining) -> tuple[PrototypeTraining, HeldOut]:
-        """Returns what to train on, and the documents left out to fit probabilities to."""
-        settings = self.config.calibrate
-        if not settings.holds_out:
+        """Returns what to train on, and the documents left out to fit probabilities and a re-ranker to."""
+        share, folds = choose_share(self.config)
+        if not (share or folds):
             return training, None
-        if settings.folds:
+        if folds:
             raise InputError(
-                f"calibrate.folds={settings.folds} given for an encoder that is fine-tuned on all documents; set "
+                f"calibrate.folds={folds} given for an encoder that is fine-tuned on all documents; set "
                 "calibrate.share, or give validation documents"
             )
         n = training.labels.shape[0]
-        (held,) = deal_rows(n, settings.share or 0.0, 0, self.config.seed) or [
-            np.zeros(0, np.int64)
-        ]
+        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
         rest = np.setdiff1d(np.arange(n), held)
         if not len(held) or not len(rest):
             return training, None
@@ -181,29 +182,44 @@ class PrototypeModel(Estimator):
     ) -> Predictions | sp.csr_matrix:
         if beam is not None and beam < 1:
             raise InputError(f"beam={beam} given, 1 or more needed (all prototypes are compared)")
-        near, search = self._need_model(), self.config.search
-        wanted = self.top_k if top_k is None else top_k
-        if wanted < 1:
-            raise InputError(f"top_k={wanted} given, 1 or more needed")
-        vectors, mesh = self.encode(x), self.machine.mesh
-        if candidates is not None:
-            return near.score(vectors, check_features(candidates, "candidates"), mesh)
-        ranked, _ = near.find(
-            vectors,
-            asked.choose_depth(top_k, wanted, self._find_depth()),
-            mesh=mesh,
-            shown=None if restrict_to is None else self.find_labels(restrict_to),
-            label_names=self.label_names,
-            recall=search.recall,
-            batch=search.batch,
-            progress=hear(progress),
+        near, reranker = self._need_model(), self.reranker
+        if top_k is not None and top_k < 1:
+            raise InputError(f"top_k={top_k} given, 1 or more needed")
+        features = self.featurize(x)
+        if candidates is not None and reranker is None:
+            given = check_features(candidates, "candidates")
+            return near.score(features.dense, given, self.machine.mesh)
+        usual = self.top_k if top_k is None else top_k
+        wanted = asked.choose_depth(top_k, usual, self._find_depth())
+        depth = wanted if reranker is None else max(wanted, reranker.config.candidates)
+        shown = None if restrict_to is None else self.find_labels(restrict_to)
+        found: Any = self.rank_first(features, depth, shown=shown, progress=progress)
+        if reranker is not None:
+            found = self._rank_anew(features, found, wanted, shown, candidates)
+        if not isinstance(found, Predictions):
+            return found
+        return self._answer(found, asked, top_k, restrict_to is None)
+
+    def rank_first(
+        self,
+        features: Features,
+        depth: int,
+        beam: int | None = None,
+        shown: np.ndarray | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Predictions:
+        """Returns what a re-ranker is given of features: the nearest labels up to a depth."""
+        del beam
+        search = self.config.search
+        options: Any = {"recall": search.recall, "batch": search.batch, "progress": hear(progress)}
+        names, mesh = self.label_names, self.machine.mesh
+        found, _ = self._need_model().find(
+            features.dense, depth, mesh=mesh, shown=shown, label_names=names, **options
         )
-        return self._answer(ranked, asked, top_k, restrict_to is None)
+        return found
 
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
-        labels, top_k, names = options["labels"], options["top_k"], self.label_names
-        vector, maps = features.dense[0], self.calibration
-        return explain_prototypes(self._need_prototypes(), vector, text, labels, names, maps, top_k)
+        return explain_prototypes(self, features, text, options["labels"], options["top_k"])
 
     @working
     def encode(
@@ -224,6 +240,8 @@ class PrototypeModel(Estimator):
 
     def featurize(self, x: Any) -> Features:
         """Returns what the prototypes are compared with: the vectors of texts, as features without sparse columns."""
+        if isinstance(x, Features):
+            return x
         vectors = self.encode(x)
         return Features(sp.csr_matrix((len(vectors), 0), dtype=np.float32), vectors)
 
@@ -231,8 +249,8 @@ class PrototypeModel(Estimator):
         """Returns how many labels the model is asked for as a member of an ensemble."""
         return min(top_k, self.n_labels)
 
-    def _find_depth(self, search: Any = None) -> int:
-        return min(self.config.calibrate.depth, self.n_labels)
+    def _find_depth(self, depth: int | None = None, search: Any = None) -> int:
+        return min(self.config.calibrate.depth if depth is None else depth, self.n_labels)
 
     def _give(self) -> Trained:
         assert self.label_counts is not None
@@ -246,6 +264,7 @@ class PrototypeModel(Estimator):
             encoder=self.encoder,
             calibration=self.calibration,
             prototypes=self.prototypes,
+            reranker=self.reranker,
         )
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
@@ -253,7 +272,7 @@ class PrototypeModel(Estimator):
         self._near = None if held.prototypes is None else Nearest(held.prototypes)
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self.calibration = held.n_train, held.calibration
-        self._workdir = workdir
+        self.reranker, self._workdir = held.reranker, workdir
 
     def _need_prototypes(self) -> Prototypes:
         if self.prototypes is None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Float
 
-from xmc_jax.calibrate import Calibration
 from xmc_jax.config import choose_merge
 from xmc_jax.data import tell_label
 from xmc_jax.explain import (
@@ -33,6 +32,7 @@ from xmc_jax.types import PAD, Features
 
 if TYPE_CHECKING:
     from xmc_jax.estimator.linear import XRLinear
+    from xmc_jax.estimator.prototype import PrototypeModel
 
 _NEIGHBOURS = 5
 _NAMED = 3
@@ -49,6 +49,8 @@ def explain(
     top_k: int,
     beam: int | None,
     n_terms: int,
+    ranker: Any = None,
+    mixed: Callable[[int, float], float] = lambda label, score: score,
 ) -> Explanation:
     """Returns reasons for labels of one document.
 
@@ -61,8 +63,11 @@ def explain(
         top_k: labels of the ranking.
         beam: nodes kept on each level; None: as the settings say.
         n_terms: features told apart in each step.
+        ranker: the model that `model` is a part of, whose ranking it is; None: `model`.
+        mixed: from a label and what its paths give to the score that it has with the ranker's other parts.
     """
-    ranked = model._predict(features, top_k, Asked(), beam=beam)
+    ranker = model if ranker is None else ranker
+    ranked = ranker._predict(features, top_k, Asked(), beam=beam)
     assert isinstance(ranked, Predictions)
     used = ranked.ids[0] != PAD
     order, scores = ranked.ids[0][used].tolist(), ranked.scores[0][used].tolist()
@@ -81,11 +86,12 @@ def explain(
     probable = None
     if model.calibration is not None:
         probable = model.calibration.apply(ranked.ids, ranked.scores)[0].tolist()
-    evidence, reranked = _find_evidence(model, features, asked, beam)
+    evidence, reranked = _find_evidence(ranker, features, asked, beam)
     reasons = []
     for i, (label, mine) in enumerate(zip(asked, paths, strict=True)):
         rank = order.index(label) + 1 if label in order else None
-        score = scores[rank - 1] if rank else reranked[i] if evidence else _combine(model, mine)
+        alone = mixed(label, _combine(model, mine))
+        score = scores[rank - 1] if rank else reranked[i] if evidence else alone
         chance = None if probable is None or rank is None else probable[rank - 1]
         if chance is None and model.calibration is not None:
             chance = float(model.calibration.score_pairs(np.array([score]))[0])
@@ -98,7 +104,7 @@ def explain(
     return Explanation(text, tuple(reasons), _find_nearest(model, features))
 
 
-def _name(model: XRLinear, label: int) -> str:
+def _name(model: Any, label: int) -> str:
     """Returns the name of a label, or its number."""
     return str(label) if model.label_names is None else tell_label(model.label_names, label)
 
@@ -112,14 +118,13 @@ def _combine(model: XRLinear, paths: Sequence[Path]) -> float:
 
 
 def _find_evidence(
-    model: XRLinear, features: Features, labels: Sequence[int], beam: int | None
+    model: Any, features: Features, labels: Sequence[int], beam: int | None
 ) -> tuple[list[dict[str, float]], list[float]]:
     """Returns what a re-ranker saw of labels and the scores that it gave; nothing without one."""
     reranker = model.reranker
     if reranker is None or reranker.mode == "off":
         return [], []
-    plain = model.without_reranker()
-    known = plain._rank_features(features, max(reranker.config.candidates, 1), beam)
+    known = model.rank_first(features, max(reranker.config.candidates, 1), beam)
     found = Known(known.ids, known.scores)
     pool = reranker.describe_labels(features, found, np.array([labels]))
     asked = sp.csr_matrix(
@@ -130,7 +135,7 @@ def _find_evidence(
     return seen, [float(scores[label]) for label in labels]
 
 
-def _find_nearest(model: XRLinear, features: Features) -> tuple[Neighbour, ...]:
+def _find_nearest(model: Any, features: Features) -> tuple[Neighbour, ...]:
     """Returns the nearest training documents, of a model that remembers them."""
     if model.reranker is None:
         return ()
@@ -146,67 +151,68 @@ def _find_nearest(model: XRLinear, features: Features) -> tuple[Neighbour, ...]:
 
 
 def explain_prototypes(
-    prototypes: Prototypes,
-    vector: Float[np.ndarray, "H"],
-    text: str,
-    labels: Sequence[int] | None,
-    names: Sequence[str] | None,
-    calibration: Calibration | None,
-    top_k: int,
+    model: PrototypeModel, features: Features, text: str, labels: Sequence[int] | None, top_k: int
 ) -> Explanation:
     """Returns reasons for labels by prototypes: one step each, whose margin is that of the vector and the bias.
 
     Args:
-        prototypes: of the labels.
-        vector: of the document.
+        model: trained.
+        features: of the document, one row.
         text: the document.
-        labels: numbers; None: the first `top_k`.
-        names: of the labels, or None.
-        calibration: of the model, or None.
+        labels: numbers; None: the first `top_k` of the ranking.
         top_k: labels of the ranking.
     """
+    prototypes, maps = model.prototypes, model.calibration
+    assert prototypes is not None
+    steps, shares = _compare(prototypes, features.dense[0])
+    ranked = model._predict(features, top_k, Asked())
+    assert isinstance(ranked, Predictions)
+    ids, scores = ranked.ids[0].tolist(), ranked.scores[0].tolist()
+    n_given = int((ranked.ids[0] != PAD).sum())
+    probable = None if maps is None else maps.apply(ranked.ids, ranked.scores)[0].tolist()
+    asked = ids[:n_given] if labels is None else [int(label) for label in labels]
+    evidence, reranked = _find_evidence(model, features, asked, None)
+    reasons = []
+    for i, label in enumerate(asked):
+        step = steps(label)
+        rank = ids.index(label) + 1 if label in ids[:n_given] else None
+        score = scores[rank - 1] if rank else reranked[i] if evidence else float(shares[label])
+        if rank:
+            verdict = f"rank {rank}"
+        elif step.rank and not evidence:
+            verdict = f"rank {step.rank}, {n_given} were asked for"
+        elif step.rank:
+            verdict = f"not among the first {n_given}; nearest but {step.rank - 1}"
+        else:
+            verdict = "never predicted: neither documents nor a text of it are known"
+        chance = None
+        if maps is not None and probable is not None:
+            chance = probable[rank - 1] if rank else float(maps.score_pairs(np.array([score]))[0])
+        path, seen = Path(0, (step,), step.score, step.rank > 0), evidence[i] if evidence else {}
+        given = label, _name(model, label), rank, score, chance, verdict, (path,), (), (), seen
+        reasons.append(Reason(*given))
+    return Explanation(text, tuple(reasons), _find_nearest(model, features))
+
+
+def _compare(
+    prototypes: Prototypes, vector: Float[np.ndarray, "H"]
+) -> tuple[Callable[[int], Step], Float[np.ndarray, "L"]]:
+    """Returns what gives the step of a label, and the scores of all."""
     unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
     near = np.asarray(prototypes.rows, np.float32) @ unit * prototypes.factor
     margin = (near + prototypes.bias).astype(float)
-    scores = 1 / (1 + np.exp(-margin))
+    shares = 1 / (1 + np.exp(-margin))
     if prototypes.scores == "share":
-        scores = np.exp(margin - margin.max())
-        scores /= scores.sum()
+        shares = np.exp(margin - margin.max())
+        shares /= shares.sum()
     order = np.lexsort((np.arange(len(margin)), -margin))
-    order = order[margin[order] > -np.inf]
-    ids, last = order[None, :top_k].astype(np.int32), min(top_k, len(order))
-    probable = None if calibration is None else calibration.apply(ids, scores[ids])[0]
-    reasons = []
-    for label in ids[0].tolist() if labels is None else labels:
-        rank = int(np.flatnonzero(order == label)[0]) + 1 if margin[label] > -np.inf else 0
-        score, bias = float(scores[label]), float(prototypes.bias[label])
-        step = Step(
-            0,
-            label,
-            float(margin[label]),
-            (),
-            0.0,
-            float(near[label]),
-            bias,
-            score,
-            score,
-            rank,
-            0,
-            None,
-            rank > 0,
-        )
-        is_given = 0 < rank <= last
-        if not rank:
-            verdict = "never predicted: neither documents nor a text of it are known"
-        else:
-            beyond = "" if is_given else f", {last} were asked for"
-            verdict = f"rank {rank}{beyond}"
-        chance = None
-        if calibration is not None:
-            pooled = calibration.score_pairs(np.array([score]))
-            chance = float(probable[rank - 1] if is_given else pooled[0])  # type: ignore[index]
-        path = Path(0, (step,), score, rank > 0)
-        name = str(label) if names is None else tell_label(names, label)
-        given = rank if is_given else None
-        reasons.append(Reason(label, name, given, score, chance, verdict, (path,), (), (), {}))
-    return Explanation(text, tuple(reasons))
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(1, len(order) + 1)
+
+    def step(label: int) -> Step:
+        rank = int(place[label]) if margin[label] > -np.inf else 0
+        given = float(margin[label]), (), 0.0, float(near[label]), float(prototypes.bias[label])
+        score = float(shares[label])
+        return Step(0, label, *given, score, score, rank, 0, None, rank > 0)
+
+    return step, shares

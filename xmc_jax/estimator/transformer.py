@@ -6,7 +6,6 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
 from xmc_jax.features import as_features, check_width
-from xmc_jax.linear.heldout import Part, choose_share, deal_rows, drop_labels, learn_answers
+from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
 from xmc_jax.model import LabelTree, Prototypes, XRModel
@@ -34,13 +33,11 @@ from xmc_jax.predict import (
     Asked,
     FewResultsWarning,
     Predictions,
-    check_candidates,
-    find_depth,
 )
 from xmc_jax.predict.mixture import mix_scores, rank_scores
 from xmc_jax.predict.nearest import MIX_DEPTH, Nearest
-from xmc_jax.rerank import Known, Reranker
-from xmc_jax.run import Run, Trained, find_manifest, keep_learned
+from xmc_jax.rerank import Reranker
+from xmc_jax.run import Trained
 from xmc_jax.tuning.hybrid import join_features
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
 from xmc_jax.types import Features, Progress
@@ -186,12 +183,21 @@ class XRTransformer(Estimator):
             training, held_out = self._hold_out(training)
         told = hear(progress)
         said = self._read_texts(labels_text, training, told)
-        given = TransformerTraining(self.config, training, encoder, chosen_by, held_features, said)
-        self._take(train_transformer(given, workdir, told, source), workdir)
-        if held_out is not None and held_features is not None:
-            held_out = (held_out[0], held_features.sparse), held_out[1]
+        if chosen_by is not None and held_features is not None:
+            held_out = (chosen_by[0], held_features.sparse), chosen_by[1]
+        mixed_by = None
+        if held_out is not None:
+            held_texts, own = split_documents(held_out[0])
+            mixed_by = held_texts, held_out[1], own
+        whole = TransformerTraining(
+            self.config, training, encoder, chosen_by, held_features, said, mixed_by
+        )
+        self._take(train_transformer(whole, workdir, told, source), workdir)
         if held_out is not None and self.config.rerank.mode != "off" and self.reranker is None:
-            self._learn(training, *held_out)
+            given: Any = training.texts
+            if training.features is not None:
+                given = given, training.features.sparse
+            self._learn(given, training.labels, *held_out)
         return self._finish(held_out)
 
     def _read_texts(
@@ -208,21 +214,6 @@ class XRTransformer(Estimator):
         names = training.label_names
         found = find_label_texts(self.config.head.labels_text, given, names, n_labels, progress)
         return None if found is None else found.texts[:n_labels]
-
-    def _learn(self, training: Training, x: Any, truth: sp.csr_matrix) -> None:
-        """Fits a re-ranker and probabilities to documents that the encoder was not tuned on, and keeps them."""
-        given: Any = training.texts
-        if training.features is not None:
-            given = given, training.features.sparse
-        config, features = self.linear.config, self.featurize(given)
-        depth = max(config.calibrate.depth, config.rerank.candidates)
-        ranked = self._rank(x, find_depth(self.models, config.search, depth))
-        rest = np.arange(len(features))
-        parts = [Part(rest, self.featurize(x), ranked, truth)]
-        learned = learn_answers(config, features, training.labels, parts)
-        self.calibration, self.reranker = learned
-        if self._workdir is not None:
-            keep_learned(Run(find_manifest(Path(self._workdir))), learned)
 
     def _hold_out(self, training: Training) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
         """Returns the documents to train on, and those left out to fit probabilities to: a fine-tuned encoder is not
@@ -271,53 +262,80 @@ class XRTransformer(Estimator):
         progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         """As `_predict`, of the levels' and the prototypes' scores together, which a re-ranker then ranks anew."""
-        near, weights, reranker = self._near, (1 - self._mix, self._mix), self.reranker
-        assert near is not None
-        linear = self.linear if reranker is None else self.linear.without_reranker()
+        reranker = self.reranker
+        if candidates is not None and reranker is None:
+            return self._mix_candidates(features, candidates, progress)
         wanted = asked.choose_depth(
             top_k, self.top_k if top_k is None else top_k, self._find_depth()
         )
-        depth = max(wanted, MIX_DEPTH, 0 if reranker is None else reranker.config.candidates)
-        common: dict[str, Any] = {"beam": beam, "restrict_to": restrict_to, "progress": progress}
-        if candidates is not None and reranker is None:
-            given = check_features(candidates, "candidates")
-            levels = linear._predict(features, None, Asked(), candidates=given, **common)
-            scores = near.score(features.dense, given)
-            assert not isinstance(levels, Predictions)
-            # A sum of matrices would lose the scores of 0, which are asked for.
-            assert np.array_equal(levels.indices, scores.indices)
-            data = weights[0] * levels.data + weights[1] * scores.data
-            return sp.csr_matrix((data, levels.indices, levels.indptr), levels.shape)
+        depth = wanted if reranker is None else max(wanted, reranker.config.candidates)
+        shown = None if restrict_to is None else self.find_labels(restrict_to)
+        found: Any = self.rank_first(features, depth, beam, shown, progress)
+        if reranker is not None:
+            found = self._rank_anew(features, found, wanted, shown, candidates)
+        if not isinstance(found, Predictions):
+            return found
+        return self._answer(found, asked, top_k, restrict_to is None)
+
+    def rank_first(
+        self,
+        features: Features,
+        depth: int,
+        beam: int | None = None,
+        shown: np.ndarray | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Predictions:
+        """Returns what a re-ranker is given of features: labels up to a depth by levels and prototypes together."""
+        near, linear = self._near, self.linear.without_reranker()
+        if near is None or not self._mix:
+            return linear.rank_first(features, depth, beam)
+        whole = max(depth, MIX_DEPTH)
+        given: Any = None if shown is None else shown.tolist()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewResultsWarning)
-            levels = linear._predict(features, depth, Asked(), **common)
+            levels = linear._predict(
+                features, whole, Asked(), beam=beam, restrict_to=given, progress=progress
+            )
         assert isinstance(levels, Predictions)
-        shown = None if restrict_to is None else self.find_labels(restrict_to)
-        nearest, _ = near.find(features.dense, min(depth, self.n_labels), shown=shown)
+        nearest, _ = near.find(features.dense, min(whole, self.n_labels), shown=shown)
+        weights = 1 - self._mix, self._mix
         mixed = mix_scores([levels.to_csr(), nearest.to_csr()], weights)
-        if reranker is None:
-            ranked = rank_scores(mixed, wanted, self.label_names)
-            return self._answer(ranked, asked, top_k, restrict_to is None)
-        first = rank_scores(mixed, depth)
-        known = Known(first.ids, first.scores)
-        if candidates is not None:
-            pairs = check_candidates(candidates, features, self.n_labels)
-            return reranker.score_labels(features, known, pairs)
-        allowed = None
-        if shown is not None:
-            allowed = np.zeros(self.n_labels, bool)
-            allowed[shown] = True
-        found = reranker.rank(features, known, wanted, allowed)
-        ranked = Predictions(*found, self.label_names, self.n_labels)
-        return self._answer(ranked, asked, top_k, restrict_to is None)
+        return rank_scores(mixed, depth, self.label_names)
+
+    def _mix_candidates(
+        self, features: Features, candidates: sp.spmatrix, progress: Any
+    ) -> sp.csr_matrix:
+        """Returns the scores of given labels by levels and prototypes together."""
+        assert self._near is not None
+        given = check_features(candidates, "candidates")
+        levels = self.linear._predict(features, None, Asked(), candidates=given, progress=progress)
+        scores = self._near.score(features.dense, given)
+        assert not isinstance(levels, Predictions)
+        # A sum of matrices would lose the scores of 0, which are asked for.
+        assert np.array_equal(levels.indices, scores.indices)
+        data = (1 - self._mix) * levels.data + self._mix * scores.data
+        return sp.csr_matrix((data, levels.indices, levels.indptr), levels.shape)
 
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
-        return explain(self.linear, features, text, vectorizer=self.vectorizer, **options)
+        near, shares = self._near, None
+        if near is not None and self._mix:
+            every = sp.csr_matrix(np.ones((1, self.n_labels), np.float32))
+            shares = near.score(features.dense, every).toarray()[0]
+
+        def mix(label: int, score: float) -> float:
+            own, other = 1 - self._mix, self._mix
+            return score if shares is None else own * score + other * float(shares[label])
+
+        options |= {"vectorizer": self.vectorizer, "ranker": self, "mixed": mix}
+        return explain(self.linear, features, text, **options)
 
     @working
     def featurize(self, x: Any) -> Features:
         """Returns what the final levels score: [features, vector] of texts, or of a pair (texts, features)."""
         model = self._need_model()
+        if isinstance(x, Features):
+            check_width(x, model.n_sparse, model.n_dense)
+            return x
         texts, given = split_documents(x)
         texts, vectors = read_documents(texts, None)
         if texts is None or vectors is not None:

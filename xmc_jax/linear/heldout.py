@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.calibrate import Calibration, fit_calibration
-from xmc_jax.config import LinearConfig, choose_merge
+from xmc_jax.config import Config, LinearConfig, PrototypeConfig, choose_merge
 from xmc_jax.metrics import find_hits
 from xmc_jax.model import XRModel
 from xmc_jax.predict import Predictions, find_depth, predict_forest
@@ -80,7 +80,7 @@ def deal_rows(n: int, share: float, folds: int, seed: int) -> list[np.ndarray]:
     return [np.sort(part) for part in parts if len(part) < n]
 
 
-def choose_share(config: LinearConfig) -> tuple[float, int]:
+def choose_share(config: Config) -> tuple[float, int]:
     """Returns the share and the folds to hold out; (0, 0) where nothing asks for it."""
     if config.calibrate.holds_out:
         return config.calibrate.share or 0.0, config.calibrate.folds or 0
@@ -124,7 +124,7 @@ def hold_out(
 
 
 def learn_answers(
-    config: LinearConfig, features: Features, labels: sp.csr_matrix, parts: Sequence[Part]
+    config: Config, features: Features, labels: sp.csr_matrix, parts: Sequence[Part]
 ) -> Learned:
     """Returns what the settings ask for, fitted to held-out documents; the probabilities are those of the re-ranker.
 
@@ -163,14 +163,19 @@ def learn_answers(
     return Learned(fit_to(ranked, truth, counts, config.calibrate.method), reranker)
 
 
-def remember(config: LinearConfig, features: Features, labels: sp.csr_matrix) -> Memory:
+def remember(config: Config, features: Features, labels: sp.csr_matrix) -> Memory:
     """Returns the memory of some training documents."""
+    return make_memory(make_keys(features, config.rerank.rare_share), labels, _gives_shares(config))
+
+
+def _gives_shares(config: Config) -> bool:
+    """Returns whether a model's scores lie in [0, 1]."""
+    if isinstance(config, PrototypeConfig):
+        return True
     kinds = config.search.post_processor
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
     shares = all(POST_PROCESSORS[kind].is_probability for kind in kinds)
-    if config.trees > 1:
-        shares = shares and config.combine in _BOUNDED
-    return make_memory(make_keys(features, config.rerank.rare_share), labels, shares)
+    return shares and (config.trees == 1 or config.combine in _BOUNDED)
 
 
 def drop_labels(labels: sp.csr_matrix, known: np.ndarray) -> sp.csr_matrix:

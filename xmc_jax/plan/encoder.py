@@ -6,7 +6,7 @@ batch of B documents in `accumulate` parts and F multiply-adds of one text:
     encoder            4·P bytes; in fine-tuning 16·P: parameters, gradients, two moments
     activations        4·T·(B / accumulate)·(Λ·(8·H + 3·I) + Λ·2·heads·T) bytes; with remat Λ·H of it and one layer
     work of a level    steps · B · 3·F multiply-adds, and N·F before each level and at the end
-    vectors            4·N·H bytes
+    vectors            4·N·H bytes; once more for a memory of the training set, whose search takes N·H multiply-adds
     dense weights      4·S·H bytes of a final level of S children
 """
 
@@ -16,9 +16,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from xmc_jax.config import (
+    CalibrateConfig,
     PrototypeConfig,
+    RerankConfig,
     TransformerConfig,
     TreeConfig,
+    XRTransformerConfig,
     XTransformerConfig,
     at_level,
     linear_part,
@@ -26,7 +29,7 @@ from xmc_jax.config import (
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Architecture
-    from xmc_jax.plan.linear import Counts, Plan
+    from xmc_jax.plan.linear import Counts, Plan, Stage
 
 
 @dataclass(frozen=True)
@@ -67,20 +70,16 @@ def _count_activations(
 
 def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> Plan:
     """Returns tree shape, memory and work of a model with an encoder; the formulas stand at the top of this file."""
-    from xmc_jax.plan.linear import Plan, Stage, make_plan
+    from xmc_jax.plan.linear import Plan, Stage, make_plan, plan_memory
 
-    final = make_plan(counts, linear_part(config))
+    linear, rerank = linear_part(config), config.rerank
+    if not config.tuning.is_off:
+        # A tuned encoder is not trained again without held-out documents.
+        linear = replace(linear, calibrate=CalibrateConfig(), rerank=RerankConfig())
+    final = make_plan(counts, linear)
     n, vectors = counts.n_documents, 4 * counts.n_documents * cost.hidden
     held = final.stages[0].memory + vectors
-    first = linear_part(config).tree
-    if not isinstance(config, XTransformerConfig):
-        first = config.preliminary.as_tree()
-    stages = [final.stages[0]]
-    for level, size in enumerate(_tuned_sizes(counts.n_labels, first, config)):
-        steps = at_level(config.tuning.steps, level)
-        work = steps * config.tuning.batch_size * 3 * cost.text + n * cost.text
-        memory = held + 16 * (cost.parameters + size * cost.hidden) + cost.activations
-        stages.append(Stage(f"tuning {level}", memory, work))
+    stages = [final.stages[0], *_plan_tuning(counts, config, cost, held)]
     stages.append(Stage("vectors", held + 4 * cost.parameters, n * cost.text))
     model = final.model_bytes + 4 * cost.parameters
     for stage in final.stages[1:]:
@@ -94,7 +93,37 @@ def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCos
             work += round(rows * cost.hidden * size / parents)
             model += 4 * size * cost.hidden
         stages.append(replace(stage, memory=memory, work=work))
+    if rerank.mode != "off" and not config.tuning.is_off:
+        share = config.calibrate.share or rerank.share
+        products = n * cost.hidden
+        stage, memory = plan_memory(counts, rerank, share, vectors, held + model, products)
+        search = stages.pop()
+        stages += [stage, replace(search, memory=search.memory + memory)]
     return Plan(final.level_sizes, tuple(stages), model)
+
+
+def _plan_tuning(
+    counts: Counts, config: TransformerConfig, cost: EncoderCost, held: int
+) -> list[Stage]:
+    """Returns the stages of the fine-tuning: level by level, or against all labels."""
+    from xmc_jax.plan.linear import Stage
+    from xmc_jax.plan.prototype import plan_prototypes
+
+    if isinstance(config, XRTransformerConfig) and config.has_prototypes:
+        tuning = config.tuning.to_updates()
+        alone = PrototypeConfig(encoder=config.encoder, head=config.head, tuning=tuning)
+        plan = plan_prototypes(counts, alone, cost)
+        return [s for s in plan.stages if s.name == "tuning"]
+    first = linear_part(config).tree
+    if not isinstance(config, XTransformerConfig):
+        first = config.preliminary.as_tree()
+    n, stages = counts.n_documents, []
+    for level, size in enumerate(_tuned_sizes(counts.n_labels, first, config)):
+        steps = at_level(config.tuning.steps, level)
+        work = steps * config.tuning.batch_size * 3 * cost.text + n * cost.text
+        memory = held + 16 * (cost.parameters + size * cost.hidden) + cost.activations
+        stages.append(Stage(f"tuning {level}", memory, work))
+    return stages
 
 
 def _tuned_sizes(n_labels: int, tree: TreeConfig, config: TransformerConfig) -> tuple[int, ...]:

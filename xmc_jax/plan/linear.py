@@ -193,14 +193,36 @@ def _plan_held_out(
             Stage(f"held-out part {i} of {n}, {s.name}", s.memory + beside, s.work)
             for s in trained.stages[1:]
         ]
-    memory = 0.0
+    memory = 0
     if remembers:
-        # Keys, labels and the pairs of labels; features of many documents are left out of the keys.
-        memory = counts.nnz_features * ENTRY + counts.nnz_labels * (4 + 12 * count_labels(counts))
-        learning = 40 * min(rerank.most, counts.n_documents) * rerank.neighbours
-        work = counts.n_documents * share * rerank.neighbours * count_labels(counts)
-        stages.append(Stage("re-ranker", round(held + model + 2 * memory + learning), round(work)))
-    return stages, round(memory)
+        # Features of many documents are left out of the keys.
+        keys = counts.nnz_features * ENTRY
+        stage, memory = plan_memory(counts, rerank, share, keys, held + model)
+        stages.append(stage)
+    return stages, memory
+
+
+def plan_memory(
+    counts: Counts, config: RerankConfig, share: float, keys: int, held: int, products: int = 0
+) -> tuple[Stage, int]:
+    """Returns the stage of the re-ranker, and the bytes of the memory of the training set.
+
+    Args:
+        counts: of the training set.
+        config: settings.
+        share: of the documents, held out.
+        keys: bytes of what documents are found by.
+        held: bytes beside.
+        products: multiply-adds of the search for a document's neighbours, where they are not few.
+    """
+    # Keys, labels and the pairs of labels.
+    memory = round(keys + counts.nnz_labels * (4 + 12 * count_labels(counts)))
+    learned = min(config.most, round(counts.n_documents * share))
+    learning = 40 * min(config.most, counts.n_documents) * config.neighbours
+    work = learned * products + counts.n_documents * share * config.neighbours * count_labels(
+        counts
+    )
+    return Stage("re-ranker", held + 2 * memory + learning, round(work)), memory
 
 
 def count_labels(counts: Counts) -> float:

@@ -6,6 +6,7 @@ With L labels, N documents, P parameters and H columns of the encoder, F multipl
     prototypes            b·L·H bytes, b = 4 or 2 (bfloat16); moments 8·L·H (adam), 4·L (row-adam) or none; 12·L beside
     fine-tuning           prototypes and moments, 16·P of the encoder, its activations, a few chunks of K·H and B·K;
                           steps · B · (3·F + 4·L·H) multiply-adds, one more L·H where a sum goes before the gradient
+    re-ranker             4·H·N bytes of vectors, twice, and labels and their pairs; N·H multiply-adds per document
     search                prototypes as they are stored, batches of K·256; L·H multiply-adds per document
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from xmc_jax.config import PrototypeConfig
 from xmc_jax.memory import PROGRAM
 from xmc_jax.plan.encoder import EncoderCost
-from xmc_jax.plan.linear import Counts, Plan, Stage
+from xmc_jax.plan.linear import Counts, Plan, Stage, plan_memory
 
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 _MOMENTS = {"adam": (8, 8), "row-adam": (0, 8), "sgd": (0, 0)}
@@ -48,6 +49,12 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         work = config.tuning.steps * batch * (3 * cost.text + passes * numbers)
         stages.append(Stage("tuning", memory, work))
     stored = n_labels * (_BYTES[config.head.storage] * hidden + 8)
-    model = stored + 4 * cost.parameters
-    stages.append(Stage("search", held + 2 * stored + 4 * cost.parameters, n * numbers))
+    model, memory = stored + 4 * cost.parameters, 0
+    if config.rerank.mode != "off":
+        share = config.calibrate.share or config.rerank.share
+        keys = 4 * hidden * n
+        stage, memory = plan_memory(counts, config.rerank, share, keys, held + model, n * hidden)
+        stages.append(stage)
+    search = held + 2 * stored + 4 * cost.parameters + memory
+    stages.append(Stage("search", search, n * numbers))
     return Plan((), tuple(stages), model)

@@ -160,6 +160,7 @@ def _restore_prototypes(
     run: Run, config: PrototypeConfig, facts: dict[str, Any], own: Encoder | None
 ) -> Trained:
     prototypes, counts = run.read(layout.PROTOTYPES, load_prototypes)
+    calibration, reranker = read_learned(run)
     return Trained(
         config,
         (),
@@ -168,8 +169,9 @@ def _restore_prototypes(
         counts,
         facts["n_train"],
         run.read(layout.ENCODER, lambda path: load_encoder(path, own)),
-        calibration=read_learned(run)[0],
+        calibration=calibration,
         prototypes=prototypes,
+        reranker=reranker,
     )
 
 

@@ -78,6 +78,8 @@ class TransformerTraining:
         validation: (texts, labels [N, L]) to choose parameters by, or None.
         validation_features: of those texts, where the training has features of its own.
         label_texts: L texts of the labels for prototypes, empty where nothing is said of one; None: there are none.
+        mixed_by: (texts, labels [N, L], features of one's own or None) that the share of the prototypes' score is
+            chosen by; None: it is that of the settings.
     """
 
     config: TransformerConfig
@@ -86,6 +88,7 @@ class TransformerTraining:
     validation: tuple[Any, sp.csr_matrix] | None = None
     validation_features: Features | None = None
     label_texts: list[str] | None = None
+    mixed_by: tuple[Any, sp.csr_matrix, Features | None] | None = None
 
     def describe_data(self) -> dict[str, Any]:
         """Returns what tells this training set from another, JSON-ready."""
@@ -294,13 +297,12 @@ class _Work:
         encoder: Encoder,
         vectorizer: Vectorizer | None,
     ) -> float:
-        """Returns the share of the prototypes' score: what does best on the validation documents, else the setting."""
+        """Returns the share of the prototypes' score: what does best on held-out documents, else the setting."""
         training, config = self.training, self.training.config
         assert isinstance(config, XRTransformerConfig)
-        if training.validation is None or not config.mix:
+        if training.mixed_by is None or not config.mix:
             return config.mix
-        held = self._hold_out(vectorizer)
-        assert held is not None
+        held = self._read_held_out(*training.mixed_by, vectorizer)
         features = join_features(held.features, self._embed(encoder, held.tokens))
         linear = training.linear.config
         search = dataclasses.replace(linear.search, top_k=MIX_DEPTH)
@@ -330,9 +332,18 @@ class _Work:
         training = self.training
         if training.validation is None:
             return None
-        texts, labels = training.validation
-        if training.validation_features is not None:
-            sparse = training.validation_features.sparse
+        return self._read_held_out(*training.validation, training.validation_features, vectorizer)
+
+    def _read_held_out(
+        self,
+        texts: Any,
+        labels: sp.csr_matrix,
+        features: Features | None,
+        vectorizer: Vectorizer | None,
+    ) -> Corpus:
+        """Returns documents as the fine-tuning takes them; `features` are one's own."""
+        if features is not None:
+            sparse = features.sparse
         else:
             assert vectorizer is not None
             sparse = vectorizer.transform(texts)
