@@ -28,6 +28,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from heads_scores import mix, score, score_unseen, to_matrix
 from heads_transformer import run_linear, run_transformer
 from linear import describe_device
+from rows import read_rows
 from transformer import find_encoder, run_child
 
 N_DOCUMENTS, N_HELD_OUT, N_TEST = 8000, 2000, 9021
@@ -116,12 +117,6 @@ def describe_case(named: argparse.Namespace) -> dict[str, Any]:
         "unseen": named.unseen,
         "mix": named.mix,
     }
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def matches(row: dict[str, Any], facts: dict[str, Any]) -> bool:

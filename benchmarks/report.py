@@ -13,6 +13,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from heads_report import draw_heads, make_heads
+from rows import join_scores, read_rows
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 COMPILED = RESULTS / "compiled"
@@ -34,6 +39,7 @@ def main() -> int:
                 page.write_text(new, encoding="utf-8")
     if not named.check:
         draw_summary(PICTURE)
+        draw_heads(PICTURE.parent)
     elif stale:
         print(f"out of date, run benchmarks/report.py: {', '.join(stale)}", file=sys.stderr)
         return 1
@@ -210,10 +216,6 @@ def name_row(row: dict) -> str:
     return row["data"] + (f" ({settings})" if settings else "")
 
 
-def join_scores(row: dict, name: str) -> str:
-    return " / ".join(f"{row[f'{name}@{k}']:.2f}" for k in (1, 3, 5))
-
-
 def make_kernels(folder: Path) -> str:
     rows = read_rows(folder / "kernels.jsonl")
     first = rows[0]
@@ -274,26 +276,6 @@ def make_ablation(folder: Path) -> str:
             settings = f" ({', '.join(row['settings'])})" if row["settings"] else ""
             cells = [row["row"] + settings, scores, f"{row['train_cpu_s']:.0f}"]
             lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
-
-
-def make_heads(folder: Path) -> str:
-    rows = read_rows(folder / "heads.jsonl")
-    lines = [
-        f"Prototype heads on WordNet glosses, all-MiniLM-L6-v2 ({rows[0]['device']}; "
-        f"`benchmarks/results/{folder.name}/heads.jsonl`; test glosses; processor time with vectors and compilation):",
-        "",
-        "| row | glosses | updates | P@1/3/5 | training, processor s |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for row in rows:
-        whole = row.get("cpu_s_with_vectors_and_compilation")
-        took = f"{row['tuning_cpu_s']:.0f} (tuning alone)" if whole is None else f"{whole:.0f}"
-        cells = [row["row"], f"{row['documents']:,}", row["steps"]]
-        scores = row["head"].get("test")
-        said = join_scores(scores or row["head"]["held out"], "P")
-        cells += [said if scores else f"{said} (held-out glosses)", took]
-        lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join([*lines, ""])
 
 
@@ -403,11 +385,6 @@ def make_linear(folder: Path) -> str:
 def sum_training(stages: dict[str, float]) -> float:
     """Returns the seconds of tree and levels, without those of features."""
     return sum(seconds for stage, seconds in stages.items() if stage != "features")
-
-
-def read_rows(path: Path) -> list[dict]:
-    with open(path, encoding="utf-8") as f:
-        return [json.loads(line) for line in f]
 
 
 TABLES: dict[str, Callable[[Path], str]] = {

@@ -34,6 +34,9 @@ class HeadConfig:
     """Factor of the cosine in a logit."""
     prior: float = 1.0
     """Share of log n, n the label's documents, in a logit."""
+    unseen: float | Literal["auto"] = "auto"
+    """Documents that a label without any counts as there; auto: as many as the labels of one document let expect (Good
+    and Turing), at most the mean of the others."""
     refresh: int | None = field(default=None, metadata=former({0: None}))
     """Updates after which the sums are made anew of the encoder's new vectors; none: never."""
     optimizer: Literal["adam", "row-adam", "sgd"] = "adam"
@@ -50,6 +53,7 @@ class HeadConfig:
         for name in ("text_weight", "prior"):
             check(getattr(self, name) >= 0, self, name, "0 or more")
         check(self.scale > 0, self, "scale", "a number above 0")
+        check(self.unseen == "auto" or self.unseen > 0, self, "unseen", "a number above 0")
         check_least(self, 1, "refresh", "chunk")
         if self.refresh and self.start != "sums":
             raise InputError(

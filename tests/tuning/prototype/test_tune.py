@@ -16,7 +16,13 @@ from xmc_jax.predict.nearest import build_nearest, find_nearest
 from xmc_jax.run import Run
 from xmc_jax.run.manifest import Manifest
 from xmc_jax.tuning.level import Reporter
-from xmc_jax.tuning.prototype.start import begin_head, begin_sums, finish_head, refresh_rows
+from xmc_jax.tuning.prototype.start import (
+    begin_head,
+    begin_sums,
+    expect_unseen,
+    finish_head,
+    refresh_rows,
+)
 from xmc_jax.tuning.prototype.sums import sum_labels
 from xmc_jax.tuning.prototype.tune import PrototypeTuning, tune_prototypes
 from xmc_jax.types import NoProgress
@@ -185,3 +191,24 @@ def test_other_starts_leave_nothing_out(start):
     assert not head.inverse.any()
     if start == "texts":
         np.testing.assert_allclose(head.rows.reshape(-1, H)[:H], np.eye(H), atol=1e-6)
+
+
+@pytest.mark.parametrize("unseen, wanted", [("auto", None), (3.0, 3.0)])
+def test_a_label_without_documents_counts_as_some(unseen, wanted):
+    tuning = make_tuning(HeadConfig(chunk=5, unseen=unseen, prior=0.5))
+    start = tuning.embed(tuning.tokens, tuning.encoder.params)
+    texts = tuning.embed(tuning.label_tokens, tuning.encoder.params)
+    head = begin_head(tuning.labels, start, texts, tuning.head, 0)
+    found = finish_head(head, tuning.labels, start, texts, tuning.head, 0)
+    counts = tuning.labels.getnnz(axis=0)
+    expected = wanted or expect_unseen(counts, 1)
+    assert found.bias[-1] == pytest.approx(0.5 * np.log(expected))
+    assert found.bias[0] == pytest.approx(0.5 * np.log(counts[0]))
+
+
+def test_unseen_labels_are_expected_as_often_as_good_and_turing_say():
+    counts = np.array([1, 1, 1, 9, 0, 0])
+    assert expect_unseen(counts, 2) == 1.5 and expect_unseen(counts, 1) == 3.0
+    assert expect_unseen(np.array([7, 1, 1]), 1) == 2.0
+    assert expect_unseen(np.array([1, 1]), 1) == 1.0 and expect_unseen(counts, 0) == 1.0
+    assert expect_unseen(np.array([5, 4, 0, 0]), 2) == 0.5

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from xmc_jax.config import HeadConfig
 from xmc_jax.features import normalize_rows
@@ -129,8 +129,8 @@ def finish_head(
 ) -> Prototypes:
     """Returns the prototypes that predict (host arrays).
 
-    A label without documents is predicted from its text, as if it had one document, where the start is made of texts;
-    one without either cannot be predicted.
+    A label without documents is predicted from its text, where the start is made of texts, as if it had as many as
+    `expect_unseen` says; one without either cannot be predicted.
     """
     del documents, seed
     n_labels = labels.shape[1]
@@ -138,14 +138,32 @@ def finish_head(
     bias = join_labels(np.asarray(head.bias), n_labels).copy()
     trained = labels.getnnz(axis=0) > 0
     has_text = np.zeros(n_labels, bool) if texts is None else texts.any(axis=1)
-    level = 0.0
+    counts, level = labels.getnnz(axis=0), 0.0
     if config.loss == "bce" and trained.any():
-        counts = labels.getnnz(axis=0)[trained]
-        level = float(np.median(bias[trained] - config.prior * np.log(counts)))
+        level = float(np.median(bias[trained] - config.prior * np.log(counts[trained])))
     zero_shot = ~trained & has_text & (config.start != "random")
-    bias[zero_shot] = level
+    expected = config.unseen
+    if expected == "auto":
+        expected = expect_unseen(counts, int(zero_shot.sum()))
+    bias[zero_shot] = level + config.prior * np.log(expected)
     bias[~trained & ~zero_shot] = -np.inf
     return make_prototypes(rows, bias, config.scale, SCORES[config.loss])
+
+
+def expect_unseen(counts: Int[np.ndarray, "L"], n_unseen: int) -> float:
+    """Returns the documents that a label without any is expected to have in a set of the same size.
+
+    By Good and Turing's estimate that is the labels of one document over those without, as far as these are left out
+    by chance; few labels that are known to be new would get a large number, so it is at most the mean of the others.
+
+    Args:
+        counts: training documents of each label.
+        n_unseen: labels without documents that can be predicted.
+    """
+    seen = counts[counts > 0]
+    if not n_unseen or not len(seen):
+        return 1.0
+    return float(np.clip((counts == 1).sum() / n_unseen, 1 / n_unseen, seen.mean()))
 
 
 def _begin_bias(

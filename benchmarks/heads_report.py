@@ -1,0 +1,171 @@
+"""Tables and picture of `heads.jsonl`: mixtures, the ablation, other data sets, labels without documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from heads import ROWS, WHOLE
+from rows import join_scores, read_rows
+
+CASE = "bundled:wordnet"
+PICTURE = "heads.svg"
+MIXED = {
+    "head": "head",
+    "model": "model",
+    "ranker": "ranker",
+    "ranker + head": "ranker, head",
+    "ranker + neighbours": "ranker, neighbours",
+    "ranker + head + neighbours": "all three",
+}
+"""What a row may hold → its column."""
+
+
+def make_heads(folder: Path) -> str:
+    """Returns the tables of a device."""
+    rows = read_rows(folder / "heads.jsonl")
+    parts = [_make_mixtures(rows, folder), _make_ablation(rows, folder), _make_sets(rows)]
+    return "\n".join([part for part in [*parts, _make_unseen(rows)] if part])
+
+
+def find_ablation(rows: Sequence[dict]) -> list[dict]:
+    """Returns the rows of the ablation in the order of `ROWS`: those of the most common number of updates."""
+    known = [r for r in rows if r["data"] == CASE and r["test"] and not r["unseen"] and "head" in r]
+    counts = [r["steps"] for r in known]
+    most = max(set(counts), key=lambda n: (counts.count(n), -n), default=0)
+    order = {name: i for i, name in enumerate(ROWS)}
+    return sorted((r for r in known if r["steps"] == most), key=lambda r: order[r["row"]])
+
+
+def draw_heads(folder: Path) -> None:
+    """Draws P@1 and PSP@5 of each row of the ablation, minus those of the whole."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    rows = find_ablation(read_rows(folder / "heads.jsonl"))
+    whole = next((r for r in rows if r["row"] == WHOLE), None)
+    others = [r for r in rows if r["row"] not in (WHOLE, "seed 1", "seed 2")][::-1]
+    if whole is None or not others:
+        return
+    style = {"svg.fonttype": "none", "svg.hashsalt": "xmc_jax", "font.size": 9}
+    with plt.rc_context(style):
+        size = 6.4, 0.8 + 0.34 * len(others)
+        figure, axis = plt.subplots(figsize=size, layout="constrained")
+        for i, (metric, colour) in enumerate((("PSP@5", "#9ab8d9"), ("P@1", "#1b3a5c"))):
+            gains = [r["head"]["test"][metric] - whole["head"]["test"][metric] for r in others]
+            at = [j + 0.38 * i - 0.19 for j in range(len(others))]
+            axis.barh(at, gains, 0.36, label=metric, color=colour)
+        axis.axvline(0, color="black", linewidth=0.8)
+        axis.set_yticks(range(len(others)), [r["row"] for r in others])
+        scores = (
+            f"P@1 {whole['head']['test']['P@1']:.2f}, PSP@5 {whole['head']['test']['PSP@5']:.2f}"
+        )
+        axis.set_xlabel(f"points minus the whole's ({scores})")
+        axis.legend(
+            *map(reversed, axis.get_legend_handles_labels()), frameon=False, loc="lower left"
+        )
+        axis.spines[["top", "right"]].set_visible(False)
+        figure.savefig(folder / PICTURE, metadata={"Date": None})
+        plt.close(figure)
+
+
+def _make_mixtures(rows: Sequence[dict], folder: Path) -> str:
+    """Returns the table of the case with its mixtures, whose weights held-out documents chose."""
+    chosen = [r for r in rows if r["data"] == CASE and r["mix"] and r["steps"] == 120]
+    if not chosen:
+        return ""
+    lines = [
+        f"Prototypes and XR-Transformer on 8,000 WordNet glosses, all-MiniLM-L6-v2, 120 updates of 64 glosses "
+        f"({chosen[0]['device']}; `benchmarks/results/{folder.name}/heads.jsonl`; all test glosses, P@1/3/5; weights "
+        "of mixtures chosen on 2,000 other training glosses; `ranker` is XR-Linear on TF-IDF and vectors, `model` "
+        "XR-Transformer with its own; processor time of the fine-tuning, compilation included; XR-Transformer's also "
+        "holds its vectors between the levels, and that of prototypes without the first vectors, which rows share):",
+        "",
+        f"| fine-tuned with | {' | '.join(MIXED.values())} | fine-tuning, processor s |",
+        "| --- |" + " --- |" * (len(MIXED) + 1),
+    ]
+    for row in chosen:
+        name = "prototypes" if row["row"] == WHOLE else row["row"]
+        name = f"prototypes, {name}" if name.startswith("seed") else name
+        cells = [join_scores(row[m]["test"], "P") if m in row else "" for m in MIXED]
+        took = row.get("tuning_cpu_s")
+        lines.append(f"| {name} | {' | '.join(cells)} | {'' if took is None else f'{took:.0f}'} |")
+    return "\n".join([*lines, ""])
+
+
+def _make_ablation(rows: Sequence[dict], folder: Path) -> str:
+    found = find_ablation(rows)
+    if len(found) < 3:
+        return ""
+    lines = [
+        f"The parts of prototypes, {found[0]['steps']} updates, head alone (the same glosses; `ROWS` in "
+        "`benchmarks/heads.py` says what a row changes; the held-out glosses are those that choices are made on):",
+        "",
+        "| row | held-out P@1/3/5 | test P@1/3/5 | PSP@5 | R@10 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in found:
+        held, test = row["head"]["held out"], row["head"]["test"]
+        cells = [row["row"], join_scores(held, "P"), join_scores(test, "P")]
+        cells += (
+            [f"{test['PSP@5']:.2f}", f"{test['recall@10']:.2f}"] if "PSP@5" in test else ["", ""]
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", f"![ablation](results/{folder.name}/{PICTURE})", ""])
+
+
+def _make_sets(rows: Sequence[dict]) -> str:
+    """Returns the table of other data sets."""
+    chosen = [r for r in rows if r["data"] != CASE and r["test"]]
+    if not chosen:
+        return ""
+    lines = [
+        "Other data sets, 8,000 documents, the same encoder and as many updates for both (weights of mixtures chosen "
+        "on 2,000 other training documents):",
+        "",
+        "| set | updates | fine-tuned with | scored by | P@1/3/5 | PSP@1/3/5 | R@10 |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in chosen:
+        tuned = {WHOLE: "prototypes", "XR-Linear": ""}.get(row["row"], row["row"])
+        steps = "" if row["row"] == "XR-Linear" else f"{row['steps']:,}"
+        for name, scores in _list_scores(row):
+            cells = [row["data"], steps, tuned, name, join_scores(scores, "P")]
+            cells += [join_scores(scores, "PSP"), f"{scores['recall@10']:.2f}"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def _list_scores(row: dict[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yields what a row was scored by, and the scores of test documents."""
+    names = {"model": "XR-Linear on TF-IDF"} if row["row"] == "XR-Linear" else {}
+    for name, shown in (MIXED | names).items():
+        if name in row and name != "ranker":
+            yield shown, row[name]["test"]
+
+
+def _make_unseen(rows: Sequence[dict]) -> str:
+    chosen = [r for r in rows if r["unseen"]]
+    if not chosen:
+        return ""
+    first = chosen[0]["unseen labels"]
+    lines = [
+        f"Labels without documents: a tenth of the labels of 8,000 glosses, known by their names ({first['labels']:,} "
+        f"labels; {first['documents']:,} test glosses have one of them):",
+        "",
+        "| row | updates | among them P@1, R@10 | among all labels P@1, R@10 | all glosses, P@1/3/5 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in chosen:
+        found = row["unseen labels"]
+        pairs = [
+            f"{found[part]['P@1']:.1f}, {found[part]['recall@10']:.1f}"
+            for part in ("among them", "among all")
+        ]
+        steps = "0" if row["row"] == "frozen" else f"{row['steps']:,}"
+        cells = [row["row"], steps, *pairs, join_scores(row["head"]["test"], "P")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
