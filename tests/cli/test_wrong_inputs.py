@@ -70,11 +70,11 @@ FILES: dict[str, tuple[dict[str, str | bytes], str]] = {
         "train.jsonl: no document has a label",
     ),
     "truncated gzip": (
-        {"train.jsonl.gz": gzip.compress(GOOD.encode() * 1000)[:-20]},
+        {"train.jsonl.gz": gzip.compress(GOOD.encode() * 1000, mtime=0)[:-20]},
         "train.jsonl.gz: the compressed data is truncated",
     ),
     "damaged gzip": (
-        {"train.jsonl.gz": gzip.compress(GOOD.encode() * 1000)[:-8] + bytes(8)},
+        {"train.jsonl.gz": gzip.compress(GOOD.encode() * 1000, mtime=0)[:-8] + bytes(8)},
         "train.jsonl.gz: ",
     ),
     "not gzip": ({"train.jsonl.gz": GOOD}, "train.jsonl.gz: is not a gzip file"),
@@ -331,7 +331,7 @@ def test_damaged_and_incomplete_runs(damage, message, run_copy, tiny, tmp_path, 
         ("in.txt", "schön\nschön\n".encode() + b"\xff\n", "in.txt:3: byte 0xff"),
         (
             "in.jsonl.gz",
-            gzip.compress(b'{"text": "a"}\n' * 999)[:-9],
+            gzip.compress(b'{"text": "a"}\n' * 999, mtime=0)[:-9],
             "in.jsonl.gz: the compressed data",
         ),
         ("in.txt.gz", b"a\n", "in.txt.gz: is not a gzip file"),
