@@ -152,6 +152,8 @@ def test_chosen_labels_and_candidates(corpus, trained):
         np.take_along_axis(scores, every.ids, axis=1), every.scores, rtol=1e-4, atol=1e-7
     )
     np.testing.assert_allclose(scores.sum(axis=1), 1, rtol=1e-4)
+    by_tree = model.predict(corpus.test_texts[:6], top_k=N_LABELS, beam=50)
+    np.testing.assert_array_equal(by_tree.ids[:, :8], every.ids[:, :8])
     one = model.predict(corpus.test_texts[2:3], top_k=3)
     np.testing.assert_array_equal(one.ids[0], every.ids[2, :3])
 
@@ -232,7 +234,7 @@ def test_the_command_line(corpus, tiny_encoder, tmp_path, capsys):
         "16",
     ]
     options += ["--steps", "24", "--batch-size", "16", "--learning-rate", "5e-3", "--warmup", "2"]
-    options += ["--head.storage", "int8", "--rerank.mode", "mixture"]
+    options += ["--head.storage", "int8", "--rerank.mode", "mixture", "--beam", "3"]
     data = ["--data", str(tmp_path / "data")]
     assert main(["plan", *data, "--model", "prototype", *options]) == 0
     out = capsys.readouterr().out
@@ -242,7 +244,8 @@ def test_the_command_line(corpus, tiny_encoder, tmp_path, capsys):
     assert "has no tree" in capsys.readouterr().err
     assert main(train) == 0
     told = capsys.readouterr().err
-    assert "16 prototypes of 32 numbers" in told and "have the first label of float32" in told
+    assert "16 prototypes of 32 numbers" in told and "int8, beam 3: of 216 documents" in told
+    assert (tmp_path / "run" / "tree").exists()
     assert main(["evaluate", *data, "--workdir", run]) == 0
     assert json.loads(capsys.readouterr().out)["P@1"] > 20
     (tmp_path / "in.txt").write_text("\n".join(corpus.test_texts[:3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import jax
@@ -14,7 +15,13 @@ from xmc_jax.errors import InputError
 from xmc_jax.model import make_prototypes, store_prototypes
 from xmc_jax.parallel import make_mesh
 from xmc_jax.predict import nearest
-from xmc_jax.predict.nearest import build_nearest, find_nearest, score_labels, search_nearest
+from xmc_jax.predict.nearest import (
+    Nearest,
+    build_nearest,
+    find_nearest,
+    score_labels,
+    search_nearest,
+)
 from xmc_jax.types import PAD
 
 HERE = Path(__file__).parent
@@ -109,3 +116,42 @@ def test_eight_devices(processes):
     code = "from test_nearest import check_devices; check_devices(); print('same')"
     child = processes.start(code, devices=8, beside=HERE)
     assert processes.finish(child) == ["same"]
+
+
+def cluster(n_labels=400):
+    """Prototypes around twenty directions, and vectors near them."""
+    rng = np.random.default_rng(1)
+    middles = rng.standard_normal((20, 16))
+    rows = np.repeat(middles, n_labels // 20, axis=0) + 0.4 * rng.standard_normal((n_labels, 16))
+    vectors = middles[rng.integers(0, 20, 30)] + 0.4 * rng.standard_normal((30, 16))
+    bias = rng.standard_normal(n_labels)
+    bias[3] = -np.inf
+    made = make_prototypes(rows.astype(np.float32), bias.astype(np.float32), 10.0, "share")
+    return made, vectors.astype(np.float32)
+
+
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_a_beam_of_all_clusters_is_exact(storage):
+    prototypes, vectors = cluster()
+    near = Nearest(store_prototypes(prototypes, storage))
+    exact, sums = near.find(vectors, 400)
+    found, compared = near.find(vectors, 400, beam=1000)
+    np.testing.assert_array_equal(found.ids[:, :50], exact.ids[:, :50])
+    np.testing.assert_allclose(found.scores, exact.scores, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(compared, sums, rtol=1e-5)
+    assert 3 not in found.ids and (found.ids[:, 399] == PAD).all()
+    some, _ = near.find(vectors, 5, beam=1000, shown=np.array([1, 2, 3]))
+    wanted, _ = near.find(vectors, 5, shown=np.array([1, 2, 3]))
+    np.testing.assert_array_equal(some.ids, wanted.ids)
+    np.testing.assert_allclose(some.scores, wanted.scores, rtol=1e-4)
+
+
+def test_a_narrow_beam_finds_most_of_the_first_labels():
+    prototypes, vectors = cluster()
+    near = Nearest(prototypes)
+    exact, found = near.find(vectors, 1)[0].ids, near.find(vectors, 1, beam=2)[0].ids
+    assert near.tree.level_sizes[0] >= 4 and (exact == found).mean() > 0.8
+    one, _ = near.find(vectors[:1], 3, beam=2)
+    np.testing.assert_array_equal(one.ids[0, :1], found[0])
+    alone = pickle.loads(pickle.dumps(near))
+    np.testing.assert_array_equal(alone.find(vectors, 1, beam=2)[0].ids, found)

@@ -69,10 +69,13 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class NearestConfig:
-    """The search among prototypes, which compares a document with all of them."""
+    """The search among prototypes, which compares a document with all of them or with those of some clusters."""
 
     top_k: int = 20
     """Results per document at most."""
+    beam: int | None = None
+    """Clusters of a tree over the prototypes whose labels are compared with a document; none: all labels are, which is
+    exact and needs no tree. A beam is worth its loss from some 100,000 labels on, on a CPU."""
     batch: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
     """Documents searched at once; auto: chosen."""
     recall: float = 1.0
@@ -81,7 +84,7 @@ class NearestConfig:
     def __post_init__(self) -> None:
         check_choices(self)
         check(self.top_k >= 1, self, "top_k", "1 or more")
-        check_least(self, 1, "batch")
+        check_least(self, 1, "batch", "beam")
         check(0 < self.recall <= 1, self, "recall", "a share in (0, 1]")
 
 

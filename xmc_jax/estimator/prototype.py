@@ -181,7 +181,7 @@ class PrototypeModel(Estimator):
         progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         if beam is not None and beam < 1:
-            raise InputError(f"beam={beam} given, 1 or more needed (all prototypes are compared)")
+            raise InputError(f"beam={beam} given, 1 or more needed (clusters of labels)")
         near, reranker = self._need_model(), self.reranker
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k={top_k} given, 1 or more needed")
@@ -193,7 +193,7 @@ class PrototypeModel(Estimator):
         wanted = asked.choose_depth(top_k, usual, self._find_depth())
         depth = wanted if reranker is None else max(wanted, reranker.config.candidates)
         shown = None if restrict_to is None else self.find_labels(restrict_to)
-        found: Any = self.rank_first(features, depth, shown=shown, progress=progress)
+        found: Any = self.rank_first(features, depth, beam, shown, progress)
         if reranker is not None:
             found = self._rank_anew(features, found, wanted, shown, candidates)
         if not isinstance(found, Predictions):
@@ -209,12 +209,12 @@ class PrototypeModel(Estimator):
         progress: Progress | bool | None = None,
     ) -> Predictions:
         """Returns what a re-ranker is given of features: the nearest labels up to a depth."""
-        del beam
         search = self.config.search
+        beam = search.beam if beam is None else beam
         options: Any = {"recall": search.recall, "batch": search.batch, "progress": hear(progress)}
         names, mesh = self.label_names, self.machine.mesh
         found, _ = self._need_model().find(
-            features.dense, depth, mesh=mesh, shown=shown, label_names=names, **options
+            features.dense, depth, beam=beam, mesh=mesh, shown=shown, label_names=names, **options
         )
         return found
 
@@ -265,11 +265,14 @@ class PrototypeModel(Estimator):
             calibration=self.calibration,
             prototypes=self.prototypes,
             reranker=self.reranker,
+            prototype_tree=None if self._near is None else self._near.made_tree,
         )
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
         self.prototypes, self.encoder = held.prototypes, held.encoder
-        self._near = None if held.prototypes is None else Nearest(held.prototypes)
+        self._near = None
+        if held.prototypes is not None:
+            self._near = Nearest(held.prototypes, held.prototype_tree, held.config.seed)
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self.calibration = held.n_train, held.calibration
         self.reranker, self._workdir = held.reranker, workdir

@@ -7,12 +7,13 @@ With L labels, N documents, P parameters and H columns of the encoder, F multipl
     fine-tuning           prototypes and moments, 16·P of the encoder, its activations, a few chunks of K·H and B·K;
                           steps · B · (3·F + 4·L·H) multiply-adds, one more L·H where a sum goes before the gradient
     re-ranker             4·H·N bytes of vectors, twice, and labels and their pairs; N·H multiply-adds per document
-    search                prototypes as they are stored, batches of K·256; L·H multiply-adds per document
+    search                prototypes as they are stored, batches of K·256; L·H multiply-adds per document, or by a beam
+                          of b clusters of 100 twice 4·L·H bytes beside, and (L / 100 + 100·b)·H multiply-adds
 """
 
 from __future__ import annotations
 
-from xmc_jax.config import PrototypeConfig
+from xmc_jax.config import PrototypeConfig, TreeConfig
 from xmc_jax.memory import PROGRAM
 from xmc_jax.plan.encoder import EncoderCost
 from xmc_jax.plan.linear import Counts, Plan, Stage, plan_memory
@@ -55,6 +56,10 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         keys = 4 * hidden * n
         stage, memory = plan_memory(counts, config.rerank, share, keys, held + model, n * hidden)
         stages.append(stage)
-    search = held + 2 * stored + 4 * cost.parameters + memory
-    stages.append(Stage("search", search, n * numbers))
+    search, compared = held + 2 * stored + 4 * cost.parameters + memory, n_labels
+    if config.search.beam is not None:
+        leaf = TreeConfig().max_leaf_size
+        search += 2 * 4 * numbers
+        compared = min(n_labels, n_labels // leaf + leaf * config.search.beam)
+    stages.append(Stage("search", search, n * compared * hidden))
     return Plan((), tuple(stages), model)

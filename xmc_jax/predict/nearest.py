@@ -20,9 +20,10 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from xmc_jax.errors import InputError
-from xmc_jax.model.prototypes import Prototypes
+from xmc_jax.model import LabelTree, Prototypes, XRModel
 from xmc_jax.parallel import DATA, LABEL, WHOLE, fetch, place, shard_step
 from xmc_jax.predict.predictions import Predictions
+from xmc_jax.predict.prototype_tree import cluster_prototypes, find_in_tree, make_tree_model
 from xmc_jax.types import PAD, AnyArray, NoProgress, Progress
 
 _AXES = (DATA, LABEL)
@@ -214,8 +215,7 @@ def find_nearest(
     n, wanted = len(vectors), min(top_k, n_labels)
     ids = np.full((n, top_k), PAD, np.int32)
     values, sums = np.zeros(ids.shape, np.float32), np.zeros(n, np.float32)
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    units = _scale(vectors)
     size = 1 if n == 1 else _ROWS if batch == "auto" else batch
     progress = progress or NoProgress()
     progress.start("search", n)
@@ -237,39 +237,65 @@ def find_nearest(
 
 
 class Nearest:
-    """The search among prototypes, which are laid out at its first use; from any thread."""
+    """The search among prototypes, which are laid out at its first use; from any thread.
 
-    def __init__(self, prototypes: Prototypes) -> None:
-        self.prototypes = prototypes
+    Args:
+        prototypes: host arrays.
+        tree: of the labels, for searches with a beam; None: it is made when one is asked for.
+        seed: of that tree.
+    """
+
+    def __init__(
+        self, prototypes: Prototypes, tree: LabelTree | None = None, seed: int = 0
+    ) -> None:
+        self.prototypes, self._tree, self._seed = prototypes, tree, seed
         self._lock = Lock()
         self._index: tuple[Mesh | None, NearestIndex] | None = None
+        self._by_tree: XRModel | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"prototypes": self.prototypes}
+        return {"prototypes": self.prototypes, "tree": self._tree, "seed": self._seed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["prototypes"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
+
+    @property
+    def tree(self) -> LabelTree:
+        """Of the labels."""
+        with self._lock:
+            if self._tree is None:
+                self._tree = cluster_prototypes(self.prototypes, self._seed)
+            return self._tree
+
+    @property
+    def made_tree(self) -> LabelTree | None:
+        """The tree, if a search has needed it."""
+        return self._tree
 
     def find(
         self,
         vectors: Float[np.ndarray, "N H"],
         top_k: int,
         *,
+        beam: int | None = None,
         mesh: Mesh | None = None,
         shown: Int[np.ndarray, "n"] | None = None,
         label_names: Sequence[str] | None = None,
         **options: Any,
     ) -> tuple[Predictions, Float[np.ndarray, "N"]]:
-        """Returns the nearest labels of documents, and log Σ exp(z) over all labels.
+        """Returns the nearest labels of documents, and log Σ exp(z) over all labels that they are compared with.
 
         Args:
             vectors: of the documents.
             top_k: R.
-            mesh: whose devices share the search; None: the default one.
+            beam: clusters of the tree whose labels are compared; None: all labels are.
+            mesh: whose devices share the search among all labels; None: the default one.
             shown: ids of the only labels to return; None: all.
             label_names: of the predictions.
             options: `recall`, `batch`, `progress` of `find_nearest`.
         """
+        if beam is not None:
+            return self._find_in_tree(vectors, top_k, beam, shown, label_names, options)
         mesh = None if mesh is not None and mesh.size == 1 else mesh
         index = self._lay_out(mesh)
         index = index if shown is None else show_labels(index, shown, mesh)
@@ -278,6 +304,25 @@ class Nearest:
             index, vectors, n, top_k=top_k, scores=scores, mesh=mesh, **options
         )
         return Predictions(ids, values, label_names, n), sums
+
+    def _find_in_tree(
+        self,
+        vectors: np.ndarray,
+        top_k: int,
+        beam: int,
+        shown: np.ndarray | None,
+        label_names: Sequence[str] | None,
+        options: dict[str, Any],
+    ) -> tuple[Predictions, np.ndarray]:
+        """As `find`, by the tree: a share of Σ exp is one of the labels in the beam."""
+        units, progress = _scale(vectors), options.get("progress")
+        ids, logits, sums = find_in_tree(self._lay_in_tree(), units, beam, shown, progress)
+        normalize = NORMALIZERS[self.prototypes.scores]
+        values = np.asarray(normalize(jnp.asarray(logits), jnp.asarray(sums)))
+        width = max(0, top_k - ids.shape[1])
+        values = np.pad(np.where(ids == PAD, 0, values), ((0, 0), (0, width)))[:, :top_k]
+        ids = np.pad(ids, ((0, 0), (0, width)), constant_values=PAD)[:, :top_k]
+        return Predictions(ids, values, label_names, self.prototypes.n_labels), sums
 
     def score(
         self, vectors: Float[np.ndarray, "N H"], asked: sp.csr_matrix, mesh: Mesh | None = None
@@ -291,6 +336,19 @@ class Nearest:
             if self._index is None or self._index[0] != mesh:
                 self._index = mesh, build_nearest(self.prototypes, mesh)
             return self._index[1]
+
+    def _lay_in_tree(self) -> XRModel:
+        tree = self.tree
+        with self._lock:
+            if self._by_tree is None:
+                self._by_tree = make_tree_model(self.prototypes, tree)
+            return self._by_tree
+
+
+def _scale(vectors: np.ndarray) -> Float[np.ndarray, "N H"]:
+    """Returns vectors of norm 1."""
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
 
 
 def score_labels(
@@ -311,8 +369,7 @@ def score_labels(
         raise InputError(
             f"candidates of shape {asked.shape} given, {(len(vectors), prototypes.n_labels)} needed"
         )
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units = (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+    units = _scale(vectors)
     row = np.repeat(np.arange(len(units)), np.diff(asked.indptr))
     out = np.empty(asked.nnz, np.float32)
     for start in range(0, asked.nnz, _CHUNK):

@@ -4,7 +4,7 @@ config.json        settings, what tells the data from others, where they came fr
 labels.txt         names of the labels, if they have any
 names.tsv          what labels that are identifiers are called
 vectorizer/        text to features
-tree/              the label tree (of a model with an encoder: the one it is fine-tuned on)
+tree/              the label tree (of a model with an encoder: the one it is fine-tuned on; of prototypes: for a beam)
 level_00/ …        weights of a level; of a model with an encoder the states of its fine-tuning
 round_01/ …        of disentangling: beams/, tree/, level_00/ …
 member_00/ …       of a forest: tree/, level_00/ …, round_01/ …

@@ -59,6 +59,7 @@ class Trained:
         mix: share of the prototypes' score in that of a label, where there are trees too.
         reranker: a memory of the training set and what ranks by it, or None.
         unit_rows: whether rows of features that it is given are scaled to length 1.
+        prototype_tree: that prototypes are searched by, or None.
     """
 
     config: Config
@@ -74,6 +75,7 @@ class Trained:
     mix: float = 0.0
     reranker: Reranker | None = None
     unit_rows: bool = False
+    prototype_tree: LabelTree | None = None
 
     def list_facts(self) -> dict[str, Any]:
         """Returns what marks a run of it complete, JSON-ready."""
@@ -172,6 +174,7 @@ def _restore_prototypes(
         calibration=calibration,
         prototypes=prototypes,
         reranker=reranker,
+        prototype_tree=run.read(layout.TREE, load_tree).tree if run.has(layout.TREE) else None,
     )
 
 

@@ -71,6 +71,10 @@ def _write_parts(run: Run, trained: Trained) -> None:
     if prototypes is not None:
         write = partial(save_prototypes, prototypes=prototypes, counts=trained.label_counts)
         run.keep(layout.PROTOTYPES, write)
+    tree = trained.prototype_tree
+    if tree is not None:
+        save = partial(save_tree, tree=tree, counts=trained.label_counts, note={})
+        run.keep(layout.TREE, save)
     keep_learned(run, (trained.calibration, trained.reranker))
 
 

@@ -18,18 +18,22 @@ from xmc_jax.model import Prototypes, store_prototypes
 from xmc_jax.parallel import Machine
 from xmc_jax.predict import Predictions
 from xmc_jax.predict.nearest import Nearest, build_nearest, find_nearest
+from xmc_jax.predict.prototype_tree import cluster_prototypes
 from xmc_jax.run import (
     Run,
+    SavedTree,
     Start,
     Trained,
     digest_texts,
     fingerprint,
     layout,
     load_prototypes,
+    load_tree,
     open_run,
     restore_run,
     save_encoder,
     save_prototypes,
+    save_tree,
 )
 from xmc_jax.run import load_encoder as load_tuned
 from xmc_jax.tuning.curves import draw_curves
@@ -129,8 +133,7 @@ def train_prototypes(
         )
         tuned = tune_in(run, tuning, training.validation, progress)
         trained = _keep(training, run, tuned, encoder)
-        assert trained.prototypes is not None
-        tell_storage(tuning, tuned, trained.prototypes, progress)
+        tell_loss(tuning, tuned, trained, progress)
         run.close(trained.list_facts())
         for step in (0, config.tuning.steps + 1):  # the parts that predict hold their outcome
             run.drop(f"{layout.TUNING}/{step}")
@@ -156,23 +159,25 @@ def tune_in(
     return tuned
 
 
-def tell_storage(
-    tuning: PrototypeTuning, tuned: Tuned, stored: Prototypes, progress: Progress
-) -> None:
-    """Says what a smaller type of the finished prototypes costs: how many of the first labels stay the same."""
-    if stored.rows.dtype == tuned.prototypes.rows.dtype:
+def tell_loss(tuning: PrototypeTuning, tuned: Tuned, trained: Trained, progress: Progress) -> None:
+    """Says what a smaller type of the finished prototypes and a search by beam cost: how many of the first labels stay
+    the same."""
+    assert isinstance(trained.config, PrototypeConfig) and trained.prototypes is not None
+    beam, stored = trained.config.search.beam, trained.prototypes
+    ways = [] if stored.rows.dtype == tuned.prototypes.rows.dtype else [str(stored.rows.dtype)]
+    ways += [] if beam is None else [f"beam {beam}"]
+    if not ways:
         return
     sample = tuning.tokens.select(np.arange(min(_SAMPLE, len(tuning.tokens))))
-    progress.start("storage", 0)
-    vectors = tuning.embed(sample, tuned.params)
-    exact, small = (
-        Nearest(p).find(vectors, min(5, p.n_labels))[0].ids for p in (tuned.prototypes, stored)
-    )
+    progress.start("loss of the search", 0)
+    vectors, most = tuning.embed(sample, tuned.params), min(5, stored.n_labels)
+    exact = Nearest(tuned.prototypes).find(vectors, most)[0].ids
+    small = Nearest(stored, trained.prototype_tree).find(vectors, most, beam=beam)[0].ids
     first = (exact[:, 0] == small[:, 0]).mean()
     five = np.mean([np.isin(a, b).mean() for a, b in zip(exact, small, strict=True)])
     progress.finish(
-        f"{stored.rows.dtype}: of {len(sample):,} documents {first:.1%} have the first label of float32, "
-        f"{five:.1%} of the first five are the same"
+        f"{', '.join(ways)}: of {len(sample):,} documents {first:.1%} have the first label of the exact search in "
+        f"float32, {five:.1%} of the first five are the same"
     )
 
 
@@ -239,6 +244,14 @@ def _keep(training: PrototypeTraining, run: Run, tuned: Tuned, encoder: Encoder)
         lambda path, made: save_prototypes(path, *made),
         load_prototypes,
     )
+    tree = None
+    if training.config.search.beam is not None:
+        tree, *_ = run.once(
+            layout.TREE,
+            lambda: SavedTree(cluster_prototypes(prototypes, training.config.seed), counts, {}),
+            lambda path, made: save_tree(path, *made),
+            load_tree,
+        )
     return Trained(
         training.config,
         (),
@@ -248,4 +261,5 @@ def _keep(training: PrototypeTraining, run: Run, tuned: Tuned, encoder: Encoder)
         len(training.texts),
         final,
         prototypes=prototypes,
+        prototype_tree=tree,
     )
