@@ -22,7 +22,10 @@ KINDS = {
     "copies": (xmc.XRLinear, SMALL | dict(beam=2, disentangle=dict(copies=2, least_gain=0.0))),
     "forest": (xmc.XRLinear, SMALL | dict(trees=2, calibrate=dict(share=0.3))),
     "xr-transformer": (xmc.XRTransformer, SMALL),
+    "prototype": (xmc.PrototypeModel, dict(beam=2, rerank=dict(mode="mixture", share=0.3))),
+    "prototype, levels": (xmc.XRTransformer, SMALL | {"tuning.head": "prototype"}),
 }
+TUNING = dict(steps=2, batch_size=8, warmup=1, save_every=1)
 LOGS = {"metrics.jsonl", "curves.png"}
 DAMAGES = {
     "truncated": lambda data, other: data[: len(data) // 2],
@@ -45,12 +48,13 @@ def fit(kind: str, folder: Path, encoder: Path, seed: int = 0):
     model, settings = KINDS[kind]
     if kind != "linear":
         settings = settings | dict(seed=seed)
+    if model is not xmc.XRLinear:
+        settings = settings | {
+            "encoder": dict(name=str(encoder), max_length=8),
+            **{f"tuning.{k}": v for k, v in TUNING.items()},
+        }
     if kind == "xr-transformer":
-        settings = settings | dict(
-            encoder=dict(name=str(encoder), max_length=8),
-            preliminary=SMALL["tree"],
-            tuning=dict(steps=2, batch_size=8, warmup=1, save_every=1),
-        )
+        settings = settings | dict(preliminary=SMALL["tree"])
     rows = slice(0, 120 if not seed else 100)
     return model(**settings).fit(
         CORPUS.train_texts[rows], CORPUS.train_labels[rows], workdir=folder

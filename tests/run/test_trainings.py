@@ -21,6 +21,10 @@ from xmc_jax.data.synthetic import make_corpus
 CORPUS = make_corpus(n_train=200, n_test=30, n_labels=32, branching=4, seed=0)
 WORDS = ["--tree.branching", "4", "--tree.max_leaf_size", "8", "--search.beam", "2"]
 COPIES = ["--disentangle.copies", "2", "--disentangle.least_gain", "0"]
+ENCODER = [
+    *("--encoder.max_length", "16", "--tuning.steps", "4", "--tuning.batch_size", "16"),
+    *("--tuning.save_every", "1", "--tuning.warmup", "1", "--rerank.mode", "mixture"),
+]
 MODELS = {
     "linear": WORDS,
     "copies": WORDS + COPIES,
@@ -30,6 +34,11 @@ MODELS = {
         *("--model", "xr-transformer", "--encoder.max_length", "16", "--tuning.steps", "4"),
         *("--tuning.batch_size", "16", "--tuning.save_every", "1", "--tuning.warmup", "1"),
         *("--preliminary.branching", "4", "--preliminary.max_leaf_size", "8"),
+    ],
+    "prototype": ["--model", "prototype", "--beam", "3", "--head.storage", "int8", *ENCODER],
+    "prototype, levels": [
+        *WORDS,
+        *("--model", "xr-transformer", "--tuning.head", "prototype", *ENCODER),
     ],
 }
 
@@ -44,7 +53,7 @@ def data(tmp_path_factory):
 
 
 def start(data, workdir, words, encoder=None) -> subprocess.Popen:
-    words = [*words, "--encoder.name", str(encoder)] if "xr-transformer" in words else words
+    words = [*words, "--encoder.name", str(encoder)] if "--model" in words else words
     command = [sys.executable, "-m", "xmc_jax", "train", "--data", data, "--workdir", workdir]
     return subprocess.Popen(
         [*map(str, command), *words],

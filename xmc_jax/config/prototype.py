@@ -39,6 +39,13 @@ class HeadConfig:
     and Turing), at most the mean of the others."""
     refresh: int | None = field(default=None, metadata=former({0: None}))
     """Updates after which the sums are made anew of the encoder's new vectors; none: never."""
+    negatives: Literal["all", "sampled"] = "all"
+    """What a document is compared with in training: all labels, or those of its batch, the nearest to them and some at
+    random, where all are too many."""
+    sampled: int = 4096
+    """Labels drawn at random for each batch, where negatives are sampled."""
+    mined: int = 8
+    """Labels nearest to each of a batch's that come too, by their sums; 0: none."""
     optimizer: Literal["adam", "row-adam", "sgd"] = "adam"
     """Of the prototypes: moments of every number (8 bytes each), one per label, or none."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -54,7 +61,8 @@ class HeadConfig:
             check(getattr(self, name) >= 0, self, name, "0 or more")
         check(self.scale > 0, self, "scale", "a number above 0")
         check(self.unseen == "auto" or self.unseen > 0, self, "unseen", "a number above 0")
-        check_least(self, 1, "refresh", "chunk")
+        check_least(self, 1, "refresh", "chunk", "sampled")
+        check(0 <= self.mined <= 1000, self, "mined", "0 to 1000")
         if self.refresh and self.start != "sums":
             raise InputError(
                 f"head.refresh={self.refresh} given with head.start={self.start}, which holds no sums; "

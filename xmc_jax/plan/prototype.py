@@ -5,7 +5,8 @@ With L labels, N documents, P parameters and H columns of the encoder, F multipl
     vectors before        4·H·(N + L) bytes, and as many again while sums are made; (N + L)·F multiply-adds
     prototypes            b·L·H bytes, b = 4 or 2 (bfloat16); moments 8·L·H (adam), 4·L (row-adam) or none; 12·L beside
     fine-tuning           prototypes and moments, 16·P of the encoder, its activations, a few chunks of K·H and B·K;
-                          steps · B · (3·F + 4·L·H) multiply-adds, one more L·H where a sum goes before the gradient
+                          steps · B · (3·F + 4·L·H) multiply-adds, one more L·H where a sum goes before the gradient;
+                          L is that of a batch's shortlist where negatives are sampled
     re-ranker             4·H·N bytes of vectors, twice, and labels and their pairs; N·H multiply-adds per document
     search                prototypes as they are stored, batches of K·256; L·H multiply-adds per document, or by a beam
                           of b clusters of 100 twice 4·L·H bytes beside, and (L / 100 + 100·b)·H multiply-adds
@@ -16,7 +17,7 @@ from __future__ import annotations
 from xmc_jax.config import PrototypeConfig, TreeConfig
 from xmc_jax.memory import PROGRAM
 from xmc_jax.plan.encoder import EncoderCost
-from xmc_jax.plan.linear import Counts, Plan, Stage, plan_memory
+from xmc_jax.plan.linear import Counts, Plan, Stage, count_labels, plan_memory
 
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 _MOMENTS = {"adam": (8, 8), "row-adam": (0, 8), "sgd": (0, 0)}
@@ -47,7 +48,11 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         # The state is on the host once more while it is kept.
         memory = held + vectors + 2 * head + 20 * cost.parameters + cost.activations + chunks
         passes = _PASSES[config.head.loss] - (not config.head.offsets)
-        work = config.tuning.steps * batch * (3 * cost.text + passes * numbers)
+        compared = n_labels
+        if config.head.negatives == "sampled":
+            near = (1 + config.head.mined) * batch * count_labels(counts)
+            compared = min(n_labels, config.head.sampled + round(near))
+        work = config.tuning.steps * batch * (3 * cost.text + passes * compared * hidden)
         stages.append(Stage("tuning", memory, work))
     stored = n_labels * (_BYTES[config.head.storage] * hidden + 8)
     model, memory = stored + 4 * cost.parameters, 0

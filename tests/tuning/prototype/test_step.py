@@ -21,6 +21,7 @@ from xmc_jax.tuning.prototype.head import FLOOR, PrototypeHead, join_labels, sta
 from xmc_jax.tuning.prototype.losses import LOSSES
 from xmc_jax.tuning.prototype.placement import HeadPlacement
 from xmc_jax.tuning.prototype.rules import RULES, round_randomly
+from xmc_jax.tuning.prototype.shortlist import Negatives
 from xmc_jax.tuning.prototype.step import (
     CUT,
     PrototypeBatch,
@@ -199,6 +200,63 @@ def test_a_frozen_head_moves_the_encoder_alone(updated):
     np.testing.assert_array_equal(state.head.rows, head.rows)
 
 
+def make_negatives(n_random: int, n_nearest: int) -> Negatives:
+    rng = np.random.default_rng(3)
+    trained = np.delete(np.arange(N_LABELS, dtype=np.int32), 5)
+    nearest = rng.choice(trained, (N_LABELS, n_nearest)).astype(np.int32)
+    return Negatives(trained, nearest, n_random, 0)
+
+
+def with_shortlist(n_random: int, n_nearest: int, step: int = 0) -> PrototypeBatch:
+    batch, _ = make_batch()
+    negatives = make_negatives(n_random, n_nearest)
+    slots = negatives.count_slots(40)
+    used = batch.labels[batch.labels != PAD]
+    return replace(batch, shortlist=negatives.choose(used, step, slots))
+
+
+def test_a_shortlist_of_all_labels_changes_nothing():
+    rule = "row-adam"
+    config = make_config("decoupled", rule)
+    states = []
+    for batch in (make_batch()[0], with_shortlist(0, 40)):
+        state, metrics = start_state(make_params(), make_head(rule), 0), None
+        for _ in range(2):
+            state, metrics = compile_step(None)(state, batch, config=config)
+        states.append((state, float(metrics["loss"])))
+    assert states[0][1] == pytest.approx(states[1][1], rel=1e-5)
+    for one, other in zip(flatten(states[0][0].head), flatten(states[1][0].head), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    pairs = states[0][0].params, states[1][0].params
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6), *pairs)
+
+
+def test_shortlists_hold_the_batch_and_stand_for_all_labels():
+    negatives = make_negatives(4, 1)
+    used = np.array([2, 7, 7, 9])
+    labels, weight = negatives.choose(used, 3, negatives.count_slots(4))
+    there = labels != PAD
+    assert {2, 7, 9, *negatives.nearest[[2, 7, 9], 0]} <= set(labels[there])
+    assert (np.diff(labels[there]) > 0).all() and 5 not in labels
+    hard = np.isin(labels, [2, 7, 9, *negatives.nearest[[2, 7, 9], 0]])
+    assert not weight[hard].any()
+    total = hard.sum() + np.exp(weight[there & ~hard]).sum()
+    assert total == pytest.approx(20, rel=1e-5)
+    again = negatives.choose(used, 3, negatives.count_slots(4))
+    np.testing.assert_array_equal(again[0], labels)
+    assert (negatives.choose(used, 4, 10)[0] != negatives.choose(used, 3, 10)[0]).any()
+
+
+def test_a_label_off_the_shortlist_stays(updated):
+    batch = with_shortlist(0, 0)
+    head = make_head("adam")
+    state, _ = compile_step(None)(
+        start_state(make_params(), head, 0), batch, config=make_config("decoupled", "adam")
+    )
+    moved = (flatten(state.head)[0] != flatten(head)[0]).any(axis=1)
+    assert set(np.flatnonzero(moved)) == set(np.unique(batch.labels)) - {PAD}
+
+
 def test_rounding_keeps_the_mean():
     x = np.full(20_000, 1.0 + 1 / 1024, np.float32)  # an eighth of a step of bfloat16 above 1
     rounded = np.asarray(round_randomly(jnp.asarray(x), jax.random.key(0, impl="rbg")), np.float32)
@@ -235,9 +293,13 @@ def test_eight_devices(processes, what):
 
 def check_grids() -> None:
     """Steps on grids of 8 devices are those of one, random rounding included."""
-    batch, _ = make_batch()
+    check_grid(make_batch()[0], ((1, 1), (2, 4), (8, 1)))
+    check_grid(with_shortlist(6, 1), ((1, 1), (8, 1)))
+
+
+def check_grid(batch: PrototypeBatch, grids: tuple[tuple[int, int], ...]) -> None:
     outcomes = []
-    for data, label in ((1, 1), (2, 4), (8, 1)):
+    for data, label in grids:
         mesh = make_mesh(ParallelConfig(data=data, label=label)) if data * label > 1 else None
         config = make_config("decoupled", "row-adam", mesh, accumulate=1)
         head = make_head("row-adam", dtype=jnp.bfloat16)

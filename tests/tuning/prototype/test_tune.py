@@ -16,6 +16,7 @@ from xmc_jax.predict.nearest import build_nearest, find_nearest
 from xmc_jax.run import Run
 from xmc_jax.run.manifest import Manifest
 from xmc_jax.tuning.level import Reporter
+from xmc_jax.tuning.prototype.shortlist import find_negatives
 from xmc_jax.tuning.prototype.start import (
     begin_head,
     begin_sums,
@@ -25,7 +26,7 @@ from xmc_jax.tuning.prototype.start import (
 )
 from xmc_jax.tuning.prototype.sums import sum_labels
 from xmc_jax.tuning.prototype.tune import PrototypeTuning, tune_prototypes
-from xmc_jax.types import NoProgress
+from xmc_jax.types import PAD, NoProgress
 
 N, L, H, WORDS = 96, 12, 8, 24
 UPDATE = UpdateConfig(steps=12, batch_size=16, learning_rate=0.05, warmup=0, save_every=4)
@@ -212,3 +213,20 @@ def test_unseen_labels_are_expected_as_often_as_good_and_turing_say():
     assert expect_unseen(np.array([7, 1, 1]), 1) == 2.0
     assert expect_unseen(np.array([1, 1]), 1) == 1.0 and expect_unseen(counts, 0) == 1.0
     assert expect_unseen(np.array([5, 4, 0, 0]), 2) == 0.5
+
+
+def test_it_learns_from_sampled_negatives():
+    head = HeadConfig(chunk=5, negatives="sampled", sampled=4, mined=1)
+    tuning = make_tuning(head)
+    start = tuning.embed(tuning.tokens, tuning.encoder.params)
+    texts = tuning.embed(tuning.label_tokens, tuning.encoder.params)
+    negatives = find_negatives(
+        begin_sums(tuning.labels, start, texts, head, 0).rows, tuning.labels, head, 0
+    )
+    assert negatives.nearest.shape == (L, 1) and (negatives.nearest[:, 0] != np.arange(L)).all()
+    assert negatives.nearest[-1, 0] == PAD  # a label without documents
+    outcome = tune_prototypes(tuning, Run().steps("tuning"), Reporter(NoProgress(), Run(), 4))
+    whole = make_tuning()
+    frozen = make_tuning(head, update=replace(UPDATE, steps=0))
+    still = tune_prototypes(frozen, Run().steps("tuning"), Reporter(NoProgress(), Run(), 4))
+    assert measure(whole, outcome) > measure(whole, still) + 0.05

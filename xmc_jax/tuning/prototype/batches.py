@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from xmc_jax.encoder import Tokens
 from xmc_jax.ops import concatenate_ranges
 from xmc_jax.tuning.batches import Layout, LevelTask, choose_layouts, draw_rows
+from xmc_jax.tuning.prototype.shortlist import Negatives
 from xmc_jax.tuning.prototype.step import PrototypeBatch
 from xmc_jax.types import PAD
 
@@ -33,6 +34,7 @@ class PrototypeTask:
         batch_size: B.
         multiple: every part of a layout has a multiple of so many texts, which divides the batch.
         seed: of the run.
+        negatives: what shortlists are made of; None: all labels are compared.
     """
 
     tokens: Tokens
@@ -41,10 +43,7 @@ class PrototypeTask:
     batch_size: int
     multiple: int
     seed: int
-
-    def replace_vectors(self, vectors: Float[np.ndarray, "N H"]) -> PrototypeTask:
-        """Returns the task with other vectors, as after a refresh of the sums."""
-        return replace(self, vectors=vectors)
+    negatives: Negatives | None = None
 
 
 def count_slots(task: PrototypeTask, steps: int) -> int:
@@ -94,11 +93,15 @@ def make_batch(
     labels = task.labels.indices[concatenate_ranges(begins, counts)]
     owners = np.repeat(np.arange(len(rows)), counts)
     pad = (0, slots - len(labels))
+    shortlist: tuple[np.ndarray, ...] = ()
+    if task.negatives is not None:
+        shortlist = task.negatives.choose(labels, step, task.negatives.count_slots(slots))
     return PrototypeBatch(
         texts,
         np.pad(owners, pad).astype(np.int32),
         np.pad(labels, pad, constant_values=PAD).astype(np.int32),
         np.ascontiguousarray(task.vectors[rows], np.float32),
+        shortlist,
     )
 
 

@@ -38,6 +38,8 @@ class ContrastConfig:
     """It is called within a program of all devices; else it has all chunks."""
     frozen: bool = False
     """The head stays as it is: labels have no free offsets."""
+    is_part: bool = False
+    """The head is one chunk, of which a device has the labels that are its own: random bits are those of the slot."""
 
 
 class Positives(NamedTuple):
@@ -117,7 +119,7 @@ def _score_own(
     """Returns the positives' logits, each against the prototype of its label without the document."""
     n_chunks, size, hidden = head.rows.shape
     n_mine = n_chunks * size
-    first = _find_device(config) * n_mine
+    first = find_device(config) * n_mine
     at = positives.labels - first
     mine = (positives.labels != PAD) & (at >= 0) & (at < n_mine)
     at = jnp.where(mine, at, 0)
@@ -187,7 +189,7 @@ def _update_chunks(
     to_vectors = (own.unit * vectors[positives.rows]).sum(axis=1, keepdims=True)
     own_grad = config.scale * pull[:, None] * (vectors[positives.rows] - own.unit * to_vectors)
     own_grad = own_grad / own.norm
-    first = _find_device(config) * len(head.rows)
+    first = 0 if config.is_part else find_device(config) * len(head.rows)
     update = partial(_update, step=step, rate=rate, config=config)
 
     def visit(
@@ -252,7 +254,8 @@ def _put(array: Array, part: Array, chunk: Array) -> Array:
     return jax.lax.dynamic_update_index_in_dim(array, part, chunk, 0)
 
 
-def _find_device(config: ContrastConfig) -> Array | int:
+def find_device(config: ContrastConfig) -> Array | int:
+    """Returns the number of this device, whose chunks are those of the labels after the other devices'."""
     return jax.lax.axis_index(AXES) if config.on_mesh else 0
 
 

@@ -45,7 +45,8 @@ class HeadPlacement:
         if self.mesh is None:
             return batch
         texts = place(batch.texts, self.mesh, CUT)
-        whole = place((batch.rows, batch.labels, batch.vectors), self.mesh, WHOLE)
+        given = batch.rows, batch.labels, batch.vectors, batch.shortlist
+        whole = place(given, self.mesh, WHOLE)
         return PrototypeBatch(texts, *whole)
 
     def fetch_state(self, state: PrototypeState) -> PrototypeState:

@@ -19,6 +19,7 @@ from xmc_jax.tuning.prototype.contrast import AXES, ContrastConfig, Positives, c
 from xmc_jax.tuning.prototype.head import PrototypeHead
 from xmc_jax.tuning.prototype.losses import LOSSES
 from xmc_jax.tuning.prototype.rules import RULES
+from xmc_jax.tuning.prototype.shortlist import contrast_shortlist
 from xmc_jax.tuning.step import clip_gradients, decay_weights, find_rate
 from xmc_jax.types import AnyArray
 
@@ -50,12 +51,14 @@ class PrototypeBatch:
         texts: (ids int32 [n, T], mask bool [n, T]) of each part; short texts stand apart from long ones.
         rows, labels: int32 [Q], the positives: the text, in the order of the parts, and the label; PAD in unused slots.
         vectors: float32 [B, H], of the texts as they stand in the sums of their labels.
+        shortlist: (labels int32 [M], float32 [M] added to their logits), see `contrast_shortlist`; empty: all labels.
     """
 
     texts: tuple[tuple[AnyArray, AnyArray], ...]
     rows: AnyArray
     labels: AnyArray
     vectors: AnyArray
+    shortlist: tuple[AnyArray, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -170,14 +173,16 @@ def _contrast(
     seed = jax.random.wrap_key_data(jnp.tile(state.key, 2), impl="rbg")
 
     def run(head: PrototypeHead, *given: Any) -> Any:
-        vectors, positives, rate, step, seed = given
+        vectors, positives, shortlist, rate, step, seed = given
         whole = vectors
         if config.mesh is not None:
             whole = [jax.lax.all_gather(v, AXES, tiled=True) for v in vectors]
         key = jax.random.wrap_key_data(seed, impl="rbg")
-        done = contrast(
-            head, jnp.concatenate(whole), positives, rate, step, key, config=config.contrast
-        )
+        every, after = (head, jnp.concatenate(whole), positives), (rate, step, key)
+        if shortlist:
+            done = contrast_shortlist(*every, shortlist, *after, config=config.contrast)
+        else:
+            done = contrast(*every, *after, config=config.contrast)
         parts = jnp.split(done.back, np.cumsum(sizes)[:-1])
         if config.mesh is not None:
             parts = [
@@ -188,11 +193,10 @@ def _contrast(
     if config.mesh is not None:
         specs = jax.tree.map(lambda _: CUT, state.head)
         cut = [CUT] * len(vectors)
-        run = shard_step(
-            run, config.mesh, (specs, cut, WHOLE, WHOLE, WHOLE, WHOLE), (specs, WHOLE, cut)
-        )
+        run = shard_step(run, config.mesh, (specs, cut, *[WHOLE] * 5), (specs, WHOLE, cut))
     positives = Positives(batch.rows, batch.labels, batch.vectors)
-    return run(state.head, vectors, positives, rate, state.step, jax.random.key_data(seed))
+    given = positives, batch.shortlist, rate, state.step, jax.random.key_data(seed)
+    return run(state.head, vectors, *given)
 
 
 def _take_share(part: Array, size: int) -> Array:

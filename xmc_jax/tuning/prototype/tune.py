@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +28,14 @@ from xmc_jax.run import Steps
 from xmc_jax.tuning.level import Meter, Reporter, explain_memory
 from xmc_jax.tuning.prototype.batches import PrototypeTask, as_level, count_slots, stream_batches
 from xmc_jax.tuning.prototype.placement import HeadPlacement
-from xmc_jax.tuning.prototype.start import SCORES, begin_head, finish_head, refresh_rows
+from xmc_jax.tuning.prototype.shortlist import Negatives, find_negatives
+from xmc_jax.tuning.prototype.start import (
+    SCORES,
+    begin_head,
+    begin_sums,
+    finish_head,
+    refresh_rows,
+)
 from xmc_jax.tuning.prototype.step import PrototypeState, configure_step, start_state
 from xmc_jax.types import Progress
 
@@ -141,7 +148,13 @@ def _run(
     config = configure_step(tuning.encoder.apply, tuning.head, update, mesh)
     multiple = update.accumulate * (1 if mesh is None else mesh.size)
     task = PrototypeTask(
-        tuning.tokens, labels, vectors.documents, update.batch_size, multiple, tuning.seed
+        tuning.tokens,
+        labels,
+        vectors.documents,
+        update.batch_size,
+        multiple,
+        tuning.seed,
+        _find_negatives(vectors, tuning),
     )
     slots = count_slots(task, update.steps)
     done, step = int(state.step), placement.compile_step()
@@ -158,7 +171,8 @@ def _run(
             meter.add(done, metrics)
         if tuning.head.refresh and done % tuning.head.refresh == 0 and done < update.steps:
             state, vectors = _refresh(placement.fetch_state(state), vectors, tuning)
-            task = task.replace_vectors(vectors.documents)
+            negatives = _find_negatives(vectors, tuning)
+            task = replace(task, vectors=vectors.documents, negatives=negatives)
             state = placement.place_state(state)
         if done % update.save_every == 0 or done == update.steps:
             now = placement.fetch_state(state)
@@ -172,6 +186,13 @@ def _run(
     if best is not None:
         return best.tuned
     return _finish(placement.fetch_state(state), vectors, tuning)
+
+
+def _find_negatives(vectors: _Vectors, tuning: PrototypeTuning) -> Negatives | None:
+    if tuning.head.negatives == "all":
+        return None
+    sums = begin_sums(tuning.labels, *vectors, tuning.head, tuning.seed)
+    return find_negatives(sums.rows, tuning.labels, tuning.head, tuning.seed)
 
 
 def _find_stop(done: int, tuning: PrototypeTuning) -> int:
