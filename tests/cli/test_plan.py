@@ -92,7 +92,7 @@ def test_counts_of_texts_are_exact_when_there_are_few(tmp_path):
 def test_many_texts_are_estimated(tmp_path, monkeypatch):
     write_corpus(tmp_path, n_train=2000, n_test=0, n_labels=20)
     exact = count_data(str(tmp_path), LinearConfig())
-    monkeypatch.setattr("xmc_jax.plan.linear.SAMPLE", 500)
+    monkeypatch.setattr("xmc_jax.plan.counts.SAMPLE", 500)
     about = count_data(str(tmp_path), LinearConfig())
     assert about.n_features == pytest.approx(exact.n_features, rel=0.3)
     assert about.nnz_features == pytest.approx(exact.nnz_features, rel=0.1)

@@ -1,13 +1,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from xmc_jax.config import EncoderConfig
-from xmc_jax.encoder import count_flops, count_parameters, encode, load_encoder, read_architecture
+from xmc_jax.encoder import (
+    count_activations,
+    count_flops,
+    count_parameters,
+    encode,
+    load_encoder,
+    read_architecture,
+)
 from xmc_jax.encoder.families import shape_params
 
 
@@ -37,3 +46,25 @@ def test_operations_are_near_those_of_the_compiler(name, make_folder):
 def test_a_longer_text_costs_more_than_in_proportion(make_folder):
     a = read_architecture(make_folder("bert"))
     assert count_flops(a, 160) > 2 * count_flops(a, 80)
+
+
+@pytest.mark.parametrize("name", ["bert", "modernbert", "xlnet", "deberta_v2"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_activations_are_those_that_the_gradient_keeps(name, dtype, make_folder):
+    """The compiler computes activations of the feed-forward map again by itself: the formula counts fewer."""
+    a = read_architecture(make_folder(name))
+    a = dataclasses.replace(a, hidden=256, head_size=256 // a.heads, inner=1024)
+    texts, length = 6, 16
+
+    def keep(params, ids, mask, key):
+        rules = dict(architecture=a, dtype=dtype, train=True, key=key)
+        return jax.vjp(lambda p: encode(p, ids, mask, **rules), params)[1]
+
+    shape = jax.ShapeDtypeStruct
+    ids, mask = shape((texts, length), jnp.int32), shape((texts, length), bool)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    kept = jax.eval_shape(keep, shape_params(a), ids, mask, key)
+    found = sum(
+        math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(kept) if texts in x.shape
+    )
+    assert 0.55 * found < count_activations(a, texts, length, dtype, False) < 1.1 * found

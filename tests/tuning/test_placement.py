@@ -59,10 +59,10 @@ def load(folder: Path) -> Encoder:
 
 
 def make_batch(candidates: bool) -> tuple[BatchPart, ...]:
-    """16 texts in two parts of unlike widths."""
+    """32 texts in two parts of unlike widths."""
     rng = np.random.default_rng(1)
     parts = []
-    for n, width in ((8, 6), (8, 16)):
+    for n, width in ((16, 6), (16, 16)):
         mask = np.arange(width)[None] < rng.integers(2, width + 1, (n, 1))
         ids = np.where(mask, rng.integers(5, 100, (n, width)), 0).astype(np.int32)
         nodes = None
@@ -77,10 +77,10 @@ def make_batch(candidates: bool) -> tuple[BatchPart, ...]:
 
 def trace(encoder: Encoder, mesh, candidates: bool, accumulate: int, steps: int = 4):
     """Returns losses and norms of some steps, and the last parameters and head."""
-    config = TuningConfig(batch_size=16, accumulate=accumulate, learning_rate=0.05, warmup=0)
+    config = TuningConfig(batch_size=32, accumulate=accumulate, learning_rate=0.05, warmup=0)
     step_config = configure_step(encoder.apply, config, 0, steps, mesh)
     key = jax.random.key_data(jax.random.key(3))
-    placement = Placement(mesh, NODES)
+    placement = Placement(step_config.rows)
     state = placement.place_state(
         start_state(encoder.params, init_head(NODES, encoder.hidden, (0,)), key)
     )

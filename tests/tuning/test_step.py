@@ -42,7 +42,10 @@ def part(rows=slice(None), nodes=None, values=Y):
 
 
 def configure(steps=10, **settings):
-    settings = dict(warmup=0, learning_rate=0.01, schedule="constant", batch_size=B) | settings
+    settings = (
+        dict(warmup=0, learning_rate=0.01, schedule="constant", batch_size=B, accumulate=1)
+        | settings
+    )
     return configure_step(ENCODER.apply, TuningConfig(**settings), 0, steps)
 
 

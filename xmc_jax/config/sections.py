@@ -249,9 +249,11 @@ class EncoderConfig:
     hidden: int = field(default=256, metadata=QUIET)
     """Columns of an encoder that is made from the texts."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the products; parameters, norms and the vectors are float32."""
-    remat: bool = field(default=False, metadata=EXECUTION)
-    """Computes each layer again in the backward pass: less memory, a third more work."""
+    """Of the products; parameters, their gradients, norms and the vectors are float32. `float32` is that on every
+    device, which takes a TPU six passes where `bfloat16` takes one."""
+    remat: bool | Literal["auto"] = field(default="auto", metadata=EXECUTION)
+    """Computes each layer again in the backward pass: less memory, a third more work; auto: where a batch does not fit
+    the devices otherwise."""
     dropout: float | Literal["auto"] = field(default="auto", metadata=former({-1: "auto"}))
     """Rate for embeddings, layers and the vector; auto: as the encoder's `config.json` says."""
     attention_dropout: float | Literal["auto"] = field(

@@ -38,10 +38,12 @@ class TuningConfig:
     """What the encoder is fine-tuned with: a head for each level of a tree, or one over all labels (section `head`)."""
     steps: int | tuple[int, ...] = 1000
     """Updates on each level (of one head over all labels: in all); 0: the encoder is used as it is."""
-    batch_size: int = 32
-    """Documents of an update."""
-    accumulate: int = 1
-    """Cuts a batch into so many parts, whose gradients are averaged: less memory, the same update."""
+    batch_size: int | Literal["auto"] = 32
+    """Documents of an update; auto: as many as the devices hold at once, 64 on each at most (32 on CPUs). A run keeps
+    what it began with."""
+    accumulate: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
+    """Cuts a batch into so many parts, whose gradients are averaged: less memory, the same update (other units are
+    dropped); auto: as many as it takes to fit the devices."""
     learning_rate: float | tuple[float, ...] = 5e-5
     """Greatest rate, after the warm-up."""
     head_learning_rate: float | tuple[float, ...] | Literal["auto"] = field(
@@ -102,15 +104,16 @@ class TuningConfig:
         }
         for name, low in least.items():
             values = as_tuple(getattr(self, name))
-            check(all(v >= low for v in values), self, name, f"{low} or more")
+            check(all(v == "auto" or v >= low for v in values), self, name, f"{low} or more")
         for name in ("learning_rate", "head_learning_rate", "epsilon", "clip"):
             values = as_tuple(getattr(self, name))
             check(all(v in (None, "auto") or v > 0 for v in values), self, name, "above 0")
         for name in ("weight_decay", "threshold"):
             check(getattr(self, name) >= 0, self, name, "0 or more")
         check_least(self, 1, "max_candidates", "patience")
-        whole = f"a divisor of batch_size={self.batch_size}"
-        check(self.batch_size % self.accumulate == 0, self, "accumulate", whole)
+        if self.batch_size != "auto" and self.accumulate != "auto":
+            whole = f"a divisor of batch_size={self.batch_size}"
+            check(self.batch_size % self.accumulate == 0, self, "accumulate", whole)
 
     def to_updates(self) -> UpdateConfig:
         """Returns the settings of the updates with one head over all labels.
@@ -126,6 +129,12 @@ class TuningConfig:
                     f"tuning.{name}={value} given with tuning.head=prototype, which has no levels; one value needed"
                 )
         values = {name: as_tuple(getattr(self, name))[0] for name in shared}
+        if values["batch_size"] == "auto":
+            raise InputError(
+                "tuning.batch_size=auto given with tuning.head=prototype, a number needed"
+            )
+        if values["accumulate"] == "auto":
+            values["accumulate"] = 1
         return UpdateConfig(**values | {"warmup": min(values["warmup"], values["steps"])})
 
     @property

@@ -1,6 +1,7 @@
 """Text encoders: nine families behind one signature, weights and tokenizers by name, vectors of many texts."""
 
 from xmc_jax.encoder.architecture import Architecture
+from xmc_jax.encoder.cost import count_activations as count_activations
 from xmc_jax.encoder.cost import count_flops, count_parameters
 from xmc_jax.encoder.embed import embed_texts
 from xmc_jax.encoder.encoder import (

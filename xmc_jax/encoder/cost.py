@@ -15,6 +15,25 @@ def count_parameters(architecture: Architecture) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shape_params(architecture)))
 
 
+def count_activations(
+    architecture: Architecture, texts: int, length: int, dtype: str, remat: bool
+) -> int:
+    """Returns about how many bytes the gradient needs of a pass over texts of `length` tokens.
+
+    Those are what a layer gives on, and what is inside of it: of every layer, or with `remat` of one at a time. The
+    compiler computes a part of the activations again by itself (`tests/encoder/test_cost.py` compares).
+    """
+    a, e = architecture, 2 if dtype == "bfloat16" else 4
+    width = a.heads * a.head_size
+    drops = (a.dropout > 0) + (a.attention_dropout > 0)
+    inner = (5 if a.family == "modernbert" else 3) * e * a.inner
+    weights = a.heads * length * (4 + e + (a.attention_dropout > 0))
+    inside = inner + weights + a.hidden * (24 + 3 * e + drops) + 3 * e * width
+    between = e * a.hidden
+    layers = a.layers * between + inside if remat else a.layers * inside
+    return texts * length * (layers + 24 * a.hidden)
+
+
 def count_flops(architecture: Architecture, length: int) -> int:
     """Returns the floating-point operations of encoding one text of `length` tokens (a product with a sum is 2).
 

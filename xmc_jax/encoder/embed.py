@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from xmc_jax.encoder.encoder import Encoder
 from xmc_jax.encoder.tokens import Tokens
-from xmc_jax.parallel import DATA, WHOLE, choose_spec, fetch, place
+from xmc_jax.parallel import SPREAD, WHOLE, fetch, place
 from xmc_jax.types import NoProgress, Progress
 
 _SAVED = 4096
@@ -39,14 +39,14 @@ def embed_texts(
         batch: texts of the greatest width at once.
         max_length: tokens of a text that are read; 0: the encoder's own.
         progress: told of the texts done.
-        mesh: whose axis `data` cuts a batch, in which there are as many more texts; None: the default device.
+        mesh: whose devices share a batch, in which there are as many more texts; None: the default device.
     """
     progress = progress or NoProgress()
     tokens = texts if isinstance(texts, Tokens) else encoder.tokenize(texts, max_length)
     out = np.empty((len(tokens), encoder.hidden), np.float32)
     mesh = None if mesh is not None and mesh.size == 1 else mesh
-    apply = _compile(encoder.apply, mesh)
-    n_rows = 1 if mesh is None else mesh.shape[DATA]
+    apply = compile_encoder(encoder.apply, mesh)
+    n_rows = 1 if mesh is None else mesh.size
     params = jax.device_put(encoder.params) if mesh is None else place(encoder.params, mesh)
     widest = max((a.shape[1] for a in tokens.ids), default=1)
     waiting: tuple[np.ndarray, jax.Array] | None = None
@@ -60,7 +60,7 @@ def embed_texts(
             fill = [(0, size - len(part))] + [(0, 0)] * (ids.ndim - 1)
             inputs = np.pad(ids, fill), np.pad(mask, fill[: mask.ndim])
             if mesh is not None:
-                inputs = place(inputs, mesh, choose_spec("B"))
+                inputs = place(inputs, mesh, SPREAD)
             vectors = apply(params, *inputs)
             if waiting is not None:  # fetched while the next batch is computed
                 _store(out, *waiting, progress)
@@ -94,7 +94,8 @@ def merge_buckets(tokens: Tokens) -> list[tuple[int, Int[np.ndarray, "n"]]]:
 
 
 @lru_cache(maxsize=8)
-def _compile(apply: Callable[..., jax.Array], mesh: Mesh | None) -> Callable[..., jax.Array]:
+def compile_encoder(apply: Callable[..., jax.Array], mesh: Mesh | None) -> Callable[..., jax.Array]:
+    """Returns the jitted function of parameters, ids and mask; its vectors lie whole on every device of a mesh."""
     if mesh is None:
         return jax.jit(apply)
     return jax.jit(apply, out_shardings=NamedSharding(mesh, WHOLE))

@@ -90,8 +90,16 @@ class Encoder:
         if self.architecture is None or self.config is None:
             return self
         architecture = self.architecture.unscaled
-        apply = _make_apply(architecture, self.config.dtype, self.config.remat)
+        apply = make_apply(architecture, self.config.dtype, self.config.remat is True)
         return dataclasses.replace(self, apply=apply, architecture=architecture)
+
+    def recompute(self, remat: bool) -> Encoder:
+        """Returns the encoder that keeps what is inside its layers for the gradient, or computes it again (`remat`)."""
+        if self.architecture is None or self.config is None:
+            return self
+        apply = make_apply(self.architecture, self.config.dtype, remat)
+        config = dataclasses.replace(self.config, remat=remat)
+        return dataclasses.replace(self, apply=apply, config=config)
 
 
 def load_encoder(config: EncoderConfig) -> Encoder:
@@ -228,7 +236,7 @@ def build_encoder(
         check_length(architecture, max_length)
         return tokenizer.tokenize(texts, max_length)
 
-    apply = _make_apply(architecture, config.dtype, config.remat)
+    apply = make_apply(architecture, config.dtype, config.remat is True)
     return Encoder(
         apply,
         params,
@@ -242,7 +250,7 @@ def build_encoder(
 
 
 @cache
-def _make_apply(architecture: Architecture, dtype: str, remat: bool) -> Callable[..., jax.Array]:
+def make_apply(architecture: Architecture, dtype: str, remat: bool) -> Callable[..., jax.Array]:
     """Returns one function for all encoders alike, so that what was compiled for one serves the next."""
     compute = partial(encode, architecture=architecture, dtype=dtype, remat=remat)
 

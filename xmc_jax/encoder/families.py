@@ -23,6 +23,7 @@ from xmc_jax.encoder.modernbert import ModernBertBody
 from xmc_jax.encoder.modules import compute_module
 from xmc_jax.encoder.pooling import pool_states
 from xmc_jax.encoder.post_norm import PostNormBody
+from xmc_jax.encoder.products import EXACT
 from xmc_jax.encoder.static import StaticBody
 from xmc_jax.encoder.xlnet import XLNetBody
 from xmc_jax.errors import InputError, suggest, tell
@@ -185,7 +186,8 @@ def encode(
         ids: tokens with the special ones; any id at padding.
         mask: true at real tokens, which stand at the left; a text of padding only gives finite values.
         architecture: what is computed, with the rates of dropout and the pooling.
-        dtype: of the products, `float32` or `bfloat16`; norms, softmax and pooling are float32.
+        dtype: of the products, `float32` (on every device) or `bfloat16`; norms, softmax, pooling and gradients of
+            weights are float32.
         remat: recompute each layer in the backward pass, for memory.
         train: drop units; needs `key` unless every rate is 0.
         key: of the dropout.
@@ -205,7 +207,8 @@ def encode(
         raise InputError("train=True given without a key, one needed for dropout; give key=…")
     module = TextEncoder(architecture, dtype, train, remat, states)
     rngs = {} if key is None else {"dropout": key}
-    pooled, collected = module.apply({"params": params}, ids, mask.astype(bool), rngs=rngs)
+    with jax.default_matmul_precision(EXACT):
+        pooled, collected = module.apply({"params": params}, ids, mask.astype(bool), rngs=rngs)
     return (pooled, collected) if states else pooled
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.encoder.architecture import Architecture
+from xmc_jax.encoder.products import keep_kernel, multiply_general
 
 ACTIVATE: dict[str, Callable[[jax.Array], jax.Array]] = {
     "gelu": partial(jax.nn.gelu, approximate=False),
@@ -37,7 +38,13 @@ class Part(nn.Module):
     def dense(self, features: int, name: str, bias: bool = True) -> nn.Dense:
         """A dense map with float32 parameters."""
         return nn.Dense(
-            features, use_bias=bias, dtype=jnp.dtype(self.dtype), kernel_init=SMALL, name=name
+            features,
+            use_bias=bias,
+            dtype=jnp.dtype(self.dtype),
+            kernel_init=SMALL,
+            promote_dtype=keep_kernel,
+            dot_general=multiply_general,
+            name=name,
         )
 
     def norm(self, name: str) -> nn.LayerNorm:
@@ -51,15 +58,11 @@ class Part(nn.Module):
             name=name,
         )
 
-    def embed(self, rows: int, name: str, columns: int = 0) -> nn.Embed:
-        """A table of rows of `columns`; 0: of H."""
-        return nn.Embed(
-            rows,
-            columns or self.architecture.hidden,
-            dtype=jnp.dtype(self.dtype),
-            embedding_init=SMALL,
-            name=name,
-        )
+    def embed(self, rows: int, name: str, columns: int = 0) -> Callable[[jax.Array], jax.Array]:
+        """A table of rows of `columns`; 0: of H. Rows are rounded when they are taken, their gradients are not."""
+        size = columns or self.architecture.hidden
+        table = nn.Embed(rows, size, embedding_init=SMALL, name=name)
+        return lambda ids: table(ids).astype(self.dtype)
 
     def drop(self, x: jax.Array, rate: float) -> jax.Array:
         """Dropout, in training only.

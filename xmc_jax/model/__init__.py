@@ -2,6 +2,7 @@
 
 from xmc_jax.model.head import Head as Head
 from xmc_jax.model.head import find_touched as find_touched
+from xmc_jax.model.head import gathers_rows as gathers_rows
 from xmc_jax.model.head import inherit_head as inherit_head
 from xmc_jax.model.head import init_head as init_head
 from xmc_jax.model.head import score_nodes as score_nodes

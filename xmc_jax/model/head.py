@@ -53,12 +53,18 @@ def score_nodes(
         vectors: of the encoder.
         nodes: candidates of each text, PAD in unused slots; None: all nodes, in order.
     """
-    if nodes is None:
-        return vectors @ head.weights.T + head.bias[None]
-    at = jnp.maximum(nodes, 0)
-    if head.n_nodes <= _DENSE * nodes.shape[1]:
-        return jnp.take_along_axis(vectors @ head.weights.T + head.bias[None], at, axis=1)
-    return jnp.einsum("bh,bmh->bm", vectors, head.weights[at]) + head.bias[at]
+    exact = jax.lax.Precision.HIGHEST  # a TPU would round to bfloat16 otherwise
+    if nodes is not None and gathers_rows(head.n_nodes, nodes.shape[1]):
+        at = jnp.maximum(nodes, 0)
+        rows = head.weights[at]
+        return jnp.einsum("bh,bmh->bm", vectors, rows, precision=exact) + head.bias[at]
+    every = jnp.matmul(vectors, head.weights.T, precision=exact) + head.bias[None]
+    return every if nodes is None else jnp.take_along_axis(every, jnp.maximum(nodes, 0), axis=1)
+
+
+def gathers_rows(n_nodes: int, n_candidates: int) -> bool:
+    """Returns whether the rows of candidates are gathered, rather than all nodes scored in one product."""
+    return n_nodes > _DENSE * n_candidates
 
 
 def find_touched(nodes: Int[Array, "B M"], n_nodes: int) -> Bool[Array, "nodes"]:

@@ -15,9 +15,12 @@ from xmc_jax.parallel.mesh import DATA as DATA
 from xmc_jax.parallel.mesh import LABEL as LABEL
 from xmc_jax.parallel.mesh import join_processes as join_processes
 from xmc_jax.parallel.mesh import make_mesh as make_mesh
+from xmc_jax.parallel.placement import SPREAD as SPREAD
 from xmc_jax.parallel.placement import WHOLE as WHOLE
+from xmc_jax.parallel.placement import choose_cut as choose_cut
 from xmc_jax.parallel.placement import choose_spec as choose_spec
 from xmc_jax.parallel.placement import fetch as fetch
+from xmc_jax.parallel.placement import gather as gather
 from xmc_jax.parallel.placement import local_rows as local_rows
 from xmc_jax.parallel.placement import place as place
 from xmc_jax.parallel.shares import run_shares as run_shares

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import jax
@@ -12,13 +14,31 @@ from xmc_jax.parallel.mesh import DATA, LABEL
 
 RULES: dict[str, str | None] = {"N": DATA, "B": DATA, "C": LABEL, "L": LABEL}
 """Mesh axis of a logical axis (the letters of `types.py`); others lie whole on every device."""
+_LEAST_CUT = 4096
+"""Numbers of an array that is worth cutting."""
 WHOLE = PartitionSpec()
 """How an array lies that every device has whole."""
+SPREAD = PartitionSpec((DATA, LABEL))
+"""How an array lies whose first axis all devices share."""
 
 
 def choose_spec(*axes: str | None) -> PartitionSpec:
     """Returns how an array with these logical axes lies on the mesh; an axis of None is never cut."""
     return PartitionSpec(*(RULES.get(axis) if axis else None for axis in axes))
+
+
+def choose_cut(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """Returns how an array lies that all devices share: its longest axis that they divide is cut; small ones are whole.
+
+    Args:
+        shape: of the array.
+        mesh: whose devices all take a part, whatever its axes.
+    """
+    sizes = [n for n in shape if n % mesh.size == 0]
+    if not sizes or prod(shape) < _LEAST_CUT:
+        return WHOLE
+    at = shape.index(max(sizes))
+    return PartitionSpec(*[None] * at, (DATA, LABEL))
 
 
 def place(tree: Any, mesh: Mesh, specs: Any = WHOLE) -> Any:
@@ -42,6 +62,19 @@ def place(tree: Any, mesh: Mesh, specs: Any = WHOLE) -> Any:
 def fetch(x: jax.Array) -> np.ndarray:
     """Returns an array that lies whole on every device, also where other processes have devices."""
     return np.asarray(x.addressable_data(0))
+
+
+def gather(x: jax.Array) -> np.ndarray:
+    """Returns an array as a host array, however it lies on the devices, those of other processes too."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    mesh = x.sharding.mesh  # type: ignore[attr-defined]
+    return fetch(_make_whole(mesh)(x))
+
+
+@lru_cache(maxsize=4)
+def _make_whole(mesh: Mesh) -> Any:
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, WHOLE))
 
 
 def local_rows(n_rows: int, mesh: Mesh) -> slice:

@@ -1,12 +1,12 @@
 """What a training takes in memory and work, before it runs."""
 
+from xmc_jax.plan.counts import Counts as Counts
+from xmc_jax.plan.counts import count_data as count_data
 from xmc_jax.plan.encoder import EncoderCost as EncoderCost
 from xmc_jax.plan.encoder import plan_transformer as plan_transformer
 from xmc_jax.plan.encoder import read_cost as read_cost
-from xmc_jax.plan.linear import Counts as Counts
 from xmc_jax.plan.linear import Plan as Plan
 from xmc_jax.plan.linear import Stage as Stage
-from xmc_jax.plan.linear import count_data as count_data
 from xmc_jax.plan.linear import make_plan as make_plan
 from xmc_jax.plan.linear import shape_tree as shape_tree
 from xmc_jax.plan.prototype import plan_prototypes as plan_prototypes

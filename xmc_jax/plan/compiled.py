@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -53,6 +53,14 @@ _WIDTH = {
 _HEAD = re.compile(r"^(ENTRY )?%?([\w.\-]+) .*\{\s*$")
 _LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\(")
 _ARRAY = re.compile(r"\b(pred|[a-z]+\d+)\[([\d,]*)\]")
+
+
+class Call(NamedTuple):
+    """A jitted function and what it is called with; arguments lie on the target's devices."""
+
+    function: Any
+    arguments: tuple
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)

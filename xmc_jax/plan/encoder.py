@@ -1,10 +1,9 @@
 """The part of `xmc plan` that an encoder adds: fine-tuning, vectors, dense columns of the final levels.
 
-With P parameters, H columns, Λ layers, I the width of the feed-forward map, T tokens (max_length: an upper limit), a
-batch of B documents in `accumulate` parts and F multiply-adds of one text:
+With P parameters, H columns, a batch of B documents and F multiply-adds of one text:
 
-    encoder            4·P bytes; in fine-tuning 16·P: parameters, gradients, two moments
-    activations        4·T·(B / accumulate)·(Λ·(8·H + 3·I) + Λ·2·heads·T) bytes; with remat Λ·H of it and one layer
+    encoder            4·P bytes
+    fine-tuning        the formulas of `xmc_jax/tuning/fit.py`, with texts of max_length tokens: an upper limit
     work of a level    steps · B · 3·F multiply-adds, and N·F before each level and at the end
     vectors            4·N·H bytes; once more for a memory of the training set, whose search takes N·H multiply-adds
     dense weights      4·S·H bytes of a final level of S children
@@ -26,20 +25,33 @@ from xmc_jax.config import (
     at_level,
     linear_part,
 )
+from xmc_jax.memory import find_budget as find_memory_budget
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Architecture
-    from xmc_jax.plan.linear import Counts, Plan, Stage
+    from xmc_jax.parallel import Target
+    from xmc_jax.plan.counts import Counts
+    from xmc_jax.plan.linear import Plan, Stage
+    from xmc_jax.tuning.fit import Fit, UpdateSize
 
 
 @dataclass(frozen=True)
 class EncoderCost:
-    """What an encoder takes: parameters, columns H, multiply-adds of a text, bytes of activations of a batch's part."""
+    """What an encoder is and takes.
 
+    Attributes:
+        architecture: of it.
+        length: tokens of a text that are read: an upper limit.
+        parameters: numbers.
+        hidden: columns H of a vector.
+        text: multiply-adds of encoding a text.
+    """
+
+    architecture: Architecture
+    length: int
     parameters: int
     hidden: int
     text: int
-    activations: int
 
 
 def read_cost(config: TransformerConfig | PrototypeConfig) -> EncoderCost:
@@ -51,21 +63,60 @@ def read_cost(config: TransformerConfig | PrototypeConfig) -> EncoderCost:
     from xmc_jax.encoder import count_flops, count_parameters, describe_encoder
 
     a, length = describe_encoder(config.encoder)
-    return EncoderCost(
-        count_parameters(a),
-        a.width,
-        count_flops(a, length) // 2,
-        _count_activations(a, length, config),
+    return EncoderCost(a, length, count_parameters(a), a.width, count_flops(a, length) // 2)
+
+
+@dataclass(frozen=True)
+class TunedLevel:
+    """A level that is fine-tuned: its nodes, the updates on it, and how they fit."""
+
+    level: int
+    nodes: int
+    steps: int
+    fit: Fit
+
+
+def plan_tuning(
+    counts: Counts, config: TransformerConfig, cost: EncoderCost, target: Target
+) -> list[TunedLevel]:
+    """Returns how the updates of each level fit a target; the last one, which is the largest, decides for all."""
+    from xmc_jax.tuning.fit import choose_fit, find_budget, weigh_update
+
+    first = linear_part(config).tree
+    if not isinstance(config, XTransformerConfig):
+        first = config.preliminary.as_tree()
+    nodes = _tuned_sizes(counts.n_labels, first, config)
+    sizes = [_size_update(config, cost, n, level) for level, n in enumerate(nodes)]
+    if not sizes:
+        return []
+    tuning, n = config.tuning, target.n_devices
+    wanted = tuning.batch_size, tuning.accumulate, config.encoder.remat
+    budget = find_budget(target, find_memory_budget(config.memory))
+    fit = choose_fit(sizes[-1], target, budget, *wanted)
+    levels = []
+    for level, size in enumerate(sizes):
+        texts = -(-fit.batch_size // (fit.accumulate * n))
+        memory = weigh_update(size, texts, fit.accumulate, fit.remat, n)
+        mine = replace(fit, memory=memory, fits=memory <= budget)
+        levels.append(TunedLevel(level, size.nodes, at_level(tuning.steps, level), mine))
+    return levels
+
+
+def _size_update(
+    config: TransformerConfig, cost: EncoderCost, nodes: int, level: int
+) -> UpdateSize:
+    from xmc_jax.tuning.fit import UpdateSize
+
+    candidates = at_level(config.tuning.max_candidates, level) if level else None
+    return UpdateSize(
+        cost.parameters,
+        cost.architecture,
+        cost.length,
+        config.encoder.dtype,
+        nodes,
+        candidates,
+        cost.hidden,
     )
-
-
-def _count_activations(
-    a: Architecture, length: int, config: TransformerConfig | PrototypeConfig
-) -> int:
-    texts = config.tuning.batch_size // config.tuning.accumulate
-    layer = 8 * a.hidden + 3 * a.inner + 2 * a.heads * length
-    kept = a.layers * a.hidden + layer if config.encoder.remat else a.layers * layer
-    return 4 * texts * length * kept
 
 
 def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> Plan:
@@ -79,7 +130,7 @@ def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCos
     final = make_plan(counts, linear)
     n, vectors = counts.n_documents, 4 * counts.n_documents * cost.hidden
     held = final.stages[0].memory + vectors
-    stages = [final.stages[0], *_plan_tuning(counts, config, cost, held)]
+    stages = [final.stages[0], *_stage_tuning(counts, config, cost, held)]
     stages.append(Stage("vectors", held + 4 * cost.parameters, n * cost.text))
     model = final.model_bytes + 4 * cost.parameters
     for stage in final.stages[1:]:
@@ -102,28 +153,30 @@ def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCos
     return Plan(final.level_sizes, tuple(stages), model)
 
 
-def _plan_tuning(
+def _stage_tuning(
     counts: Counts, config: TransformerConfig, cost: EncoderCost, held: int
 ) -> list[Stage]:
     """Returns the stages of the fine-tuning: level by level, or against all labels."""
+    from xmc_jax.parallel import Target
     from xmc_jax.plan.linear import Stage
     from xmc_jax.plan.prototype import plan_prototypes
 
-    if isinstance(config, XRTransformerConfig) and config.has_prototypes:
-        tuning = config.tuning.to_updates()
-        alone = PrototypeConfig(encoder=config.encoder, head=config.head, tuning=tuning)
-        plan = plan_prototypes(counts, alone, cost)
-        return [s for s in plan.stages if s.name == "tuning"]
-    first = linear_part(config).tree
-    if not isinstance(config, XTransformerConfig):
-        first = config.preliminary.as_tree()
-    n, stages = counts.n_documents, []
-    for level, size in enumerate(_tuned_sizes(counts.n_labels, first, config)):
-        steps = at_level(config.tuning.steps, level)
-        work = steps * config.tuning.batch_size * 3 * cost.text + n * cost.text
-        memory = held + 16 * (cost.parameters + size * cost.hidden) + cost.activations
-        stages.append(Stage(f"tuning {level}", memory, work))
+    alone = as_prototypes(config)
+    if alone is not None:
+        return [s for s in plan_prototypes(counts, alone, cost).stages if s.name == "tuning"]
+    stages = []
+    for tuned in plan_tuning(counts, config, cost, Target.of()):
+        work = tuned.steps * tuned.fit.batch_size * 3 * cost.text + counts.n_documents * cost.text
+        stages.append(Stage(f"tuning {tuned.level}", held + tuned.fit.memory, work))
     return stages
+
+
+def as_prototypes(config: TransformerConfig) -> PrototypeConfig | None:
+    """Returns the settings of a fine-tuning against all labels; None: it goes down a tree."""
+    if not isinstance(config, XRTransformerConfig) or not config.has_prototypes:
+        return None
+    tuning = config.tuning.to_updates()
+    return PrototypeConfig(encoder=config.encoder, head=config.head, tuning=tuning)
 
 
 def _tuned_sizes(n_labels: int, tree: TreeConfig, config: TransformerConfig) -> tuple[int, ...]:

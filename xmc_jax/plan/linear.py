@@ -34,29 +34,15 @@ and the weights of those before it in memory.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-from xmc_jax.config import CalibrateConfig, LinearConfig, RerankConfig, TreeConfig, at_level
+from xmc_jax.config import CalibrateConfig, LinearConfig, RerankConfig, TreeConfig
 from xmc_jax.memory import LIBRARIES, PROGRAM, find_budget
+from xmc_jax.parallel import Target
+from xmc_jax.plan.counts import ENTRY, Counts
+from xmc_jax.plan.levels import shape_levels
 
-SAMPLE = 20_000
-"""Documents of a larger set of texts that the features are counted on."""
 SEARCH_BATCHES = 150_000_000
 """Bytes of the batches of a search and of its results."""
-ENTRY = 8
-"""Bytes of a sparse entry: an int32 column and a float32 value."""
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Sizes of a training set; `n_features` and `nnz_features` may be estimates."""
-
-    n_documents: int
-    n_features: int
-    nnz_features: int
-    n_labels: int
-    nnz_labels: int
-    text_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,49 +65,6 @@ class Plan:
     @property
     def peak(self) -> Stage:
         return max(self.stages, key=lambda stage: stage.memory)
-
-
-def count_data(spec: str, config: LinearConfig) -> Counts:
-    """Reads the training split and counts it; features of many texts are estimated from a sample.
-
-    Raises:
-        InputError: as `open_dataset` and `load_split`.
-    """
-    from xmc_jax.data import open_dataset
-
-    split = open_dataset(spec, config.data).load_split("train")
-    size = {
-        "n_documents": len(split),
-        "n_labels": split.labels.shape[1],
-        "nnz_labels": int(split.labels.nnz),
-    }
-    if split.features is not None:
-        matrix = split.features
-        return Counts(n_features=matrix.shape[1], nnz_features=int(matrix.nnz), **size)
-    assert split.texts is not None
-    n_features, nnz = _count_features(split.texts, config)
-    return Counts(n_features=n_features, nnz_features=nnz, text_bytes=split.texts.nbytes, **size)
-
-
-def _count_features(texts: Any, config: LinearConfig) -> tuple[int, int]:
-    """Returns D and nnz(X) of texts: exact up to `SAMPLE`, else by Heaps' law from two samples."""
-    import math
-
-    import numpy as np
-
-    from xmc_jax.features import fit_transform
-
-    n = len(texts)
-    if n <= SAMPLE:
-        vectorizer, matrix = fit_transform(texts, config.features)
-        return vectorizer.n_features, int(matrix.nnz)
-    sizes = []
-    for size in (SAMPLE // 2, SAMPLE):
-        rows = np.linspace(0, n - 1, size).astype(np.int64)
-        vectorizer, matrix = fit_transform(texts[rows], config.features)
-        sizes.append(vectorizer.n_features)
-    growth = math.log2(sizes[1] / sizes[0])
-    return round(sizes[1] * (n / SAMPLE) ** growth), round(matrix.nnz / SAMPLE * n)
 
 
 def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
@@ -273,87 +216,18 @@ def _plan_levels(
     counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, copies: int = 1
 ) -> tuple[list[Stage], int]:
     """Returns a stage for each level and the bytes of their weights."""
-    n, a_row = counts.n_documents, counts.nnz_features / counts.n_documents
     stages: list[Stage] = []
-    model, labels = 0, max(1.0, copies * counts.nnz_labels / n)
-    for level, size in enumerate(sizes):
-        parents = sizes[level - 1] if level else 1
-        rows = n * _share_clusters(parents, labels, sizes[-1])
-        if "man" in at_level(config.ranker.negatives, level):
-            rows += n * min(parents, config.search.choose_beam())
-        positives = n * _share_clusters(size, labels, sizes[-1])
-        features = _count_cluster_features(counts, rows / parents)
-        weights = size * features
-        if at_level(config.ranker.threshold, level) > 0:
-            weights = min(weights, 0.5 * a_row * positives)
-        if config.ranker.max_nonzeros:
-            weights = min(weights, size * config.ranker.max_nonzeros)
-        work = rows * a_row * size / parents
-        there = held + model + 17 * (rows + positives)
-        left = find_budget(config.memory) - there - 20 * weights
-        solving = _plan_solving(rows, rows * a_row, features, parents, size, config, level, left)
-        memory = max(there + solving + 10 * weights, there + 20 * weights)
-        memory = max(memory, held + model + 40 * (rows + positives))
-        stages.append(Stage(f"level {level}", round(memory), round(work)))
-        model += round(weights * ENTRY)
+    model, target = 0, Target.of()
+    for shape in shape_levels(counts, config, sizes, copies):
+        rows = shape.rows + shape.positives
+        there = held + model + 17 * rows
+        left = find_budget(config.memory) - there - 20 * shape.weights
+        solving = shape.weigh(config, target, left)
+        memory = max(there + solving + 10 * shape.weights, there + 20 * shape.weights)
+        memory = max(memory, held + model + 40 * rows)
+        stages.append(Stage(f"level {shape.level}", round(memory), shape.work))
+        model += shape.model_bytes
     return stages, model
-
-
-def _share_clusters(n_clusters: int, labels: float, n_labels: int) -> float:
-    """Returns how many of a level's clusters a document with so many labels is in."""
-    import math
-
-    if n_clusters == 1 or n_labels == 1:
-        return 1.0
-    return min(n_clusters, labels ** (math.log(n_clusters) / math.log(n_labels)))
-
-
-def _count_cluster_features(counts: Counts, n_rows: float) -> float:
-    """Returns how many features the rows of a cluster have."""
-    slots = n_rows * counts.nnz_features / counts.n_documents
-    share = min(1.0, n_rows / counts.n_documents)
-    return min(slots, counts.n_features * share**0.58)
-
-
-def _plan_solving(
-    rows: float,
-    slots: float,
-    features: float,
-    parents: int,
-    size: int,
-    config: LinearConfig,
-    level: int,
-    left: float,
-) -> float:
-    """Returns the bytes of the chunks that are solved at once, and of those that are cut beforehand.
-
-    Args:
-        rows, slots: of the level.
-        features: of a cluster.
-        parents, size: clusters and their children.
-        config, level: settings and the level's number.
-        left: bytes of the budget that the chunks may take.
-    """
-    import numpy as np
-
-    from xmc_jax.parallel import Target
-    from xmc_jax.ranker.cost_model import choose_solvers
-    from xmc_jax.ranker.footprint import divide_level, weigh_chunks, weigh_cuts
-    from xmc_jax.ranker.problem import MAX_COLUMNS
-    from xmc_jax.ranker.solvers import Sizes, list_solvers
-
-    children = -(-size // parents)
-    columns = min(children, MAX_COLUMNS)
-    n_units = parents * -(-children // columns)
-    n, s, f = (np.full(n_units, x / parents) for x in (rows, slots + rows, features * parents))
-    wanted, target = at_level(config.ranker.formulation, level), Target.of()
-    sizes = Sizes(np.maximum(n, 1).astype(np.int64), s.astype(np.int64), columns)
-    choice = choose_solvers(list_solvers(), sizes, config.ranker.loss, target, wanted)
-    weights = choice.solvers[int(choice.solver[0])].bytes(n, s, f, columns, 0)
-    memory = max(left, float(weights.max()))
-    division = divide_level(weights, int(memory) + 1, target.count_workers())
-    at_once = division.n_workers * weigh_chunks(weights, division.n_chunks)
-    return at_once + weigh_cuts(slots, rows)
 
 
 def _plan_tree(

@@ -7,7 +7,6 @@ code from small random data; only the shapes are used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,7 +17,8 @@ from xmc_jax.config import ParallelConfig
 from xmc_jax.model import LabelTree, XRModel, build_weights, make_tree
 from xmc_jax.parallel import WHOLE, Target, choose_spec, make_mesh
 from xmc_jax.parallel.topology import list_absent_devices
-from xmc_jax.plan.compiled import Figures, compile_program, place_on
+from xmc_jax.plan.compiled import Call, Figures, compile_program, place_on
+from xmc_jax.plan.updates import BERT_BASE, MODERNBERT_LARGE, SMALL, XLM_R_LARGE, embed, tune
 from xmc_jax.predict import build_index, search
 from xmc_jax.predict.batches import choose_size
 from xmc_jax.predict.search import match
@@ -33,14 +33,6 @@ N_LABELS, N_FEATURES, N_DOCUMENTS = 2048, 4096, 4096
 _CLUSTERS, _SLOTS = (32, 64), 16
 
 
-class Call(NamedTuple):
-    """A jitted function and what it is called with; arguments lie on the target's devices."""
-
-    function: Any
-    arguments: tuple
-    options: dict[str, Any]
-
-
 def compile_for(name: str, target: Target) -> Figures:
     """Returns the figures of a program of `PROGRAMS`, compiled for a target.
 
@@ -48,7 +40,7 @@ def compile_for(name: str, target: Target) -> Figures:
         InputError, RunError: as `list_absent_devices`.
         jax.errors.JaxRuntimeError: the program does not fit, or cannot be compiled.
     """
-    function, arguments, options = PROGRAMS[name](target)
+    function, arguments, options = (PROGRAMS | LARGE_PROGRAMS)[name](target)
     return compile_program(function, *arguments, **options)
 
 
@@ -153,5 +145,14 @@ PROGRAMS: dict[str, Callable[[Target], Call]] = {
     "search": _search,
     "search of a level": _match,
     "search on all devices": _search_shared,
+    "fine-tuning": tune(SMALL, 64, 32, 4096, 64),
+    "embedding": embed(SMALL, 64, 32),
 }
-"""By name: what makes the call for a target."""
+"""By name: what makes the call for a target, with small shapes."""
+LARGE_PROGRAMS: dict[str, Callable[[Target], Call]] = {
+    "fine-tuning, bert-base": tune(BERT_BASE, 256, 128, 32_768),
+    "fine-tuning, bert-base, bfloat16": tune(BERT_BASE, 256, 128, 32_768, dtype="bfloat16"),
+    "fine-tuning, xlm-r-large": tune(XLM_R_LARGE, 256, 128, 32_768, dtype="bfloat16"),
+    "fine-tuning, modernbert-large": tune(MODERNBERT_LARGE, 256, 128, 32_768, dtype="bfloat16"),
+}
+"""The same with the shapes of real trainings."""

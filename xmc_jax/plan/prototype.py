@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from xmc_jax.config import PrototypeConfig, TreeConfig
 from xmc_jax.memory import PROGRAM
+from xmc_jax.plan.counts import Counts
 from xmc_jax.plan.encoder import EncoderCost
-from xmc_jax.plan.linear import Counts, Plan, Stage, count_labels, plan_memory
+from xmc_jax.plan.linear import Plan, Stage, count_labels, plan_memory
 
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 _MOMENTS = {"adam": (8, 8), "row-adam": (0, 8), "sgd": (0, 0)}
@@ -30,6 +31,7 @@ _CHUNKS = 6
 
 def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) -> Plan:
     """Returns memory and work of a training; the formulas stand at the top of this file."""
+    from xmc_jax.encoder import count_activations
     from xmc_jax.tuning.prototype.head import choose_chunk
 
     n, n_labels, hidden = counts.n_documents, counts.n_labels, cost.hidden
@@ -45,8 +47,15 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         wanted = 0 if config.head.chunk == "auto" else config.head.chunk
         size, batch = choose_chunk(n_labels, wanted), config.tuning.batch_size
         chunks = 4 * _CHUNKS * size * (hidden + batch)
+        activations = count_activations(
+            cost.architecture,
+            batch // config.tuning.accumulate,
+            cost.length,
+            config.encoder.dtype,
+            config.encoder.remat is True,
+        )
         # The state is on the host once more while it is kept.
-        memory = held + vectors + 2 * head + 20 * cost.parameters + cost.activations + chunks
+        memory = held + vectors + 2 * head + 20 * cost.parameters + activations + chunks
         passes = _PASSES[config.head.loss] - (not config.head.offsets)
         compared = n_labels
         if config.head.negatives == "sampled":

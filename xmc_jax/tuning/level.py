@@ -79,7 +79,7 @@ def tune_level(
         kept: states of the level.
         reporter: told loss, learning rate and speed.
         evaluate: on a held-out set; None: the last parameters are the outcome.
-        mesh: of `choose_mesh`; it changes the outcome by rounding only, and a level may go on on another one.
+        mesh: of `choose_mesh`; it changes the outcome by rounding only, and a level may resume on another one.
 
     Returns:
         (params, head) as host arrays: the best ones if they are evaluated, else the last ones.
@@ -92,12 +92,12 @@ def tune_level(
     key = jax.random.key_data(jax.random.fold_in(jax.random.key(task.seed), task.level))
     state = start_state(encoder.params, head, key)
     state, best = _resume(state, kept, steps)
-    placement = Placement(mesh, head.n_nodes)
+    placement = Placement(step_config.rows)
     done, step = int(state.step), placement.choose_step()
     progress = reporter.progress
     progress.start(f"tuning level {task.level}", steps * task.batch_size)
     progress.advance(done * task.batch_size)
-    with explain_memory(config):
+    with explain_memory(*advise(config)):
         state = placement.place_state(state)
         meter = Meter(reporter, task, done, steps)
         for batch in stream_batches(task, done, steps):
@@ -217,16 +217,23 @@ class Meter:
         self._reporter.run.log({"stage": "tuning", "level": self._task.level} | facts)
 
 
+def advise(config: TuningConfig | UpdateConfig) -> tuple[str, str]:
+    """Returns what needs the memory of an update, and what to do where there is too little."""
+    parts = 1 if config.accumulate == "auto" else config.accumulate
+    size = "" if config.batch_size == "auto" else f" of {config.batch_size // parts} documents"
+    return (
+        f"batches{size}",
+        f"raise tuning.accumulate above {parts} (the same updates in smaller parts), set encoder.remat true, or lower "
+        "encoder.max_length or tuning.max_candidates",
+    )
+
+
 @contextlib.contextmanager
-def explain_memory(config: TuningConfig | UpdateConfig) -> Iterator[None]:
-    """Turns the device's lack of memory into a line that says which setting to lower."""
+def explain_memory(what: str, advice: str) -> Iterator[None]:
+    """Turns the device's lack of memory into a line that says what needs it and which setting to change."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        raise RunError(
-            f"the device is out of memory with batches of {config.batch_size // config.accumulate} documents; "
-            f"raise tuning.accumulate above {config.accumulate} (the same updates in smaller parts), set "
-            "encoder.remat true, or lower encoder.max_length or tuning.max_candidates"
-        ) from error
+        raise RunError(f"the device is out of memory with {what}; {advice}") from error

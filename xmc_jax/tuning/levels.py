@@ -6,7 +6,7 @@ The run keeps of each level what it starts from (step 0), its last state (step s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,14 @@ from xmc_jax.encoder import Encoder, Tokens, embed_texts, fill_params, flatten_p
 from xmc_jax.errors import InputError
 from xmc_jax.metrics import evaluate as score_ranking
 from xmc_jax.model import Head, LabelTree, labels_at
-from xmc_jax.parallel import Machine
+from xmc_jax.parallel import Machine, Target
 from xmc_jax.predict import extend_matches
 from xmc_jax.run import Run, Steps, layout
 from xmc_jax.tuning.batches import LevelTask
+from xmc_jax.tuning.fit import Fit, UpdateSize, choose_fit, find_budget
 from xmc_jax.tuning.hybrid import hold_vectors, to_level
-from xmc_jax.tuning.level import Reporter, explain_memory, tune_level
-from xmc_jax.tuning.placement import choose_mesh, count_rows
+from xmc_jax.tuning.level import Reporter, advise, explain_memory, tune_level
+from xmc_jax.tuning.placement import choose_mesh
 from xmc_jax.tuning.start import (
     Documents,
     LevelStart,
@@ -32,6 +33,7 @@ from xmc_jax.tuning.start import (
     start_first_level,
     start_level,
 )
+from xmc_jax.tuning.step import choose_rows
 from xmc_jax.types import Progress
 
 _CUTS = (1, 3, 5)
@@ -101,6 +103,12 @@ def tune_levels(
         RunError: the device has too little memory.
     """
     n_levels, mesh = count_levels(tree, config), choose_mesh(config, machine.mesh)
+    fit = _choose_fit(tree, encoder, corpus, config, machine, run)
+    config = replace(
+        config,
+        tuning=replace(config.tuning, batch_size=fit.batch_size, accumulate=fit.accumulate),
+    )
+    encoder = encoder.recompute(fit.remat)
     first = count_finished(run, n_levels, config)
     start: LevelStart | None = None
     head: Head | None = None
@@ -114,6 +122,30 @@ def tune_levels(
         encoder, head, start = work.tune(encoder, head, start)
     assert head is not None
     return encoder, head
+
+
+def _choose_fit(
+    tree: LabelTree,
+    encoder: Encoder,
+    corpus: Corpus,
+    config: TransformerConfig,
+    machine: Machine,
+    run: Run,
+) -> Fit:
+    """Returns batch, parts and recomputing of all levels: what fits with the largest head. A run keeps its batch."""
+    tuning, target = config.tuning, Target.of(machine.mesh)
+    level = count_levels(tree, config) - 1
+    size = UpdateSize.of(
+        encoder,
+        int(corpus.tokens.widths.max(initial=1)),
+        tree.level_sizes[level],
+        at_level(tuning.max_candidates, level) if level else None,
+    )
+    batch, steps = tuning.batch_size, run.steps(layout.level_name(0))
+    if batch == "auto" and steps.has(0):
+        batch = steps.load(0)[1]["batch_size"]
+    budget = find_budget(target, machine.memory)
+    return choose_fit(size, target, budget, batch, tuning.accumulate, config.encoder.remat)
 
 
 @dataclass(frozen=True)
@@ -139,9 +171,10 @@ class _Level:
         if steps.has(0):
             start = _load_start(steps)
         else:
-            with explain_memory(tuning):
+            with explain_memory(*advise(tuning)):
                 start = self._start(encoder, head, above)
-            steps.save(0, *_pack_start(start))
+            arrays, note = _pack_start(start)
+            steps.save(0, arrays, note | {"batch_size": tuning.batch_size})
         params, head = tune_level(
             self._make_task(start),
             encoder,
@@ -190,6 +223,8 @@ class _Level:
 
     def _make_task(self, start: LevelStart) -> LevelTask:
         tree, level, labels, tuning = self.tree, self.level, self.corpus.labels, self.config.tuning
+        assert tuning.batch_size != "auto" and tuning.accumulate != "auto"
+        rows = choose_rows(self.mesh, tuning.batch_size, tuning.accumulate)
         mask = None
         if level:
             mask = choose_mask(tree, level, labels, start.matched, self.config)
@@ -201,7 +236,7 @@ class _Level:
             tree.children_offsets(level),
             at_level(tuning.max_candidates, level),
             tuning.batch_size,
-            tuning.accumulate * count_rows(self.mesh),
+            tuning.accumulate * (1 if rows is None else rows.n),
             self.config.seed,
         )
 

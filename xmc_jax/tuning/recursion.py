@@ -220,8 +220,8 @@ class _Work:
     def _embed(self, encoder: Encoder, inputs: Any) -> np.ndarray:
         config = self.training.config
         mesh = choose_mesh(config, self.training.linear.machine.mesh)
-        with explain_memory(config.tuning):
-            size = config.tuning.embed_batch
+        size = config.tuning.embed_batch
+        with explain_memory(f"{size} documents to encode", "lower tuning.embed_batch"):
             return embed_texts(encoder.unscaled(), inputs, size, progress=self.progress, mesh=mesh)
 
     def tune(

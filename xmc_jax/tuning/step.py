@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from xmc_jax import losses
 from xmc_jax.config import TuningConfig, at_level
 from xmc_jax.model import Head, find_touched, score_nodes
-from xmc_jax.parallel import DATA, Target, choose_spec
+from xmc_jax.parallel import DATA, LABEL, WHOLE, Target, choose_cut
 from xmc_jax.types import PAD, AnyArray
 
 _LOSSES = {
@@ -64,6 +66,37 @@ TuningBatch = tuple[BatchPart, ...]
 """The texts of an update; short ones apart from long ones, so that they are not padded alike."""
 
 
+@dataclass(frozen=True)
+class Rows:
+    """How the texts of a batch lie on a mesh; hashable.
+
+    Attributes:
+        mesh: of several devices.
+        axes: of the mesh, that cut a batch: all devices, or those of `data` where only they divide it.
+    """
+
+    mesh: Mesh
+    axes: tuple[str, ...]
+
+    @property
+    def n(self) -> int:
+        """Parts that a batch is cut into."""
+        return prod(self.mesh.shape[axis] for axis in self.axes)
+
+    @property
+    def spec(self) -> PartitionSpec:
+        """How an array with a row for each text lies."""
+        return PartitionSpec(self.axes)
+
+
+def choose_rows(mesh: Mesh | None, batch_size: int, accumulate: int) -> Rows | None:
+    """Returns how batches lie on a mesh; None: on one device."""
+    if mesh is None:
+        return None
+    whole = batch_size % (mesh.size * accumulate) == 0
+    return Rows(mesh, (DATA, LABEL) if whole else (DATA,))
+
+
 class Schedule(Protocol):
     """How a learning rate goes, see `find_rate`."""
 
@@ -94,8 +127,8 @@ class StepConfig:
     weight_decay: float
     epsilon: float
     clip: float | None
-    mesh: Mesh | None
-    """That the batch lies on; None: one device."""
+    rows: Rows | None
+    """How the batch lies; None: on one device."""
 
 
 def configure_step(
@@ -105,7 +138,8 @@ def configure_step(
     steps: int,
     mesh: Mesh | None = None,
 ) -> StepConfig:
-    """Returns the settings of a level's steps."""
+    """Returns the settings of a level's steps; batch and parts are numbers (`tuning/fit.py` makes them of `auto`)."""
+    assert config.batch_size != "auto" and config.accumulate != "auto"
     rate, head_rate = (
         at_level(r, level) for r in (config.learning_rate, config.head_learning_rate)
     )
@@ -122,18 +156,19 @@ def configure_step(
         weight_decay=config.weight_decay,
         epsilon=config.epsilon,
         clip=config.clip,
-        mesh=mesh,
+        rows=choose_rows(mesh, config.batch_size, config.accumulate),
     )
 
 
-def start_state(params: Any, head: Head, key: Array) -> TuningState:
-    """Returns the state before the first update, with fresh moments."""
+def start_state(params: Any, head: Head, key: AnyArray) -> TuningState:
+    """Returns the state before the first update, with fresh moments, as host arrays: no device may hold all of it."""
     adam = optax.scale_by_adam()
-    # Copied: the first step gives its buffers away.
-    params, head, key = jax.tree.map(jnp.array, (params, head, key))
-    return TuningState(
-        params, head, adam.init(params), adam.init(head), jnp.zeros((), jnp.int32), key
-    )
+
+    def start(tree: Any) -> Any:
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), jax.eval_shape(adam.init, tree))
+
+    params, head, key = jax.tree.map(np.asarray, (params, head, key))
+    return TuningState(params, head, start(params), start(head), np.zeros((), np.int32), key)
 
 
 def tuning_step(
@@ -148,11 +183,15 @@ def tuning_step(
     gradients before clipping.
     """
     key = _fold_key(state.key, state.step)
-    loss, grads, head_grads = _average_gradients(state, batch, key, config)
+    params, head = (
+        lay(state.params, config.rows, cut=False),
+        lay(state.head, config.rows, cut=False),
+    )
+    loss, grads, head_grads = _average_gradients(params, head, batch, key, config)
     touched = None
     if batch[0].nodes is not None:
         nodes = [part.nodes for part in batch]
-        touched = _find_all_touched(nodes, state.head.n_nodes, config.mesh)
+        touched = _find_all_touched(nodes, state.head.n_nodes, config.rows)
     return _update(state, loss, grads, head_grads, touched, config=config)
 
 
@@ -172,9 +211,9 @@ def _fold_key(key: Array, step: Array) -> Array:
     return jax.random.fold_in(jax.random.wrap_key_data(key), step)
 
 
-@partial(jax.jit, static_argnames=("n_nodes", "mesh"))
-def _find_all_touched(nodes: list[Array], n_nodes: int, mesh: Mesh | None) -> Array:
-    return find_touched(_join(nodes, mesh), n_nodes)
+@partial(jax.jit, static_argnames=("n_nodes", "rows"))
+def _find_all_touched(nodes: list[Array], n_nodes: int, rows: Rows | None) -> Array:
+    return find_touched(_join(nodes, rows), n_nodes)
 
 
 @partial(jax.jit, static_argnames="config", donate_argnums=0)
@@ -231,41 +270,43 @@ def find_rate(step: Int[Array, ""], peak: float, config: Schedule) -> Float[Arra
 
 
 def _average_gradients(
-    state: TuningState, batch: TuningBatch, key: Array, config: StepConfig
+    params: Any, head: Head, batch: TuningBatch, key: Array, config: StepConfig
 ) -> tuple[Array, Any, Head]:
     """Returns the loss of the batch and the gradients of encoder and head, computed in `accumulate` parts."""
     if config.accumulate == 1:
-        return _find_gradients(state, batch, key, config)
+        return _find_gradients(params, head, batch, key, config)
     # Row i goes to part i % accumulate: a device that holds neighbours has its share of every part.
     parts = jax.tree.map(
         lambda a: _spread(
-            a.reshape(-1, config.accumulate, *a.shape[1:]).swapaxes(0, 1), config.mesh, None, "B"
+            a.reshape(-1, config.accumulate, *a.shape[1:]).swapaxes(0, 1), config.rows, ahead=1
         ),
         batch,
     )
 
     def add(total, part):
-        one = _find_gradients(state, part[0], jax.random.fold_in(key, part[1]), config)
+        one = _find_gradients(params, head, part[0], jax.random.fold_in(key, part[1]), config)
         return jax.tree.map(jnp.add, total, one), None
 
-    zero = (jnp.zeros(()), *jax.tree.map(jnp.zeros_like, (state.params, state.head)))
-    total, _ = jax.lax.scan(add, zero, (parts, jnp.arange(config.accumulate)))
+    zero = jax.tree.map(jnp.zeros_like, (params, head))
+    start = (jnp.zeros(()), *lay(zero, config.rows, cut=True))
+    total, _ = jax.lax.scan(add, start, (parts, jnp.arange(config.accumulate)))
     return jax.tree.map(lambda a: a / config.accumulate, total)
 
 
 def _find_gradients(
-    state: TuningState, batch: TuningBatch, key: Array, config: StepConfig
+    params: Any, head: Head, batch: TuningBatch, key: Array, config: StepConfig
 ) -> tuple[Array, Any, Head]:
+    """Returns the loss and the gradients of encoder and head, each device with its share of them."""
     texts = [(part.ids, part.mask) for part in batch]
-    vectors, pull = _encode(state.params, texts, key, apply=config.apply, mesh=config.mesh)
+    vectors, pull = _encode(params, texts, key, apply=config.apply, rows=config.rows)
     targets = [(part.nodes, part.values) for part in batch]
-    loss, (head_grads, back) = _score(state.head, vectors, targets, config=config)
-    return loss, _pull(pull, back), head_grads
+    loss, (head_grads, back) = _score(head, vectors, targets, config=config)
+    return loss, *lay((_pull(pull, back), head_grads), config.rows, cut=True)
 
 
-@partial(jax.jit, static_argnames=("apply", "mesh"))
+@partial(jax.jit, static_argnames=("apply", "rows"))
 def _encode(
-    params: Any, texts: Any, key: Array, *, apply: Callable[..., Array], mesh: Mesh | None
+    params: Any, texts: Any, key: Array, *, apply: Callable[..., Array], rows: Rows | None
 ) -> Any:
     """Returns the vectors of the parts [B, H], and the function that carries their gradient back to the encoder."""
 
@@ -274,7 +315,7 @@ def _encode(
         vectors = [
             apply(params, *text, key=k, train=True) for text, k in zip(texts, keys, strict=True)
         ]
-        return _join(vectors, mesh)
+        return _join(vectors, rows)
 
     return jax.vjp(encode, params)
 
@@ -287,38 +328,52 @@ def _pull(pull: Callable[[Array], Any], back: Array) -> Any:
 @partial(jax.jit, static_argnames="config")
 def _score(head: Head, vectors: Array, targets: Any, *, config: StepConfig) -> Any:
     """Returns the loss, and its gradients of head and vectors."""
-    values = _join([values for _, values in targets], config.mesh)
+    values = _join([values for _, values in targets], config.rows)
     nodes = None
     if targets[0][0] is not None:
-        nodes = _join([nodes for nodes, _ in targets], config.mesh)
+        nodes = _join([nodes for nodes, _ in targets], config.rows)
 
     def compute(head, vectors):
         where = None if nodes is None else nodes != PAD
         loss = _LOSSES[config.loss, config.weighted]
         logits = score_nodes(head, vectors, nodes)
-        if (
-            nodes is None
-        ):  # a head that is cut over devices has nodes without meaning behind the others
-            logits = logits[:, : values.shape[1]]
         return loss(logits, values, where=where, reduce_fn=partial(jnp.mean, axis=-1)).mean()
 
     return jax.value_and_grad(compute, argnums=(0, 1))(head, vectors)
 
 
-def _join(parts: list[Array], mesh: Mesh | None) -> Array:
+def _join(parts: list[Array], rows: Rows | None) -> Array:
     """Returns the rows of all parts; those on a device stay there, in the order of the devices."""
-    if mesh is None:
+    if rows is None:
         return jnp.concatenate(parts)
-    shares = [a.reshape(mesh.shape[DATA], -1, *a.shape[1:]) for a in parts]
+    shares = [a.reshape(rows.n, -1, *a.shape[1:]) for a in parts]
     joined = jnp.concatenate(shares, axis=1)
-    return _spread(joined.reshape(-1, *joined.shape[2:]), mesh, "B")
+    return _spread(joined.reshape(-1, *joined.shape[2:]), rows)
 
 
-def _spread(x: Array, mesh: Mesh | None, *axes: str | None) -> Array:
-    """Says how an array lies; on one device nothing."""
-    if mesh is None:
+def _spread(x: Array, rows: Rows | None, ahead: int = 0) -> Array:
+    """Says that an array's axis behind `ahead` others is cut as texts are; on one device nothing."""
+    if rows is None:
         return x
-    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, choose_spec(*axes)))
+    spec = PartitionSpec(*[None] * ahead, *rows.spec)
+    return jax.lax.with_sharding_constraint(x, NamedSharding(rows.mesh, spec))
+
+
+def lay(tree: Any, rows: Rows | None, *, cut: bool) -> Any:
+    """Says that arrays are cut over all devices of a mesh, or lie whole on each; on one device nothing.
+
+    The state is cut, parameters are gathered for a step, and their gradients are summed where their moments lie (Zhao
+    et al. 2023, "PyTorch FSDP"; Rajbhandari et al. 2020, "ZeRO").
+    """
+    if rows is None:
+        return tree
+    mesh = rows.mesh
+    return jax.tree.map(
+        lambda x: jax.lax.with_sharding_constraint(
+            x, NamedSharding(mesh, choose_cut(x.shape, mesh) if cut else WHOLE)
+        ),
+        tree,
+    )
 
 
 def clip_gradients(grads: Any, limit: float | None) -> tuple[Array, Any]:

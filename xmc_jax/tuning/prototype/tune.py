@@ -25,7 +25,7 @@ from xmc_jax.features import normalize_rows
 from xmc_jax.model import Prototypes
 from xmc_jax.parallel import agree_first
 from xmc_jax.run import Steps
-from xmc_jax.tuning.level import Meter, Reporter, explain_memory
+from xmc_jax.tuning.level import Meter, Reporter, advise, explain_memory
 from xmc_jax.tuning.prototype.batches import PrototypeTask, as_level, count_slots, stream_batches
 from xmc_jax.tuning.prototype.placement import HeadPlacement
 from xmc_jax.tuning.prototype.shortlist import Negatives, find_negatives
@@ -122,7 +122,7 @@ def tune_prototypes(
     steps = tuning.update.steps
     if kept.last_step == steps + 1:
         return _load_outcome(tuning, kept)
-    with explain_memory(tuning.update):
+    with explain_memory(*advise(tuning.update)):
         vectors = _find_start(tuning, kept, reporter)
         outcome = _run(tuning, vectors, kept, reporter, evaluate)
     kept.save(steps + 1, _pack(outcome), {"scores": outcome.prototypes.scores})
