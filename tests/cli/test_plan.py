@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from xmc_jax.cli.format import format_count
 from xmc_jax.cli.main import main
-from xmc_jax.cli.plan import format_count
 from xmc_jax.config import DisentangleConfig, LinearConfig, RankerConfig, TreeConfig
 from xmc_jax.data import write_corpus
 from xmc_jax.memory import LIBRARIES, find_memory
@@ -142,3 +142,27 @@ def test_rounds_of_disentangling_are_planned():
     assert make_plan(counts, LinearConfig(tree=TreeConfig(kind="flat"), disentangle=twice)) == (
         make_plan(counts, LinearConfig(tree=TreeConfig(kind="flat")))
     )
+
+
+def test_a_target_is_planned_and_compiled(tmp_path, capsys):
+    write_corpus(tmp_path, n_train=60, n_test=0, n_labels=12)
+    command = ["plan", "--data", str(tmp_path), "--tree.kind", "flat"]
+    assert main([*command, "--target", "v5e-8"]) == 0
+    told = capsys.readouterr().out
+    assert "v5e-8: 8 of 16 GB each" in told and "formulas only" in told and "seconds" not in told
+    assert main([*command, "--target", "cpu", "--verify", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["target"]["fits"] and all(c["figures"]["memory"] for c in content["compiled"])
+    assert {c["name"] for c in content["compiled"]} >= {"search"}
+
+
+def test_targets_that_cannot_be(tmp_path, capsys, monkeypatch):
+    write_corpus(tmp_path, n_train=20, n_test=0, n_labels=12)
+    command = ["plan", "--data", str(tmp_path)]
+    assert main([*command, "--target", "v5x-8"]) == 2
+    assert "did you mean" in capsys.readouterr().err
+    assert main([*command, "--verify"]) == 2
+    assert "--target" in capsys.readouterr().err
+    monkeypatch.setattr("xmc_jax.parallel.topology.importlib.util.find_spec", lambda name: None)
+    assert main([*command, "--target", "v5e-8", "--verify"]) == 1
+    assert "jax[tpu]" in capsys.readouterr().err

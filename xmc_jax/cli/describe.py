@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from xmc_jax.cli.format import format_bytes
 from xmc_jax.cli.options import Arguments, Parser, existing_run
-from xmc_jax.cli.plan import format_bytes
 
 if TYPE_CHECKING:
     from xmc_jax.config import PrototypeConfig, TransformerConfig

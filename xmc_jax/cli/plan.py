@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 
+from xmc_jax.cli.format import format_bytes, format_count
+from xmc_jax.cli.format_target import format_target
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.config import Config, LinearConfig, PrototypeConfig, linear_part
+from xmc_jax.errors import InputError
 from xmc_jax.memory import find_budget
+from xmc_jax.parallel import Target
+from xmc_jax.parallel.topology import can_compile, describe_absent
 from xmc_jax.plan import (
+    Check,
     Counts,
     Plan,
+    TargetPlan,
     count_data,
     make_plan,
     plan_prototypes,
+    plan_target,
     plan_transformer,
     read_cost,
+    verify_target,
 )
 
 
@@ -24,16 +34,41 @@ def parse(argv: list[str]) -> Arguments:
     parser = Parser("plan", __doc__, sections=SECTIONS)
     parser.add_argument("--data", required=True, metavar="D", help="as for xmc train")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument(
+        "--target",
+        metavar="NAME",
+        help="also what it takes on devices that need not be here: cpu, h100, h100:8, v5e-8, v6e-8, v5e-256, …",
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="compile the programs for the target, where its compiler is installed, and compare with the formulas",
+    )
     add_config_options(parser)
     return parser.parse(argv)
 
 
 def run(arguments: Arguments) -> None:
-    config = build_config(arguments)
-    counts, plan = plan_run(arguments.named.data, config)
+    config, named = build_config(arguments), arguments.named
+    if named.verify and named.target is None:
+        raise InputError("--verify given without --target, one needed: --target v5e-8")
+    target = None if named.target is None else Target.named(named.target)
+    if named.verify and target is not None and not target.is_cpu and can_compile(target):
+        describe_absent()
+    counts, plan = plan_run(named.data, config)
     budget = find_budget(config.memory)
-    as_json = arguments.named.json
-    print(to_json(counts, plan, budget) if as_json else format_plan(counts, plan, budget))
+    there, checks = None, []
+    if target is not None:
+        cost = None if isinstance(config, LinearConfig) else read_cost(config)
+        there = plan_target(counts, config, target, cost)
+        if named.verify:
+            checks = list(verify_target(counts, config, target, there, cost))
+    if named.json:
+        print(to_json(counts, plan, budget, there, checks))
+        return
+    print(format_plan(counts, plan, budget))
+    if target is not None and there is not None:
+        print("\n" + format_target(there, target, checks))
 
 
 def plan_run(data: str, config: Config) -> tuple[Counts, Plan]:
@@ -82,20 +117,18 @@ def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
     return "\n".join(lines)
 
 
-def to_json(counts: Counts, plan: Plan, budget: int) -> str:
-    """Returns counts and plan as one line of JSON."""
+def to_json(
+    counts: Counts,
+    plan: Plan,
+    budget: int,
+    there: TargetPlan | None = None,
+    checks: Sequence[Check] = (),
+) -> str:
+    """Returns counts and plan, and what it takes on a target, as one line of JSON."""
     content = {"data": asdict(counts), **asdict(plan), "peak_bytes": plan.peak.memory}
     content["budget_bytes"] = budget
+    if there is not None:
+        content["target"] = asdict(there) | {"fits": there.fits}
+    if checks:
+        content["compiled"] = [asdict(check) for check in checks]
     return json.dumps(content)
-
-
-def format_bytes(number: float) -> str:
-    return f"{format_count(number)}B".replace(" B", " bytes")
-
-
-def format_count(number: float) -> str:
-    """Returns a number with three digits and a decimal prefix: 1234567 is `1.23 M`."""
-    for prefix, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {prefix}"
-    return f"{number:.0f} "

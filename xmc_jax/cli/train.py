@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.data import tell_data
 from xmc_jax.cli.devices import check_devices
+from xmc_jax.cli.format import format_bytes
 from xmc_jax.cli.options import Arguments, Parser
-from xmc_jax.cli.plan import format_bytes
 from xmc_jax.cli.progress import open_progress
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.cli.streams import greet, tell

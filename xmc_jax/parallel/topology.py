@@ -45,6 +45,11 @@ _TPUS = {
 }
 """Name, chip configuration and slices of each kind, as libtpu has them."""
 _GPU_HOST = 8
+_QUIET = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
+}
 
 _CARDS = {
     "h100": ("NVIDIA H100 80GB HBM3", 132, 1.98, 3_352_000_000_000, 52_428_800, 84_942_979_072),
@@ -71,6 +76,16 @@ def can_compile(target: Target) -> bool:
     """Returns whether the wheel that compiles for a target is here."""
     wheel = {"tpu": "libtpu", "gpu": "jax_cuda12_plugin", "cpu": "jax"}[target.platform]
     return importlib.util.find_spec(wheel) is not None
+
+
+def describe_absent() -> None:
+    """Lets this process compile for devices that are not here: JAX looks for none but the CPU, and keeps no programs.
+
+    For commands, before anything asks for devices; it is a choice for the whole process.
+    """
+    if not os.environ.get("JAX_PLATFORMS"):
+        jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_compilation_cache", False)  # what is compiled cannot be read back
 
 
 def list_absent_devices(target: Target) -> list[jax.Device]:
@@ -113,8 +128,9 @@ def _describe(target: Target) -> list[jax.Device]:
     if n not in slices:
         known = ", ".join(str(size) for size in slices)
         raise InputError(f"target {target.name} given, a slice of {known} chips needed")
-    # Set for this process only, where nobody has: libtpu looks for the chips of a worker otherwise.
-    for variable, value in (("TPU_SKIP_MDS_QUERY", "1"), ("TPU_WORKER_HOSTNAMES", "localhost")):
+    # Set for this process only, where nobody has: libtpu looks for the chips of a worker otherwise, and waits for none
+    # that another process has.
+    for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
     shape = slices[n]
     found = topologies.get_topology_desc(

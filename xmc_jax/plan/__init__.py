@@ -10,3 +10,9 @@ from xmc_jax.plan.linear import Stage as Stage
 from xmc_jax.plan.linear import make_plan as make_plan
 from xmc_jax.plan.linear import shape_tree as shape_tree
 from xmc_jax.plan.prototype import plan_prototypes as plan_prototypes
+from xmc_jax.plan.target import Need as Need
+from xmc_jax.plan.target import Solving as Solving
+from xmc_jax.plan.target import TargetPlan as TargetPlan
+from xmc_jax.plan.target import plan_target as plan_target
+from xmc_jax.plan.verify import Check as Check
+from xmc_jax.plan.verify import verify_target as verify_target

@@ -72,6 +72,7 @@ class TunedLevel:
 
     level: int
     nodes: int
+    candidates: int | None
     steps: int
     fit: Fit
 
@@ -82,11 +83,7 @@ def plan_tuning(
     """Returns how the updates of each level fit a target; the last one, which is the largest, decides for all."""
     from xmc_jax.tuning.fit import choose_fit, find_budget, weigh_update
 
-    first = linear_part(config).tree
-    if not isinstance(config, XTransformerConfig):
-        first = config.preliminary.as_tree()
-    nodes = _tuned_sizes(counts.n_labels, first, config)
-    sizes = [_size_update(config, cost, n, level) for level, n in enumerate(nodes)]
+    sizes = list_updates(counts, config, cost)
     if not sizes:
         return []
     tuning, n = config.tuning, target.n_devices
@@ -98,25 +95,25 @@ def plan_tuning(
         texts = -(-fit.batch_size // (fit.accumulate * n))
         memory = weigh_update(size, texts, fit.accumulate, fit.remat, n)
         mine = replace(fit, memory=memory, fits=memory <= budget)
-        levels.append(TunedLevel(level, size.nodes, at_level(tuning.steps, level), mine))
+        steps = at_level(tuning.steps, level)
+        levels.append(TunedLevel(level, size.nodes, size.candidates, steps, mine))
     return levels
 
 
-def _size_update(
-    config: TransformerConfig, cost: EncoderCost, nodes: int, level: int
-) -> UpdateSize:
+def list_updates(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> list[UpdateSize]:
+    """Returns the sizes of the updates on each level that is fine-tuned."""
     from xmc_jax.tuning.fit import UpdateSize
 
-    candidates = at_level(config.tuning.max_candidates, level) if level else None
-    return UpdateSize(
-        cost.parameters,
-        cost.architecture,
-        cost.length,
-        config.encoder.dtype,
-        nodes,
-        candidates,
-        cost.hidden,
-    )
+    first = linear_part(config).tree
+    if not isinstance(config, XTransformerConfig):
+        first = config.preliminary.as_tree()
+    dtype, most = config.encoder.dtype, config.tuning.max_candidates
+    own = cost.parameters, cost.architecture, cost.length, dtype
+    nodes = _tuned_sizes(counts.n_labels, first, config)
+    return [
+        UpdateSize(*own, n, at_level(most, level) if level else None, cost.hidden)
+        for level, n in enumerate(nodes)
+    ]
 
 
 def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> Plan:

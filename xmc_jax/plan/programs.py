@@ -25,8 +25,9 @@ from xmc_jax.predict.search import match
 from xmc_jax.predict.shared import choose_index_specs, lay_out_shared, search_on_mesh
 from xmc_jax.ranker import Penalty, SolveSettings, pose_level
 from xmc_jax.ranker.chunks import split_units
-from xmc_jax.ranker.problem import LevelProblem, list_units
-from xmc_jax.ranker.solvers import Work, list_solvers
+from xmc_jax.ranker.footprint import count_features, count_unit_slots
+from xmc_jax.ranker.problem import LevelProblem, count_rows, list_units
+from xmc_jax.ranker.solvers import Solver, Work, list_solvers
 from xmc_jax.types import Features
 
 N_LABELS, N_FEATURES, N_DOCUMENTS = 2048, 4096, 4096
@@ -48,28 +49,54 @@ def _solve(name: str) -> Callable[[Target], Call]:
     """Returns what a solver calls for the first chunk of a small level."""
 
     def make(target: Target) -> Call:
-        problem = _pose_problem()
         solver = next(s for s in list_solvers() if s.name == name)
-        chunks, _ = split_units(problem, list_units(problem), solver, None, 1, target)
-        penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
-        work = Work(problem, chunks, penalty, SolveSettings(), target)
-        call = solver.prepare(work)(0)
-        device = SingleDeviceSharding(list_absent_devices(target)[0])
-        return Call(call.function, place_on(call.arguments, device), {})
+        n, rows = _CLUSTERS[-1], 2 * N_DOCUMENTS // _CLUSTERS[-1]
+        problem = pose_random(rows, N_FEATURES, _SLOTS, n, N_LABELS // n)
+        return solve_chunk(problem, solver, target)[0]
 
     return make
 
 
-def _pose_problem() -> LevelProblem:
+def solve_chunk(problem: LevelProblem, solver: Solver, target: Target) -> tuple[Call, int]:
+    """Returns what a solver calls for the first chunk of a level, and the bytes that it says the chunk takes."""
+    units = list_units(problem)
+    chunks, _ = split_units(problem, units, solver, None, 1, target)
+    penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
+    call = solver.prepare(Work(problem, chunks, penalty, SolveSettings(), target))(0)
+    weights = solver.bytes(
+        count_rows(problem, chunks[0]),
+        count_unit_slots(problem, chunks[0]),
+        count_features(problem, chunks[0]),
+        int(chunks[0].n_children.max()),
+        problem.features.n_dense,
+    )
+    device = SingleDeviceSharding(list_absent_devices(target)[0])
+    return Call(call.function, place_on(call.arguments, device), {}), round(weights.sum())
+
+
+def pose_random(
+    rows: int, n_features: int, a_row: int, n_clusters: int, children: int
+) -> LevelProblem:
+    """Returns a level of clusters that are all alike: random rows, each of one child.
+
+    Args:
+        rows: of a cluster.
+        n_features: D.
+        a_row: sparse entries of a row.
+        n_clusters: C.
+        children: of a cluster.
+    """
     rng = np.random.default_rng(0)
-    features = _draw(rng, N_DOCUMENTS, N_FEATURES, _SLOTS)
-    labels = _draw(rng, N_DOCUMENTS, N_LABELS, 2)
-    parent = _grow_tree().edge_cluster
-    n = _CLUSTERS[-1]
-    to_cluster = sp.csr_matrix((np.ones(N_LABELS), (np.arange(N_LABELS), parent)), (N_LABELS, n))
-    offsets = np.searchsorted(parent, np.arange(n + 1))
-    empty = np.zeros((N_DOCUMENTS, 0), np.float32)
-    return pose_level(Features(features, empty), labels @ to_cluster, labels, parent, offsets)
+    n, n_labels = rows * n_clusters, children * n_clusters
+    features = _draw(rng, n, n_features, a_row)
+    cluster = np.repeat(np.arange(n_clusters), rows)
+    label = cluster * children + rng.integers(0, children, n)
+    labels = sp.csr_matrix((np.ones(n, np.float32), (np.arange(n), label)), (n, n_labels))
+    matched = sp.csr_matrix((np.ones(n, np.float32), (np.arange(n), cluster)), (n, n_clusters))
+    offsets = np.arange(n_clusters + 1) * children
+    parent = np.repeat(np.arange(n_clusters), children)
+    empty = np.zeros((n, 0), np.float32)
+    return pose_level(Features(features, empty), matched, labels, parent, offsets)
 
 
 def _draw(rng: np.random.Generator, n_rows: int, n_columns: int, a_row: int) -> sp.csr_matrix:
@@ -102,25 +129,28 @@ def _make_model() -> XRModel:
     return XRModel(tree, tuple(levels), ("l3-hinge",) * tree.n_levels, N_FEATURES, 0)
 
 
-def _make_batch(target: Target, n_shards: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    size = choose_size(64, 2**20, 2**20, target) * n_shards
+def make_batch(
+    target: Target, n_shards: int = 1, width: int = 64
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns an empty batch of queries as a search on a target takes them: ids, values and dense columns."""
+    size = choose_size(width, 2**20, 2**20, target) * n_shards
     return (
-        np.zeros((size, 64), np.int32),
-        np.zeros((size, 64), np.float32),
+        np.zeros((size, width), np.int32),
+        np.zeros((size, width), np.float32),
         np.zeros((size, 0), np.float32),
     )
 
 
 def _search(target: Target) -> Call:
     device = SingleDeviceSharding(list_absent_devices(target)[0])
-    arguments = (build_index(_make_model(), target), *_make_batch(target))
+    arguments = (build_index(_make_model(), target), *make_batch(target))
     options = {"beam": 10, "top_k": 20, "merge": "mean"}
     return Call(search, place_on((*arguments, np.int32(10)), device), options)
 
 
 def _match(target: Target) -> Call:
     device = SingleDeviceSharding(list_absent_devices(target)[0])
-    arguments = (build_index(_make_model(), target), *_make_batch(target))
+    arguments = (build_index(_make_model(), target), *make_batch(target))
     return Call(match, place_on(arguments, device), {"beam": 10})
 
 
@@ -132,7 +162,7 @@ def _search_shared(target: Target) -> Call:
     index = lay_out_shared(_make_model(), label, target)
     specs = choose_index_specs(index)
     index = jax.tree.map(lambda x, s: place_on(x, NamedSharding(mesh, s)), index, specs)
-    batch = place_on(_make_batch(target, n_pairs), NamedSharding(mesh, choose_spec("B")))
+    batch = place_on(make_batch(target, n_pairs), NamedSharding(mesh, choose_spec("B")))
     wanted = place_on(np.int32(10), NamedSharding(mesh, WHOLE))
     options = {"mesh": mesh, "beam": 10, "top_k": 20, "merge": "mean"}
     return Call(search_on_mesh, (index, *batch, wanted), options)

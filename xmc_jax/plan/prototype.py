@@ -31,9 +31,6 @@ _CHUNKS = 6
 
 def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) -> Plan:
     """Returns memory and work of a training; the formulas stand at the top of this file."""
-    from xmc_jax.encoder import count_activations
-    from xmc_jax.tuning.prototype.head import choose_chunk
-
     n, n_labels, hidden = counts.n_documents, counts.n_labels, cost.hidden
     has_texts = config.head.labels_text is not None
     held = PROGRAM + counts.text_bytes + 8 * (counts.nnz_labels + n) + 100 * n_labels
@@ -42,20 +39,10 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
     stages = [Stage("vectors", held + 2 * vectors + 4 * cost.parameters, encoded)]
     numbers = n_labels * hidden
     if not config.tuning.is_off:
-        a_number, a_label = _MOMENTS[config.head.optimizer]
-        head = numbers * (_BYTES[config.head.precision] + a_number) + n_labels * (12 + a_label)
-        wanted = 0 if config.head.chunk == "auto" else config.head.chunk
-        size, batch = choose_chunk(n_labels, wanted), config.tuning.batch_size
-        chunks = 4 * _CHUNKS * size * (hidden + batch)
-        activations = count_activations(
-            cost.architecture,
-            batch // config.tuning.accumulate,
-            cost.length,
-            config.encoder.dtype,
-            config.encoder.remat is True,
-        )
+        batch, head = config.tuning.batch_size, _weigh_head(numbers, n_labels, config)
         # The state is on the host once more while it is kept.
-        memory = held + vectors + 2 * head + 20 * cost.parameters + activations + chunks
+        memory = held + vectors + head + 4 * cost.parameters
+        memory += weigh_prototypes(counts, config, cost)["tuning"]
         passes = _PASSES[config.head.loss] - (not config.head.offsets)
         compared = n_labels
         if config.head.negatives == "sampled":
@@ -77,3 +64,37 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         compared = min(n_labels, n_labels // leaf + leaf * config.search.beam)
     stages.append(Stage("search", search, n * compared * hidden))
     return Plan((), tuple(stages), model)
+
+
+def weigh_prototypes(
+    counts: Counts, config: PrototypeConfig, cost: EncoderCost, n_devices: int = 1
+) -> dict[str, int]:
+    """Returns the bytes of a device for each stage: labels and texts are cut over devices, the encoder is not."""
+    from xmc_jax.encoder import count_activations
+    from xmc_jax.tuning.prototype.head import choose_chunk
+
+    n_labels, hidden = counts.n_labels, cost.hidden
+    needs = {}
+    if not config.tuning.is_off:
+        tuning, wanted = config.tuning, config.head.chunk
+        size = choose_chunk(n_labels, 0 if wanted == "auto" else wanted)
+        texts = -(-tuning.batch_size // (tuning.accumulate * n_devices))
+        activations = count_activations(
+            cost.architecture,
+            texts,
+            cost.length,
+            config.encoder.dtype,
+            config.encoder.remat is True,
+        )
+        chunks = 4 * _CHUNKS * size * (hidden + tuning.batch_size)
+        head = _weigh_head(n_labels * hidden, n_labels, config) // n_devices
+        needs["tuning"] = head + 16 * cost.parameters + activations + chunks
+    stored = n_labels * (_BYTES[config.head.storage] * hidden + 9)
+    needs["search"] = stored // n_devices + 4 * cost.parameters
+    return needs
+
+
+def _weigh_head(numbers: int, n_labels: int, config: PrototypeConfig) -> int:
+    """Returns the bytes of all prototypes and their moments."""
+    a_number, a_label = _MOMENTS[config.head.optimizer]
+    return numbers * (_BYTES[config.head.precision] + a_number) + n_labels * (12 + a_label)

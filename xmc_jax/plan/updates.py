@@ -73,24 +73,36 @@ def tune(
 
     def make(target: Target) -> Call:
         fit = fit_update(architecture, target, batch_size, length, nodes, candidates, dtype)
-        mesh, hidden = grid(target), architecture.width
-        config = TuningConfig(batch_size=fit.batch_size, accumulate=fit.accumulate)
-        apply = make_apply(architecture, dtype, fit.remat)
-        step = configure_step(apply, config, 0, 1000, mesh)
-        head = Head(S((nodes, hidden), jnp.float32), S((nodes,), jnp.float32))
-        params, head = jax.tree.map(_zeros, (shape_params(architecture), head))
-        state = start_state(params, head, np.zeros(2, np.uint32))
-        batch = (_shape_batch(fit.batch_size, length, nodes, candidates),)
-        if mesh is None or step.rows is None:
-            device = SingleDeviceSharding(list_absent_devices(target)[0])
-            return Call(choose_step(target), place_on((state, batch), device), {"config": step})
-        state = jax.tree.map(
-            lambda x: place_on(x, NamedSharding(mesh, choose_cut(x.shape, mesh))), state
-        )
-        batch = place_on(batch, NamedSharding(mesh, step.rows.spec))
-        return Call(compile_step(step.rows), (state, batch), {"config": step})
+        return make_update(architecture, fit, length, nodes, candidates, dtype, target)
 
     return make
+
+
+def make_update(
+    architecture: Architecture,
+    fit: Fit,
+    length: int,
+    nodes: int,
+    candidates: int | None,
+    dtype: str,
+    target: Target,
+) -> Call:
+    """Returns the step of a level of so many nodes, with texts of `length` tokens; candidates None: all nodes."""
+    mesh, hidden = grid(target), architecture.width
+    config = TuningConfig(batch_size=fit.batch_size, accumulate=fit.accumulate)
+    step = configure_step(make_apply(architecture, dtype, fit.remat), config, 0, 1000, mesh)
+    head = Head(S((nodes, hidden), jnp.float32), S((nodes,), jnp.float32))
+    params, head = jax.tree.map(_zeros, (shape_params(architecture), head))
+    state = start_state(params, head, np.zeros(2, np.uint32))
+    batch = (_shape_batch(fit.batch_size, length, nodes, candidates),)
+    if mesh is None or step.rows is None:
+        device = SingleDeviceSharding(list_absent_devices(target)[0])
+        return Call(choose_step(target), place_on((state, batch), device), {"config": step})
+    state = jax.tree.map(
+        lambda x: place_on(x, NamedSharding(mesh, choose_cut(x.shape, mesh))), state
+    )
+    batch = place_on(batch, NamedSharding(mesh, step.rows.spec))
+    return Call(compile_step(step.rows), (state, batch), {"config": step})
 
 
 def fit_update(

@@ -108,6 +108,7 @@ class Solver:
         seconds: estimated for each unit [U] of these sizes on a target; inf where it cannot solve a unit. They rank
             solvers and are no forecast.
         compile_seconds: to compile a level's programs.
+        launches: operations that a call of the program starts, one after the other; what a call costs beside its work.
         bytes: of units [U] while their chunk is solved, from rows, slots and features of each [U], K and H.
         split: makes runs of units, each a chunk: from the bytes and rows of each unit [U], the number of chunks that
             memory asks for at least, the bytes that one may take, and the target.
@@ -121,12 +122,35 @@ class Solver:
     losses: frozenset[Loss]
     seconds: Callable[[Sizes, Target], np.ndarray]
     compile_seconds: float
+    launches: int
     bytes: Callable[[np.ndarray, np.ndarray, np.ndarray, int, int], np.ndarray]
     split: Callable[[np.ndarray, np.ndarray, int, float, Target], list[np.ndarray]]
     prepare: Callable[[Work], Callable[[int], Call]]
     tier: Callable[[np.ndarray, Sizes, Target], np.ndarray] = _keep_together
     cut: Callable[[Units, Target], Units] = _keep_whole
     platforms: frozenset[str] = frozenset({"cpu", "gpu", "tpu"})
+
+
+def share_launches(
+    launches: int,
+    n_rows: np.ndarray,
+    weights: np.ndarray,
+    most: float,
+    n_tiers: int,
+    target: Target,
+) -> np.ndarray:
+    """Returns the seconds [U] that units take of starting the operations of their calls.
+
+    Args:
+        launches: of a call.
+        n_rows, weights: rows and bytes of each unit [U].
+        most: bytes of a call's units.
+        n_tiers: of sizes that are solved apart from each other, each in a call at least.
+        target: what starts them.
+    """
+    tiers = min(n_tiers, len(np.unique(n_rows)))
+    share = np.maximum(weights / most, tiers / max(len(weights), 1))
+    return launches * target.launch * np.minimum(share, 1.0)
 
 
 def without_dense(problem: LevelProblem) -> LevelProblem:

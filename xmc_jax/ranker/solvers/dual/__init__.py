@@ -27,6 +27,8 @@ _EPOCHS = 20
 _DENSE_SLOT = 0.5
 """What a dense column costs beside a sparse slot: rows of weights that stay in a cache."""
 _COMPILE = 1.5
+_LAUNCHES = 46
+"""Of a visit of a lane's rows, and there are as many visits as rows: `Target.step` is what one takes."""
 _N_TIERS = 3
 _SAMPLE = 2000
 
@@ -114,6 +116,7 @@ SOLVER = Solver(
     losses=frozenset({"squared_hinge", "hinge", "logistic"}),
     seconds=_estimate,
     compile_seconds=_COMPILE,
+    launches=_LAUNCHES,
     bytes=_weigh,
     split=_split,
     prepare=_prepare,

@@ -21,11 +21,22 @@ from xmc_jax.ranker.solvers.gram.blocks import (
 )
 from xmc_jax.ranker.solvers.gram.gram import solve_gram
 from xmc_jax.ranker.solvers.newton import NewtonResult
-from xmc_jax.ranker.solvers.solver import Call, Sizes, Solver, Work, without_dense
+from xmc_jax.ranker.solvers.solver import (
+    Call,
+    Sizes,
+    Solver,
+    Work,
+    share_launches,
+    without_dense,
+)
 
 _PRODUCTS = 100
 """Products with a Gram matrix until 1e-4 of the objective (measured on text)."""
 _COMPILE = 10.0
+_LAUNCHES = 1500
+"""Of a call: eight Newton steps of 50 operations, and 100 products of 10 (of a compiled program for an H100)."""
+_FEATURES_A_SLOT = 0.25
+"""Of a unit, roughly: its rows share words."""
 _N_TIERS_CPU, _N_TIERS = 3, 8
 """Sizes of units that are compiled; a Gram matrix is padded by their square."""
 
@@ -33,7 +44,9 @@ _N_TIERS_CPU, _N_TIERS = 3, 8
 def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
     n, slots = sizes.n_rows.astype(np.float64), sizes.n_slots.astype(np.float64)
     work = n * n * (sizes.n_dense + _PRODUCTS * sizes.n_columns) / target.flops
+    weights = _weigh(n, slots, slots * _FEATURES_A_SLOT, sizes.n_columns, sizes.n_dense)
     seconds = work + slots * 4 * n / target.gather_bytes
+    seconds = seconds + share_launches(_LAUNCHES, n, weights, _size_run(target), _N_TIERS, target)
     return np.where(3 * 4 * n * n > target.call_memory, np.inf, seconds)
 
 
@@ -50,7 +63,12 @@ def _split(
 ) -> list[np.ndarray]:
     """Cuts units, the longest first, into runs of few bytes; a run is padded to the largest unit of its tier."""
     order = np.argsort(-n_rows, kind="stable")
-    return cut_runs(order, n_rows, weights, min(CHUNK_BYTES, most), _count_tiers(target))
+    return cut_runs(order, n_rows, weights, min(_size_run(target), most), _count_tiers(target))
+
+
+def _size_run(target: Target) -> float:
+    """Returns the bytes of a run: elsewhere than on a CPU each starts as many operations, so there are few of them."""
+    return CHUNK_BYTES if target.is_cpu else max(CHUNK_BYTES, target.call_memory)
 
 
 def _count_tiers(target: Target) -> int:
@@ -88,6 +106,7 @@ SOLVER = Solver(
     losses=frozenset({"squared_hinge", "logistic"}),
     seconds=_estimate,
     compile_seconds=_COMPILE,
+    launches=_LAUNCHES,
     bytes=_weigh,
     split=_split,
     prepare=_prepare,

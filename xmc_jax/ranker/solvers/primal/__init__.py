@@ -22,7 +22,14 @@ from xmc_jax.ranker.solvers.primal.products import (
     join_product_shapes,
     measure_products,
 )
-from xmc_jax.ranker.solvers.solver import Call, Sizes, Solver, Work, without_dense
+from xmc_jax.ranker.solvers.solver import (
+    Call,
+    Sizes,
+    Solver,
+    Work,
+    share_launches,
+    without_dense,
+)
 from xmc_jax.ranker.start import lay_dense, lay_start
 
 _PRODUCTS = 90
@@ -31,6 +38,10 @@ _DENSE_PRODUCTS, _ROUGH = 600, 1e-2
 """The same where an encoder's vectors stand beside the text, which all point in nearly one direction. A rough
 tolerance, from this on, is reached before that tells."""
 _COMPILE = 2.6
+_LAUNCHES = 1800
+"""Of a call: eight Newton steps of 60 operations, and 90 products of 14 (of a compiled program for an H100)."""
+_FEATURES_A_SLOT = 0.25
+"""Of a unit, roughly: its rows share words."""
 _N_WIDTHS = 5
 _N_TIERS_CPU, _N_TIERS = 3, 6
 """Sizes of units that are compiled. Off the CPU runs are padded to the largest of a tier: more of them pad less."""
@@ -42,7 +53,9 @@ def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
     n, slots = sizes.n_rows.astype(np.float64), sizes.n_slots.astype(np.float64)
     dense_work = 2 * n * sizes.n_dense * sizes.n_columns / target.flops
     products = _DENSE_PRODUCTS if sizes.n_dense and sizes.tolerance < _ROUGH else _PRODUCTS
-    return products * (2 * slots * (4.0 * sizes.n_columns) / target.product_bytes + dense_work)
+    work = products * (2 * slots * (4.0 * sizes.n_columns) / target.product_bytes + dense_work)
+    weights = _weigh(n, slots, slots * _FEATURES_A_SLOT, sizes.n_columns, sizes.n_dense)
+    return work + share_launches(_LAUNCHES, n, weights, _RUN_BYTES, _N_TIERS, target)
 
 
 def _weigh(
@@ -137,6 +150,7 @@ SOLVER = Solver(
     losses=frozenset({"squared_hinge", "logistic"}),
     seconds=_estimate,
     compile_seconds=_COMPILE,
+    launches=_LAUNCHES,
     bytes=_weigh,
     split=_split,
     prepare=_prepare,
