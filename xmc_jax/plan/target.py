@@ -15,7 +15,13 @@ from xmc_jax.features import choose_sketch
 from xmc_jax.memory import find_budget as find_host
 from xmc_jax.parallel import Target
 from xmc_jax.plan.counts import Counts
-from xmc_jax.plan.encoder import EncoderCost, TunedLevel, list_updates, plan_tuning
+from xmc_jax.plan.encoder import (
+    EncoderCost,
+    TunedLevel,
+    as_prototypes,
+    list_updates,
+    plan_tuning,
+)
 from xmc_jax.plan.index import shape_index, weigh_index
 from xmc_jax.plan.levels import LevelShape, shape_levels
 from xmc_jax.plan.linear import shape_tree
@@ -126,7 +132,12 @@ def plan_target(
         if len(shapes) > 1:
             needs.append(_plan_clustering(counts, linear, share))
         solving = [plan_solving(shape, linear, target) for shape in shapes]
-        if not isinstance(config, LinearConfig):
+        alone = None if isinstance(config, LinearConfig) else as_prototypes(config)
+        if alone is not None:
+            assert cost is not None
+            size = weigh_prototypes(counts, alone, cost, target.n_devices)["tuning"]
+            needs.append(Need("tuning", size, size <= MARGIN * share, note="against all labels"))
+        elif not isinstance(config, LinearConfig):
             assert cost is not None
             tuned = plan_tuning(counts, config, cost, target)
             needs += [_describe_tuning(level, cost, target) for level in tuned]
