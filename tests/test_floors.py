@@ -23,7 +23,7 @@ FLOORS = [  # lowest first
     {"run"},
     {"predict"},
     {"linear", "explain", "results"},
-    {"tuning"},
+    {"tuning", "report"},
     {"plan"},
     {"estimator"},
     {"__init__"},

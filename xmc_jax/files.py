@@ -59,6 +59,19 @@ def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
             raise
 
 
+def check_target(path: str | os.PathLike) -> None:
+    """Refuses, before any work, a path that no file can be written to.
+
+    Raises:
+        InputError: a folder, or a path in one that is not there or not writable.
+    """
+    path = os.fspath(path)
+    folder = os.path.dirname(os.path.realpath(path))
+    is_new = not os.path.exists(path) or os.path.isfile(path)
+    if os.path.isdir(path) or (is_new and not os.access(folder, os.W_OK | os.X_OK)):
+        raise InputError(f"output {path} given, a file in a folder that may be written to needed")
+
+
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
     """Writes a file whole or not at all, and the folders that it lies in."""
     with name_write_errors(Path(path)):

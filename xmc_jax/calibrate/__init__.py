@@ -12,3 +12,4 @@ from xmc_jax.calibrate.isotonic import fit_ordered as fit_ordered
 from xmc_jax.calibrate.methods import METHODS as METHODS
 from xmc_jax.calibrate.methods import RANK_GROUPS as RANK_GROUPS
 from xmc_jax.calibrate.operating import OperatingCurve as OperatingCurve
+from xmc_jax.calibrate.operating import count_operating as count_operating

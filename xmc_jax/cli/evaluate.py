@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +148,7 @@ def score(
     that is: 100, or all there are; `options` of `predict` say which labels are decided on."""
     from xmc_jax.metrics import propensity_constants
     from xmc_jax.metrics.report import RECALL_CUTS, Report
-    from xmc_jax.predict import FewResultsWarning
+    from xmc_jax.predict import FewResultsWarning, drop_excluded
     from xmc_jax.types import PAD
 
     assert model.label_counts is not None
@@ -171,8 +171,10 @@ def score(
             predictions: Any = ask(source, width)
         decisions: Any = model.predict(source, **options) if decides and options else None
         if split.excluded is not None:
-            predictions = drop_labels(predictions, split.excluded[rows])
-            decisions = None if decisions is None else drop_labels(decisions, split.excluded[rows])
+            predictions = drop_excluded(predictions, split.excluded[rows])
+            decisions = (
+                None if decisions is None else drop_excluded(decisions, split.excluded[rows])
+            )
         total.add(predictions, split.labels[rows], decisions)
         n_found = (predictions.ids != PAD).sum(axis=1)
         n_short += int((n_found < width).sum())
@@ -182,27 +184,6 @@ def score(
     if split.n_unknown_labels:
         report["unknown_labels"] = split.n_unknown_labels
     return report, n_short, width
-
-
-def drop_labels(predictions: Any, excluded: Any) -> Any:
-    """Returns predictions without the labels [N, L] that do not count for a document; others move up."""
-    import numpy as np
-
-    from xmc_jax.types import PAD
-
-    ids = predictions.ids
-    rows = np.repeat(np.arange(len(ids)), ids.shape[1])
-    marked = np.asarray(excluded.tocsr()[rows, np.maximum(ids, 0).ravel()]).reshape(ids.shape)
-    marked = marked.astype(bool) & (ids != PAD)
-    order = np.argsort(marked, axis=1, kind="stable")
-    arrays = {
-        f.name: np.take_along_axis(value, order, axis=1)
-        for f in fields(predictions)
-        if isinstance(value := getattr(predictions, f.name), np.ndarray)
-        and value.shape == ids.shape
-    }
-    arrays["ids"] = np.where(np.take_along_axis(marked, order, axis=1), PAD, arrays["ids"])
-    return replace(predictions, **arrays)
 
 
 def _take(source: Any, rows: slice) -> Any:

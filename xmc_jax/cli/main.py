@@ -31,6 +31,7 @@ COMMANDS = {
     "predict": "label documents, a JSON line each",
     "evaluate": "score a model on a split of a data set",
     "explain": "why documents have their labels, or have not others",
+    "report": "make one page to look at: scores, thresholds, the tree, what went wrong",
     "calibrate": "fit a run's probabilities to documents that it was not trained on",
     "describe": "show a run: its tree level by level, sizes, what is complete",
     "plan": "show tree shape, memory and work before anything runs",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,10 +17,13 @@ from xmc_jax.data import find_label
 from xmc_jax.errors import InputError, suggest
 from xmc_jax.linear.heldout import fit_to
 from xmc_jax.linear.sources import read_truth
-from xmc_jax.metrics import evaluate, inverse_propensities
+from xmc_jax.metrics import PROPENSITY, evaluate, inverse_propensities
 from xmc_jax.predict import UNCALIBRATED, Asked, FewResultsWarning, Predictions, answer
 from xmc_jax.rerank import Reranker
 from xmc_jax.types import Progress
+
+if TYPE_CHECKING:
+    from xmc_jax.report import Page
 
 
 class Answers:
@@ -202,6 +206,58 @@ class Answers:
             raise InputError(f"{len(ranked)} documents given for {truth.shape[0]} rows of labels")
         return float(evaluate(ranked, truth, k=1, metrics=["P"])["P@1"]) / 100
 
+    def report(
+        self,
+        x: Any = None,
+        labels: Any = None,
+        *,
+        path: str | os.PathLike | None = None,
+        title: str | None = None,
+        data: str = "",
+        excluded: sp.spmatrix | None = None,
+        propensity: tuple[float, float] = PROPENSITY,
+        n_worst: int = 10,
+        progress: Progress | bool | None = None,
+    ) -> Page:
+        """Makes a page on the model and on what it says of documents with known labels.
+
+        It shows scores with confidence intervals, rare and frequent labels, the reliability of the probabilities,
+        thresholds and decisions, the label tree as a map, labels taken for each other, the documents that went worst
+        with explanations, and the course of the training; what cannot be shown says why.
+
+        Args:
+            x: N documents as `predict` takes them; None: the page shows the model alone.
+            labels: their labels, as in `calibrate`.
+            path: writes the page there, whole or not at all; None: nowhere.
+            title: of the page; the name of the run's folder, or of the model, if None.
+            data: what the documents are, in words.
+            excluded: [N, L] labels that are not counted for a document.
+            propensity: constants A and B of PSP.
+            n_worst: documents that went worst to show, 0 or more.
+            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
+
+        Returns:
+            The page, which a notebook shows. It has `save(path)`, `html`, and its figures as `pictures`.
+
+        Raises:
+            InputError: bad documents or labels, only one of the two, a path that cannot be written to, a model that is
+                not trained.
+        """
+        from xmc_jax.estimator.reporting import make_report
+
+        return make_report(
+            self,
+            x,
+            labels,
+            path=path,
+            title=title,
+            data=data,
+            excluded=excluded,
+            propensity=propensity,
+            n_worst=n_worst,
+            progress=progress,
+        )
+
     def find_labels(self, labels: Sequence[str] | Sequence[int]) -> np.ndarray:
         """Returns the ids of labels given by name or id, int64.
 
@@ -234,6 +290,9 @@ class Answers:
         if len(ids) == 0 or ids.min() < 0 or ids.max() >= n_labels:
             raise InputError(f"label ids from 0 to {n_labels - 1} needed, at least one")
         return ids
+
+    def _check_columns(self, x: Any) -> None:
+        """Refuses a table whose columns are not those of training."""
 
     def _rank(self, x: Any, depth: int, progress: Progress | bool | None = None) -> Predictions:
         """Returns ranked labels, as many as there are up to a depth that nobody asked for by name."""

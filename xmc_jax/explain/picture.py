@@ -81,10 +81,15 @@ def _say_terms(step: Step) -> str:
     return "  ".join([*shown, *(f"({name} {v:+.2f})" for name, v in extra.items() if v)])
 
 
-def draw_html(explanation: Explanation) -> str:
-    """Returns an explanation as HTML that needs nothing else."""
+def draw_html(explanation: Explanation, *, text: bool = True) -> str:
+    """Returns an explanation as HTML that needs nothing else.
+
+    Args:
+        explanation: what is shown.
+        text: whether the document stands above it.
+    """
     parts = ['<div style="font-family:sans-serif;max-width:60em">']
-    if explanation.text:
+    if text and explanation.text:
         parts.append(f"<p><em>{escape(_shorten(explanation.text, 300))}</em></p>")
     for reason in explanation.reasons:
         head = escape(_say_head(reason))

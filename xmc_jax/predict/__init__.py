@@ -19,6 +19,7 @@ from xmc_jax.predict.forest import predict_forest as predict_forest
 from xmc_jax.predict.index import SearchIndex as SearchIndex
 from xmc_jax.predict.index import build_index as build_index
 from xmc_jax.predict.predictions import Predictions as Predictions
+from xmc_jax.predict.restrict import drop_excluded as drop_excluded
 from xmc_jax.predict.restrict import restrict as restrict
 from xmc_jax.predict.search import search as search
 from xmc_jax.predict.single import Endpoint as Endpoint

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from jaxtyping import Float, Int
 
 from xmc_jax.errors import InputError
-from xmc_jax.files import replace_file
+from xmc_jax.files import check_target, replace_file
 from xmc_jax.predict.display import show_html, show_text, to_frame
 from xmc_jax.types import PAD
 
@@ -255,10 +255,7 @@ def _write_lines(
 def _write_file(
     path: str, predictions: Predictions, fields: Sequence[dict[str, Any]] | None
 ) -> None:
-    folder = os.path.dirname(os.path.realpath(path))
-    is_new = not os.path.exists(path) or os.path.isfile(path)
-    if os.path.isdir(path) or (is_new and not os.access(folder, os.W_OK | os.X_OK)):
-        raise InputError(f"output {path} given, a file in a folder that may be written to needed")
+    check_target(path)
     with replace_file(path) as stream:
         file = io.TextIOWrapper(stream, encoding="utf-8", newline="\n", write_through=True)
         _write_lines(file, predictions, fields)

@@ -1,14 +1,18 @@
-"""A model that answers with some of its labels only."""
+"""Answers without some of the labels: of a model, or of documents."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Int
 
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel, select_nodes
+from xmc_jax.predict.predictions import Predictions
+from xmc_jax.types import PAD
 
 
 def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
@@ -44,3 +48,20 @@ def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
     restricted = dataclasses.replace(model, levels=tuple(levels))
     restricted.layouts.source = model
     return restricted
+
+
+def drop_excluded(predictions: Predictions, excluded: sp.spmatrix) -> Predictions:
+    """Returns predictions without the labels [N, L] that do not count for a document; others move up."""
+    ids = predictions.ids
+    rows = np.repeat(np.arange(len(ids)), ids.shape[1])
+    marked = np.asarray(excluded.tocsr()[rows, np.maximum(ids, 0).ravel()]).reshape(ids.shape)
+    marked = marked.astype(bool) & (ids != PAD)
+    order = np.argsort(marked, axis=1, kind="stable")
+    arrays: dict[str, Any] = {
+        f.name: np.take_along_axis(value, order, axis=1)
+        for f in dataclasses.fields(predictions)
+        if isinstance(value := getattr(predictions, f.name), np.ndarray)
+        and value.shape == ids.shape
+    }
+    arrays["ids"] = np.where(np.take_along_axis(marked, order, axis=1), PAD, arrays["ids"])
+    return dataclasses.replace(predictions, **arrays)

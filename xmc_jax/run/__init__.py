@@ -11,6 +11,9 @@ from xmc_jax.run.display import save_display as save_display
 from xmc_jax.run.identity import digest_texts as digest_texts
 from xmc_jax.run.identity import fingerprint as fingerprint
 from xmc_jax.run.lock import check_free as check_free
+from xmc_jax.run.log import group_curves as group_curves
+from xmc_jax.run.log import read_log as read_log
+from xmc_jax.run.log import read_logs as read_logs
 from xmc_jax.run.opening import Start as Start
 from xmc_jax.run.opening import check_folder as check_folder
 from xmc_jax.run.opening import find_manifest as find_manifest

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
-from typing import Any
 
 from xmc_jax.files import replace_file
-from xmc_jax.run import layout
+from xmc_jax.run import group_curves, layout, read_log
 
 
 def draw_curves(folder: Path) -> Path | None:
     """Draws the curves of a run; nothing where matplotlib (the extra `plot`) is not installed."""
-    levels = read_curves(folder / layout.METRICS)
+    levels = group_curves(read_log(folder / layout.METRICS))
     if not levels or importlib.util.find_spec("matplotlib") is None:
         return None
     from matplotlib.figure import Figure
@@ -35,18 +33,3 @@ def draw_curves(folder: Path) -> Path | None:
     with replace_file(path) as stream:
         figure.savefig(stream, format="png")
     return path
-
-
-def read_curves(path: Path) -> dict[int, dict[int, dict[str, Any]]]:
-    """Returns the lines of a fine-tuning by level and step; of a step that was done twice the last."""
-    levels: dict[int, dict[int, dict[str, Any]]] = {}
-    if not path.exists():
-        return levels
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            facts = json.loads(line)
-        except ValueError:  # half a line of a process that was killed
-            continue
-        if facts.get("stage") == "tuning" and "loss" in facts:
-            levels.setdefault(facts["level"], {})[facts["step"]] = facts
-    return levels

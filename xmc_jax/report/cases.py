@@ -1,0 +1,150 @@
+"""The sections of a report that tell of single documents, of the training, and of the model itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xmc_jax.explain.picture import draw_html
+from xmc_jax.report import drawings
+from xmc_jax.report.findings import Findings, Subject, Worst
+from xmc_jax.report.markup import Html, cut, element, fold, join, name, table
+from xmc_jax.report.picture import Picture
+from xmc_jax.report.sections import NO_DOCUMENTS, Section, figure, lead
+from xmc_jax.run import group_curves
+
+_LETTERS = 600
+_TRUE = 12
+"""True labels of a document that are listed."""
+
+
+def show_worst(subject: Subject, findings: Findings | None) -> Section:
+    """The documents that went worst, and why."""
+    id, title = "worst", "Documents that went worst"
+    if findings is None:
+        return Section(id, title, absent=NO_DOCUMENTS)
+    if not findings.worst:
+        return Section(
+            id, title, absent="all labels of all documents were found, or none were asked for"
+        )
+    said = (
+        "Those with the fewest of their labels among the first five results; first the ones whose wrong labels the "
+        "model was surest of."
+    )
+    note = [element("p", findings.worst_note, class_="dim")] if findings.worst_note else []
+    cases = [_show_case(subject, worst) for worst in findings.worst]
+    return Section(id, title, join([lead(said), *note, *cases]))
+
+
+def _show_case(subject: Subject, worst: Worst) -> Html:
+    text = cut(worst.text, _LETTERS) if worst.text else "(a vector)"
+    true = [
+        element(
+            "li",
+            name(subject.name_label(label)),
+            element("span", f" rank {rank}" if rank else " not among the results", class_="dim"),
+        )
+        for label, rank in worst.true[:_TRUE]
+    ]
+    if len(worst.true) > _TRUE:
+        true.append(element("li", f"{len(worst.true) - _TRUE:,} more", class_="dim"))
+    given = [
+        element(
+            "li",
+            element("span", "✓ " if is_right else "✗ ", class_="good" if is_right else "bad"),
+            name(subject.name_label(label)),
+            element("span", f" {value:.2f}", class_="dim"),
+        )
+        for label, value, is_right in worst.given
+    ]
+    why = Html()
+    if worst.explanation is not None:
+        inside = Html(draw_html(worst.explanation, text=False))
+        why = fold("Why", element("div", inside, class_="why"), class_="reasons")
+    return element(
+        "div",
+        element("blockquote", element("bdi", text, dir="auto")),
+        element(
+            "div",
+            element("div", element("b", "its labels"), element("ul", *true)),
+            element("div", element("b", "given"), element("ul", *given)),
+            class_="pair",
+        ),
+        why,
+        class_="case",
+    )
+
+
+def show_training(subject: Subject, findings: Findings | None) -> Section:
+    """The course of the training, from what the run noted."""
+    id, title = "training", "Training"
+    if not any(subject.logs.values()):
+        return Section(
+            id,
+            title,
+            absent="nothing was noted of it: the model was trained without a folder, or read from elsewhere",
+        )
+    pictures: dict[str, Picture] = {}
+    body: list[Any] = []
+    curves = group_curves([line for lines in subject.logs.values() for line in lines])
+    if curves:
+        pictures["loss"] = drawings.draw_curves(curves, "loss", "loss")
+        pictures["rate"] = drawings.draw_curves(curves, "rate", "learning rate")
+        n = sum(max(rows) for rows in curves.values())
+        last = curves[max(curves)]
+        body.append(
+            lead(
+                f"The encoder was fine-tuned in {n:,} updates; the last loss is {last[max(last)]['loss']:.3g}."
+            )
+        )
+    seconds = _list_seconds(subject.logs)
+    if seconds:
+        pictures["seconds"] = drawings.draw_seconds(seconds)
+        total = sum(value for _, value in seconds)
+        body.append(lead(f"The classifiers of the levels took {total:,.1f} s."))
+    body.append(element("div", *(figure(p, p.title) for p in pictures.values()), class_="figures"))
+    body += _tell_rounds(subject.logs)
+    return Section(id, title, join(body), pictures=pictures)
+
+
+def _list_seconds(logs: Mapping[str, Sequence[dict[str, Any]]]) -> list[tuple[str, float]]:
+    """Returns the seconds of each level that was trained, the last of a level that was trained twice."""
+    found: dict[str, float] = {}
+    for part, lines in logs.items():
+        for line in lines:
+            if line.get("stage") == "level" and "seconds" in line:
+                found[
+                    " ".join(filter(None, [part.replace("_", " "), f"level {line['level']}"]))
+                ] = line["seconds"]
+    return list(found.items())[:24]
+
+
+def _tell_rounds(logs: Mapping[str, Sequence[dict[str, Any]]]) -> list[Html]:
+    rows = [
+        [
+            f"{part or 'the tree'}, round {line['round']}",
+            f"{100 * line['before']['reached']:.1f}",
+            f"{100 * line['after']['reached']:.1f}",
+            int(line["after"]["edges"]),
+        ]
+        for part, lines in logs.items()
+        for line in lines
+        if line.get("stage") == "disentangle" and "before" in line and "after" in line
+    ]
+    if not rows:
+        return []
+    head = [
+        "disentangling",
+        "labels in their documents' beams, % before",
+        "after",
+        "places of labels",
+    ]
+    return [element("h3", "Labels with several clusters"), table(head, rows)]
+
+
+def show_model(subject: Subject, findings: Findings | None) -> Section:
+    """What the model is."""
+    rows = [
+        [key, element("code", value) if "=" in value else value] for key, value in subject.facts
+    ]
+    return Section("model", "The model", table(["", ""], rows))

@@ -1,0 +1,187 @@
+"""What a report shows, as values: the model, and what it said of documents whose labels are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Bool, Int
+
+from xmc_jax.calibrate import Calibration
+from xmc_jax.explain import Explanation
+from xmc_jax.model import LabelTree
+from xmc_jax.predict import Predictions
+from xmc_jax.report.intervals import Parts
+from xmc_jax.types import PAD
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A trained model as a report sees it.
+
+    Attributes:
+        title: of the page.
+        facts: names and values for reading.
+        name_label: what a label is called.
+        label_counts: training documents of each label [L].
+        n_train: training documents.
+        tree: whose map is drawn, or None.
+        tree_note: which tree it is, or why there is none.
+        calibration: of the model, or None.
+        logs: lines of `metrics.jsonl`, by the part of the run that they are of; empty for a model without a folder.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    name_label: Callable[[int], str]
+    label_counts: Int[np.ndarray, "L"]
+    n_train: int
+    tree: LabelTree | None = None
+    tree_note: str = ""
+    calibration: Calibration | None = None
+    logs: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a way to choose labels gives, in percent.
+
+    Attributes:
+        name: of the way.
+        note: what it does.
+        precision, recall, micro_f1, example_f1: of the labels chosen.
+        per_document: labels chosen, on average.
+        chosen: whether a rule of the model chose them, rather than a number of ranks.
+    """
+
+    name: str
+    note: str
+    precision: float
+    recall: float
+    micro_f1: float
+    example_f1: float
+    per_document: float
+    chosen: bool
+
+
+@dataclass(frozen=True)
+class Worst:
+    """A document that went wrong.
+
+    Attributes:
+        number: of the document, from 0.
+        text: or empty where it is a vector.
+        true: its labels, each with its rank from 1, or None where it is not among the results.
+        given: the first results, each with its probability or score and whether it is right.
+        explanation: why, or None.
+    """
+
+    number: int
+    text: str
+    true: Sequence[tuple[int, int | None]]
+    given: Sequence[tuple[int, float, bool]]
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a model said of N documents.
+
+    Attributes:
+        data: which documents they are, in words.
+        ranked: the first R labels of each.
+        hits: which of them are right [N, R].
+        truth: the true labels [N, L].
+        scores: parts of each score, document by document.
+        report: as `metrics.report` gives it.
+        decisions: ways to choose labels.
+        refused: ways that the model cannot take, with the reason.
+        worst: documents that went wrong.
+        worst_note: why they are not explained, if they are not.
+    """
+
+    data: str
+    ranked: Predictions
+    hits: Bool[np.ndarray, "N R"]
+    truth: sp.csr_matrix
+    scores: Mapping[str, Parts]
+    report: Mapping[str, Any]
+    decisions: Sequence[Decision] = ()
+    refused: Sequence[tuple[str, str]] = ()
+    worst: Sequence[Worst] = ()
+    worst_note: str = ""
+
+    @property
+    def n_true(self) -> int:
+        """True labels of all documents."""
+        return int(self.truth.nnz)
+
+    @property
+    def used(self) -> Bool[np.ndarray, "N R"]:
+        """Slots that hold a label."""
+        return self.ranked.ids != PAD
+
+    @property
+    def values(self) -> np.ndarray:
+        """Probabilities [N, R], of a model without them the scores."""
+        found = self.ranked.probabilities
+        return self.ranked.scores if found is None else found
+
+    @property
+    def are_shares(self) -> bool:
+        """Whether the values lie between 0 and 1."""
+        values = self.values[self.used]
+        return bool(((values >= 0) & (values <= 1)).all())
+
+
+def decide(
+    name: str,
+    note: str,
+    ids: Int[np.ndarray, "N R"],
+    hits: Bool[np.ndarray, "N R"],
+    truth: Any,
+    chosen: bool,
+) -> Decision:
+    """Returns what labels that were chosen are worth, PAD in slots of none."""
+    returned, right = (ids != PAD).sum(axis=1), hits.sum(axis=1)
+    n_true = np.diff(truth.indptr)
+    n = max(len(ids), 1)
+    return Decision(
+        name,
+        note,
+        precision=100 * float(right.sum() / max(returned.sum(), 1)),
+        recall=100 * float(right.sum() / max(n_true.sum(), 1)),
+        micro_f1=100 * float(2 * right.sum() / max(returned.sum() + n_true.sum(), 1)),
+        example_f1=100 * float((2 * right / np.maximum(returned + n_true, 1)).sum() / n),
+        per_document=float(returned.sum() / n),
+        chosen=chosen,
+    )
+
+
+def choose_worst(
+    hits: Bool[np.ndarray, "N R"], values: np.ndarray, ids: np.ndarray, truth: Any, most: int
+) -> list[int]:
+    """Returns documents of which least was found among the first five, those first that the model was surest of.
+
+    No wrong label stands first in more than two of them, so that one mistake does not fill the list.
+    """
+    n_true = np.diff(truth.indptr)
+    if not ids.shape[1]:
+        return []
+    wanted = np.clip(n_true, 1, 5)
+    found = hits[:, :5].sum(axis=1) / wanted
+    order = np.lexsort((-values[:, 0], found))
+    order = order[(n_true[order] > 0) & (found[order] < 1) & (ids[order, 0] != PAD)]
+    seen: dict[int, int] = {}
+    kept = []
+    for row in order.tolist():
+        first = int(ids[row, 0])
+        seen[first] = seen.get(first, 0) + 1
+        if seen[first] <= 2:
+            kept.append(row)
+        if len(kept) >= most:
+            break
+    return kept

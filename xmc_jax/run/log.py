@@ -1,0 +1,44 @@
+"""What a run notes of its course, read back: the lines of its `metrics.jsonl`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from xmc_jax.run import layout
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a `metrics.jsonl`; none if there is no file."""
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            facts = json.loads(line)
+        except ValueError:  # half a line of a process that was killed
+            continue
+        if isinstance(facts, dict):
+            lines.append(facts)
+    return lines
+
+
+def read_logs(folder: str | os.PathLike | None) -> dict[str, list[dict[str, Any]]]:
+    """Returns the lines of a run by the part of it that they are of, such as `member_00`; '' is the run itself."""
+    if folder is None:
+        return {}
+    found = {}
+    for path in sorted(Path(folder).rglob(layout.METRICS)):
+        part = path.parent.relative_to(folder).as_posix()
+        found["" if part == "." else part] = read_log(path)
+    return found
+
+
+def group_curves(lines: Iterable[dict[str, Any]]) -> dict[int, dict[int, dict[str, Any]]]:
+    """Returns the lines of a fine-tuning by level and step; of a step that was done twice the last."""
+    levels: dict[int, dict[int, dict[str, Any]]] = {}
+    for facts in lines:
+        if facts.get("stage") == "tuning" and "loss" in facts:
+            levels.setdefault(facts["level"], {})[facts["step"]] = facts
+    return levels
