@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import xmc_jax as xmc
 from xmc_jax.cli.main import main
 from xmc_jax.data.synthetic import make_corpus
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, Note
 from xmc_jax.types import PAD, NoProgress
 
 N_TRAIN, N_LABELS = 240, 16
@@ -202,6 +202,7 @@ def test_labels_without_names_and_without_anything(corpus, settings):
         (dict(start="texts", labels_text=None), {}, "head.start=texts"),
         (dict(recal=1), {}, "unknown setting 'recal'"),
         ({"calibrate.folds": 3}, {}, "calibrate.folds=3"),
+        ({"head.project": 33}, {}, "an encoder of 32 columns"),
     ],
 )
 def test_what_is_refused(corpus, settings, change, given, words):
@@ -235,6 +236,7 @@ def test_the_command_line(corpus, tiny_encoder, tmp_path, capsys):
     ]
     options += ["--steps", "24", "--batch-size", "16", "--learning-rate", "5e-3", "--warmup", "2"]
     options += ["--head.storage", "int8", "--rerank.mode", "mixture", "--beam", "3"]
+    options += ["--head.project", "24"]
     data = ["--data", str(tmp_path / "data")]
     assert main(["plan", *data, "--model", "prototype", *options]) == 0
     out = capsys.readouterr().out
@@ -244,7 +246,10 @@ def test_the_command_line(corpus, tiny_encoder, tmp_path, capsys):
     assert "has no tree" in capsys.readouterr().err
     assert main(train) == 0
     told = capsys.readouterr().err
-    assert "16 prototypes of 32 numbers" in told and "int8, beam 3: of 216 documents" in told
+    assert (
+        "16 prototypes of 32 numbers" in told
+        and "int8, 24 of 32 columns, beam 3: of 216 documents" in told
+    )
     assert (tmp_path / "run" / "tree").exists()
     assert main(["evaluate", *data, "--workdir", run]) == 0
     assert json.loads(capsys.readouterr().out)["P@1"] > 20
@@ -314,6 +319,9 @@ def test_neighbours_of_a_prototype_model(corpus, settings, tmp_path, capsys):
     assert len(made.neighbours) == 5 and "cosine of the nearest" in made.reasons[0].evidence
     assert main(["describe", "--workdir", str(tmp_path / "run")]) == 0
     assert "memory  mixture: P@1" in capsys.readouterr().out
+    plain.save(tmp_path / "plain")  # as a run that was stopped before its end
+    with pytest.warns(Note, match="holds no memory of the training set"):
+        same(xmc.load(tmp_path / "plain").predict(corpus.test_texts, top_k=4), first)
 
 
 def test_the_share_of_prototypes_is_chosen_without_validation(corpus, settings):

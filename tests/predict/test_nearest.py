@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from xmc_jax.config import ParallelConfig
 from xmc_jax.errors import InputError
-from xmc_jax.model import make_prototypes, store_prototypes
+from xmc_jax.model import make_prototypes, project_prototypes, store_prototypes
 from xmc_jax.parallel import make_mesh
 from xmc_jax.predict import nearest
 from xmc_jax.predict.nearest import (
@@ -155,3 +155,26 @@ def test_a_narrow_beam_finds_most_of_the_first_labels():
     np.testing.assert_array_equal(one.ids[0, :1], found[0])
     alone = pickle.loads(pickle.dumps(near))
     np.testing.assert_array_equal(alone.find(vectors, 1, beam=2)[0].ids, found)
+
+
+@pytest.mark.parametrize("beam", [None, 1000])
+def test_projected_prototypes(beam):
+    """All directions lose nothing; half of them keep what the rows differ by most."""
+    prototypes, vectors = cluster()
+    exact, sums = Nearest(prototypes).find(vectors, 10)
+    turned = Nearest(project_prototypes(prototypes, 16))
+    found, turned_sums = turned.find(vectors, 10, beam=beam)
+    np.testing.assert_array_equal(found.ids, exact.ids)
+    np.testing.assert_allclose(turned_sums, sums, rtol=1e-4)
+    half = project_prototypes(prototypes, 12)
+    assert half.rows.shape == (400, 12) and half.hidden == 16
+    assert half.n_bytes < 0.85 * prototypes.n_bytes
+    small = Nearest(store_prototypes(half, "int8")).find(vectors, 10, beam=beam)[0].ids
+    assert np.mean([np.isin(a, b).mean() for a, b in zip(exact.ids, small, strict=True)]) > 0.7
+    asked = sp.csr_matrix(np.ones((30, 400), np.float32))
+    scores = turned.score(vectors, asked).toarray()
+    np.testing.assert_allclose(
+        np.take_along_axis(scores, exact.ids, axis=1), exact.scores, rtol=1e-3
+    )
+    with pytest.raises(InputError, match="1 to 16 needed"):
+        project_prototypes(prototypes, 17)

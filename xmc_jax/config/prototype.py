@@ -54,6 +54,8 @@ class HeadConfig:
     """Labels whose logits are held at once; auto: chosen from their number."""
     storage: Literal["float32", "bfloat16", "int8"] = "float32"
     """Of the prototypes in the finished model."""
+    project: int | None = None
+    """Principal directions that the finished prototypes are projected on; none: they keep all columns."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -61,7 +63,7 @@ class HeadConfig:
             check(getattr(self, name) >= 0, self, name, "0 or more")
         check(self.scale > 0, self, "scale", "a number above 0")
         check(self.unseen == "auto" or self.unseen > 0, self, "unseen", "a number above 0")
-        check_least(self, 1, "refresh", "chunk", "sampled")
+        check_least(self, 1, "refresh", "chunk", "sampled", "project")
         check(0 <= self.mined <= 1000, self, "mined", "0 to 1000")
         if self.refresh and self.start != "sums":
             raise InputError(

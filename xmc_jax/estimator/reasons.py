@@ -199,6 +199,7 @@ def _compare(
 ) -> tuple[Callable[[int], Step], Float[np.ndarray, "L"]]:
     """Returns what gives the step of a label, and the scores of all."""
     unit = vector / max(float(np.linalg.norm(vector)), 1e-12)
+    (unit,) = prototypes.project(unit[None])
     near = np.asarray(prototypes.rows, np.float32) @ unit * prototypes.factor
     margin = (near + prototypes.bias).astype(float)
     shares = 1 / (1 + np.exp(-margin))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from xmc_jax.config import CONFIGS
 from xmc_jax.data import NamedLabels
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.ops import watch_forks
 from xmc_jax.run import read_display, restore
@@ -46,6 +46,12 @@ def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> Estimato
     held = restore(path, encoder)
     if encoder is not None and held.encoder is None:
         raise InputError(f"{path}: a {held.config.model} model; it takes no encoder")
+    mode = held.config.rerank.mode
+    if mode != "off" and held.reranker is None:
+        tell(
+            f"{path}: rerank.mode={mode} is set, but the run holds no memory of the training set, so labels are ranked "
+            "without it; if its training was stopped at the end, run it again"
+        )
     model = find_class(held.config.model)(held.config)
     model._take(held, path)
     names = read_display(path)

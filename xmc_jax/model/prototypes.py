@@ -20,15 +20,18 @@ Storage = Literal["float32", "bfloat16", "int8"]
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Prototypes:
-    """z(e, l) = factor_l · e · row_l + bias_l, for vectors e of norm 1 (host arrays)."""
+    """z(e, l) = factor_l · e · row_l + bias_l, for vectors e of norm 1, or their projection e · basis (host arrays)."""
 
     rows: AnyArray
-    """[L, H], of a type of `Storage`; float32 and bfloat16 rows have norm 1, or 0 for a label nothing is known of."""
+    """[L, H], or [L, P] with a basis, of a type of `Storage`; float32 and bfloat16 rows of all columns have norm 1,
+    or 0 for a label nothing is known of."""
     factor: AnyArray
     """float32 [L]."""
     bias: AnyArray
     """float32 [L]; −∞ for a label that cannot be predicted."""
     scores: Scores = field(metadata={"static": True})
+    basis: AnyArray | None = None
+    """float32 [H, P]: principal directions that vectors are projected on; None: they are compared as they are."""
 
     def __repr__(self) -> str:
         return f"Prototypes({self.n_labels:,} labels of {self.hidden:,} numbers)"
@@ -39,11 +42,16 @@ class Prototypes:
 
     @property
     def hidden(self) -> int:
-        return self.rows.shape[1]
+        """H, the columns of a vector."""
+        return self.rows.shape[1] if self.basis is None else self.basis.shape[0]
 
     @property
     def n_bytes(self) -> int:
-        return sum(np.asarray(a).nbytes for a in (self.rows, self.factor, self.bias))
+        return sum(np.asarray(a).nbytes for a in jax.tree.leaves(self))
+
+    def project(self, units: Float[np.ndarray, "N H"]) -> Float[np.ndarray, "N P"]:
+        """Returns what is compared of vectors of norm 1."""
+        return units if self.basis is None else units @ np.asarray(self.basis)
 
 
 def make_prototypes(
@@ -73,3 +81,23 @@ def store_prototypes(prototypes: Prototypes, storage: Storage) -> Prototypes:
     unit = np.where(largest > 0, largest, 1).astype(np.float32) / np.float32(127)
     rows = np.rint(prototypes.rows / unit[:, None]).astype(np.int8)
     return replace(prototypes, rows=rows, factor=(prototypes.factor * unit).astype(np.float32))
+
+
+def project_prototypes(prototypes: Prototypes, n_columns: int) -> Prototypes:
+    """Returns float32 prototypes in their first principal directions, which lose least of their rows.
+
+    Args:
+        prototypes: float32, not projected yet.
+        n_columns: P.
+
+    Raises:
+        InputError: more columns than a vector has.
+    """
+    rows = prototypes.rows
+    if not 1 <= n_columns <= prototypes.hidden:
+        raise InputError(
+            f"{n_columns} columns of prototypes asked for, 1 to {prototypes.hidden} needed, those of the encoder"
+        )
+    directions = np.linalg.eigh(rows.T.astype(np.float64) @ rows)[1][:, ::-1]
+    basis = np.ascontiguousarray(directions[:, :n_columns], np.float32)
+    return replace(prototypes, rows=rows @ basis, basis=basis)

@@ -50,7 +50,9 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
             compared = min(n_labels, config.head.sampled + round(near))
         work = config.tuning.steps * batch * (3 * cost.text + passes * compared * hidden)
         stages.append(Stage("tuning", memory, work))
-    stored = n_labels * (_BYTES[config.head.storage] * hidden + 8)
+    kept = hidden if config.head.project is None else config.head.project
+    numbers = n_labels * kept
+    stored = n_labels * (_BYTES[config.head.storage] * kept + 8)
     model, memory = stored + 4 * cost.parameters, 0
     if config.rerank.mode != "off":
         share = config.calibrate.share or config.rerank.share
@@ -62,7 +64,7 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         leaf = TreeConfig().max_leaf_size
         search += 2 * 4 * numbers
         compared = min(n_labels, n_labels // leaf + leaf * config.search.beam)
-    stages.append(Stage("search", search, n * compared * hidden))
+    stages.append(Stage("search", search, n * compared * kept))
     return Plan((), tuple(stages), model)
 
 

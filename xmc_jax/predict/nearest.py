@@ -195,16 +195,18 @@ def find_nearest(
     batch: int | Literal["auto"] = "auto",
     mesh: Mesh | None = None,
     progress: Progress | None = None,
+    projected: bool = False,
 ) -> tuple[Int[np.ndarray, "N R"], Float[np.ndarray, "N R"], Float[np.ndarray, "N"]]:
     """Returns labels, scores and log Σ exp(z) of all documents, batch by batch; slots beyond L are PAD.
 
     Args:
         index: of `build_nearest`.
-        vectors: scaled to norm 1 here.
+        vectors: scaled to norm 1 here, unless they are projections of such.
         n_labels: L.
         top_k, scores, recall, mesh: as in `search_nearest`.
         batch: documents at once; auto: 256.
         progress: told about documents.
+        projected: the vectors are projections.
 
     Raises:
         InputError: vectors of another width.
@@ -215,7 +217,7 @@ def find_nearest(
     n, wanted = len(vectors), min(top_k, n_labels)
     ids = np.full((n, top_k), PAD, np.int32)
     values, sums = np.zeros(ids.shape, np.float32), np.zeros(n, np.float32)
-    units = _scale(vectors)
+    units = vectors if projected else _scale(vectors)
     size = 1 if n == 1 else _ROWS if batch == "auto" else batch
     progress = progress or NoProgress()
     progress.start("search", n)
@@ -300,9 +302,9 @@ class Nearest:
         index = self._lay_out(mesh)
         index = index if shown is None else show_labels(index, shown, mesh)
         n, scores = self.prototypes.n_labels, self.prototypes.scores
-        ids, values, sums = find_nearest(
-            index, vectors, n, top_k=top_k, scores=scores, mesh=mesh, **options
-        )
+        options |= {"top_k": top_k, "scores": scores, "mesh": mesh, "projected": True}
+        units = self._take_units(vectors)
+        ids, values, sums = find_nearest(index, units, n, **options)
         return Predictions(ids, values, label_names, n), sums
 
     def _find_in_tree(
@@ -315,7 +317,7 @@ class Nearest:
         options: dict[str, Any],
     ) -> tuple[Predictions, np.ndarray]:
         """As `find`, by the tree: a share of Σ exp is one of the labels in the beam."""
-        units, progress = _scale(vectors), options.get("progress")
+        units, progress = self._take_units(vectors), options.get("progress")
         ids, logits, sums = find_in_tree(self._lay_in_tree(), units, beam, shown, progress)
         normalize = NORMALIZERS[self.prototypes.scores]
         values = np.asarray(normalize(jnp.asarray(logits), jnp.asarray(sums)))
@@ -330,6 +332,13 @@ class Nearest:
         """Returns the scores of chosen labels, as `score_labels`."""
         _, sums = self.find(vectors, 1, mesh=mesh)
         return score_labels(self.prototypes, vectors, sums, asked)
+
+    def _take_units(self, vectors: np.ndarray) -> np.ndarray:
+        """Returns what is compared of vectors."""
+        hidden = self.prototypes.hidden
+        if vectors.ndim != 2 or vectors.shape[1] != hidden:
+            raise InputError(f"vectors of shape {vectors.shape} given, [N, {hidden}] needed")
+        return self.prototypes.project(_scale(vectors))
 
     def _lay_out(self, mesh: Mesh | None) -> NearestIndex:
         with self._lock:
@@ -369,7 +378,7 @@ def score_labels(
         raise InputError(
             f"candidates of shape {asked.shape} given, {(len(vectors), prototypes.n_labels)} needed"
         )
-    units = _scale(vectors)
+    units = prototypes.project(_scale(vectors))
     row = np.repeat(np.arange(len(units)), np.diff(asked.indptr))
     out = np.empty(asked.nnz, np.float32)
     for start in range(0, asked.nnz, _CHUNK):

@@ -26,6 +26,8 @@ def save_prototypes(path: Path, prototypes: Prototypes, counts: np.ndarray) -> N
         "bias": np.asarray(prototypes.bias, np.float32),
         "label_counts": np.asarray(counts, np.int32),
     }
+    if prototypes.basis is not None:
+        arrays["basis"] = np.asarray(prototypes.basis, np.float32)
     save_arrays(path, arrays, {"type": kind, "scores": prototypes.scores})
 
 
@@ -38,7 +40,8 @@ def load_prototypes(path: Path) -> tuple[Prototypes, np.ndarray]:
     arrays, note = load_arrays(path)
     try:
         rows = arrays["rows"].view(jnp.bfloat16) if note["type"] == _BITS else arrays["rows"]
-        prototypes = Prototypes(rows, arrays["factor"], arrays["bias"], note["scores"])
+        given = rows, arrays["factor"], arrays["bias"], note["scores"], arrays.get("basis")
+        prototypes = Prototypes(*given)
         counts = arrays["label_counts"]
     except KeyError as error:
         raise InputError(f"{path}: damaged, {error} is missing; {RESTORE}") from error

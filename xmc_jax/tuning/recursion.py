@@ -34,7 +34,7 @@ from xmc_jax.linear.recursion import (
     train_trees,
 )
 from xmc_jax.linear.training import Training, check_sources, list_extras
-from xmc_jax.model import Head, LabelTree, LevelWeights, Prototypes, XRModel, store_prototypes
+from xmc_jax.model import Head, LabelTree, LevelWeights, Prototypes, XRModel
 from xmc_jax.predict import FewResultsWarning, predict_forest
 from xmc_jax.predict.mixture import choose_weights
 from xmc_jax.predict.nearest import MIX_DEPTH, Nearest
@@ -61,8 +61,8 @@ from xmc_jax.tuning.hybrid import hold_vectors, join_features, measure_scale, to
 from xmc_jax.tuning.level import explain_memory
 from xmc_jax.tuning.levels import Corpus, count_finished, count_levels, tune_levels
 from xmc_jax.tuning.placement import choose_mesh
+from xmc_jax.tuning.prototype.training import check_columns, store, tune_in
 from xmc_jax.tuning.prototype.training import choose_mesh as choose_prototype_mesh
-from xmc_jax.tuning.prototype.training import tune_in
 from xmc_jax.tuning.prototype.tune import PrototypeTuning
 from xmc_jax.types import Features, Progress
 
@@ -263,6 +263,7 @@ class _Work:
         assert isinstance(config, XRTransformerConfig)
         encoder, said = self.pretrained, training.label_texts
         update = config.tuning.to_updates()
+        check_columns(config.head, encoder)
 
         def tune() -> tuple[Encoder, Prototypes]:
             bare = encoder.unscaled()
@@ -278,8 +279,7 @@ class _Work:
                 mesh=choose_prototype_mesh(training.linear.machine.mesh, update),
             )
             tuned = tune_in(run, tuning, training.validation, self.progress)
-            stored = store_prototypes(tuned.prototypes, config.head.storage)
-            return encoder.replace(tuned.params), stored
+            return encoder.replace(tuned.params), store(tuned.prototypes, config.head)
 
         if run.has(layout.ENCODER) and run.has(layout.PROTOTYPES):
             held = run.read(layout.ENCODER, lambda path: load_tuned(path, training.encoder))

@@ -10,11 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 from jax.sharding import Mesh
 
-from xmc_jax.config import PrototypeConfig, UpdateConfig
+from xmc_jax.config import HeadConfig, PrototypeConfig, UpdateConfig
 from xmc_jax.encoder import Encoder, flatten_params, start_encoder
 from xmc_jax.errors import InputError
 from xmc_jax.metrics import evaluate as score_ranking
-from xmc_jax.model import Prototypes, store_prototypes
+from xmc_jax.model import Prototypes, project_prototypes, store_prototypes
 from xmc_jax.parallel import Machine
 from xmc_jax.predict import Predictions
 from xmc_jax.predict.nearest import Nearest, build_nearest, find_nearest
@@ -116,6 +116,7 @@ def train_prototypes(
             return held
         # First, as it is refused most easily.
         encoder = training.encoder or start_encoder(config.encoder, training.texts, config.seed)
+        check_columns(config.head, encoder)
         progress.start("tokens", len(training.texts))
         tokens = encoder.tokenize(training.texts)
         progress.finish(f"{tokens.lengths.mean():.1f} a document")
@@ -165,6 +166,7 @@ def tell_loss(tuning: PrototypeTuning, tuned: Tuned, trained: Trained, progress:
     assert isinstance(trained.config, PrototypeConfig) and trained.prototypes is not None
     beam, stored = trained.config.search.beam, trained.prototypes
     ways = [] if stored.rows.dtype == tuned.prototypes.rows.dtype else [str(stored.rows.dtype)]
+    ways += [] if stored.basis is None else [f"{stored.rows.shape[1]} of {stored.hidden} columns"]
     ways += [] if beam is None else [f"beam {beam}"]
     if not ways:
         return
@@ -197,6 +199,21 @@ def make_evaluation(tuning: PrototypeTuning, texts: Any, labels: sp.csr_matrix) 
         return float(np.mean([report[f"P@{k}"] for k in cuts]))
 
     return evaluate
+
+
+def store(prototypes: Prototypes, head: HeadConfig) -> Prototypes:
+    """Returns finished prototypes as the settings want them kept."""
+    if head.project is not None:
+        prototypes = project_prototypes(prototypes, head.project)
+    return store_prototypes(prototypes, head.storage)
+
+
+def check_columns(head: HeadConfig, encoder: Encoder) -> None:
+    """Raises InputError for more columns of the finished prototypes than the encoder has."""
+    if head.project is not None and head.project > encoder.hidden:
+        raise InputError(
+            f"head.project={head.project} given with an encoder of {encoder.hidden} columns, as many at most needed"
+        )
 
 
 def choose_mesh(mesh: Mesh, update: UpdateConfig) -> Mesh | None:
@@ -240,7 +257,7 @@ def _keep(training: PrototypeTraining, run: Run, tuned: Tuned, encoder: Encoder)
     counts = training.count_positives()
     prototypes, _ = run.once(
         layout.PROTOTYPES,
-        lambda: (store_prototypes(tuned.prototypes, training.config.head.storage), counts),
+        lambda: (store(tuned.prototypes, training.config.head), counts),
         lambda path, made: save_prototypes(path, *made),
         load_prototypes,
     )
