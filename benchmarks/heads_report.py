@@ -98,7 +98,7 @@ def _make_mixtures(rows: Sequence[dict], folder: Path) -> str:
 
 def _make_ablation(rows: Sequence[dict], folder: Path) -> str:
     found = find_ablation(rows)
-    if len(found) < 3:
+    if len({r["row"] for r in found} - {"seed 1", "seed 2"}) < 3:
         return ""
     lines = [
         f"The parts of prototypes, {found[0]['steps']} updates, head alone (the same glosses; `ROWS` in "
@@ -153,8 +153,8 @@ def _make_unseen(rows: Sequence[dict]) -> str:
         return ""
     first = chosen[0]["unseen labels"]
     lines = [
-        f"Labels without documents: a tenth of the labels of 8,000 glosses, known by their names ({first['labels']:,} "
-        f"labels; {first['documents']:,} test glosses have one of them):",
+        f"Labels without documents: a tenth of the labels of 8,000 glosses, known by their names (`head.unseen` as "
+        f"told; {first['labels']:,} labels; {first['documents']:,} test glosses have one of them):",
         "",
         "| row | updates | among them P@1, R@10 | among all labels P@1, R@10 | all glosses, P@1/3/5 |",
         "| --- | --- | --- | --- | --- |",
@@ -166,6 +166,11 @@ def _make_unseen(rows: Sequence[dict]) -> str:
             for part in ("among them", "among all")
         ]
         steps = "0" if row["row"] == "frozen" else f"{row['steps']:,}"
-        cells = [row["row"], steps, *pairs, join_scores(row["head"]["test"], "P")]
+        cells = [
+            f"{row['row']}, unseen={row['settings']['head']['unseen']}",
+            steps,
+            *pairs,
+            join_scores(row["head"]["test"], "P"),
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
