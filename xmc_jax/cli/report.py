@@ -82,7 +82,7 @@ def run(arguments: Arguments) -> None:
         options |= {
             "x": _choose_source(model, split),
             "labels": split.labels,
-            "data": f"{spec}, split '{split.name}'",
+            "data": f"{_name_source(spec)}, split '{split.name}'",
             "excluded": split.excluded,
             "propensity": propensity_constants(Path(spec.rstrip("/")).name),
         }
@@ -102,6 +102,11 @@ def _find_source(workdir: Path) -> str | None:
     from xmc_jax.run import read_header
 
     return (read_header(workdir).get("source") or {}).get("data")
+
+
+def _name_source(spec: str) -> str:
+    """Returns what data are called on a page that others may see: of a path the last part."""
+    return Path(spec).resolve().name if Path(spec).exists() else spec
 
 
 def _choose_source(model: Model, split: Split) -> Any:

@@ -102,8 +102,6 @@ def describe(model: Answers, title: str | None = None) -> Subject:
         ("labels", f"{model.n_labels:,}"),
         ("training documents", f"{model.n_train:,}"),
     ]
-    if workdir is not None:
-        facts.append(("folder", str(workdir)))
     facts.append(("settings, where they are not the defaults", repr(model)))
     for i, one in enumerate(trained):
         weights = sum(level.n_entries for level in one.levels)
@@ -255,14 +253,7 @@ def _decide(
 ) -> tuple[list[Decision], list[tuple[str, str]]]:
     """Returns what numbers of ranks give, and the rules of a calibrated model; also the rules that cannot be kept."""
     made = [
-        decide(
-            f"top {k}",
-            f"the first {k}" if k > 1 else "the first",
-            ranked.ids[:, :k],
-            hits[:, :k],
-            truth,
-            False,
-        )
+        decide(f"top {k}", "", ranked.ids[:, :k], hits[:, :k], truth, False)
         for k in _FIXED
         if k <= ranked.ids.shape[1]
     ]

@@ -66,7 +66,8 @@ def _say_first(row: Mapping[str, Any]) -> str:
 def draw_reliability(first: Bins, five: Bins, what: str) -> Picture:
     """Returns how often labels of a probability are right, at rank 1 and among the first five."""
     title = "reliability diagram"
-    chart = Chart(title, Axis(0, 1, what, percent), Axis(0, 1, "share that is right", percent))
+    say = percent if what == "probability" else "{:.3g}".format
+    chart = Chart(title, Axis(0, 1, what, say), Axis(0, 1, "share that is right", percent))
     chart.line([0, 1], [0, 1], "dim", dashed=True)
     for bins, color, label in ((five, "b", "ranks 1 to 5"), (first, "a", "rank 1")):
         chart.line(bins.confidence.tolist(), bins.share.tolist(), color, label=label)
@@ -79,16 +80,17 @@ def draw_reliability(first: Bins, five: Bins, what: str) -> Picture:
 
 def draw_confidence(values: np.ndarray, hits: np.ndarray, what: str) -> Picture:
     """Returns how many first labels have which value, from 0 to 1, and how many of them are right."""
+    say = percent if what == "probability" else "{:.3g}".format
     edges = np.linspace(0, 1, 11)
     counts, right = (np.histogram(part, edges)[0] for part in (values, values[hits]))
     top = max(int(counts.max(initial=0)), 1)
     chart = Chart(
         f"{what} of the first label",
-        Axis(0, 1, f"{what} of the first label", percent),
+        Axis(0, 1, f"{what} of the first label", say),
         Axis(0, top * 1.05, "documents", "{:,.0f}".format),
     )
     for low, n, n_right in zip(edges.tolist(), counts.tolist(), right.tolist(), strict=False):
-        said = f"{percent(low)} to {percent(low + 0.1)}: {n:,} documents, {n_right:,} right"
+        said = f"{say(low)} to {say(low + 0.1)}: {n:,} documents, {n_right:,} right"
         chart.bar(low + 0.006, low + 0.094, n, "b", hint=said, label="wrong")
         chart.bar(low + 0.006, low + 0.094, n_right, "a", hint=said, label="right")
     return chart.finish()
@@ -119,7 +121,7 @@ def draw_thresholds(curve: OperatingCurve, marks: Mapping[str, float], what: str
     low, high = 0.0, 1.0
     if len(curve.threshold) and not (curve.threshold[-1] >= 0 and curve.threshold[0] <= 1):
         low, high = float(curve.threshold[-1]), float(curve.threshold[0])
-    say = percent if (low, high) == (0.0, 1.0) else "{:.3g}".format
+    say = percent if what == "probability" else "{:.3g}".format
     chart = Chart(f"thresholds on the {what}", Axis(low, high, what, say), Axis(0, 1, "", percent))
     parts = (
         ("precision", curve.precision, "a"),

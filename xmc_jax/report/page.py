@@ -139,6 +139,7 @@ def _show_tiles(findings: Findings | None) -> Html:
         shown.append((f"{report['ECE@1']:.1f}", "points off (ECE@1)"))
     if findings.decisions:
         best = max(findings.decisions, key=lambda d: d.micro_f1)
-        shown.append((f"{best.micro_f1:.1f}", f"micro-F1, decided by {best.name}"))
+        how = "decided by" if best.chosen else "of the"
+        shown.append((f"{best.micro_f1:.1f}", f"micro-F1, {how} {best.name}"))
     tiles = (element("li", element("b", value), element("span", what)) for value, what in shown)
     return element("ul", *tiles, class_="tiles")

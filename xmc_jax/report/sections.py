@@ -20,7 +20,11 @@ from xmc_jax.report.tree_map import lay_out
 
 NO_DOCUMENTS = "no documents with known labels were given (--data D, or report(x, labels))"
 _POINTS = 200
+_PER_BIN = 50
+"""Documents for a bin of a reliability diagram at least."""
 _MISSED = 15
+_LEAST = 5
+"""Confusions that are listed even if they happened once."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +186,10 @@ def show_reliability(subject: Subject, findings: Findings | None) -> Section:
             absent="the model has no probabilities, and its scores do not lie between 0 and 1",
         )
     values, used = findings.values, findings.used
+    n_bins = int(np.clip(len(values) // _PER_BIN, 4, 15))
     bins = [
-        bin_pairs(values[:, :k][used[:, :k]], findings.hits[:, :k][used[:, :k]]) for k in (1, 5)
+        bin_pairs(values[:, :k][used[:, :k]], findings.hits[:, :k][used[:, :k]], n_bins)
+        for k in (1, 5)
     ]
     what = "probability" if calibrated else "score"
     pictures = {"reliability": drawings.draw_reliability(bins[0], bins[1], what)}
@@ -317,7 +323,7 @@ def _make_dial(curve: OperatingCurve, documents: int, what: str) -> Html:
         "documents": documents,
         "low": low,
         "high": high,
-        "share": is_share,
+        "share": what == "probability",
         "left": LEFT,
         "right_edge": WIDTH - RIGHT,
         "top": TOP,
@@ -381,11 +387,13 @@ def show_confusions(subject: Subject, findings: Findings | None) -> Section:
             f"{share:.0f} % of the confusions are between labels that share a cluster of the tree."
         )
 
+    repeated = [pair for i, pair in enumerate(found.pairs) if pair.times > 1 or i < _LEAST]
+
     def show(label: int) -> Html:
         used = element("span", f" {subject.label_counts[label]:,}", class_="dim")
         return join([name(subject.name_label(label)), used])
 
-    rows = [[show(pair.true), show(pair.given), pair.times] for pair in found.pairs]
+    rows = [[show(pair.true), show(pair.given), pair.times] for pair in repeated]
     head = ["missed", "given instead", "documents"]
     note = (
         "A confusion is a true label that is not among the first results, as many as the document has labels (at most "
