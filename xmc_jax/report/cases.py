@@ -25,11 +25,11 @@ def show_worst(subject: Subject, findings: Findings | None) -> Section:
         return Section(id, title, absent=NO_DOCUMENTS)
     if not findings.worst:
         return Section(
-            id, title, absent="all labels of all documents were found, or none were asked for"
+            id, title, absent="every document has its labels first, or none was asked for"
         )
     said = (
-        "Those with the fewest of their labels among the first five results; first the ones whose wrong labels the "
-        "model was surest of."
+        "Those with the fewest of their labels among as many first results; the ones first whose first label the model "
+        "was surest of."
     )
     note = [element("p", findings.worst_note, class_="dim")] if findings.worst_note else []
     cases = [_show_case(subject, worst) for worst in findings.worst]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 
 from xmc_jax.calibrate import OperatingCurve
 from xmc_jax.report.findings import Decision
+from xmc_jax.report.markup import cut
 from xmc_jax.report.picture import WIDTH, Axis, Chart, Picture, frame, paint, percent
 from xmc_jax.report.reliability import Bins
 from xmc_jax.report.tree_map import Tiles
@@ -156,11 +158,12 @@ def draw_curves(
     runs, begin = [], 0
     for level, rows in sorted(levels.items()):
         steps = sorted(rows)
+        shown = [step for step in steps if np.isfinite(rows[step][key])]
         runs.append(
-            (level, [begin + step for step in steps], [float(rows[step][key]) for step in steps])
+            (level, [begin + step for step in shown], [float(rows[step][key]) for step in shown])
         )
         begin += steps[-1]
-    values = [v for _, _, ys in runs for v in ys if np.isfinite(v)] or [0.0]
+    values = [v for _, _, ys in runs for v in ys] or [0.0]
     top = max(values) * 1.05 or 1.0
     say = "{:.1e}".format if top < 0.01 else "{:.3g}".format
     chart = Chart(title, Axis(0, begin, "updates"), Axis(0, top, title, say), left=62)
@@ -222,12 +225,14 @@ def draw_map(tiles: Tiles) -> Picture:
         parts.append(
             f'<rect x="{box[0]:.1f}" y="{box[1]:.1f}" width="{box[2]:.1f}" height="{box[3]:.1f}"'
             f' fill="{tint(tiles.true[tile], tiles.found[tile])}" stroke="{paint("paper")}"'
-            f' stroke-width="{edge}">{_title(said)}</rect>'
+            f' stroke-width="{edge}"><title>{escape(said)}</title></rect>'
         )
+    for tile, (left, top, wide, high) in list(boxes.items())[1:]:
+        letters = int(wide / 6)
+        if letters >= 6 and high >= 16:
+            parts.append(
+                f'<text x="{left + 4:.1f}" y="{top + 12:.1f}" font-size="10" fill="#14181d" stroke="#ffffff"'
+                f' stroke-width="2.5" paint-order="stroke" style="unicode-bidi:plaintext">'
+                f"{escape(cut(tiles.name[tile], letters))}</text>"
+            )
     return frame("the label tree", height, "".join(parts), width)
-
-
-def _title(text: str) -> str:
-    from html import escape
-
-    return f"<title>{escape(text)}</title>"

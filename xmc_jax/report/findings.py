@@ -164,23 +164,25 @@ def decide(
 def choose_worst(
     hits: Bool[np.ndarray, "N R"], values: np.ndarray, ids: np.ndarray, truth: Any, most: int
 ) -> list[int]:
-    """Returns documents of which least was found among the first five, those first that the model was surest of.
+    """Returns documents with the fewest hits among as many first results as they have labels (at most five).
 
-    No wrong label stands first in more than two of them, so that one mistake does not fill the list.
+    Those stand first that the model was surest of. No wrong label stands first in more than two of them, so that one
+    mistake does not fill the list.
     """
     n_true = np.diff(truth.indptr)
     if not ids.shape[1]:
         return []
     wanted = np.clip(n_true, 1, 5)
-    found = hits[:, :5].sum(axis=1) / wanted
+    first = np.arange(min(5, hits.shape[1])) < wanted[:, None]
+    found = (hits[:, :5] & first).sum(axis=1) / wanted
     order = np.lexsort((-values[:, 0], found))
     order = order[(n_true[order] > 0) & (found[order] < 1) & (ids[order, 0] != PAD)]
     seen: dict[int, int] = {}
     kept = []
     for row in order.tolist():
-        first = int(ids[row, 0])
-        seen[first] = seen.get(first, 0) + 1
-        if seen[first] <= 2:
+        top = int(ids[row, 0])
+        seen[top] = seen.get(top, 0) + 1
+        if seen[top] <= 2:
             kept.append(row)
         if len(kept) >= most:
             break

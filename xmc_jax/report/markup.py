@@ -11,6 +11,7 @@ from typing import Any
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
+_HINT = 400
 _NUMBER = re.compile(r"[\d,.–]+( – [\d,.]+)?")
 
 
@@ -45,7 +46,7 @@ def write(value: Any) -> Html:
 def name(text: str, most: int = 80) -> Html:
     """Returns the name of a label, whatever the direction of its script, with all of it as a hint if it is cut."""
     short = cut(text, most)
-    hint = f' title="{escape(text)}"' if short != text else ""
+    hint = f' title="{escape(cut(text, _HINT))}"' if short != text else ""
     return Html(f"<bdi{hint}>{escape(short)}</bdi>")
 
 

@@ -16,6 +16,8 @@ from xmc_jax.report.markup import Html, clean
 
 WIDTH, HEIGHT = 400, 290
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 26, 46
+_SHOWN = 520
+"""Width of a picture by itself; a page has its own."""
 COLORS = {
     "a": "#0969b5",
     "b": "#c9510c",
@@ -254,7 +256,8 @@ def frame(title: str, height: int, body: str, width: int = WIDTH) -> Picture:
     """Returns a picture of what is drawn in it."""
     return Picture(
         clean(
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img"'
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{_SHOWN}"'
+            f' height="{_SHOWN * height / width:.0f}" role="img"'
             f' aria-label="{escape(title)}" font-family="system-ui, sans-serif" font-size="13">'
             f'<rect width="{width}" height="{height}" fill="{paint("paper")}"/>{body}</svg>'
         ),
