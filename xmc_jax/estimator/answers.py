@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -24,6 +26,31 @@ from xmc_jax.types import Progress
 
 if TYPE_CHECKING:
     from xmc_jax.report import Page
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+_DECIDING = ("threshold", "min_k", "max_k", "decide")
+"""What `predict` takes that says which of the ranked labels to return."""
+
+
+def takes_arguments_of(
+    model: Callable[Arguments, Result],
+) -> Callable[[Callable[..., Result]], Callable[Arguments, Result]]:
+    """Gives a method the arguments, with their defaults, of another one, which alone lists them."""
+    signature = inspect.signature(model)
+
+    def decorate(method: Callable[..., Result]) -> Callable[Arguments, Result]:
+        @wraps(method)
+        def call(*given: Arguments.args, **named: Arguments.kwargs) -> Result:
+            bound = signature.bind(*given, **named)
+            bound.apply_defaults()
+            return method(*bound.args, **bound.kwargs)
+
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        return call
+
+    return decorate
 
 
 class Answers:
@@ -113,19 +140,9 @@ class Answers:
             progress=progress,
         )
 
+    @takes_arguments_of(predict)
     def predict_proba(
-        self,
-        x: Any,
-        top_k: int | None = None,
-        *,
-        beam: int | None = None,
-        restrict_to: Sequence[str] | Sequence[int] | None = None,
-        candidates: sp.spmatrix | None = None,
-        threshold: float | None = None,
-        min_k: int = 0,
-        max_k: int | None = None,
-        decide: str | None = None,
-        progress: Progress | bool | None = None,
+        self, x: Any, top_k: int | None = None, *, candidates: sp.spmatrix | None, **options: Any
     ) -> Predictions | sp.csr_matrix:
         """Ranks the labels of each document and returns how probable it is that they are right.
 
@@ -141,17 +158,16 @@ class Answers:
         Raises:
             InputError: as `predict`; the model has no probabilities.
         """
-        asked = Asked(threshold, min_k, max_k, decide, probabilities=True)
+        asked = Asked(**{name: options.pop(name) for name in _DECIDING}, probabilities=True)
         if self.calibration is None:
             raise InputError(f"probabilities asked for, but {UNCALIBRATED}")
-        common: dict[str, Any] = {"beam": beam, "restrict_to": restrict_to, "progress": progress}
         if candidates is None:
-            return self._predict(x, top_k, asked, **common)
+            return self._predict(x, top_k, asked, **options)
         if asked.selects:
             raise InputError(
                 "candidates given with threshold or decide, one of them needed: all candidates are scored"
             )
-        scores: Any = self._predict(x, top_k, Asked(), candidates=candidates, **common)
+        scores: Any = self._predict(x, top_k, Asked(), candidates=candidates, **options)
         found = self.calibration.score_pairs(scores.data)
         return sp.csr_matrix((found, scores.indices, scores.indptr), scores.shape)
 

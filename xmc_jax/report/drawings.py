@@ -181,7 +181,7 @@ def draw_seconds(stages: Sequence[tuple[str, float]]) -> Picture:
     names, n = [name for name, _ in stages], len(stages)
     y = Axis(0, n, "", lambda v: names[n - 1 - int(v)], [i + 0.5 for i in range(n)])
     top = max(max(seconds for _, seconds in stages), 1e-3)
-    chart = Chart("seconds of each stage", Axis(0, top * 1.1, "seconds"), y, 74 + 20 * n, left=140)
+    chart = Chart("seconds of each stage", Axis(0, top * 1.25, "seconds"), y, 74 + 20 * n, left=140)
     for i, (_, seconds) in enumerate(stages):
         left, high = chart.at(0, n - i - 0.15)
         right, low = chart.at(seconds, n - i - 0.85)
