@@ -89,7 +89,7 @@ def test_shares_come_back_in_the_order_of_the_work(monkeypatch):
         monkeypatch.setattr(jax, "process_index", lambda process=process: process)
         parts.append([every[i] for i in list_share(5)])
     assert [len(part) for part in parts] == [3, 2]
-    sent = [exchange._pack(part) for part in parts]
+    sent = [exchange._pack_pieces(part) for part in parts]
     monkeypatch.setattr(exchange, "_gather_bytes", lambda data: sent)
     found = gather_shares(parts[0])
     assert len(found) == 5

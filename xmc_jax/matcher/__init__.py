@@ -6,6 +6,7 @@ from xmc_jax.matcher.beam import find_positions as find_positions
 from xmc_jax.matcher.beam import score_beam as score_beam
 from xmc_jax.matcher.beam import select_beam as select_beam
 from xmc_jax.matcher.beam import select_nodes as select_nodes
+from xmc_jax.matcher.beam import sort_beam as sort_beam
 from xmc_jax.matcher.beam import start_beam as start_beam
 from xmc_jax.matcher.candidates import count_candidates as count_candidates
 from xmc_jax.matcher.candidates import list_candidates as list_candidates

@@ -74,7 +74,11 @@ def score_beam(
 
 def select_beam(level: SearchLevel, beam: Beam, scores: Float[Array, "B M"], width: int) -> Beam:
     """Returns the `width` best candidates; of equal scores the smaller node id."""
-    best, node = select_nodes(level, beam, scores, width)
+    return sort_beam(*select_nodes(level, beam, scores, width))
+
+
+def sort_beam(best: Float[Array, "B W"], node: Int[Array, "B W"]) -> Beam:
+    """Returns the beam of these scores and nodes, in which the nodes ascend and PAD is last."""
     last = jnp.iinfo(node.dtype).max
     node, best = sort_rows((jnp.where(node == PAD, last, node), best))
     return Beam(jnp.where(node == last, PAD, node), best)

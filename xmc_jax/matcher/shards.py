@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -12,32 +14,46 @@ import numpy as np
 
 from xmc_jax.matcher.beam import Beam
 from xmc_jax.matcher.level import Layout, SearchLevel, lay_out_level, pad_bias
+from xmc_jax.model import balance_clusters
 from xmc_jax.types import PAD
 
 _WHOLE = ("child_offsets", "bias")
 """What every shard has of all clusters: it is small, and nodes keep their numbers."""
 
 
-def shard_level(stored: dict[str, Any], n_shards: int, layout: Layout) -> SearchLevel:
+def shard_level(
+    stored: dict[str, Any],
+    n_shards: int,
+    layout: Layout,
+    *,
+    widest: int | None = None,
+    first: tuple[int, int] = (0, 0),
+    agree: Callable[[int], int] = int,
+) -> SearchLevel:
     """Cuts a level into shards of about equal size (host arrays).
 
     Args:
         stored: the arguments of `build_level`.
         n_shards: of consecutive clusters; some may be empty.
         layout: one that has rows; a level stored as a table lies whole on every device.
+        widest: K, where other processes have wider clusters of the level.
+        first: numbers of the first cluster and node, where other processes have those before.
+        agree: returns the largest of the lengths that the processes give.
 
     Returns:
         A level whose arrays but for `child_offsets` and `bias` hold those of all shards one after the other, padded to
         the longest: cut into `n_shards` along their first axis they are the shards' own, without a copy.
     """
-    widest = int(np.diff(stored["child_offsets"]).max(initial=0))
-    bounds = _balance(stored["entry_offsets"][stored["row_offsets"]], n_shards)
+    if widest is None:
+        widest = int(np.diff(stored["child_offsets"]).max(initial=0))
+    entries = np.diff(stored["entry_offsets"][stored["row_offsets"]])
+    bounds = balance_clusters(entries, n_shards)
     parts = [
-        _cut_level(stored, int(start), int(stop), widest, layout)
+        _cut_level(stored, int(start), int(stop), widest, layout, first)
         for start, stop in pairwise(bounds)
     ]
     none: dict[str, Any] = dict.fromkeys(_WHOLE)
-    cut = jax.tree.map(_join, *(dataclasses.replace(part, **none) for part in parts))
+    cut = jax.tree.map(partial(_join, agree), *(dataclasses.replace(part, **none) for part in parts))
     return dataclasses.replace(
         cut,
         child_offsets=np.asarray(stored["child_offsets"], np.int32),
@@ -59,16 +75,13 @@ def keep_own(level: SearchLevel, beam: Beam) -> Beam:
     return Beam(jnp.where(own, beam.node, PAD), jnp.where(own, beam.score, -jnp.inf))
 
 
-def _balance(entries: np.ndarray, n_shards: int) -> np.ndarray:
-    """Returns the first cluster of each shard and the end, for running totals of entries [C + 1]."""
-    # A cluster without weights still costs something.
-    total = entries + np.arange(len(entries))
-    targets = total[-1] * np.arange(1, n_shards) / n_shards
-    return np.concatenate([[0], np.searchsorted(total, targets), [len(entries) - 1]])
-
-
 def _cut_level(
-    stored: dict[str, Any], start: int, stop: int, widest: int, layout: Layout
+    stored: dict[str, Any],
+    start: int,
+    stop: int,
+    widest: int,
+    layout: Layout,
+    first: tuple[int, int],
 ) -> SearchLevel:
     """Returns the level of the clusters [start, stop)."""
     rows = slice(*stored["row_offsets"][[start, stop]])
@@ -87,12 +100,14 @@ def _cut_level(
         layout=layout,
         max_children=widest,
     )
-    return dataclasses.replace(part, shard=np.array([start, stop, nodes.start], np.int32))
+    cluster, node = first
+    shard = np.array([cluster + start, cluster + stop, node + nodes.start], np.int32)
+    return dataclasses.replace(part, shard=shard)
 
 
-def _join(*parts: np.ndarray) -> np.ndarray:
+def _join(agree: Callable[[int], int], *parts: np.ndarray) -> np.ndarray:
     """Joins arrays that differ in length; what pads them is never read, or stands for a row without weights."""
-    most = max(len(p) for p in parts)
+    most = agree(max(len(p) for p in parts))
     out = np.zeros((len(parts) * most, *parts[0].shape[1:]), parts[0].dtype)
     for number, part in enumerate(parts):
         out[number * most : number * most + len(part)] = part

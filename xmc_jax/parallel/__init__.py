@@ -1,13 +1,16 @@
 """Devices: the mesh, which axis of an array lies on which axis of it, the wrapper of a step, and shares of work."""
 
+from xmc_jax.parallel.exchange import add_up as add_up
 from xmc_jax.parallel.exchange import agree_first as agree_first
 from xmc_jax.parallel.exchange import agree_least as agree_least
 from xmc_jax.parallel.exchange import count_processes as count_processes
+from xmc_jax.parallel.exchange import gather_each as gather_each
 from xmc_jax.parallel.exchange import gather_shares as gather_shares
 from xmc_jax.parallel.exchange import is_first as is_first
 from xmc_jax.parallel.exchange import list_share as list_share
 from xmc_jax.parallel.exchange import run_first as run_first
 from xmc_jax.parallel.exchange import run_together as run_together
+from xmc_jax.parallel.exchange import trade as trade
 from xmc_jax.parallel.exchange import wait as wait
 from xmc_jax.parallel.machine import Machine as Machine
 from xmc_jax.parallel.machine import find_machine as find_machine
@@ -23,6 +26,8 @@ from xmc_jax.parallel.placement import fetch as fetch
 from xmc_jax.parallel.placement import gather as gather
 from xmc_jax.parallel.placement import local_rows as local_rows
 from xmc_jax.parallel.placement import place as place
+from xmc_jax.parallel.rows import Rows as Rows
+from xmc_jax.parallel.rows import count_off as count_off
 from xmc_jax.parallel.shares import run_shares as run_shares
 from xmc_jax.parallel.step import gather_columns as gather_columns
 from xmc_jax.parallel.step import gather_rows as gather_rows

@@ -5,19 +5,24 @@ A run of one process goes through the same functions, which then return what the
 
 from __future__ import annotations
 
-import io
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import TypeVar
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from xmc_jax.errors import InputError, RunError, XMCError
 
 Arrays = Mapping[str, np.ndarray]
 Result = TypeVar("Result")
+
+_BLOCK = 1 << 22
+"""Bytes that two processes send each other at once."""
 
 _acts_alone: ContextVar[bool] = ContextVar("acts_alone", default=False)
 """Set while the first process does what the others wait for: nothing in it may wait for them."""
@@ -111,9 +116,9 @@ def agree_first(number: float) -> float:
     return float(_gather_numbers(np.float64(number))[0])
 
 
-def list_share(n: int) -> list[int]:
-    """Returns which of n pieces of work are this process's: dealt out in turn."""
-    return list(range(jax.process_index(), n, jax.process_count()))
+def list_share(n: int, process: int | None = None) -> list[int]:
+    """Returns which of n pieces of work are a process's, of this one if none is named: dealt out in turn."""
+    return list(range(jax.process_index() if process is None else process, n, jax.process_count()))
 
 
 def gather_shares(mine: Sequence[Arrays]) -> list[Arrays]:
@@ -121,25 +126,110 @@ def gather_shares(mine: Sequence[Arrays]) -> list[Arrays]:
     n_processes = jax.process_count()
     if n_processes == 1:
         return list(mine)
-    shares = [_unpack(share) for share in _gather_bytes(_pack(mine))]
+    shares = [_unpack_pieces(share) for share in _gather_bytes(_pack_pieces(mine))]
     total = sum(len(share) for share in shares)
     return [shares[i % n_processes][i // n_processes] for i in range(total)]
 
 
-def _pack(pieces: Sequence[Arrays]) -> bytes:
-    file = io.BytesIO()
+def gather_each(mine: Arrays) -> list[Arrays]:
+    """Returns the named arrays that every process gives, in the order of the processes."""
+    if is_alone():
+        return [mine]
+    return [_unpack(data) for data in _gather_bytes(_pack(mine))]
+
+
+def trade(messages: Sequence[Arrays]) -> list[Arrays]:
+    """Sends named arrays to every process (this one too) and returns what each of them sent here, in their order."""
+    if is_alone():
+        return list(messages)
+    packed = [_pack(message) for message in messages]
+    sizes = np.array([len(data) for data in packed], np.int64)
+    expected = np.stack([sent["sizes"] for sent in gather_each({"sizes": sizes})])
+    longest, me = int(expected.max()), jax.process_index()
+    width = _BLOCK
+    while width // 4 >= max(longest, 1024):  # few sizes, each of which is a program
+        width //= 4
+    out = [bytearray(int(size)) for size in expected[:, me]]
+    block = np.zeros((1, len(packed), width), np.uint8)
+    for start in range(0, longest, width):
+        for row, data in zip(block[0], packed, strict=True):
+            part = data[start : start + width]
+            row[: len(part)] = np.frombuffer(part, np.uint8)
+        for data, row in zip(out, _swap(block), strict=True):
+            n = max(0, min(width, len(data) - start))
+            data[start : start + n] = row[:n].data
+    return [_unpack(data) for data in out]
+
+
+def add_up(mine: np.ndarray) -> np.ndarray:
+    """Returns the sum of the arrays that all processes give, of one shape; each adds up a part."""
+    if is_alone():
+        return mine
+    n = jax.process_count()
+    parts = trade([{"x": part} for part in np.array_split(mine.reshape(-1), n)])
+    total = sum(part["x"] for part in parts)
+    every = gather_each({"x": np.asarray(total, mine.dtype)})
+    return np.concatenate([part["x"] for part in every]).reshape(mine.shape)
+
+
+def _swap(block: np.ndarray) -> np.ndarray:
+    """Returns what the processes sent here [P, width], for what this one sends to each [1, P, width]."""
+    mesh = _line_up()
+    spread = NamedSharding(mesh, PartitionSpec("process"))
+    shape = (mesh.size, *block.shape[1:])
+    put = jax.make_array_from_process_local_data(spread, block, shape)
+    return np.asarray(_compile_exchange(mesh)(put).addressable_data(0))[0]
+
+
+@lru_cache(maxsize=1)
+def _line_up() -> Mesh:
+    """Returns a mesh of the first device of every process."""
+    first: dict[int, jax.Device] = {}
+    for device in jax.devices():
+        first.setdefault(device.process_index, device)
+    devices = [first[process] for process in sorted(first)]
+    return jax.make_mesh((len(devices),), ("process",), (AxisType.Auto,), devices=devices)
+
+
+@lru_cache(maxsize=8)
+def _compile_exchange(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    def step(x: jax.Array) -> jax.Array:
+        return jax.lax.all_to_all(x, "process", split_axis=1, concat_axis=1, tiled=True)
+
+    spec = PartitionSpec("process")
+    return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=spec, out_specs=spec))
+
+
+def _pack(arrays: Arrays) -> bytes:
+    """Returns arrays as a line of JSON, which says how long it is, and their bytes."""
+    rows = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    head = json.dumps([[name, a.dtype.str, np.shape(arrays[name])] for name, a in rows.items()])
+    line = head.encode()
+    return b"".join([len(line).to_bytes(8, "little"), line, *(a.tobytes() for a in rows.values())])
+
+
+def _unpack(data: bytes | bytearray) -> Arrays:
+    end = 8 + int.from_bytes(data[:8], "little")
+    arrays = {}
+    for name, kind, shape in json.loads(data[8:end]):
+        dtype, n = np.dtype(kind), int(np.prod(shape))
+        arrays[name] = np.frombuffer(data, dtype, n, end).reshape(shape).copy()
+        end += n * dtype.itemsize
+    return arrays
+
+
+def _pack_pieces(pieces: Sequence[Arrays]) -> bytes:
     named = {f"{i}/{name}": a for i, arrays in enumerate(pieces) for name, a in arrays.items()}
-    np.savez(file, allow_pickle=False, n=np.asarray(len(pieces)), **named)
-    return file.getvalue()
+    return _pack({"n": np.asarray(len(pieces)), **named})
 
 
-def _unpack(data: bytes) -> list[Arrays]:
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        pieces: list[dict[str, np.ndarray]] = [{} for _ in range(int(file["n"]))]
-        for key in file.files:
-            place, _, name = key.partition("/")
-            if name:
-                pieces[int(place)][name] = file[key]
+def _unpack_pieces(data: bytes) -> list[Arrays]:
+    arrays = _unpack(data)
+    pieces: list[dict[str, np.ndarray]] = [{} for _ in range(int(arrays["n"]))]
+    for key, array in arrays.items():
+        place, _, name = key.partition("/")
+        if name:
+            pieces[int(place)][name] = array
     return list(pieces)
 
 

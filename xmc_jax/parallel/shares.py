@@ -18,6 +18,7 @@ def run_shares(
     devices: Sequence[jax.Device] = (),
     n_workers: int = 1,
     done: Callable[[Sequence[int]], None] = lambda pieces: None,
+    gathers: bool = True,
 ) -> list[Arrays]:
     """Returns the outcomes of pieces 0 to n - 1, in order, in every process; the first error or interruption ends it.
 
@@ -28,6 +29,7 @@ def run_shares(
         n_workers: threads of this process, each of which does a piece at a time.
         done: called, in the caller's thread, with numbers of pieces when they are done; those of other processes
             come together, at the end.
+        gathers: False: each process gets the outcomes of its own pieces alone.
     """
     mine = list_share(n)
     homes = tuple(devices) or (None,)
@@ -41,7 +43,7 @@ def run_shares(
         for k, outcome in zip(mine, results, strict=True):
             outcomes.append(outcome)
             done([k])
-    every = gather_shares(outcomes)
+    every = gather_shares(outcomes) if gathers else outcomes
     others = sorted(set(range(n)) - set(mine))
     if others:
         done(others)

@@ -18,6 +18,7 @@ from xmc_jax.matcher import (
     score_beam,
     select_beam,
     select_nodes,
+    sort_beam,
     start_beam,
 )
 from xmc_jax.ops import sort_rows
@@ -121,9 +122,14 @@ def _descend(
     """Returns the beam after `depth` levels; a beam never has more slots than there are candidates."""
     beam = start_beam(ids.shape[0])
     for t, level in enumerate(index.levels[:depth]):
-        scores = _score(index, t, ids, values, dense, beam)
+        mine = beam if level.shard is None else keep_own(level, beam)
+        scores = _score(index, t, ids, values, dense, mine)
         slots = min(width, scores.shape[1], level.n_nodes)
-        beam = select_beam(level, beam, scores, slots)
+        if level.shard is None:
+            beam = select_beam(level, beam, scores, slots)
+        else:
+            best, node = select_nodes(level, beam, scores, slots)
+            beam = sort_beam(*_select_among_shards(best, node))
     return beam
 
 

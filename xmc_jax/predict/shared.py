@@ -143,8 +143,8 @@ def search_on_mesh(
 def choose_index_specs(index: SearchIndex) -> SearchIndex:
     """Returns how each array of an index lies on the mesh."""
     specs: SearchIndex = jax.tree.map(lambda _: WHOLE, index)
-    last = index.levels[-1]
-    if last.shard is None:
-        return specs
-    cut = spread_level(last, choose_spec("C"), WHOLE)
-    return dataclasses.replace(specs, levels=(*specs.levels[:-1], cut))
+    levels = tuple(
+        spec if level.shard is None else spread_level(level, choose_spec("C"), WHOLE)
+        for level, spec in zip(index.levels, specs.levels, strict=True)
+    )
+    return dataclasses.replace(specs, levels=levels)

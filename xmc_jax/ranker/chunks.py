@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from xmc_jax.ops import choose_widths
-from xmc_jax.parallel import Target, list_share
+from xmc_jax.parallel import Target, gather_shares, list_share
 from xmc_jax.ranker.footprint import (
     count_features,
     count_unit_slots,
@@ -70,7 +72,7 @@ def split_units(
 class CutChunks(Generic[Shape]):
     """Chunks that are all cut once for their shapes, which every process needs.
 
-    The cut rows of this process's share are kept until they are taken, if those of the level are few; otherwise chunks
+    A process that has the rows of its own chunks only cuts these, and learns the shapes of the others. The cut rows of this process's share are kept until they are taken, if those of the level are few; otherwise chunks
     are cut again one by one.
 
     Attributes:
@@ -83,8 +85,9 @@ class CutChunks(Generic[Shape]):
         chunks: list[Units],
         bias: float,
         measure: Callable[[Chunk], Shape],
+        kind: type[Shape],
     ) -> None:
-        """Cuts chunks with a constant feature of value `bias` (none for 0)."""
+        """Cuts chunks with a constant feature of value `bias` (none for 0); `kind` is the class of their shapes."""
         self._cut = lambda k: cut_chunk(problem, chunks[k], bias)
         nonzeros = count_nonzeros(problem)
         n_rows = sum(int(count_rows(problem, units).sum()) for units in chunks)
@@ -92,18 +95,33 @@ class CutChunks(Generic[Shape]):
         # Dense columns and the constant are slots of a cut row.
         n_slots += n_rows * (problem.features.n_dense + (bias > 0))
         keeps = weigh_cuts(n_slots, n_rows) > 0
-        own = set(list_share(len(chunks))) if keeps else set()
+        own = list_share(len(chunks))
         self._kept: dict[int, Chunk] = {}
         self.shapes: list[Shape] = []
-        for k in range(len(chunks)):
+        for k in range(len(chunks)) if problem.census is None else own:
             chunk = self._cut(k)
             self.shapes.append(measure(chunk))
-            if k in own:
+            if keeps and k in own:
                 self._kept[k] = chunk
+        if problem.census is not None:
+            self.shapes = _gather_shapes(self.shapes, kind)
 
     def take(self, k: int) -> Chunk:
         """Returns a chunk, which is then kept no longer: its rows are free as soon as the caller lets go of it."""
         return self._kept.pop(k, None) or self._cut(k)
+
+
+def _gather_shapes(mine: list[Shape], kind: type[Shape]) -> list[Shape]:
+    """Returns the shapes of the chunks of all processes, in order."""
+    sent = [
+        {"shape": np.frombuffer(json.dumps(asdict(shape), default=int).encode(), np.uint8)}  # type: ignore[call-overload]
+        for shape in mine
+    ]
+    told = [json.loads(piece["shape"].tobytes()) for piece in gather_shares(sent)]
+    return [
+        kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})
+        for values in told
+    ]
 
 
 def cut_runs(

@@ -94,6 +94,8 @@ def weigh_chunks(weights: np.ndarray, n_chunks: int) -> float:
 
 def count_features(problem: LevelProblem, units: Units) -> np.ndarray:
     """Returns how many different features the rows of each unit have, dense columns included, int64 [U]."""
+    if problem.census is not None:
+        return problem.census.n_features[units.cluster] + problem.features.n_dense
     features, width = problem.features.sparse, problem.features.n_sparse
     clusters, place = np.unique(units.cluster, return_inverse=True)
     offsets = problem.row_offsets

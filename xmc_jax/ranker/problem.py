@@ -30,6 +30,25 @@ class Penalty:
 
 
 @dataclass(frozen=True)
+class Census:
+    """What is known of a level's rows where each of several processes holds only some of them.
+
+    Attributes:
+        n_rows: int64 [C], rows of a cluster.
+        n_slots: int64 [C], sparse slots of all of them.
+        n_features: int64 [C], different features that they have.
+        lengths: int64 [longest + 1], rows of each number of slots.
+        start: number of this process's first document among all.
+    """
+
+    n_rows: np.ndarray
+    n_slots: np.ndarray
+    n_features: np.ndarray
+    lengths: np.ndarray
+    start: int
+
+
+@dataclass(frozen=True)
 class LevelProblem:
     """The rows of a level and its positives.
 
@@ -42,6 +61,7 @@ class LevelProblem:
         positive_row: int64 [Z], ascending.
         positive_node: int32 [Z], the child (numbered over the level).
         positive_weight: float32 [Z] relevance, or None for 1; a pair of weight 0 is in no problem.
+        census: of the rows of all processes, if these are those of some documents or clusters only.
     """
 
     features: Features
@@ -52,6 +72,7 @@ class LevelProblem:
     positive_row: np.ndarray
     positive_node: np.ndarray
     positive_weight: np.ndarray | None
+    census: Census | None = None
 
     @property
     def n_clusters(self) -> int:
@@ -178,6 +199,8 @@ def split_columns(units: Units, n_parts: int) -> Units:
 
 def count_rows(problem: LevelProblem, units: Units) -> np.ndarray:
     """Returns the rows of each unit, int64 [U]."""
+    if problem.census is not None:
+        return problem.census.n_rows[units.cluster]
     return np.diff(problem.row_offsets)[units.cluster]
 
 
@@ -186,8 +209,17 @@ def measure_rows(problem: LevelProblem) -> np.ndarray:
     return np.diff(problem.features.sparse.indptr)[problem.row_instance]
 
 
+def list_lengths(problem: LevelProblem) -> np.ndarray:
+    """Returns the sparse slots of each row of the level in any order, those of other processes included."""
+    if problem.census is not None:
+        return np.repeat(np.arange(len(problem.census.lengths)), problem.census.lengths)
+    return measure_rows(problem)
+
+
 def count_nonzeros(problem: LevelProblem) -> np.ndarray:
     """Returns the sparse slots of all rows of each cluster, int64 [C]."""
+    if problem.census is not None:
+        return problem.census.n_slots
     totals = np.append(0, np.cumsum(measure_rows(problem), dtype=np.int64))
     return np.diff(totals[problem.row_offsets])
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from xmc_jax.memory import release_memory
-from xmc_jax.model import LevelWeights
+from xmc_jax.model import LevelShare, LevelWeights
 from xmc_jax.parallel import Target, agree_least, run_shares
 from xmc_jax.ranker.chunks import split_units
 from xmc_jax.ranker.cost_model import NOBODY, Choice, choose_solvers
@@ -22,6 +22,7 @@ from xmc_jax.ranker.problem import (
     list_units,
 )
 from xmc_jax.ranker.settings import SolveSettings
+from xmc_jax.ranker.spread import fetch_chunks, share_parts
 from xmc_jax.ranker.solvers import Sizes, Solver, Work, list_solvers
 
 
@@ -33,11 +34,12 @@ def solve_level(
     start: LevelWeights | None = None,
     advance: Callable[[int], None] = lambda n: None,
     tell: Callable[[Choice], None] = lambda choice: None,
-) -> LevelWeights:
+    keeps_share: bool = False,
+) -> LevelWeights | LevelShare:
     """Solves the problems of all clusters and labels of a level.
 
     Args:
-        problem: of `pose_level`.
+        problem: of `pose_level`, or of `take_census`.
         penalty: loss and costs.
         settings: exactness and sparsity.
         start: weights near the optimum, over the same nodes; None: nothing is known. The primal begins there. The dual
@@ -45,10 +47,11 @@ def solve_level(
             takes as many epochs.
         advance: called with the number of nodes that are done.
         tell: called once with the solvers that were chosen, before they begin.
+        keeps_share: each process ends with the weights of a range of clusters, not with all.
 
     Returns:
-        The level's sparse weights; the same for every number of threads, devices and processes (which share the chunks
-        and have all weights in the end), if they have as much memory.
+        The level's sparse weights; the same for every number of threads, devices and processes (which share the
+        chunks), if they have as much memory.
     """
     units, target = list_units(problem), Target.of(settings.mesh)
     sizes = Sizes(
@@ -68,12 +71,14 @@ def solve_level(
         for tier in np.unique(tiers):
             chosen = units[which[tiers == tier]]
             solve = partial(_solve_units, problem, chosen, solver, penalty, settings, target)
-            parts += solve(start, advance)
+            parts += solve(start, advance, not keeps_share)
     advance(int(units.n_children[choice.solver == NOBODY].sum()))
-    weights = join_parts(problem.child_offsets, problem.features.n_dense, parts)
+    join = share_parts if keeps_share else join_parts
+    found = join(problem.child_offsets, problem.features.n_dense, parts)
+    dense = found.weights.dense if isinstance(found, LevelShare) else found.dense
     if settings.threshold > 0:
-        weights.dense[np.abs(weights.dense) < settings.threshold] = 0.0
-    return weights
+        dense[np.abs(dense) < settings.threshold] = 0.0
+    return found
 
 
 def _solve_units(
@@ -85,13 +90,16 @@ def _solve_units(
     target: Target,
     start: LevelWeights | None,
     advance: Callable[[int], None],
+    gathers: bool,
 ) -> list[Part]:
-    """Solves some units by one solver, chunk by chunk."""
+    """Solves some units by one solver, chunk by chunk; returns the parts of all processes, or of this one."""
     units = solver.cut(units, target)
     devices = settings.devices
     n_workers = agree_least(target.count_workers(len(devices)))
     memory = None if settings.memory is None else agree_least(settings.memory)
     chunks, n_workers = split_units(problem, units, solver, memory, n_workers, target)
+    if problem.census is not None:
+        problem = fetch_chunks(problem, chunks)
     lay_out = solver.prepare(Work(problem, chunks, penalty, settings, target, start))
     n_children = [int(some.n_children.sum()) for some in chunks]
 
@@ -109,5 +117,6 @@ def _solve_units(
         devices=devices,
         n_workers=n_workers,
         done=listen,
+        gathers=gathers,
     )
     return [Part(**arrays) for arrays in parts]

@@ -89,7 +89,11 @@ def _cut(units: Units, target: Target) -> Units:
 def _prepare(work: Work) -> Callable[[int], Call]:
     n_lanes = choose_lanes(work.n_rows, work.n_columns)
     cut = CutChunks(
-        work.problem, work.chunks, work.penalty.bias, lambda chunk: measure_lanes(chunk, n_lanes)
+        work.problem,
+        work.chunks,
+        work.penalty.bias,
+        lambda chunk: measure_lanes(chunk, n_lanes),
+        LaneShape,
     )
     return partial(_lay_out, work, cut, join_shapes(cut.shapes))
 

@@ -13,7 +13,7 @@ from xmc_jax.ops import choose_widths, place_rows
 from xmc_jax.parallel import Target
 from xmc_jax.ranker.chunks import CutChunks, cut_runs, share_shapes
 from xmc_jax.ranker.parts import Part, keep_weights
-from xmc_jax.ranker.problem import Chunk, lay_signs, measure_rows
+from xmc_jax.ranker.problem import Chunk, lay_signs, list_lengths
 from xmc_jax.ranker.solvers.newton import NewtonResult
 from xmc_jax.ranker.solvers.primal.primal import Rows, solve_primal
 from xmc_jax.ranker.solvers.primal.products import (
@@ -79,9 +79,11 @@ def _split(
 
 
 def _prepare(work: Work) -> Callable[[int], Call]:
-    lengths = measure_rows(work.problem)
+    lengths = list_lengths(work.problem)
     widths = tuple(choose_widths(np.maximum(lengths, 1), _N_WIDTHS))
-    cut = CutChunks(without_dense(work.problem), work.chunks, 0.0, partial(_measure, widths))
+    cut = CutChunks(
+        without_dense(work.problem), work.chunks, 0.0, partial(_measure, widths), ProductShape
+    )
     # Of a run the longest unit sets the rows; a CPU's runs are single units.
     n_rows = np.array([n.max() for n in work.n_rows])
     n_tiers = _N_TIERS_CPU if work.target.is_cpu else _N_TIERS
