@@ -315,6 +315,8 @@ class ParallelConfig:
     """Parts that instances are cut into; auto: as many as there are devices left."""
     label: int = 1
     """Parts that the clusters of the last level are cut into, for models that one device cannot hold."""
+    holds: Literal["all", "share"] = "all"
+    """What each of several processes holds: all documents and weights, or its share of them."""
 
     def __post_init__(self) -> None:
         check_choices(self)

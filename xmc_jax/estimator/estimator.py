@@ -25,6 +25,7 @@ from xmc_jax.linear.sources import (
     read_label_tree,
     read_validation,
 )
+from xmc_jax.linear.spread import holds_share, join_labels, read_together, spread_training
 from xmc_jax.linear.training import Training
 from xmc_jax.metrics.report import report
 from xmc_jax.model import LabelTree, XRModel
@@ -230,10 +231,17 @@ class Estimator(Parameters):
     ) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
         """Returns what `fit` was given, checked, and the held-out documents with their labels."""
         config = linear_part(self.config)
-        matrix, names = read_label_matrix(labels, label_names)
-        texts, features = read_documents(x, matrix.shape[0])
-        if features is not None and not features.n_sparse + features.n_dense:
-            raise InputError("features without any column given, one or more needed")
+
+        def read_own() -> tuple[sp.csr_matrix, Any, Any, Any]:
+            matrix, names = read_label_matrix(labels, label_names)
+            texts, features = read_documents(x, matrix.shape[0])
+            if features is not None and not features.n_sparse + features.n_dense:
+                raise InputError("features without any column given, one or more needed")
+            return matrix, names, texts, features
+
+        matrix, names, texts, features = read_together(config, read_own)
+        if holds_share(config):
+            matrix, names = join_labels(matrix, names)
         self._note_columns(x if features is not None else None)
         held_out = None
         if validation is not None:
@@ -250,7 +258,7 @@ class Estimator(Parameters):
             negatives=negatives,
             label_features=read_label_features(config, label_features),
         )
-        return training, held_out
+        return (spread_training(training) if holds_share(config) else training), held_out
 
     def _finish(self, held_out: tuple[Any, sp.csr_matrix] | None) -> Self:
         """Fits probabilities to the held-out documents, if there are none yet, and scores them."""

@@ -135,7 +135,20 @@ def _multiply_block(
     block: tuple[int, int],
 ) -> sp.csr_matrix | np.ndarray:
     """Returns normalised rows block[0] to block[1] - 1 of the embedding."""
-    rows = by_label[block[0] : block[1]]
+    return multiply_rows(by_label[block[0] : block[1]], columns, dense, is_dense)
+
+
+def multiply_rows(
+    rows: sp.csr_matrix, columns: sp.csr_matrix, dense: np.ndarray, is_dense: bool
+) -> sp.csr_matrix | np.ndarray:
+    """Returns the embeddings of some labels.
+
+    Args:
+        rows: [labels, N], shares of the documents in each label.
+        columns: [N, D], sparse columns of the documents.
+        dense: [N, H].
+        is_dense: makes an array, not a matrix.
+    """
     left = rows @ columns
     if is_dense:
         return normalize_rows(np.concatenate([left.toarray(), rows @ dense], axis=1))

@@ -101,7 +101,7 @@ def number_distinct(slices: Slices) -> tuple[np.ndarray, np.ndarray]:
     else:
         rows = None
     todo = slices if rows is None else slices[rows]
-    hashes = _hash(todo)
+    hashes = hash_slices(todo)
     turn = 0
     while len(todo):
         bits = max(int(len(todo) - 1).bit_length(), 4)
@@ -132,7 +132,7 @@ def _words(slices: Slices, at: int) -> np.ndarray:
     return whole[slices.starts + at] & _MASKS[np.minimum(slices.lengths - at, 8)]
 
 
-def _hash(slices: Slices) -> np.ndarray:
+def hash_slices(slices: Slices) -> np.ndarray:
     """Returns a 64-bit hash of each string; only speed depends on its quality."""
     hashes = (_words(slices, 0) + slices.lengths.astype(np.uint64)) * _MULTIPLIER
     rows = np.flatnonzero(slices.lengths > 8)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,6 +33,9 @@ from xmc_jax.features.tfidf import (
 from xmc_jax.features.tokens import Block, read_block, read_few
 from xmc_jax.files import write_bytes
 from xmc_jax.threads import map_threads
+
+if TYPE_CHECKING:  # reading texts does not wait for JAX
+    from xmc_jax.parallel import Rows
 
 _FEW_DOCUMENTS, _FEW_CHARACTERS = 32, 20_000
 """Up to both, plain Python beats the array operations' start-up."""
@@ -121,12 +124,19 @@ def fit_vectorizer(texts: Iterable[str], config: FeaturesConfig | None = None) -
 
 
 def fit_transform(
-    texts: Iterable[str], config: FeaturesConfig | None = None
+    texts: Iterable[str], config: FeaturesConfig | None = None, rows: Rows | None = None
 ) -> tuple[Vectorizer, sp.csr_matrix]:
-    """Returns the fitted vectoriser and float32 CSR [N, D] of the same texts, tokenised once."""
+    """Returns the fitted vectoriser and float32 CSR [N, D] of the same texts, tokenised once.
+
+    Args:
+        texts: of all documents, or of this process's.
+        config: defaults if None.
+        rows: whose documents are which, where several processes have a part each, which then call this together and
+            get the same vectoriser; None: these are all.
+    """
     config = config or FeaturesConfig()
     fit = _fit_hashing if config.kind == "hashing" else _fit_tfidf
-    vectorizer, matrix = fit(texts, config)
+    vectorizer, matrix = fit(texts, config, rows)
     _tell_scripts(vectorizer)
     _tell_empty(matrix, config)
     return vectorizer, matrix
@@ -194,34 +204,58 @@ def load_vectorizer(folder: str | os.PathLike[str]) -> Vectorizer:
     return Vectorizer(config, tuple(vocabulary), weights)
 
 
-def _fit_tfidf(texts: Iterable[str], config: FeaturesConfig) -> tuple[Vectorizer, sp.csr_matrix]:
+def _fit_tfidf(
+    texts: Iterable[str], config: FeaturesConfig, rows: Rows | None
+) -> tuple[Vectorizer, sp.csr_matrix]:
     blocks = list(map_threads(lambda t: read_block(t, config), _cut(texts, config)))
-    n_documents = _count_documents(blocks)
+    n_documents = _count_documents(blocks, rows)
     terms = concatenate([block.terms for block in blocks])
     numbers, first = number_distinct(terms)
     occurrences = [np.bincount(block.ids, minlength=len(block.terms)) for block in blocks]
     totals = np.bincount(numbers, np.concatenate(occurrences), len(first))
     # A term of fewer occurrences than `min_count` is in fewer documents too: no need to sort or
     # count it.
-    candidates = np.flatnonzero(totals >= bound_min_count(config, n_documents))
-    strings = terms[first[candidates]].to_list()
-    order = np.array(sorted(range(len(strings)), key=strings.__getitem__), np.int64)
-    column_of = np.full(len(first), -1, np.int32)
-    column_of[candidates[order]] = np.arange(len(order), dtype=np.int32)
+    least = bound_min_count(config, n_documents)
+    if rows is None:
+        n_terms = len(first)
+        candidates = np.flatnonzero(totals >= least)
+        strings = terms[first[candidates]].to_list()
+        order = np.array(sorted(range(len(strings)), key=strings.__getitem__), np.int64)
+        strings, totals = [strings[i] for i in order.tolist()], totals[candidates[order]]
+        column_of = np.full(len(first), -1, np.int32)
+        column_of[candidates[order]] = np.arange(len(order), dtype=np.int32)
+    else:
+        from xmc_jax.features.terms import join_terms
+
+        strings, totals, n_terms = join_terms(terms[first], totals, least)
+        known = {term: i for i, term in enumerate(strings)}
+        mine = (known.get(term, -1) for term in terms[first].to_list())
+        column_of = np.fromiter(mine, np.int32, len(first))
     borders = np.cumsum([len(block.terms) for block in blocks])[:-1]
     jobs = zip(blocks, np.split(column_of[numbers], borders), strict=True)
-    parts = map_threads(lambda job: count_terms(*job, len(order)), jobs)
-    counts = _stack(list(parts), len(order))
-    frequencies = np.bincount(counts.indices, minlength=len(order))
-    totals = frequencies if config.binary else totals[candidates[order]]
-    kept = choose_columns(frequencies, totals, n_documents, len(first), config)
-    vocabulary = tuple(strings[i].decode("utf-8") for i in order[kept].tolist())
+    parts = map_threads(lambda job: count_terms(*job, len(strings)), jobs)
+    counts = _stack(list(parts), len(strings))
+    frequencies = _add_up(np.bincount(counts.indices, minlength=len(strings)), rows)
+    totals = frequencies if config.binary else totals
+    kept = choose_columns(frequencies, totals, n_documents, n_terms, config)
+    vocabulary = tuple(strings[i].decode("utf-8") for i in np.flatnonzero(kept).tolist())
     weights = compute_idf(frequencies[kept], n_documents, config)
     tf = weigh_counts(_keep_columns(counts, kept), config)
     return Vectorizer(config, vocabulary, weights), weigh_columns(tf, weights, config)
 
 
-def _fit_hashing(texts: Iterable[str], config: FeaturesConfig) -> tuple[Vectorizer, sp.csr_matrix]:
+def _add_up(counts: np.ndarray, rows: Rows | None) -> np.ndarray:
+    """Returns counts of all documents, from those of this process's."""
+    if rows is None:
+        return counts
+    from xmc_jax.parallel import add_up
+
+    return add_up(counts)
+
+
+def _fit_hashing(
+    texts: Iterable[str], config: FeaturesConfig, rows: Rows | None
+) -> tuple[Vectorizer, sp.csr_matrix]:
     """The limits, df and idf are those of columns: a column stands for the terms that it holds."""
 
     def read(block_texts: list[str]) -> sp.csr_matrix:
@@ -229,9 +263,9 @@ def _fit_hashing(texts: Iterable[str], config: FeaturesConfig) -> tuple[Vectoriz
 
     width = 1 << config.hash_bits
     parts = list(map_threads(read, _cut(texts, config)))
-    n_documents = _count_documents(parts)
+    n_documents = _count_documents(parts, rows)
     tf = _stack(parts, width)
-    frequencies = np.bincount(tf.indices, minlength=width)
+    frequencies = _add_up(np.bincount(tf.indices, minlength=width), rows)
     n_seen = int((frequencies > 0).sum())
     kept = choose_columns(frequencies, frequencies, n_documents, n_seen, config)
     weights = np.zeros(width, np.float32)
@@ -250,9 +284,11 @@ def _cut(texts: Iterable[str], config: FeaturesConfig) -> Iterator[list[str]]:
     return cut_blocks(texts, sizes=config.ngram_max - config.ngram_min + 1)
 
 
-def _count_documents(blocks: list[Block] | list[sp.csr_matrix]) -> int:
+def _count_documents(blocks: list[Block] | list[sp.csr_matrix], rows: Rows | None) -> int:
     if not blocks:
         raise InputError("no document given, one or more texts needed to fit a vectoriser")
+    if rows is not None:
+        return rows.total
     return sum(b.n_documents if isinstance(b, Block) else b.shape[0] for b in blocks)
 
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig, RankerConfig, at_level
+from xmc_jax.config import RankerConfig, at_level
 from xmc_jax.disentangle import find_pairs, keep_entries
 from xmc_jax.linear.rounds import Round
 from xmc_jax.linear.training import Training
 from xmc_jax.matcher import choose_pairs
 from xmc_jax.memory import leave, release_memory
-from xmc_jax.model import LabelTree, LevelWeights, XRModel, edges_at, labels_at
-from xmc_jax.parallel import Machine, run_together
-from xmc_jax.predict import build_index, matched_clusters
+from xmc_jax.model import (
+    MOST_WHOLE,
+    LabelTree,
+    LevelShare,
+    LevelWeights,
+    XRModel,
+    edges_at,
+    labels_at,
+)
+from xmc_jax.parallel import Machine, Rows, run_together
+from xmc_jax.predict import build_index, find_line, match_spread, matched_clusters
 from xmc_jax.ranker import (
     Choice,
     LevelProblem,
@@ -21,6 +33,8 @@ from xmc_jax.ranker import (
     SolveSettings,
     pose_level,
     solve_level,
+    solve_share,
+    take_census,
 )
 from xmc_jax.types import Features, Progress
 
@@ -34,7 +48,7 @@ def train_level(
     plan: Round | None,
     progress: Progress,
     chosen: list[Choice],
-) -> LevelWeights:
+) -> LevelWeights | LevelShare:
     """Trains the level after those that the model has.
 
     Args:
@@ -55,8 +69,15 @@ def train_level(
     progress.start(
         f"{plan.name}, level {level}" if plan else f"level {level}", tree.level_sizes[level]
     )
+    rows = training.rows
+    is_shared = rows is not None and tree.level_sizes[level] > MOST_WHOLE
+    solve: Callable[..., Any] = solve_level
+    if is_shared:
+        solve = solve_share
+    elif plan:
+        solve = partial(solve_level, start=plan.find_start(level))
     # What leads to the problem is let go before it is solved, which takes long.
-    weights = solve_level(
+    weights = solve(
         *prepare_nodes(
             tree,
             level,
@@ -67,7 +88,7 @@ def train_level(
                 level,
                 features.n_rows,
                 positives=_sum_positives(tree, level - 1, labels, plan) if level else None,
-                matched=_match(model, features, config)
+                matched=_match(training, model, features)
                 if level and "man" in kind.split("+")
                 else None,
                 user=user,
@@ -78,8 +99,8 @@ def train_level(
             true_labels=plan.find_true_labels(level, labels) if plan else None,
             relevance=relevance,
             held=training.count_held() + sum(weights.n_bytes for weights in model.levels),
+            rows=rows,
         ),
-        start=plan.find_start(level) if plan else None,
         advance=progress.advance,
         tell=chosen.append,
     )
@@ -97,9 +118,12 @@ def _sum_positives(
     return edges_at(tree, level, plan.routed)
 
 
-def _match(model: XRModel, features: Features, config: LinearConfig) -> sp.csr_matrix:
+def _match(training: Training, model: XRModel, features: Features) -> sp.csr_matrix:
+    beam = training.config.search.choose_beam()
+    if training.rows is not None:
+        return match_spread(model, features, beam, find_line())
     # An index of its own, dropped here: the model's would be kept while the level is solved.
-    return matched_clusters(build_index(model), features, config.search.choose_beam())
+    return matched_clusters(build_index(model), features, beam)
 
 
 def prepare_nodes(
@@ -115,6 +139,7 @@ def prepare_nodes(
     true_labels: sp.csr_matrix | None = None,
     relevance: sp.csr_matrix | None = None,
     held: int = 0,
+    rows: Rows | None = None,
 ) -> tuple[LevelProblem, Penalty, SolveSettings]:
     """Returns the problems of a level's nodes as `solve_level` takes them.
 
@@ -130,6 +155,7 @@ def prepare_nodes(
             document that trains a cluster for another reason is a positive of it all the same, never a negative.
         relevance: [N, nodes] or None.
         held: bytes that the caller holds beside the features.
+        rows: whose documents are which, where each of several processes has a part; None: these are all.
 
     Raises:
         RunError: the memory is too little for the level; says how much it needs.
@@ -139,6 +165,8 @@ def prepare_nodes(
         labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
         labels.sort_indices()
     problem = pose_level(features, mask, labels, parent, offsets, relevance)
+    if rows is not None:
+        problem = take_census(problem, rows)
     memory = run_together(lambda: _leave_for_level(problem, level, ranker, held, machine.memory))
     release_memory()
     penalty = Penalty(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig, at_level
 from xmc_jax.errors import tell
 from xmc_jax.features import Vectorizer, as_features, embed_labels, fit_transform, load_vectorizer
+from xmc_jax.features.spread_embedding import embed_spread
 from xmc_jax.linear.forest import MemberProgress, list_members
 from xmc_jax.linear.heldout import Learned, choose_share, hold_out, learn_answers
 from xmc_jax.linear.level import train_level
@@ -23,7 +25,7 @@ from xmc_jax.linear.rounds import Round, check_overlap, run_rounds
 from xmc_jax.linear.training import Training, check_sources
 from xmc_jax.matcher import propagate_pairs
 from xmc_jax.memory import release_memory
-from xmc_jax.model import LabelTree, LevelWeights, XRModel
+from xmc_jax.model import MOST_WHOLE, LabelTree, LevelShare, LevelWeights, XRModel
 from xmc_jax.ranker import Choice
 from xmc_jax.run import (
     Run,
@@ -33,14 +35,16 @@ from xmc_jax.run import (
     keep_learned,
     layout,
     load_level,
+    load_share,
     load_tree,
     open_run,
     read_learned,
     restore_run,
     save_level,
+    save_share,
     save_tree,
 )
-from xmc_jax.tree import build_tree
+from xmc_jax.tree import build_spread_tree, build_tree, flat_tree
 from xmc_jax.types import Features, Progress
 
 _LEAST_WEIGHTS = 0.05
@@ -66,11 +70,17 @@ def train(
         RunError: another training works in the folder, or it cannot be written; memory is too little.
     """
     check_sources(training)
-    start = Start(training.config, training.describe_data, training.label_names, source)
+    start = Start(
+        training.config,
+        training.describe_data,
+        training.label_names,
+        source,
+        by_rows=training.describe_rows,
+    )
     with open_run(workdir, start, progress) as run:
         if run.is_complete:
             progress.start("run", 0)
-            held = restore_run(run)
+            held = restore_run(run, load=partial(load_held, training))
             if has_learned(training.config, run):
                 progress.finish("complete already, nothing to do")
                 return held
@@ -187,7 +197,7 @@ def make_features(
     """Returns the features of the training set; a vectoriser that is kept is used as it is."""
     if training.features is not None:
         return training.features, None
-    n, texts = len(training.texts), training.texts
+    n, texts, rows = len(training.texts), training.texts, training.rows
     progress.start("features", n)
 
     def load(path: Path) -> tuple[Vectorizer, sp.csr_matrix]:
@@ -196,7 +206,7 @@ def make_features(
 
     vectorizer, matrix = run.once(
         layout.VECTORIZER,
-        partial(fit_transform, texts, training.config.features),
+        partial(fit_transform, texts, training.config.features, rows),
         lambda path, made: made[0].save(path),
         load,
     )
@@ -217,6 +227,8 @@ def make_tree(training: Training, features: Features, run: Run, progress: Progre
 def _make_tree(training: Training, features: Features, progress: Progress) -> LabelTree:
     labels, config, tree = training.labels, training.config, training.tree
     progress.start("tree", labels.shape[1])
+    if tree is None and training.rows is not None:
+        tree = _spread_tree(training, features)
     if tree is None:
         embeddings: Any = sp.csr_matrix((labels.shape[1], 1), dtype=np.float32)
         if config.tree.kind != "flat" and labels.shape[1] > config.tree.max_leaf_size:
@@ -231,6 +243,14 @@ def _make_tree(training: Training, features: Features, progress: Progress) -> La
     release_memory()
     progress.finish(" - ".join(f"{n:,}" for n in tree.level_sizes))
     return tree
+
+
+def _spread_tree(training: Training, features: Features) -> LabelTree:
+    labels, config = training.labels, training.config
+    if config.tree.kind == "flat" or labels.shape[1] <= config.tree.max_leaf_size:
+        return flat_tree(labels.shape[1])
+    embeddings = embed_spread(features, labels, config=config.tree, seed=config.seed)
+    return build_spread_tree(embeddings, config.tree, config.seed)
 
 
 def _retrain(training: Training, features: Features, progress: Progress, plan: Round) -> XRModel:
@@ -264,19 +284,20 @@ def train_levels(
     if training.negatives is not None:
         user = propagate_pairs(tree, training.negatives, labels.shape[0])
     post = tuple(at_level(config.search.post_processor, t) for t in range(tree.n_levels))
-    levels = list(plan.kept) if plan else []
+    levels: list[Any] = list(plan.kept) if plan else []
     for t in range(len(levels), n_levels):
         model = XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
         name, note = layout.level_name(t), {"stage": "level", "level": t}
         is_new, began, chosen = not run.has(name), time.monotonic(), list[Choice]()
-        make = partial(
+        make: Callable[[], Any] = partial(
             train_level, training, model, features, relevance[t], user[t], plan, progress, chosen
         )
         if t < len(heads):
             make, note = partial(_take, heads[t]), note | {"from": "head"}
         elif plan:
             note["round"] = plan.number
-        levels.append(run.once(name, make, partial(_save_level, note=note), load_level))
+        save, load = partial(_save_level, note=note), partial(load_held, training)
+        levels.append(run.once(name, make, save, load))
         if is_new:
             seconds = round(time.monotonic() - began, 3)
             note |= {"weights": levels[-1].n_entries, "seconds": seconds}
@@ -285,10 +306,12 @@ def train_levels(
     return XRModel(tree, tuple(levels), post, features.n_sparse, features.n_dense)
 
 
-def tell_weightless(weights: LevelWeights, level: int, config: LinearConfig) -> None:
+def tell_weightless(weights: LevelWeights | LevelShare, level: int, config: LinearConfig) -> None:
     """Notes a level whose nodes have hardly a weight: its scores are equal, whatever the document."""
-    if weights.n_entries >= _LEAST_WEIGHTS * weights.n_nodes or weights.dense.any():
+    if weights.n_entries >= _LEAST_WEIGHTS * weights.n_nodes:
         return
+    if isinstance(weights, LevelShare) or weights.dense.any():
+        return  # what other processes have of dense columns is not known here
     tell(
         f"level {level} has {weights.n_entries:,} weights for {weights.n_nodes:,} nodes, so its scores are equal for "
         f"most documents: none reaches ranker.threshold={config.ranker.threshold}; lower it, or check the features"
@@ -299,5 +322,16 @@ def _take(weights: LevelWeights) -> LevelWeights:
     return weights
 
 
-def _save_level(path: Path, weights: LevelWeights, note: dict[str, Any]) -> None:
-    save_level(path, weights, note | {"weights": weights.n_entries})
+def _save_level(path: Path, weights: LevelWeights | LevelShare, note: dict[str, Any]) -> None:
+    note = note | {"weights": weights.n_entries}
+    if isinstance(weights, LevelShare):
+        save_share(path, weights, note)
+    else:
+        save_level(path, weights, note)
+
+
+def load_held(training: Training, path: Path) -> LevelWeights | LevelShare:
+    """Restores a level, or what this process is to hold of it."""
+    if training.rows is None:
+        return load_level(path)
+    return load_share(path, jax.process_index(), jax.process_count(), MOST_WHOLE)

@@ -16,8 +16,8 @@ from xmc_jax.linear.forest import check_forest
 from xmc_jax.linear.heldout import Learned
 from xmc_jax.linear.relevance import check_relevance
 from xmc_jax.model import LabelTree, XRModel
-from xmc_jax.parallel import Machine, find_machine
-from xmc_jax.run import Trained, fingerprint
+from xmc_jax.parallel import Machine, Rows, add_up, find_machine
+from xmc_jax.run import Trained, fingerprint, name_rows, sum_rows
 from xmc_jax.types import Features
 
 
@@ -36,6 +36,8 @@ class Training:
         negatives: user-supplied negatives by level, or None.
         label_features: [L, D'] or None.
         machine: that it is trained on.
+        rows: whose documents are which, where each of several processes has a part; None: these are all.
+        counts: int32 [L], training positives of each label, where these documents are not all.
         unit_rows: whether rows of the features given are scaled to length 1, also of what is predicted.
     """
 
@@ -50,9 +52,18 @@ class Training:
     label_features: Any = None
     machine: Machine = field(default_factory=find_machine)
     unit_rows: bool = False
+    rows: Rows | None = None
+    counts: np.ndarray | None = None
+
+    @property
+    def n_documents(self) -> int:
+        """Documents N, those of other processes included."""
+        return self.labels.shape[0] if self.rows is None else self.rows.total
 
     def count_positives(self) -> np.ndarray:
         """Returns the training positives of each label, int32 [L]."""
+        if self.counts is not None:
+            return self.counts
         return np.bincount(self.labels.indices, minlength=self.labels.shape[1]).astype(np.int32)
 
     def count_held(self) -> int:
@@ -87,7 +98,7 @@ class Training:
         scale: float = 0.0,
     ) -> Trained:
         """Returns the outcome of a training, with the facts that follow from its data."""
-        counts, n = self.count_positives(), self.labels.shape[0]
+        counts, n = self.count_positives(), self.n_documents
         return Trained(
             config,
             tuple(models),
@@ -104,7 +115,18 @@ class Training:
 
     def describe_data(self) -> dict[str, Any]:
         """Returns what tells this training set from another, JSON-ready."""
+        if self.config.parallel.holds == "share":
+            return self.describe_rows()
         return fingerprint(self.texts, self.features, self.labels, list_extras(self))
+
+    def describe_rows(self) -> dict[str, Any]:
+        """Returns the same by a sum over documents, to which several processes add their own."""
+        start = 0 if self.rows is None else self.rows.start
+        own = sum_rows(self.texts, self.features, self.labels, start)
+        total = own if self.rows is None else add_up(own)
+        n_positives = int(self.count_positives().sum(dtype=np.int64))
+        counts = (self.n_documents, self.labels.shape[1], n_positives)
+        return name_rows(counts, total, list_extras(self))
 
 
 def scale_training(training: Training) -> Training:

@@ -14,7 +14,7 @@ import numpy as np
 
 from xmc_jax.matcher.beam import Beam
 from xmc_jax.matcher.level import Layout, SearchLevel, lay_out_level, pad_bias
-from xmc_jax.model import balance_clusters
+from xmc_jax.model import LevelWeights, balance_clusters, cut_clusters
 from xmc_jax.types import PAD
 
 _WHOLE = ("child_offsets", "bias")
@@ -53,7 +53,9 @@ def shard_level(
         for start, stop in pairwise(bounds)
     ]
     none: dict[str, Any] = dict.fromkeys(_WHOLE)
-    cut = jax.tree.map(partial(_join, agree), *(dataclasses.replace(part, **none) for part in parts))
+    cut = jax.tree.map(
+        partial(_join, agree), *(dataclasses.replace(part, **none) for part in parts)
+    )
     return dataclasses.replace(
         cut,
         child_offsets=np.asarray(stored["child_offsets"], np.int32),
@@ -84,24 +86,18 @@ def _cut_level(
     first: tuple[int, int],
 ) -> SearchLevel:
     """Returns the level of the clusters [start, stop)."""
-    rows = slice(*stored["row_offsets"][[start, stop]])
-    entries = slice(*stored["entry_offsets"][[rows.start, rows.stop]])
-    nodes = slice(*stored["child_offsets"][[start, stop]])
+    weights = LevelWeights(**{name: a for name, a in stored.items() if name != "n_sparse"})
+    own = cut_clusters(weights, start, stop)
     part = lay_out_level(
-        child_offsets=stored["child_offsets"][start : stop + 1] - nodes.start,
-        row_offsets=stored["row_offsets"][start : stop + 1] - rows.start,
-        row_feature=stored["row_feature"][rows],
-        entry_offsets=stored["entry_offsets"][rows.start : rows.stop + 1] - entries.start,
-        entry_child=stored["entry_child"][entries],
-        entry_value=stored["entry_value"][entries],
-        bias=stored["bias"][nodes],
-        dense=stored["dense"][nodes],
+        **{f.name: getattr(own, f.name) for f in dataclasses.fields(own)},
         n_sparse=stored["n_sparse"],
         layout=layout,
         max_children=widest,
     )
     cluster, node = first
-    shard = np.array([cluster + start, cluster + stop, node + nodes.start], np.int32)
+    shard = np.array(
+        [cluster + start, cluster + stop, node + weights.child_offsets[start]], np.int32
+    )
     return dataclasses.replace(part, shard=shard)
 
 

@@ -9,6 +9,9 @@ import numpy as np
 from xmc_jax.model.level_weights import LevelWeights
 from xmc_jax.parallel import gather_each
 
+MOST_WHOLE = 512
+"""Nodes of a level up to which every process keeps all of it."""
+
 
 @dataclass(frozen=True)
 class LevelShare:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import jax
@@ -52,6 +53,10 @@ class LevelWeights:
     def n_entries(self) -> int:
         return len(self.entry_value)
 
+    def count_entries(self) -> np.ndarray:
+        """Returns the entries of each cluster, int64 [C]."""
+        return np.diff(self.entry_offsets[self.row_offsets])
+
     @property
     def max_children(self) -> int:
         return int(np.diff(self.child_offsets).max(initial=0))
@@ -59,6 +64,44 @@ class LevelWeights:
     @property
     def n_bytes(self) -> int:
         return sum(np.asarray(getattr(self, f.name)).nbytes for f in fields(self))
+
+
+def cut_clusters(weights: LevelWeights, first: int, stop: int) -> LevelWeights:
+    """Returns the clusters `first` … `stop` - 1, numbered from 0, and so are their nodes."""
+    rows = slice(*weights.row_offsets[[first, stop]].tolist())
+    entries = slice(*weights.entry_offsets[[rows.start, rows.stop]].tolist())
+    nodes = slice(*weights.child_offsets[[first, stop]].tolist())
+    return LevelWeights(
+        child_offsets=weights.child_offsets[first : stop + 1] - np.int32(nodes.start),
+        row_offsets=weights.row_offsets[first : stop + 1] - np.int32(rows.start),
+        row_feature=weights.row_feature[rows],
+        entry_offsets=weights.entry_offsets[rows.start : rows.stop + 1] - entries.start,
+        entry_child=weights.entry_child[entries],
+        entry_value=weights.entry_value[entries],
+        bias=weights.bias[nodes],
+        dense=weights.dense[nodes],
+    )
+
+
+def join_clusters(parts: Sequence[LevelWeights]) -> LevelWeights:
+    """Returns the clusters of all parts one after the other: what `cut_clusters` took apart."""
+    if len(parts) == 1:
+        return parts[0]
+
+    def chain(name: str) -> np.ndarray:
+        arrays = [getattr(part, name) for part in parts]
+        ends = np.cumsum([0, *(a[-1] for a in arrays)])
+        shifted = [a[1:] + end for a, end in zip(arrays, ends, strict=False)]
+        return np.concatenate([[0], *shifted]).astype(arrays[0].dtype)
+
+    offsets = ("child_offsets", "row_offsets", "entry_offsets")
+    joined = {
+        f.name: chain(f.name)
+        if f.name in offsets
+        else np.concatenate([getattr(part, f.name) for part in parts])
+        for f in fields(LevelWeights)
+    }
+    return LevelWeights(**joined)
 
 
 def build_weights(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import jax
 
 from xmc_jax.config import PostProcessorName
 from xmc_jax.model.label_tree import LabelTree
 from xmc_jax.model.layouts import Layouts
-from xmc_jax.model.level_weights import LevelWeights
+from xmc_jax.model.level_share import LevelShare
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class XRModel:
     """
 
     tree: LabelTree
-    levels: tuple[LevelWeights, ...]
+    levels: tuple[Any, ...]
+    """Each a `LevelWeights`, or a `LevelShare` where several processes hold it together."""
     post_processors: tuple[PostProcessorName, ...]
     """One for each level of the tree."""
     n_sparse: int
@@ -34,6 +36,11 @@ class XRModel:
         weights = sum(level.n_entries for level in self.levels)
         done = f"{len(self.levels)} of {self.tree.n_levels} levels"
         return f"XRModel({self.tree!r}, {done}, {weights:,} weights)"
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether several processes hold some of its levels together."""
+        return any(isinstance(level, LevelShare) for level in self.levels)
 
     def cut(self, n_levels: int) -> XRModel:
         """Returns the model of the first levels: the matcher of those below."""

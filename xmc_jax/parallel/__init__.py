@@ -1,5 +1,6 @@
 """Devices: the mesh, which axis of an array lies on which axis of it, the wrapper of a step, and shares of work."""
 
+from xmc_jax.parallel.exchange import Arrays as Arrays
 from xmc_jax.parallel.exchange import add_up as add_up
 from xmc_jax.parallel.exchange import agree_first as agree_first
 from xmc_jax.parallel.exchange import agree_least as agree_least
@@ -7,6 +8,7 @@ from xmc_jax.parallel.exchange import count_processes as count_processes
 from xmc_jax.parallel.exchange import gather_each as gather_each
 from xmc_jax.parallel.exchange import gather_shares as gather_shares
 from xmc_jax.parallel.exchange import is_first as is_first
+from xmc_jax.parallel.exchange import line_up as line_up
 from xmc_jax.parallel.exchange import list_share as list_share
 from xmc_jax.parallel.exchange import run_first as run_first
 from xmc_jax.parallel.exchange import run_together as run_together

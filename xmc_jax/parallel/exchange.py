@@ -142,23 +142,24 @@ def trade(messages: Sequence[Arrays]) -> list[Arrays]:
     """Sends named arrays to every process (this one too) and returns what each of them sent here, in their order."""
     if is_alone():
         return list(messages)
-    packed = [_pack(message) for message in messages]
+    me, block_bytes = jax.process_index(), _BLOCK
+    # What stays here does not travel.
+    packed = [b"" if to == me else _pack(message) for to, message in enumerate(messages)]
     sizes = np.array([len(data) for data in packed], np.int64)
     expected = np.stack([sent["sizes"] for sent in gather_each({"sizes": sizes})])
-    longest, me = int(expected.max()), jax.process_index()
-    width = _BLOCK
-    while width // 4 >= max(longest, 1024):  # few sizes, each of which is a program
-        width //= 4
+    longest = int(expected.max())
+    while block_bytes // 4 >= max(longest, 1024):  # few sizes, each of which is a program
+        block_bytes //= 4
     out = [bytearray(int(size)) for size in expected[:, me]]
-    block = np.zeros((1, len(packed), width), np.uint8)
-    for start in range(0, longest, width):
-        for row, data in zip(block[0], packed, strict=True):
-            part = data[start : start + width]
+    block = np.zeros((1, len(packed), block_bytes), np.uint8)
+    for start in range(0, longest, block_bytes):
+        for row, sent in zip(block[0], packed, strict=True):
+            part = sent[start : start + block_bytes]
             row[: len(part)] = np.frombuffer(part, np.uint8)
         for data, row in zip(out, _swap(block), strict=True):
-            n = max(0, min(width, len(data) - start))
+            n = max(0, min(block_bytes, len(data) - start))
             data[start : start + n] = row[:n].data
-    return [_unpack(data) for data in out]
+    return [messages[me] if of == me else _unpack(data) for of, data in enumerate(out)]
 
 
 def add_up(mine: np.ndarray) -> np.ndarray:
@@ -174,7 +175,7 @@ def add_up(mine: np.ndarray) -> np.ndarray:
 
 def _swap(block: np.ndarray) -> np.ndarray:
     """Returns what the processes sent here [P, width], for what this one sends to each [1, P, width]."""
-    mesh = _line_up()
+    mesh = line_up()
     spread = NamedSharding(mesh, PartitionSpec("process"))
     shape = (mesh.size, *block.shape[1:])
     put = jax.make_array_from_process_local_data(spread, block, shape)
@@ -182,7 +183,7 @@ def _swap(block: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _line_up() -> Mesh:
+def line_up() -> Mesh:
     """Returns a mesh of the first device of every process."""
     first: dict[int, jax.Device] = {}
     for device in jax.devices():

@@ -23,6 +23,8 @@ from xmc_jax.predict.restrict import drop_excluded as drop_excluded
 from xmc_jax.predict.restrict import restrict as restrict
 from xmc_jax.predict.search import search as search
 from xmc_jax.predict.single import Endpoint as Endpoint
+from xmc_jax.predict.spread import find_line as find_line
+from xmc_jax.predict.spread import match_spread as match_spread
 from xmc_jax.predict.stream import FewResultsWarning as FewResultsWarning
 from xmc_jax.predict.stream import matched_clusters as matched_clusters
 from xmc_jax.predict.stream import predict_batches as predict_batches

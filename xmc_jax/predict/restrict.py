@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from jaxtyping import Int
 
 from xmc_jax.errors import InputError
-from xmc_jax.model import XRModel, select_nodes
+from xmc_jax.model import LevelShare, LevelWeights, XRModel, select_nodes
 from xmc_jax.predict.predictions import Predictions
 from xmc_jax.types import PAD
 
@@ -40,11 +40,15 @@ def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
     wanted = np.zeros(tree.n_labels, bool)
     wanted[labels] = True
     edges = wanted[tree.edge_label]
-    levels = []
+    levels: list[LevelWeights | LevelShare] = []
     for t, weights in enumerate(model.levels):
         keep = np.zeros(weights.n_nodes, bool)
         keep[tree.edge_ancestor(t)[edges]] = True
-        levels.append(select_nodes(weights, keep))
+        if isinstance(weights, LevelShare):
+            bias = np.where(keep, weights.bias, -np.inf).astype(np.float32)
+            levels.append(dataclasses.replace(weights, bias=bias))
+        else:
+            levels.append(select_nodes(weights, keep))
     restricted = dataclasses.replace(model, levels=tuple(levels))
     restricted.layouts.source = model
     return restricted

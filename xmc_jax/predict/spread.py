@@ -47,11 +47,6 @@ from xmc_jax.types import PAD, AnyArray, Features, NoProgress, Progress
 Found = tuple[Int[np.ndarray, "N R"], Float[np.ndarray, "N R"]]
 
 
-def stays_whole(n_nodes: int, n_sparse: int, max_children: int) -> bool:
-    """Returns whether every process keeps all of a level: where it is small enough for a table."""
-    return choose_layout(n_nodes, n_sparse, max_children) == "table"
-
-
 def find_line() -> Mesh:
     """Returns the mesh of all devices in a row, over which clusters are cut."""
     return make_mesh(ParallelConfig(data=1, label=len(jax.devices())))
@@ -76,7 +71,9 @@ def build_spread_index(model: XRModel, mesh: Mesh) -> SearchIndex:
 
 def _lay_out_share(held: LevelShare, n_sparse: int, mesh: Mesh, target: Target) -> Any:
     """Returns the shards of this process's devices (host arrays), as long as those of the other processes."""
-    stored = {f.name: np.asarray(getattr(held.weights, f.name)) for f in dataclasses.fields(held.weights)}
+    stored = {
+        f.name: np.asarray(getattr(held.weights, f.name)) for f in dataclasses.fields(held.weights)
+    }
     n_local = len(mesh.local_devices)
 
     def agree(n: int) -> int:
@@ -84,6 +81,8 @@ def _lay_out_share(held: LevelShare, n_sparse: int, mesh: Mesh, target: Target) 
 
     n_rows = agree(-(-len(held.weights.row_feature) // n_local))
     layout = choose_layout(held.n_nodes, n_sparse, held.max_children, n_rows, target)
+    if layout == "table":  # of a small level that was cut all the same
+        layout = "bitmaps"
     level = shard_level(
         stored | {"n_sparse": n_sparse},
         n_local,
@@ -223,9 +222,7 @@ def _search(
 def _put_own(x: np.ndarray, mesh: Mesh) -> jax.Array:
     """Puts this process's rows on its devices, as a part of the rows of all."""
     shape = (len(x) // len(mesh.local_devices) * mesh.size, *x.shape[1:])
-    return jax.make_array_from_process_local_data(
-        NamedSharding(mesh, choose_spec("C")), x, shape
-    )
+    return jax.make_array_from_process_local_data(NamedSharding(mesh, choose_spec("C")), x, shape)
 
 
 def _read_own(x: jax.Array) -> np.ndarray:

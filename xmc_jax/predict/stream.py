@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
+import jax
 import numpy as np
 import scipy.sparse as sp
 from jax.sharding import Mesh
@@ -14,12 +15,13 @@ from jax.sharding import Mesh
 from xmc_jax.config import MergeName, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import DATA, Target
+from xmc_jax.parallel import DATA, Target, gather_each
 from xmc_jax.predict.batches import choose_results, limit_rows, plan_batches, run_batches
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.predictions import Predictions
 from xmc_jax.predict.search import match, search
 from xmc_jax.predict.shared import find_shared_index, run_on_mesh
+from xmc_jax.predict.spread import build_spread_index, find_line, search_spread
 from xmc_jax.types import PAD, Features, NoProgress, Progress
 
 
@@ -59,6 +61,8 @@ def predict_batches(
     Returns:
         As many columns as wanted or, if that is less, as can be found: PAD stands where a document has fewer.
     """
+    if isinstance(model, XRModel) and model.is_spread:
+        return _predict_spread(model, features, config, label_names, merge, memory, progress)
     if mesh is not None and mesh.size == 1:
         mesh = None
     index = find_index(model) if mesh is None else find_shared_index(model, mesh)
@@ -83,6 +87,41 @@ def predict_batches(
         step = partial(search, **options)
         run_batches(index, features, batches, step, (ids, scores), target, progress.advance)
     progress.finish("")
+    return Predictions(ids, scores, label_names, index.n_labels)
+
+
+def _predict_spread(
+    model: XRModel,
+    features: Features,
+    config: SearchConfig,
+    label_names: Sequence[str] | None,
+    merge: MergeName,
+    memory: int | None,
+    progress: Progress | None,
+) -> Predictions:
+    """Returns the predictions of a model that several processes hold: each searches for some of the documents."""
+    mesh = find_line()
+    index = model.layouts.once(("index", mesh), lambda: build_spread_index(model, mesh))
+    check_complete(index)
+    index.check(features)
+    n = min(config.top_k, count_results(index, config))
+    n_processes, me = jax.process_count(), jax.process_index()
+    bounds = [len(features) * p // n_processes for p in range(n_processes + 1)]
+    progress = progress or NoProgress()
+    progress.start("search", bounds[me + 1] - bounds[me])
+    found = search_spread(
+        index,
+        features[bounds[me] : bounds[me + 1]],
+        config,
+        mesh,
+        n_results=n,
+        merge=merge,
+        memory=memory,
+        progress=progress,
+    )
+    progress.finish("")
+    every = gather_each(dict(zip(("ids", "scores"), found, strict=True)))
+    ids, scores = (np.concatenate([sent[name] for sent in every]) for name in ("ids", "scores"))
     return Predictions(ids, scores, label_names, index.n_labels)
 
 

@@ -6,4 +6,5 @@ from xmc_jax.ranker.problem import Penalty as Penalty
 from xmc_jax.ranker.problem import pose_level as pose_level
 from xmc_jax.ranker.settings import SolveSettings as SolveSettings
 from xmc_jax.ranker.solve import solve_level as solve_level
+from xmc_jax.ranker.solve import solve_share as solve_share
 from xmc_jax.ranker.spread import take_census as take_census

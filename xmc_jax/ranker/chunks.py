@@ -72,8 +72,8 @@ def split_units(
 class CutChunks(Generic[Shape]):
     """Chunks that are all cut once for their shapes, which every process needs.
 
-    A process that has the rows of its own chunks only cuts these, and learns the shapes of the others. The cut rows of this process's share are kept until they are taken, if those of the level are few; otherwise chunks
-    are cut again one by one.
+    A process that has the rows of its own chunks only cuts these, and learns the shapes of the others. The cut rows of
+    its own are kept until they are taken, if those of the level are few; otherwise chunks are cut again one by one.
 
     Attributes:
         shapes: of each chunk.

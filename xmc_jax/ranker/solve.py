@@ -22,8 +22,8 @@ from xmc_jax.ranker.problem import (
     list_units,
 )
 from xmc_jax.ranker.settings import SolveSettings
-from xmc_jax.ranker.spread import fetch_chunks, share_parts
 from xmc_jax.ranker.solvers import Sizes, Solver, Work, list_solvers
+from xmc_jax.ranker.spread import fetch_chunks, share_parts
 
 
 def solve_level(
@@ -34,8 +34,7 @@ def solve_level(
     start: LevelWeights | None = None,
     advance: Callable[[int], None] = lambda n: None,
     tell: Callable[[Choice], None] = lambda choice: None,
-    keeps_share: bool = False,
-) -> LevelWeights | LevelShare:
+) -> LevelWeights:
     """Solves the problems of all clusters and labels of a level.
 
     Args:
@@ -47,12 +46,49 @@ def solve_level(
             takes as many epochs.
         advance: called with the number of nodes that are done.
         tell: called once with the solvers that were chosen, before they begin.
-        keeps_share: each process ends with the weights of a range of clusters, not with all.
 
     Returns:
-        The level's sparse weights; the same for every number of threads, devices and processes (which share the
-        chunks), if they have as much memory.
+        The level's sparse weights; the same for every number of threads, devices and processes (which share the chunks
+        and have all weights in the end), if they have as much memory.
     """
+    parts = _solve_chunks(problem, penalty, settings, start, advance, tell, gathers=True)
+    weights = join_parts(problem.child_offsets, problem.features.n_dense, parts)
+    _drop_small(weights.dense, settings.threshold)
+    return weights
+
+
+def solve_share(
+    problem: LevelProblem,
+    penalty: Penalty,
+    settings: SolveSettings,
+    *,
+    advance: Callable[[int], None] = lambda n: None,
+    tell: Callable[[Choice], None] = lambda choice: None,
+) -> LevelShare:
+    """Solves a level of `take_census` as `solve_level` does, after which each process has the weights of a range of
+    clusters.
+    """
+    parts = _solve_chunks(problem, penalty, settings, None, advance, tell, gathers=False)
+    share = share_parts(problem.child_offsets, problem.features.n_dense, parts)
+    _drop_small(share.weights.dense, settings.threshold)
+    return share
+
+
+def _drop_small(dense: np.ndarray, threshold: float) -> None:
+    if threshold > 0:
+        dense[np.abs(dense) < threshold] = 0.0
+
+
+def _solve_chunks(
+    problem: LevelProblem,
+    penalty: Penalty,
+    settings: SolveSettings,
+    start: LevelWeights | None,
+    advance: Callable[[int], None],
+    tell: Callable[[Choice], None],
+    gathers: bool,
+) -> list[Part]:
+    """Returns the parts of all chunks, or of those that this process solves."""
     units, target = list_units(problem), Target.of(settings.mesh)
     sizes = Sizes(
         count_rows(problem, units),
@@ -71,14 +107,9 @@ def solve_level(
         for tier in np.unique(tiers):
             chosen = units[which[tiers == tier]]
             solve = partial(_solve_units, problem, chosen, solver, penalty, settings, target)
-            parts += solve(start, advance, not keeps_share)
+            parts += solve(start, advance, gathers)
     advance(int(units.n_children[choice.solver == NOBODY].sum()))
-    join = share_parts if keeps_share else join_parts
-    found = join(problem.child_offsets, problem.features.n_dense, parts)
-    dense = found.weights.dense if isinstance(found, LevelShare) else found.dense
-    if settings.threshold > 0:
-        dense[np.abs(dense) < settings.threshold] = 0.0
-    return found
+    return parts
 
 
 def _solve_units(

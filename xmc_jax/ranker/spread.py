@@ -1,9 +1,9 @@
 """A level whose documents lie with several processes: what all know of its rows, the rows that a process solves, and
 the weights that it owns.
 
-Rows are posed where their documents are. From counts that all processes know they divide the level alike, as one process
-would; each is then sent the rows of its own chunks, with the features of their documents, and the weights that come out
-go to the process that owns their cluster.
+Rows are posed where their documents are. From counts that all processes know they divide the level alike, as one
+process would; each is then sent the rows of its own chunks, with the features of their documents, and the weights that
+come out go to the process that owns their cluster.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import scipy.sparse as sp
 
 from xmc_jax.model import LevelShare, balance_clusters
 from xmc_jax.ops import concatenate_ranges
-from xmc_jax.parallel import Rows, add_up, gather_each, list_share, trade
+from xmc_jax.parallel import Arrays, Rows, add_up, gather_each, list_share, trade
 from xmc_jax.ranker.parts import Part, choose_child_type, join_parts
 from xmc_jax.ranker.problem import Census, LevelProblem, Units, measure_rows
 from xmc_jax.types import Features
@@ -31,19 +31,15 @@ def take_census(problem: LevelProblem, rows: Rows) -> LevelProblem:
     """Returns the rows of this process's documents with what is known of all; all processes call this together."""
     lengths = measure_rows(problem)
     totals = np.append(0, np.cumsum(lengths, dtype=np.int64))
-    counts = add_up(
-        np.stack([np.diff(problem.row_offsets), np.diff(totals[problem.row_offsets])])
-    )
+    counts = add_up(np.stack([np.diff(problem.row_offsets), np.diff(totals[problem.row_offsets])]))
     longest = max(int(sent["n"]) for sent in gather_each({"n": np.asarray(lengths.max(initial=0))}))
     histogram = add_up(np.bincount(lengths, minlength=longest + 1).astype(np.int64))
     n_features = _count_features(problem, counts[1])
-    return replace(
-        problem, census=Census(counts[0], counts[1], n_features, histogram, rows.start)
-    )
+    return replace(problem, census=Census(counts[0], counts[1], n_features, histogram, rows.start))
 
 
 def _count_features(problem: LevelProblem, n_slots: np.ndarray) -> np.ndarray:
-    """Returns the different features of each cluster's rows, int64 [C]: some clusters at a time, each by one process."""
+    """Returns the different features of each cluster's rows, int64 [C]; a process counts those of some clusters."""
     features, width = problem.features.sparse, problem.features.n_sparse
     n_processes, me = jax.process_count(), jax.process_index()
     found = np.zeros(problem.n_clusters, np.int64)
@@ -111,9 +107,7 @@ def _cut_rows(problem: LevelProblem, clusters: np.ndarray) -> dict[str, np.ndarr
     return out
 
 
-def _join_rows(
-    problem: LevelProblem, clusters: np.ndarray, sent: Sequence[dict[str, np.ndarray]]
-) -> LevelProblem:
+def _join_rows(problem: LevelProblem, clusters: np.ndarray, sent: Sequence[Arrays]) -> LevelProblem:
     """Returns the rows that all processes sent, by cluster and then by document as they are numbered over all."""
 
     def join(name: str) -> np.ndarray:
@@ -198,6 +192,6 @@ def _join(parts: Sequence[Part]) -> Part:
 
 def _empty_part(child_offsets: np.ndarray, n_dense: int) -> Part:
     none, real = np.zeros(0, np.int64), np.zeros(0, np.float32)
-    child = np.zeros(0, choose_child_type(child_offsets))
+    child: np.ndarray = np.zeros(0, choose_child_type(child_offsets))
     dense = np.zeros((0, n_dense), np.float32)
     return Part(none, none, none.astype(np.int32), child, real, none, real, dense)

@@ -10,6 +10,8 @@ from xmc_jax.run.display import read_display as read_display
 from xmc_jax.run.display import save_display as save_display
 from xmc_jax.run.identity import digest_texts as digest_texts
 from xmc_jax.run.identity import fingerprint as fingerprint
+from xmc_jax.run.identity import name_rows as name_rows
+from xmc_jax.run.identity import sum_rows as sum_rows
 from xmc_jax.run.lock import check_free as check_free
 from xmc_jax.run.log import group_curves as group_curves
 from xmc_jax.run.log import read_log as read_log
@@ -22,9 +24,11 @@ from xmc_jax.run.opening import read_header as read_header
 from xmc_jax.run.parts import SavedTree as SavedTree
 from xmc_jax.run.parts import load_encoder as load_encoder
 from xmc_jax.run.parts import load_level as load_level
+from xmc_jax.run.parts import load_share as load_share
 from xmc_jax.run.parts import load_tree as load_tree
 from xmc_jax.run.parts import save_encoder as save_encoder
 from xmc_jax.run.parts import save_level as save_level
+from xmc_jax.run.parts import save_share as save_share
 from xmc_jax.run.parts import save_tree as save_tree
 from xmc_jax.run.prototypes import load_prototypes as load_prototypes
 from xmc_jax.run.prototypes import save_prototypes as save_prototypes

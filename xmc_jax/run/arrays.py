@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from xmc_jax.files import explain_write_error
 from xmc_jax.run.manifest import RESTORE
 
 if TYPE_CHECKING:
+    import jax
     import orbax.checkpoint as ocp
 
 _LOUD = ("absl", "asyncio")
@@ -63,7 +64,7 @@ def save_arrays(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _silence_orbax():
-            _commit(folder, step, arrays, note)
+            _commit(folder, step, {n: np.ascontiguousarray(a) for n, a in arrays.items()}, note)
     except Exception as error:
         cause = _find_cause(folder, error)
         with _silence_orbax():
@@ -74,8 +75,57 @@ def save_arrays(
         raise explain_write_error(folder, cause) from cause
 
 
-def _commit(folder: Path, step: int, arrays: Mapping[str, np.ndarray], note: dict) -> None:
-    manager = _open_manager(folder)
+def save_shares(
+    folder: str | os.PathLike, mine: Mapping[str, np.ndarray], note: dict, step: int = 0
+) -> None:
+    """Commits named arrays of which every process has its rows, and a JSON note; all processes call this together.
+
+    Each writes its own. On disk an array is [processes, rows of the longest, ...]; the note says how many rows of each
+    process there are.
+
+    Args:
+        folder: an empty one.
+        mine: rows of this process, numbers of at most 32 bits.
+        note: the same in all processes.
+
+    Raises:
+        RunError: the disk is full or not writable.
+    """
+    import jax
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    from xmc_jax.parallel import gather_each, line_up
+
+    folder = Path(folder).absolute()
+    every = gather_each({name: np.asarray(len(a)) for name, a in mine.items()})
+    lengths = {name: [int(sent[name]) for sent in every] for name in mine}
+    mesh = line_up()
+    spread = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
+
+    def put(name: str, rows: np.ndarray) -> jax.Array:
+        most = max(lengths[name])
+        padded = np.zeros((1, most, *rows.shape[1:]), rows.dtype)
+        padded[0, : len(rows)] = rows
+        shape = (mesh.size, *padded.shape[1:])
+        return jax.make_array_from_process_local_data(spread, padded, shape)
+
+    arrays = {name: put(name, rows) for name, rows in mine.items()}
+    cause = None
+    try:
+        with _silence_orbax():
+            _commit(folder, step, arrays, note | {"lengths": lengths}, together=True)
+    except Exception as error:
+        cause = _find_cause(folder, error)
+        with _silence_orbax():
+            _forget(error)
+    if cause is not None:
+        raise explain_write_error(folder, cause) from cause
+
+
+def _commit(
+    folder: Path, step: int, arrays: Mapping[str, Any], note: dict, *, together: bool = False
+) -> None:
+    manager = _open_manager(folder, together)
     try:
         _write_step(manager, step, arrays, note)
     except BaseException:
@@ -85,27 +135,27 @@ def _commit(folder: Path, step: int, arrays: Mapping[str, np.ndarray], note: dic
     manager.close()
 
 
-def _open_manager(folder: Path) -> ocp.CheckpointManager:
-    """Returns orbax's manager of a folder, which waits for no other process."""
+def _open_manager(folder: Path, together: bool) -> ocp.CheckpointManager:
+    """Returns orbax's manager of a folder, which waits for no other process, or for all of them."""
     import jax
     import orbax.checkpoint as ocp
 
     options: dict[str, Any] = {"enable_async_checkpointing": False}
     if jax.process_count() > 1:
-        me = jax.process_index()
         options["create"] = False
-        options["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
-            primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
-        )
+        if not together:
+            me = jax.process_index()
+            options["multiprocessing_options"] = ocp.options.MultiprocessingOptions(
+                primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process{me}"
+            )
     return ocp.CheckpointManager(folder, options=ocp.CheckpointManagerOptions(**options))
 
 
 def _write_step(
-    manager: ocp.CheckpointManager, step: int, arrays: Mapping[str, np.ndarray], note: dict
+    manager: ocp.CheckpointManager, step: int, arrays: Mapping[str, Any], note: dict
 ) -> None:
     import orbax.checkpoint as ocp
 
-    arrays = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     # Orbax stores no empty arrays: their shapes are in the index, and the index is what is read.
     index = {name: [list(a.shape), str(a.dtype)] for name, a in arrays.items()}
     full = {name: a for name, a in arrays.items() if a.size}
@@ -137,6 +187,35 @@ def load_arrays(
     return arrays, note
 
 
+def load_shares(
+    folder: str | os.PathLike, wanted: Mapping[str, Collection[int]], step: int = 0
+) -> dict[str, list[np.ndarray]]:
+    """Restores rows that `save_shares` committed, of some processes; only theirs are read.
+
+    Args:
+        folder: of the checkpoint.
+        wanted: numbers of processes, by the name of an array.
+
+    Raises:
+        InputError: nothing whole is there, or it is damaged.
+    """
+    folder = Path(folder).absolute()
+    with _name_damage(folder, step):
+        index, note = _read_meta(folder / str(step))
+        full = [name for name in wanted if 0 not in index[name][0]]
+        opened = _open_stored(folder / str(step) / "arrays", full) if full else {}
+        out = {}
+        for name, processes in wanted.items():
+            (_, _, *rest), dtype = index[name]
+            lengths = [note["lengths"][name][p] for p in processes]
+            if name not in opened:
+                out[name] = [np.zeros((n, *rest), dtype) for n in lengths]
+                continue
+            reads = [opened[name][p, :n].read() for p, n in zip(processes, lengths, strict=True)]
+            out[name] = [np.asarray(read.result()) for read in reads]
+    return out
+
+
 def load_note(folder: str | os.PathLike, step: int = 0) -> dict[str, Any]:
     """Restores the note of `save_arrays` alone.
 
@@ -154,6 +233,12 @@ def _read_meta(step: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _read_stored(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
+    reads = {name: stored.read() for name, stored in _open_stored(folder, names).items()}
+    return {name: np.asarray(future.result()) for name, future in reads.items()}
+
+
+def _open_stored(folder: Path, names: list[str]) -> dict[str, Any]:
+    """Returns arrays of the storage layer, of which nothing is read yet."""
     import tensorstore
 
     facts = json.loads((folder / "_METADATA").read_bytes())
@@ -165,8 +250,7 @@ def _read_stored(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
         path = name if store is not base else f"{folder}/{name}"
         spec = {"driver": driver, "kvstore": store | {"path": f"{path}/"}}
         opened[name] = tensorstore.open(spec, read=True, open=True)
-    reads = {name: future.result().read() for name, future in opened.items()}
-    return {name: np.asarray(future.result()) for name, future in reads.items()}
+    return {name: future.result() for name, future in opened.items()}
 
 
 @contextlib.contextmanager

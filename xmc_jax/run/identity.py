@@ -21,6 +21,8 @@ from xmc_jax.types import Features
 _TERMS = {"analyzer": "auto", "token_pattern": "words"}
 _FORMER_TERMS = {"analyzer": "word", "token_pattern": "unicode"}
 """The terms that are the default, and those that were: a run of an earlier version resumes, with its vectoriser."""
+BY_ROWS = "rows-"
+"""Begins a digest that is a sum over documents."""
 _COUNTS = ("documents", "labels", "positives")
 
 
@@ -90,6 +92,10 @@ def check_data(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
             f"{folder}: holds a saved model, not a run; load it, or give another folder"
         )
     other = [k for k in _COUNTS if old.get(k) != new.get(k)]
+    if not other and new["digest"].startswith(BY_ROWS) > str(old["digest"]).startswith(BY_ROWS):
+        raise InputError(
+            f"{folder}: holds a run that was begun with parallel.holds=all; resume it so, or give another folder"
+        )
     if other or old["digest"] != new["digest"]:
         counts = ", ".join(f"{k} {old.get(k)} -> {new.get(k)}" for k in other)
         raise InputError(
@@ -132,3 +138,40 @@ def fingerprint(
         digest.update(np.ascontiguousarray(a).tobytes())
     counts = (labels.shape[0], labels.shape[1], labels.nnz)
     return dict(zip(_COUNTS, counts, strict=True)) | {"digest": digest.hexdigest()}
+
+
+def sum_rows(
+    texts: Iterable[str] | None, features: Features | None, labels: sp.csr_matrix, start: int
+) -> np.ndarray:
+    """Returns the sum of the digests of documents, uint64 [2], to which others can be added in any order.
+
+    Args:
+        texts, features, labels: of the documents; texts or features may be None.
+        start: number of the first document.
+    """
+    total = np.zeros(2, np.uint64)
+    stream = iter(texts) if texts is not None else None
+    for i in range(labels.shape[0]):
+        digest = hashlib.blake2b((start + i).to_bytes(8, "little"), digest_size=16)
+        if stream is not None:
+            digest.update(next(stream).encode("utf-8", "surrogatepass") + b"\0")
+        if features is not None:
+            a, b = features.sparse.indptr[i : i + 2]
+            digest.update(features.sparse.indices[a:b].astype("<i8").tobytes())
+            digest.update(features.sparse.data[a:b].astype("<f4").tobytes())
+            digest.update(features.dense[i].astype("<f4").tobytes())
+        a, b = labels.indptr[i : i + 2]
+        digest.update(labels.indices[a:b].astype("<i8").tobytes())
+        digest.update(labels.data[a:b].astype("<f4").tobytes())
+        total += np.frombuffer(digest.digest(), "<u8")
+    return total
+
+
+def name_rows(
+    counts: tuple[int, int, int], total: np.ndarray, extras: Iterable[np.ndarray] = ()
+) -> dict[str, Any]:
+    """Returns counts and a digest of a training set from the sum of its documents', JSON-ready; as `fingerprint`."""
+    digest = hashlib.blake2b(total.astype("<u8").tobytes(), digest_size=16)
+    for a in extras:
+        digest.update(np.ascontiguousarray(a).tobytes())
+    return dict(zip(_COUNTS, counts, strict=True)) | {"digest": BY_ROWS + digest.hexdigest()}

@@ -49,12 +49,12 @@ class Manifest:
         """Returns the parts whose names begin with `prefix`, in the order in which they were made."""
         return [name for name in self.parts if name.startswith(prefix)]
 
-    def record(self, name: str, drop: str | None = None) -> None:
-        """Takes in a part that is on disk, and lets another one go, in one move."""
+    def record(self, name: str, drop: str | None = None, files: Files | None = None) -> None:
+        """Takes in a part that is on disk, and lets another one go, in one move; `files`: measured already."""
         self.parts.pop(name, None)
         if drop is not None:
             self.parts.pop(drop, None)
-        self.parts[name] = measure(self.folder, name)
+        self.parts[name] = measure(self.folder, name) if files is None else files
         self._checked.discard(name)
         self.write()
 
@@ -163,12 +163,18 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def measure(folder: Path, name: str) -> Files:
-    """Returns size and check sum of every file of a part, which is a file or a folder."""
+def measure(folder: Path, name: str, first: int = 0, step: int = 1) -> Files:
+    """Returns size and check sum of every file of a part, which is a file or a folder.
+
+    Args:
+        folder: of the run.
+        name: of the part.
+        first, step: of the files in order only the first-th and every step-th after it.
+    """
     top = folder / name
     files = sorted(p for p in top.rglob("*") if p.is_file()) if top.is_dir() else [top]
     out = {}
-    for file in files:
+    for file in files[first::step]:
         out[file.relative_to(folder).as_posix()] = [file.stat().st_size, sum_file(file)]
     return out
 

@@ -19,7 +19,7 @@ from xmc_jax.files import is_foreign, name_write_errors, read_json, write_json
 from xmc_jax.parallel import is_first, run_first, run_together
 from xmc_jax.run import layout
 from xmc_jax.run.earlier import find_parts_by_look
-from xmc_jax.run.identity import check_data, compare_settings, read_config
+from xmc_jax.run.identity import BY_ROWS, check_data, compare_settings, read_config
 from xmc_jax.run.lock import hold
 from xmc_jax.run.manifest import RESTORE, Manifest, add_sum, has_sum, read_manifest
 from xmc_jax.run.stages import Run
@@ -37,6 +37,7 @@ class Start:
         config: all settings.
         data: gives what tells one training set from another; asked for only where there is a folder.
         names: of the labels, or None.
+        by_rows: as `data`, by a sum over documents, for a folder that was begun so.
         source: where the data came from, noted in `config.json`; the run does not depend on it.
     """
 
@@ -44,6 +45,7 @@ class Start:
     data: Callable[[], dict[str, Any]]
     names: list[str] | None = None
     source: dict[str, Any] | None = None
+    by_rows: Callable[[], dict[str, Any]] | None = None
 
 
 @contextlib.contextmanager
@@ -101,7 +103,11 @@ def _enter(
 def _check_run(folder: Path, start: Start, data: dict[str, Any]) -> Manifest | None:
     manifest = check_folder(folder, start.config)
     if manifest is not None:
-        check_data(read_header(folder)["data"], data, folder)
+        known = read_header(folder)["data"]
+        is_sum = str(known.get("digest")).startswith(BY_ROWS)
+        if is_sum and not data["digest"].startswith(BY_ROWS) and start.by_rows is not None:
+            data = start.by_rows()
+        check_data(known, data, folder)
     return manifest
 
 
@@ -123,7 +129,7 @@ def _write_start(manifest: Manifest, start: Start, data: dict[str, Any]) -> None
         "format": FORMAT,
         "id": manifest.id,
         "config": to_dict(start.config),
-        "data": data,
+        "data": before.get("data", data),
     }
     source = start.source or before.get("source")
     header |= {"source": source} if source else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,18 +12,43 @@ import numpy as np
 from xmc_jax.config import EncoderConfig, from_dict, to_dict
 from xmc_jax.errors import InputError
 from xmc_jax.files import read_json, write_json
-from xmc_jax.model import LabelTree, LevelWeights, make_tree
+from xmc_jax.model import (
+    LabelTree,
+    LevelShare,
+    LevelWeights,
+    balance_clusters,
+    cut_clusters,
+    join_clusters,
+    make_tree,
+)
 from xmc_jax.run import layout
-from xmc_jax.run.arrays import load_arrays, save_arrays
+from xmc_jax.run.arrays import load_arrays, load_note, load_shares, save_arrays, save_shares
 from xmc_jax.run.manifest import RESTORE
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder
 
 
+_PACKED = (
+    "children",
+    "rows",
+    "row_feature",
+    "entries",
+    "entry_child",
+    "entry_value",
+    "bias",
+    "dense",
+)
+"""Arrays of a level as they are stored, see `_pack_weights`."""
+
+
 def save_level(path: Path, weights: LevelWeights, note: dict[str, Any]) -> None:
     """Commits a solved level (host arrays), and JSON-ready facts to keep beside it."""
-    arrays = {
+    save_arrays(path, _pack_weights(weights), note)
+
+
+def _pack_weights(weights: LevelWeights) -> dict[str, np.ndarray]:
+    return {
         # Differences are small numbers, which the storage layer packs well.
         "children": np.diff(weights.child_offsets),
         "rows": np.diff(weights.row_offsets),
@@ -33,16 +59,76 @@ def save_level(path: Path, weights: LevelWeights, note: dict[str, Any]) -> None:
         "bias": weights.bias,
         "dense": weights.dense,
     }
-    save_arrays(path, arrays, note)
 
 
 def load_level(path: Path) -> LevelWeights:
-    """Restores a level.
+    """Restores a level, whoever wrote it.
 
     Raises:
         InputError: it is missing or damaged.
     """
-    arrays, _ = load_arrays(path)
+    lengths = load_note(path).get("lengths")
+    if lengths is not None:
+        return join_clusters(_load_shares(path, range(len(lengths["children"]))))
+    return _unpack_weights(path, load_arrays(path)[0])
+
+
+def save_share(path: Path, share: LevelShare, note: dict[str, Any]) -> None:
+    """Commits what the processes have of a level, each its own; as `save_level`, which all call together."""
+    sizes = share.weights.count_entries().astype(np.uint32)
+    save_shares(path, _pack_weights(share.weights) | {"sizes": sizes}, note)
+
+
+def load_share(
+    path: Path, process: int, n_processes: int, most_whole: int = 0
+) -> LevelWeights | LevelShare:
+    """Restores a process's share of a level that was written as a whole, or by as many processes as it may be.
+
+    Of shares only those are read that it has clusters of, one at a time.
+
+    Args:
+        path: of the level.
+        process, n_processes: whose share it is.
+        most_whole: a level of up to so many nodes that was written as a whole stays so.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    lengths = load_note(path).get("lengths")
+    if lengths is None:
+        whole = _unpack_weights(path, load_arrays(path)[0])
+        if whole.n_nodes <= most_whole:
+            return whole
+        sizes = [whole.count_entries()]
+        offsets, bias = whole.child_offsets, whole.bias
+    else:
+        every = range(len(lengths["children"]))
+        facts = load_shares(path, dict.fromkeys(("children", "bias", "sizes"), every))
+        sizes = [n.astype(np.int64) for n in facts["sizes"]]
+        offsets = _offsets(np.concatenate(facts["children"]), np.int32)
+        bias = np.concatenate(facts["bias"])
+    entries = np.concatenate(sizes)
+    first, stop = balance_clusters(entries, n_processes)[process : process + 2].tolist()
+    parts: list[LevelWeights] = []
+    start = 0
+    for k, size in enumerate(map(len, sizes)):
+        a, b = max(first, start) - start, min(stop, start + size) - start
+        if a < b or (k == len(sizes) - 1 and not parts):
+            held = whole if lengths is None else _load_shares(path, [k])[0]
+            parts.append(cut_clusters(held, min(a, size), max(min(a, size), b)))
+        start += size
+    return LevelShare(join_clusters(parts), first, stop, offsets, bias, int(entries.sum()))
+
+
+def _load_shares(path: Path, processes: Collection[int]) -> list[LevelWeights]:
+    found = load_shares(path, dict.fromkeys(_PACKED, processes))
+    return [
+        _unpack_weights(path, {name: found[name][i] for name in _PACKED})
+        for i in range(len(processes))
+    ]
+
+
+def _unpack_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> LevelWeights:
     try:
         rows, entries = _offsets(arrays["rows"], np.int32), _offsets(arrays["entries"], np.int64)
         weights = LevelWeights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -98,28 +99,35 @@ class Trained:
         )
 
 
-def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Trained:
+def restore(
+    workdir: str | os.PathLike,
+    own: Encoder | None = None,
+    load: Callable[[Path], Any] = load_level,
+) -> Trained:
     """Reads a complete run.
 
     Args:
         workdir: the run's folder.
         own: the encoder of one's own that it was trained with.
+        load: reads a level.
 
     Raises:
         InputError: no run there, an unfinished or a damaged one.
     """
     folder = Path(workdir)
-    return restore_run(Run(find_manifest(folder)), own)
+    return restore_run(Run(find_manifest(folder)), own, load)
 
 
-def restore_run(run: Run, own: Encoder | None = None) -> Trained:
-    """Reads a complete run that is open; see `restore`."""
+def restore_run(
+    run: Run, own: Encoder | None = None, load: Callable[[Path], Any] = load_level
+) -> Trained:
+    """Reads a complete run that is open; see `restore`. `load` reads a level."""
     assert run.manifest is not None
     config, facts = read_settings(run.manifest), read_facts(run)
     if isinstance(config, PrototypeConfig):
         return _restore_prototypes(run, config, facts, own)
     read = [
-        _read_member(member, config, facts)
+        _read_member(member, config, facts, load)
         for member in list_members(final_run(run, config), config)
     ]
     models, counts = tuple(model for model, _ in read), read[0][1]
@@ -227,14 +235,14 @@ def read_facts(run: Run) -> dict[str, Any]:
 
 
 def _read_member(
-    run: Run, config: TreeModelConfig, facts: dict[str, Any]
+    run: Run, config: TreeModelConfig, facts: dict[str, Any], load: Callable[[Path], Any]
 ) -> tuple[XRModel, np.ndarray]:
     """Returns the newest tree of a run with its levels, and the training positives of each label."""
     parts = find_parts(run)
     tree, counts, _ = parts.read_tree()
     levels = []
     for t, size in enumerate(tree.level_sizes):
-        levels.append(parts.find_level(t).read(layout.level_name(t), load_level))
+        levels.append(parts.find_level(t).read(layout.level_name(t), load))
         if levels[-1].n_nodes != size:
             raise InputError(
                 f"{run.folder}: level {t} has {levels[-1].n_nodes} nodes, the tree {size}: parts of two runs; {RESTORE}"

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import jax
 import numpy as np
 
 from xmc_jax.files import name_write_errors, write_json
-from xmc_jax.parallel import is_first, run_first, run_together
+from xmc_jax.model import LevelShare
+from xmc_jax.parallel import gather_each, is_first, run_first, run_together
 from xmc_jax.run import layout
 from xmc_jax.run.arrays import load_arrays, save_arrays
 from xmc_jax.run.lock import hold
-from xmc_jax.run.manifest import Manifest, remove
+from xmc_jax.run.manifest import Files, Manifest, measure, remove
 
 Value = TypeVar("Value")
 
@@ -68,7 +70,7 @@ class Run:
         Args:
             name: of the part, one of `layout`.
             make: makes it.
-            save: writes it to a path, in the first process.
+            save: writes it to a path, in the first process; of a level that several hold together each its share.
             load: gives back what was written.
 
         Raises:
@@ -78,7 +80,8 @@ class Run:
         if self.has(name):
             return self.read(name, load)
         value = make()
-        self.keep(name, lambda path: save(path, value))
+        keep = self.keep_shares if isinstance(value, LevelShare) else self.keep
+        keep(name, lambda path: save(path, value))
         return value
 
     def read(self, name: str, load: Callable[[Path], Value]) -> Value:
@@ -108,11 +111,7 @@ class Run:
             path = manifest.folder / whole
             # One that is complete is not held all the time.
             with contextlib.nullcontext() if manifest.is_held else hold(manifest.folder):
-                with name_write_errors(path):
-                    if manifest.has(whole):
-                        manifest.forget([whole])
-                    remove(path)  # else left by a process that was killed
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                _make_room(manifest, whole)
                 save(path)
                 manifest.record(whole, gone)
                 if gone is not None:
@@ -123,6 +122,30 @@ class Run:
             manifest.parts[whole] = None
             if gone is not None:
                 manifest.parts.pop(gone, None)
+
+    def keep_shares(self, name: str, save: Callable[[Path], None]) -> None:
+        """Writes a part of which every process writes something, and takes it in when all is there.
+
+        Args:
+            name: of the part, a folder.
+            save: writes what this process has to the folder.
+        """
+        manifest, whole = self.manifest, self.within + name
+        if manifest is None:
+            return
+        run_first(lambda: _make_room(manifest, whole, is_folder=True))
+        save(manifest.folder / whole)
+
+        def measure_own() -> np.ndarray:
+            files = measure(manifest.folder, whole, jax.process_index(), jax.process_count())
+            return np.frombuffer(json.dumps(files).encode(), np.uint8)
+
+        told = gather_each({"files": run_together(measure_own)})
+        files: Files = {}
+        for sent in told:
+            files |= json.loads(sent["files"].tobytes())
+        run_first(lambda: manifest.record(whole, files=files))
+        manifest.parts.setdefault(whole, None)
 
     def drop(self, name: str) -> None:
         """Lets a part go that is needed no more."""
@@ -164,6 +187,16 @@ class Run:
             return
         facts = facts | {"complete": True}
         self.keep(layout.FACTS, lambda path: write_json(path, facts))
+
+
+def _make_room(manifest: Manifest, name: str, *, is_folder: bool = False) -> None:
+    """Removes what lies where a part is to be written."""
+    path = manifest.folder / name
+    with name_write_errors(path):
+        if manifest.has(name):
+            manifest.forget([name])
+        remove(path)  # else left by a process that was killed
+        (path if is_folder else path.parent).mkdir(parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True)

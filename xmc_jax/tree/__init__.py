@@ -2,6 +2,7 @@
 
 from xmc_jax.tree.balanced_kmeans import cluster_labels as cluster_labels
 from xmc_jax.tree.balanced_kmeans import split_depth as split_depth
+from xmc_jax.tree.build import build_spread_tree as build_spread_tree
 from xmc_jax.tree.build import build_tree as build_tree
 from xmc_jax.tree.build import flat_tree as flat_tree
 from xmc_jax.tree.build import tree_from_levels as tree_from_levels

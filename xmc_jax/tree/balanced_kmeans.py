@@ -30,6 +30,7 @@ from jax import lax
 
 from xmc_jax.errors import InputError
 from xmc_jax.tree.exact_kmeans import POWER_STEPS, order_labels
+from xmc_jax.tree.spread_kmeans import order_spread
 
 _LAST_KEY = np.uint32(0xFFFFFFFF)
 
@@ -110,7 +111,7 @@ def cluster_labels(
     if depth == 0:
         return np.zeros(n_labels, np.int32)
     leaf_sizes = _size_leaves(n_labels, depth)
-    draws = jax.random.bits(jax.random.key(seed), (depth, 2, 1 << depth), jnp.uint32)
+    draws = _draw(seed, depth)
     if sp.issparse(embeddings):
         order = order_labels(
             embeddings,
@@ -124,8 +125,49 @@ def cluster_labels(
         dense = jnp.asarray(embeddings, jnp.float32)
         layout = _lay_out(leaf_sizes)
         order = np.asarray(_order_labels(dense, layout, draws, spherical, iterations, power_steps))
-    leaf = np.empty(n_labels, np.int32)
-    leaf[order] = np.repeat(np.arange(1 << depth, dtype=np.int32), leaf_sizes)
+    return _name_leaves(order, leaf_sizes)
+
+
+def cluster_spread(
+    rows: sp.csr_matrix,
+    bounds: np.ndarray,
+    depth: int,
+    *,
+    seed: int = 0,
+    power_steps: int = POWER_STEPS,
+) -> np.ndarray:
+    """Splits labels whose embeddings lie with several processes, which call this together; as `cluster_labels` does.
+
+    Args:
+        rows: canonical CSR, those of this process's labels.
+        bounds: int64 [P + 1], the first label of each process, and the number of labels.
+        depth, seed, power_steps: as there; depth 1 or more.
+
+    Returns:
+        The leaf of every label, int32 [L].
+    """
+    leaf_sizes = _size_leaves(int(bounds[-1]), depth)
+    order = order_spread(
+        rows,
+        int(bounds[jax.process_index()]),
+        leaf_sizes,
+        np.asarray(_draw(seed, depth)),
+        spherical=True,
+        iterations=ITERATIONS,
+        power_steps=power_steps,
+    )
+    return _name_leaves(order, leaf_sizes)
+
+
+def _draw(seed: int, depth: int) -> jax.Array:
+    """Returns the random numbers of each depth's nodes, uint32 [depth, 2, C]."""
+    return jax.random.bits(jax.random.key(seed), (depth, 2, 1 << depth), jnp.uint32)
+
+
+def _name_leaves(order: np.ndarray, leaf_sizes: np.ndarray) -> np.ndarray:
+    """Returns the leaf of each label, for the labels in leaf order."""
+    leaf = np.empty(len(order), np.int32)
+    leaf[order] = np.repeat(np.arange(len(leaf_sizes), dtype=np.int32), leaf_sizes)
     return leaf
 
 

@@ -10,8 +10,9 @@ import scipy.sparse as sp
 
 from xmc_jax.config import TreeConfig
 from xmc_jax.errors import InputError
+from xmc_jax.features.spread_embedding import LabelRows, gather_labels
 from xmc_jax.model import LabelTree, make_tree
-from xmc_jax.tree.balanced_kmeans import cluster_labels, split_depth
+from xmc_jax.tree.balanced_kmeans import cluster_labels, cluster_spread, split_depth
 from xmc_jax.tree.exact_kmeans import POWER_STEPS
 
 
@@ -37,16 +38,37 @@ def build_tree(
     depth = 0 if config.kind == "flat" else split_depth(n_labels, config.max_leaf_size)
     if depth == 0:
         return flat_tree(n_labels)
-    leaf = cluster_labels(
-        embeddings,
-        depth,
-        seed=seed,
-        power_steps=0 if config.start == "random" else POWER_STEPS,
+    leaf = cluster_labels(embeddings, depth, seed=seed, power_steps=_count_steps(config))
+    return _group_leaves(leaf, config)
+
+
+def build_spread_tree(embeddings: LabelRows, config: TreeConfig, seed: int) -> LabelTree:
+    """Returns the tree of labels whose embeddings lie with several processes, which call this together.
+
+    Args:
+        embeddings: of this process's labels; dense ones are gathered, and clustered by every process.
+        config, seed: as in `build_tree`, whose tree this is.
+    """
+    if not sp.issparse(embeddings.rows):
+        return build_tree(gather_labels(embeddings), config, seed)
+    n_labels = int(embeddings.bounds[-1])
+    depth = 0 if config.kind == "flat" else split_depth(n_labels, config.max_leaf_size)
+    if depth == 0:
+        return flat_tree(n_labels)
+    leaf = cluster_spread(
+        embeddings.rows, embeddings.bounds, depth, seed=seed, power_steps=_count_steps(config)
     )
+    return _group_leaves(leaf, config)
+
+
+def _count_steps(config: TreeConfig) -> int:
+    return 0 if config.start == "random" else POWER_STEPS
+
+
+def _group_leaves(leaf: np.ndarray, config: TreeConfig) -> LabelTree:
     _, leaf = np.unique(leaf, return_inverse=True)  # more leaves than labels: some are empty
-    return join_levels(
-        [], np.arange(n_labels), leaf, n_labels, config.branching, config.min_clusters
-    )
+    labels = np.arange(len(leaf))
+    return join_levels([], labels, leaf, len(leaf), config.branching, config.min_clusters)
 
 
 def flat_tree(n_labels: int) -> LabelTree:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,7 +18,7 @@ from xmc_jax.threads import count_cores
 POWER_STEPS = 8
 """Power iterations towards a node's principal direction before its first cut."""
 
-_PARTS = 8
+PARTS = 8
 """Column blocks of a product; fixed, so that sums do not depend on the number of threads."""
 
 
@@ -44,27 +45,48 @@ def order_labels(
         embeddings.sum_duplicates()
     valid = np.arange(leaf_sizes.max()) < leaf_sizes[:, None]
     order = np.arange(embeddings.shape[0], dtype=np.int32)
-    with ThreadPoolExecutor(min(_PARTS, count_cores())) as pool:
+    with ThreadPoolExecutor(min(PARTS, count_cores())) as pool:
         for t in range(len(draws)):
             nodes = 1 << t
             width = leaf_sizes.reshape(nodes, 2, -1).sum(2)  # of the left and the right child
             used = valid.reshape(nodes, -1)
             gram = _BlockGram(embeddings[order].tocsc(), used, pool)
-            right = _split_nodes(
+            right = split_nodes(
                 gram, used, width, draws[t, :, :nodes], spherical, iterations, power_steps
             )
             del gram  # before the next one is made
-            # Stable, so members stay sorted by label id, which is what breaks ties.
-            slots = np.argsort(~used * 2 + right, axis=1, kind="stable")
-            label = np.full(used.shape, -1, np.int32)
-            label[used] = order
-            order = np.take_along_axis(label, slots, axis=1)
-            order = order[order >= 0]
+            order = move_halves(order, used, right)
     return order
 
 
-def _split_nodes(
-    gram: _BlockGram,
+def move_halves(order: np.ndarray, used: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Returns the labels with the left half of each node before its right one.
+
+    Args:
+        order: int32 [L], the labels by node.
+        used: bool [nodes, slots].
+        right: bool [nodes, slots], of `split_nodes`.
+    """
+    # Stable, so members stay sorted by label id, which is what breaks ties.
+    slots = np.argsort(~used * 2 + right, axis=1, kind="stable")
+    label = np.full(used.shape, -1, np.int32)
+    label[used] = order
+    order = np.take_along_axis(label, slots, axis=1)
+    return order[order >= 0]
+
+
+class Gram(Protocol):
+    """Products with the block-diagonal Gram matrix Z Zᵀ of the nodes of one depth."""
+
+    def apply(self, w: np.ndarray) -> np.ndarray:
+        """Returns Z Zᵀ w float32 [nodes, slots] for w [nodes, slots]."""
+
+    def keep(self, moving: np.ndarray) -> None:
+        """Lets products be wrong for nodes outside `moving` [nodes]."""
+
+
+def split_nodes(
+    gram: Gram,
     used: np.ndarray,
     width: np.ndarray,
     draws: np.ndarray,
@@ -160,7 +182,7 @@ class _BlockGram:
         shared[:] = True
         shared[lone] = False
         data, index = columns.data[shared], index[shared]
-        cuts = np.searchsorted(indptr, np.linspace(0, len(data), _PARTS + 1))
+        cuts = np.searchsorted(indptr, np.linspace(0, len(data), PARTS + 1))
         self.diagonal = diagonal.astype(np.float32)
         self.parts = []
         self.nodes = []

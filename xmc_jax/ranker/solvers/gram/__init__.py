@@ -77,9 +77,7 @@ def _count_tiers(target: Target) -> int:
 
 def _prepare(work: Work) -> Callable[[int], Call]:
     sparse_only = without_dense(work.problem)
-    cut = CutChunks(
-        sparse_only, work.chunks, work.penalty.bias, measure_blocks, BlockShape
-    )
+    cut = CutChunks(sparse_only, work.chunks, work.penalty.bias, measure_blocks, BlockShape)
     largest = np.array([n.max() for n in work.n_rows])
     shapes = share_shapes(cut.shapes, largest, join_block_shapes, _count_tiers(work.target))
     shapes = [replace(shape, gathers=work.target.gathers) for shape in shapes]
