@@ -1,5 +1,7 @@
 import pytest
+import scipy.sparse as sp
 
+from xmc_jax.config import DataConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.data.jsonl import write_documents
 from xmc_jax.errors import InputError
@@ -87,3 +89,34 @@ def test_bundled_wordnet():
     assert train.texts[0] == "physical space independent of what occupies it"
     assert train.vocabulary[train.labels[0].indices[0]] == "space <n00028651>"
     assert test.n_unknown_labels == 778
+
+
+def test_parts_of_a_split_are_all_of_it(tmp_path):
+    documents = [(f"text {i} " * (i % 5 + 1), [f"label {i % 7}"]) for i in range(40)]
+    write_documents(tmp_path / "train.jsonl", documents)
+    (tmp_path / "a.csv").write_text(
+        "text,labels\n" + "".join(f"{text.strip()},{names[0]}\n" for text, names in documents)
+    )
+    matrix = tmp_path / "matrix"
+    matrix.mkdir()
+    rows = "".join(f"{i % 3} {i}:1.5\n" for i in range(10))
+    (matrix / "train.txt").write_text("10 10 3\n" + rows + "\n")
+    for spec in (tmp_path / "train.jsonl", tmp_path / "a.csv", matrix):
+        whole = open_dataset(spec).load_split("train")
+        parts = [open_dataset(spec).load_split("train", part=(i, 3)) for i in range(3)]
+        assert sum(map(len, parts)) == len(whole)
+        names = [[p.vocabulary[j] for j in row.indices] for p in parts for row in p.labels]
+        assert names == [[whole.vocabulary[j] for j in row.indices] for row in whole.labels]
+        if whole.texts is not None:
+            assert [text for part in parts for text in part.texts] == list(whole.texts)
+        else:
+            assert {part.total for part in parts} == {10}
+            joined = sp.vstack([part.features for part in parts])
+            assert (joined != whole.features).nnz == 0
+
+
+def test_what_needs_all_documents_has_no_parts(tmp_path):
+    write_documents(tmp_path / "train.jsonl", [("a text", ["a"]), ("b text", ["b"])] * 9)
+    dataset = open_dataset(tmp_path / "train.jsonl", DataConfig(test_share=0.5))
+    with pytest.raises(InputError, match=r"test_share=0\.5, for which all documents have to be"):
+        dataset.load_split("train", part=(0, 2))

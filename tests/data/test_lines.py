@@ -2,11 +2,13 @@ import bz2
 import gzip
 import lzma
 import zipfile
+from itertools import chain
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
-from xmc_jax.data.lines import decode_lines, read_byte_lines, read_lines
+from xmc_jax.data.lines import decode_lines, read_byte_lines, read_lines, read_part_lines
 from xmc_jax.errors import InputError, Note
 from xmc_jax.files import replace_file
 
@@ -126,3 +128,18 @@ def test_refuses_missing_file_and_folder(tmp_path):
 def test_decode_names_the_stream():
     with pytest.raises(InputError, match="standard input:1"):
         list(decode_lines([b"\xff"], "standard input"))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
+@pytest.mark.parametrize("n_parts", [1, 2, 3, 7, 40])
+def test_parts_of_a_file_are_all_of_it(tmp_path, name, n_parts):
+    rng = np.random.default_rng(0)
+    lines = [b"x" * n for n in rng.integers(0, 9, 30)]
+    content = b"\xef\xbb\xbfhead\n" + b"\r\n".join(lines) + b"\r\n"
+    opener = gzip.open if name.endswith(".gz") else open
+    with opener(tmp_path / name, "wb") as file:
+        file.write(content)
+    parts = [list(read_part_lines(tmp_path / name, (i, n_parts), 1)) for i in range(n_parts)]
+    assert list(chain(*parts)) == lines
+    whole = [list(read_part_lines(tmp_path / name, (i, n_parts))) for i in range(n_parts)]
+    assert list(chain(*whole)) == [b"head", *lines]

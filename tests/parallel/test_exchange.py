@@ -43,6 +43,17 @@ for run, error, of in (
     except XMCError as e:
         print(f"{type(e).__name__} {e}", end="; ")
 run_first(lambda: (wait("nobody else"), run_first(lambda: done.append("alone"))))
+import numpy as np
+from xmc_jax.parallel import add_up, count_off, exchange, gather_each, trade
+exchange._BLOCK = 4096  # messages of several blocks
+me, big = int(process), np.arange(5000, dtype=np.int32)
+got = trade([{"x": big[: 1000 * me + 1]}, {"x": big[:4000] + me, "y": np.ones((2, 0))}])
+assert [len(part["x"]) for part in got] == ([1, 1001] if me == 0 else [4000, 4000])
+assert me == 0 or (got[0]["x"] == big[:4000]).all() and got[0]["y"].shape == (2, 0)
+assert (add_up(np.array([[me, 1], [2**40, 3]])) == [[1, 2], [2**41, 6]]).all()
+assert [int(part["me"]) for part in gather_each({"me": np.asarray(me)})] == [0, 1]
+rows = count_off(3 + me)
+assert (rows.total, rows.start, rows.mine) == (7, 3 * me, slice(3 * me, 3 + 4 * me))
 print(run_together(fail(None, 2)), *done)
 """
 

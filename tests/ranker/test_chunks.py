@@ -48,7 +48,7 @@ def test_chunks_of_this_process_alone_are_kept_until_they_are_taken(problem, mon
     monkeypatch.setattr(chunks, "cut_chunk", lambda *a: cuts.append(0) or cut(*a))
     if not few:
         monkeypatch.setattr(footprint, "CHUNK_BYTES", 0)
-    made = CutChunks(problem, split, 1.0, lambda chunk: chunk.n_features)
+    made = CutChunks(problem, split, 1.0, lambda chunk: chunk.n_features, int)
     assert len(made.shapes) == len(cuts) == N_CLUSTERS
     assert sorted(made._kept) == ([1, 4, 7, 10] if few else [])
     for k in (1, 4):

@@ -2,17 +2,19 @@ from __future__ import annotations
 
 import resource
 import shutil
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import tokenizers
 
 from xmc_jax.errors import InputError, RunError
-from xmc_jax.model import build_weights
+from xmc_jax.model import build_weights, join_clusters
 from xmc_jax.run import (
     load_arrays,
     load_encoder,
     load_level,
+    load_share,
     save_arrays,
     save_encoder,
     save_level,
@@ -162,3 +164,16 @@ def test_an_encoder_of_ones_own_is_filled_with_its_parameters(tmp_path):
         load_encoder(tmp_path / "a", wrap_function(function, {"scale": 0.0}, 4))
     save_encoder(tmp_path / "b", wrap_vectors(4))
     assert load_encoder(tmp_path / "b", wrap_vectors(4)).hidden == 4
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_a_level_written_as_a_whole_is_read_in_shares(tmp_path, n):
+    weights = make_weights(n_dense=2)
+    save_level(tmp_path / "level", weights, {})
+    shares = [load_share(tmp_path / "level", i, n) for i in range(n)]
+    joined = join_clusters([share.weights for share in shares])
+    for f in fields(weights):
+        np.testing.assert_array_equal(getattr(joined, f.name), getattr(weights, f.name))
+    assert [share.first for share in shares] == [0, *(share.stop for share in shares[:-1])]
+    assert {share.n_entries for share in shares} == {weights.n_entries}
+    assert load_share(tmp_path / "level", 0, n, most_whole=8).n_nodes == 8

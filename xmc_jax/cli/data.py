@@ -160,12 +160,16 @@ def format_data(facts: dict[str, Any]) -> str:
 def tell_data(dataset: Dataset, split: Split, config: Config) -> None:
     """Says in two lines on standard error what is trained on, and notes what looks odd in it."""
     from xmc_jax.data.oddities import list_oddities
+    from xmc_jax.parallel import count_processes
 
     held_out = ""
     if config.data.test_share:
         held_out = f", {config.data.test_share:.3g} of all held out as the split 'test'"
     per = split.labels.nnz / max(len(split), 1)
     print(f"data: {dataset.spec}: {dataset.describe()}", file=sys.stderr)
+    n_processes = count_processes()
+    if config.parallel.holds == "share" and n_processes > 1:
+        held_out = f" of this process, the first of {n_processes}"
     print(
         f"data: {len(split):,} documents{held_out}; {split.labels.shape[1]:,} labels, {per:.1f} per document",
         file=sys.stderr,

@@ -127,6 +127,7 @@ def train_run(
         InputError: bad data, tree or settings; the folder holds another run or other files.
     """
     from xmc_jax.data import open_dataset
+    from xmc_jax.linear.spread import holds_share
     from xmc_jax.parallel import is_first
 
     folder = Path(workdir)
@@ -139,7 +140,7 @@ def train_run(
     # The stage is not finished by a line of its own: if the data are refused, one line says so.
     progress.start("data", 0)
     dataset = open_dataset(data, config.data)
-    split = dataset.load_split("train")
+    split = read_part(dataset) if holds_share(config) else dataset.load_split("train")
     config = replace(config, data=dataset.settle())
     if is_first():
         tell_data(dataset, split, config)
@@ -166,6 +167,30 @@ def train_run(
     if display:
         model.name_labels(display)
     return model
+
+
+def read_part(dataset: Dataset) -> Split:
+    """Returns this process's part of the training documents, in the columns of all labels.
+
+    Raises:
+        InputError: bad data in any part, or a file that does not hold as many documents as it says.
+    """
+    import jax
+
+    from xmc_jax.linear.spread import join_labels
+    from xmc_jax.parallel import count_off, run_together
+
+    part = (jax.process_index(), jax.process_count())
+    split = run_together(lambda: dataset.load_split("train", part=part))
+    total = count_off(len(split)).total
+    if split.total is not None and split.total != total:
+        raise InputError(
+            f"{dataset.spec}: the header says {split.total:,} documents, the file holds {total:,}; copy it again or "
+            "correct it"
+        )
+    labels, names = join_labels(split.labels, split.vocabulary)
+    assert names is not None
+    return replace(split, labels=labels, vocabulary=names)
 
 
 def find_names(dataset: Dataset, split: Split, config: Config) -> LabelNames | None:

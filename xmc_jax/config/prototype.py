@@ -176,5 +176,7 @@ class PrototypeConfig:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        what = "all (fine-tuning takes its batches from all documents)"
+        check(self.parallel.holds == "all", self.parallel, "holds", what)
         check(0 <= self.seed < 2**31, self, "seed", "0 to 2^31 - 1")
         check_machine(self)

@@ -30,6 +30,9 @@ TuningNegatives = Literal["tfn", "man", "tfn+man"]
 Bootstrap = Literal["linear", "weighted-linear", "inherit", "none"]
 
 
+_WHOLE = "all (fine-tuning takes its batches from all documents)"
+
+
 @dataclass(frozen=True)
 class TuningConfig:
     """How the encoder is fine-tuned on each level of a tree (Zhang et al. 2021, "XR-Transformer")."""
@@ -187,6 +190,7 @@ class XRTransformerConfig:
         check(0 <= self.mix <= 1, self, "mix", "a share in [0, 1]")
         if self.has_prototypes:
             self.tuning.to_updates()
+        check(self.parallel.holds == "all", self.parallel, "holds", _WHOLE)
         linear_part(self)
 
     @property
@@ -244,6 +248,7 @@ class XTransformerConfig:
             "head",
             "levels (X-Transformer's head finds clusters; xr-transformer takes prototypes)",
         )
+        check(self.parallel.holds == "all", self.parallel, "holds", _WHOLE)
         linear_part(self)
         check(
             self.disentangle.retrain == "last",

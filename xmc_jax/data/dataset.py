@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,12 +15,12 @@ import scipy.sparse as sp
 from xmc_jax.config import DataConfig
 from xmc_jax.data import hub
 from xmc_jax.data.discovery import find_folder, open_file
-from xmc_jax.data.format import Files, Format, Reader
+from xmc_jax.data.format import Files, Format, Matrices, Reader
 from xmc_jax.data.formats import FORMATS
 from xmc_jax.data.holdout import choose_held_out
 from xmc_jax.data.labels import map_columns, read_labels
 from xmc_jax.data.matrices import scale_rows
-from xmc_jax.data.split import Document, Split, collect_documents, join_documents
+from xmc_jax.data.split import Document, Split, collect_documents, cut_documents, join_documents
 from xmc_jax.errors import InputError, suggest, tell
 
 BUNDLED = {"wordnet": Path(__file__).parent / "wordnet"}
@@ -82,13 +83,23 @@ class Dataset:
         """Returns the settings with what `auto` chose, so that another file is read alike."""
         return replace(self._config, **self.reader.settled)  # type: ignore[arg-type]
 
-    def load_split(self, name: str, vocabulary: Sequence[str] | None = None) -> Split:
-        """Reads a split.
+    def load_split(
+        self,
+        name: str,
+        vocabulary: Sequence[str] | None = None,
+        part: tuple[int, int] | None = None,
+    ) -> Split:
+        """Reads a split, or one of several parts of its documents.
 
         The label columns are those of `vocabulary` (of a trained model); labels it does not hold
         are dropped and counted. Without it: where labels are names, the names that occur in the
         training split, sorted; where they are numbers, all columns of the file, named by
         `labels.txt` or their number.
+
+        Args:
+            name: of the split.
+            vocabulary: of label columns, or None.
+            part: number of the part, from 0, and how many there are; None: all documents.
 
         Raises:
             InputError: no such split, a fault in a file (with its line), no documents, training
@@ -99,7 +110,9 @@ class Dataset:
             raise InputError(
                 f"{self.spec}: has no split '{name}'; it has: {', '.join(self.splits)}"
             )
-        if self._config.test_share and name in ("train", "test"):
+        if part is not None:
+            split = self._load_part(name, vocabulary, *part)
+        elif self._config.test_share and name in ("train", "test"):
             split = self._load_share(name, vocabulary)
         else:
             split = self._load(name, vocabulary)
@@ -115,11 +128,45 @@ class Dataset:
         load = self._load_matrices if self.reader.matrices else self._load_documents
         return load(name, vocabulary)
 
+    def _load_part(
+        self, name: str, vocabulary: Sequence[str] | None, number: int, n_parts: int
+    ) -> Split:
+        reader = self.reader
+        whole = {
+            f"data.test_share={self._config.test_share}": bool(self._config.test_share),
+            "rows of one text that are one document": reader.joins,
+            "a filter file": reader.excluded is not None and any(reader.excluded(name)),
+        }
+        for what, is_there in whole.items():
+            if is_there:
+                raise InputError(
+                    f"{self.spec}: {what}, for which all documents have to be read in one place; leave "
+                    "parallel.holds=share out, or give data without"
+                )
+        if reader.part_matrices is not None:
+            return self._name_columns(name, vocabulary, reader.part_matrices(name, number, n_parts))
+        if reader.matrices is not None:
+            split = self._load_matrices(name, vocabulary)
+            n = len(split)
+            rows = np.arange(n * number // n_parts, n * (number + 1) // n_parts)
+            return split.take(rows, name, split.vocabulary)
+        if reader.part is not None:
+            documents = reader.part(name, number, n_parts)
+        else:
+            read: Any = reader.documents
+            documents = cut_documents(partial(read, name), number, n_parts)
+        return self._collect(name, vocabulary, documents)
+
     def _load_documents(self, name: str, vocabulary: Sequence[str] | None) -> Split:
         assert self.reader.documents is not None
         documents: Iterator[Document] = self.reader.documents(name)
         if self.reader.joins:
             documents = join_documents(documents)
+        return self._collect(name, vocabulary, documents)
+
+    def _collect(
+        self, name: str, vocabulary: Sequence[str] | None, documents: Iterator[Document]
+    ) -> Split:
         allowed = None
         if name == "train":
             if self._label_names is not None and vocabulary is None:
@@ -133,7 +180,12 @@ class Dataset:
 
     def _load_matrices(self, name: str, vocabulary: Sequence[str] | None) -> Split:
         assert self.reader.matrices is not None
-        features, texts, labels = self.reader.matrices(name)
+        return self._name_columns(name, vocabulary, self.reader.matrices(name))
+
+    def _name_columns(
+        self, name: str, vocabulary: Sequence[str] | None, matrices: Matrices
+    ) -> Split:
+        features, texts, labels, total = matrices
         names = [str(i) for i in range(labels.shape[1])]
         if self._label_names is not None:
             names = self._label_names
@@ -147,7 +199,7 @@ class Dataset:
         labels, unknown = map_columns(labels, names, vocabulary)
         if features is not None:
             features = scale_rows(features, self._config.vector_norm)
-        return Split(name, vocabulary, labels, texts, features, unknown)
+        return Split(name, vocabulary, labels, texts, features, unknown, total=total)
 
     def _load_share(self, name: str, vocabulary: Sequence[str] | None) -> Split:
         """Returns the documents that are held out as test, or the others."""

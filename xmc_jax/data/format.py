@@ -20,11 +20,15 @@ Files = dict[str, Any]
 
 
 class Matrices(NamedTuple):
-    """Features [N, D] and texts, of which one may be missing, and labels [N, L] by number."""
+    """Features [N, D] and texts, of which one may be missing, and labels [N, L] by number.
+
+    Of a part of the documents `total` says how many there are in all, where the file does.
+    """
 
     features: sp.csr_matrix | None
     texts: TextStore | None
     labels: sp.csr_matrix
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Reader:
         says: how the files are read, in a phrase.
         documents: yields the documents of a split.
         matrices: returns those of a split.
+        part: yields the documents of a part of a split, by its number and how many parts there are.
+        part_matrices: the same for matrices; None: they are read whole and then cut.
         records: of a split, where documents have columns.
         joins: documents with the same text are one, with the labels of all.
         settled: settings that make the same choices again.
@@ -45,6 +51,8 @@ class Reader:
     says: str
     documents: Callable[[str], Iterator[Document]] | None = None
     matrices: Callable[[str], Matrices] | None = None
+    part: Callable[[str, int, int], Iterator[Document]] | None = None
+    part_matrices: Callable[[str, int, int], Matrices] | None = None
     records: Callable[[str], Records] | None = None
     joins: bool = False
     settled: dict[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,13 @@ from typing import Any
 
 from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Reader
-from xmc_jax.data.lines import open_bytes, read_lines, settle_encoding
+from xmc_jax.data.lines import (
+    decode_lines,
+    open_bytes,
+    read_lines,
+    read_part_lines,
+    settle_encoding,
+)
 from xmc_jax.data.reading import open_records
 from xmc_jax.data.records import Records
 from xmc_jax.errors import InputError
@@ -39,17 +46,31 @@ def read_records(path: Path, config: DataConfig) -> Records:
     config = settle_encoding(path, config)
     whole = _read_whole(path) if _is_one_list(path, config) else None
 
-    def objects() -> Iterator[tuple[int, dict[str, Any]]]:
+    def objects(
+        part: tuple[int, int] | None = None, name: str = str(path)
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
         if whole is not None:
             yield from enumerate(whole, 1)
             return
-        for number, line in enumerate(read_lines(path, config.encoding), 1):
+        lines = (
+            read_lines(path, config.encoding)
+            if part is None
+            else decode_lines(read_part_lines(path, part), name)
+        )
+        for number, line in enumerate(lines, 1):
             if line.strip():
-                yield number, parse_object(line, path, number)
+                yield number, parse_object(line, name, number)
 
-    def rows(columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
-        for number, record in objects():
-            yield number, [take(record, key, path, number) for key in columns]
+    def rows(
+        columns: Sequence[str], part: tuple[int, int] | None = None, name: str = str(path)
+    ) -> Iterator[tuple[int, list[Any]]]:
+        for number, record in objects(part, name):
+            yield number, [take(record, key, name, number) for key in columns]
+
+    def cut(number: int, n_parts: int) -> Records:
+        name = f"{path} (part {number + 1} of {n_parts})"
+        part = partial(rows, part=(number, n_parts), name=name)
+        return replace(found, source=name, rows=part, cut=None)
 
     head: list[dict[str, Any]] = []
     try:
@@ -58,7 +79,16 @@ def read_records(path: Path, config: DataConfig) -> Records:
         if not head:
             raise
     keys = dict.fromkeys(key for record in head for key in record)
-    return Records(str(path), tuple(keys), rows, "one list" if whole is not None else "", head=head)
+    is_lines = whole is None and config.encoding == "auto"
+    found = Records(
+        str(path),
+        tuple(keys),
+        rows,
+        "" if whole is None else "one list",
+        head=head,
+        cut=cut if is_lines else None,
+    )
+    return found
 
 
 def _is_one_list(path: Path, config: DataConfig) -> bool:

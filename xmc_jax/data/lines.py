@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,6 +113,44 @@ def read_byte_lines(path: str | os.PathLike) -> Iterator[bytes]:
             ) from None
 
 
+def read_part_lines(
+    path: str | os.PathLike, part: tuple[int, int], skip: int = 0
+) -> Iterator[bytes]:
+    """Yields the lines of a part of a file, as `read_byte_lines` does; all parts together are the whole file.
+
+    Of a plain file only a range of its bytes is read: the lines that begin in it. Of any other, all of it is gone over,
+    and a part has a share of the lines.
+
+    Args:
+        path: of the file.
+        part: number of the part, from 0, and how many there are.
+        skip: lines at the beginning that belong to no part.
+    """
+    number, n_parts = part
+    with open_bytes(path) as stream:
+        head = stream.peek(_LOOK)[:_LOOK] if hasattr(stream, "peek") else b""
+        is_plain = isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO)
+        if is_plain and b"\n" in head and find_wide(head) is None:
+            for _ in range(skip):
+                stream.readline()
+            begin, size = stream.tell(), os.fstat(stream.fileno()).st_size
+            first, end = (begin + (size - begin) * k // n_parts for k in (number, number + 1))
+            if number:
+                stream.seek(first - 1)
+                stream.readline()
+            yield from split_lines(_read_until(stream, end), is_start=not number and not skip)
+            return
+    lines = sum(1 for _ in islice(read_byte_lines(path), skip, None))
+    first, end = (skip + lines * k // n_parts for k in (number, number + 1))
+    yield from islice(read_byte_lines(path), first, end)
+
+
+def _read_until(stream: IO[bytes], end: int) -> Iterator[bytes]:
+    """Yields the lines that begin before a byte."""
+    while stream.tell() < end and (line := stream.readline()):
+        yield line
+
+
 def _cut(blocks: Iterable[bytes], end: bytes) -> Iterator[bytes]:
     """Yields the lines of some blocks of bytes, each with its end but the last."""
     rest = b""
@@ -122,11 +161,11 @@ def _cut(blocks: Iterable[bytes], end: bytes) -> Iterator[bytes]:
         yield rest
 
 
-def split_lines(stream: IO[bytes] | Iterable[bytes]) -> Iterator[bytes]:
+def split_lines(stream: IO[bytes] | Iterable[bytes], *, is_start: bool = True) -> Iterator[bytes]:
     """Yields a binary stream's lines without line ends (LF or CRLF) and without a byte-order mark
-    at its start."""
+    at its start (`is_start`: that of the file)."""
     for i, line in enumerate(stream):
-        if i == 0 and line.startswith(BOM):
+        if i == 0 and is_start and line.startswith(BOM):
             line = line[len(BOM) :]
         yield line.rstrip(b"\r\n")
 

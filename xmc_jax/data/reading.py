@@ -13,7 +13,7 @@ from xmc_jax.data.columns import Columns, choose_columns
 from xmc_jax.data.format import Reader
 from xmc_jax.data.literals import looks_like_list, parse_list
 from xmc_jax.data.records import Records
-from xmc_jax.data.split import Document
+from xmc_jax.data.split import Document, cut_documents
 from xmc_jax.errors import InputError
 
 _LEAST_REPEATED = 0.1
@@ -64,10 +64,20 @@ def open_records(
     return Reader(
         says,
         documents=lambda split: read_documents(find(split), reading),
+        part=lambda split, *part: _read_part(find(split), reading, *part),
         records=find,
         joins=reading.joins,
         settled=reading.settle(),
     )
+
+
+def _read_part(
+    records: Records, reading: RecordReading, number: int, n_parts: int
+) -> Iterator[Document]:
+    """Yields the documents of a part of a split."""
+    if records.cut is not None:
+        return read_documents(records.cut(number, n_parts), reading)
+    return cut_documents(lambda: read_documents(records, reading), number, n_parts)
 
 
 def choose_record_reading(

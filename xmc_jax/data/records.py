@@ -22,6 +22,8 @@ class Records:
         classes: names of class numbers, by column.
         is_table: the names come from a header line, which may be missing.
         head: the first rows, where rows may lack columns.
+        cut: returns the rows of one of several parts, by its number (from 0) and how many there are; None: all rows
+            have to be read to find them.
     """
 
     source: str
@@ -31,6 +33,7 @@ class Records:
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     is_table: bool = False
     head: Sequence[Mapping[str, Any]] | None = None
+    cut: Callable[[int, int], Records] | None = None
 
     def sample(self) -> list[dict[str, Any]]:
         """Returns the first rows by column; what a row lacks is None."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Split:
         texts: the N texts, or None where the format has vectors only.
         features: float32 CSR [N, D], or None where the format has texts only.
         unknown: documents of each label that was dropped because the vocabulary does not hold it.
+        total: of a part, documents of all parts, where the file says so.
         excluded: bool CSR [N, L] of labels that count neither as predictions nor as truth, or None.
     """
 
@@ -42,6 +44,7 @@ class Split:
     features: sp.csr_matrix | None = None
     unknown: dict[str, int] = field(default_factory=dict)
     excluded: sp.csr_matrix | None = None
+    total: int | None = None
 
     def __len__(self) -> int:
         return self.labels.shape[0]
@@ -143,6 +146,20 @@ def collect_documents(
     table: LabelTable = rows.build()
     tell_left_out(table, source)
     return Split(name, table.names, table.labels, texts.build(), None, table.unknown)
+
+
+def cut_documents(
+    read: Callable[[], Iterator[Document]], number: int, n_parts: int
+) -> Iterator[Document]:
+    """Yields one of several parts of the documents, which are gone over twice: how many there are is not known before.
+
+    Args:
+        read: yields all of them.
+        number: of the part, from 0.
+        n_parts: how many there are.
+    """
+    n = sum(1 for _ in read())
+    return islice(read(), n * number // n_parts, n * (number + 1) // n_parts)
 
 
 def join_documents(documents: Iterable[Document]) -> Iterator[Document]:

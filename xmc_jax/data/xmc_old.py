@@ -47,7 +47,7 @@ def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) ->
         data, path = files[split]
         if not whole:
             whole.append(Matrices(*read_matrices(data)))
-        features, _, labels = whole[0]
+        features, labels = whole[0].features, whole[0].labels
         rows = _read_numbers(path, labels.shape[0])
         assert features is not None
         return Matrices(features[rows], None, labels[rows])

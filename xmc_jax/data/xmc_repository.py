@@ -13,7 +13,7 @@ import scipy.sparse as sp
 
 from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Matrices, Reader
-from xmc_jax.data.lines import read_byte_lines
+from xmc_jax.data.lines import read_byte_lines, read_part_lines
 from xmc_jax.data.matrices import check_features, check_labels
 from xmc_jax.errors import InputError
 
@@ -35,7 +35,11 @@ def accepts(path: Path, lines: Sequence[str]) -> bool:
 
 
 def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
-    return Reader("l1,l2 f:v f:v", matrices=lambda split: Matrices(*read_matrices(files[split])))
+    return Reader(
+        "l1,l2 f:v f:v",
+        matrices=lambda split: Matrices(*read_matrices(files[split])),
+        part_matrices=lambda split, *part: _read_part(files[split], part),
+    )
 
 
 def read_matrices(path: Path) -> tuple[sp.csr_matrix, None, sp.csr_matrix]:
@@ -50,16 +54,44 @@ def read_matrices(path: Path) -> tuple[sp.csr_matrix, None, sp.csr_matrix]:
     """
     lines = read_byte_lines(path)
     n_rows, n_features, n_labels = _parse_header(next(lines, b""), path)
-    counted = _check_count(lines, n_rows, path)
-    parts = list(_parse_chunks(counted, path, n_features, n_labels))
+    return _join_chunks(_check_count(lines, n_rows, path), str(path), n_features, n_labels)
+
+
+def _read_part(path: Path, part: tuple[int, int]) -> Matrices:
+    """Returns the documents of a part, and how many the header says there are in all."""
+    header = next(read_byte_lines(path), b"")
+    n_rows, n_features, n_labels = _parse_header(header, path)
+    lines = _drop_blank_end(read_part_lines(path, part, 1))
+    name = f"{path} (part {part[0] + 1} of {part[1]})"
+    return Matrices(*_join_chunks(lines, name, n_features, n_labels), n_rows)
+
+
+def _drop_blank_end(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """Yields lines but for blank ones at the end, which are no documents there."""
+    blank: list[bytes] = []
+    for line in lines:
+        if line.strip():
+            yield from blank
+            blank = []
+            yield line
+        else:
+            blank.append(line)
+
+
+def _join_chunks(
+    lines: Iterator[bytes], name: str, n_features: int, n_labels: int
+) -> tuple[sp.csr_matrix, None, sp.csr_matrix]:
+    """Returns features, no texts, and labels of some lines."""
+    parts = list(_parse_chunks(lines, name, n_features, n_labels))
     ids, values, id_counts, labels, label_counts = map(np.concatenate, zip(*parts, strict=True))
+    n_rows = len(id_counts)
     ones = np.ones(len(labels), np.float32)
     x = sp.csr_matrix((values, ids, _to_offsets(id_counts)), (n_rows, n_features))
     y = sp.csr_matrix((ones, labels, _to_offsets(label_counts)), (n_rows, n_labels))
     return (
-        check_features(x, str(path), lambda i: f"{path}:{i + 2}"),
+        check_features(x, name, lambda i: f"{name}:{i + 2}"),
         None,
-        check_labels(y, str(path)),
+        check_labels(y, name),
     )
 
 
@@ -100,7 +132,7 @@ def _check_count(lines: Iterator[bytes], n_rows: int, path: Path) -> Iterator[by
 
 
 def _parse_chunks(
-    lines: Iterator[bytes], path: Path, n_features: int, n_labels: int
+    lines: Iterator[bytes], path: str, n_features: int, n_labels: int
 ) -> Iterator[tuple[np.ndarray, ...]]:
     """Yields feature ids, values, features per row, label ids and labels per row, for some thousand
     lines at a time.
@@ -152,7 +184,7 @@ def _parse_features(tails: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _check_range(
-    ids: np.ndarray, counts: np.ndarray, end: int, what: str, path: Path, first: int
+    ids: np.ndarray, counts: np.ndarray, end: int, what: str, path: str, first: int
 ) -> np.ndarray:
     """Returns the ids as int32 if all are below `end`, else names the line; `first` is the line of
     row 0."""

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig
+from xmc_jax.config import Config
 from xmc_jax.data import map_columns
 from xmc_jax.errors import InputError
 from xmc_jax.features.slices import from_list
@@ -21,12 +21,12 @@ from xmc_jax.parallel import add_up, count_off, count_processes, gather_each, ru
 Result = TypeVar("Result")
 
 
-def holds_share(config: LinearConfig) -> bool:
+def holds_share(config: Config) -> bool:
     """Returns whether each of several processes is to hold its share only."""
     return config.parallel.holds == "share" and count_processes() > 1
 
 
-def read_together(config: LinearConfig, read: Callable[[], Result]) -> Result:
+def read_together(config: Config, read: Callable[[], Result]) -> Result:
     """Returns what is read of this process's documents; an error in one process is raised in all that hold shares."""
     return run_together(read) if holds_share(config) else read()
 

@@ -5,6 +5,7 @@ from xmc_jax.parallel.exchange import add_up as add_up
 from xmc_jax.parallel.exchange import agree_first as agree_first
 from xmc_jax.parallel.exchange import agree_least as agree_least
 from xmc_jax.parallel.exchange import count_processes as count_processes
+from xmc_jax.parallel.exchange import gather_alike as gather_alike
 from xmc_jax.parallel.exchange import gather_each as gather_each
 from xmc_jax.parallel.exchange import gather_shares as gather_shares
 from xmc_jax.parallel.exchange import is_first as is_first

@@ -138,6 +138,11 @@ def gather_each(mine: Arrays) -> list[Arrays]:
     return [_unpack(data) for data in _gather_bytes(_pack(mine))]
 
 
+def gather_alike(mine: np.ndarray) -> np.ndarray:
+    """Returns the arrays [P, ...] of all processes, which have one shape and a type of at most 32 bits."""
+    return mine[None] if is_alone() else np.asarray(multihost_utils.process_allgather(mine))
+
+
 def trade(messages: Sequence[Arrays]) -> list[Arrays]:
     """Sends named arrays to every process (this one too) and returns what each of them sent here, in their order."""
     if is_alone():

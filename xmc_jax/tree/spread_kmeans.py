@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.parallel import add_up, gather_each, trade
+from xmc_jax.parallel import add_up, gather_alike, gather_each, trade
 from xmc_jax.tree.exact_kmeans import PARTS, POWER_STEPS, move_halves, split_nodes
 
 
@@ -137,6 +137,7 @@ class _SpreadGram:
         owner = np.arange(PARTS) * n_processes // PARTS if n_processes < PARTS else np.arange(PARTS)
         block = np.repeat(np.arange(PARTS), np.diff(ends))
         moved = _send([entries.take(owner[block] == p) for p in range(n_processes)])
+        self.n_parts = np.bincount(owner, minlength=n_processes).tolist()
         own = np.flatnonzero(owner == me)
         return moved, np.diff(cuts)[own].tolist()
 
@@ -165,11 +166,12 @@ class _SpreadGram:
     def apply(self, w: np.ndarray) -> np.ndarray:
         """Returns Z Zᵀ w float32 [nodes, slots] for w [nodes, slots]."""
         w = w.reshape(-1).astype(np.float32)
-        mine = [A.T @ (A @ w) for A in self.parts]
+        mine = np.zeros((-(-PARTS // jax.process_count()), len(w)), np.float32)
+        for product, part in zip(mine, self.parts, strict=False):
+            product[:] = part.T @ (part @ w)
         out = self.diagonal * w
-        shape = (len(mine), len(w))
-        for part in gather_each({"x": np.asarray(mine, np.float32).reshape(shape)}):
-            for product in part["x"]:
+        for products, n in zip(gather_alike(mine), self.n_parts, strict=True):
+            for product in products[:n]:
                 out += product
         return out.reshape(self.shape)
 
