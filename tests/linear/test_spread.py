@@ -151,7 +151,7 @@ def test_what_needs_all_documents_is_refused(settings, what):
 
 
 def test_models_with_an_encoder_hold_all():
-    with pytest.raises(InputError, match="holds='share' given, all .* needed"):
+    with pytest.raises(InputError, match=r"holds='share' given, all .* needed"):
         XRTransformerConfig(parallel=ParallelConfig(holds="share"))
 
 
