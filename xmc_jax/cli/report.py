@@ -88,8 +88,8 @@ def run(arguments: Arguments) -> None:
         }
     with open_progress() as progress, gather_notes():
         page = model.report(progress=progress, **options)
-    for title, why in page.absent.items():
-        print(f"not in the report: {title}: {why}", file=sys.stderr)
+    for why, titles in page.group_absent().items():
+        tell(f"not in the report: {', '.join(titles)}: {why}")
     if named.output == "-":
         sys.stdout.write(page.html)
         return

@@ -165,8 +165,8 @@ def draw_curves(
         begin += steps[-1]
     values = [v for _, _, ys in runs for v in ys] or [0.0]
     top = max(values) * 1.05 or 1.0
-    say = "{:.1e}".format if top < 0.01 else "{:.3g}".format
-    chart = Chart(title, Axis(0, begin, "updates"), Axis(0, top, title, say), left=62)
+    say = "{:.0e}".format if top < 0.01 else "{:.3g}".format
+    chart = Chart(title, Axis(0, begin, "updates"), Axis(0, top, "", say))
     for i, (level, xs, ys) in enumerate(runs):
         name = f"level {level}" if len(runs) > 1 else title
         color = _LEVELS[i % len(_LEVELS)]

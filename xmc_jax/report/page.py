@@ -67,6 +67,13 @@ class Page:
             ' style="width:100%;height:48rem;border:1px solid #8888;border-radius:8px"></iframe>'
         )
 
+    def group_absent(self) -> dict[str, list[str]]:
+        """Returns why sections are not there → their titles."""
+        groups: dict[str, list[str]] = {}
+        for title, why in self.absent.items():
+            groups.setdefault(why, []).append(title)
+        return groups
+
     def save(self, path: str | os.PathLike) -> None:
         """Writes the page, whole or not at all; a file that is there is replaced.
 

@@ -231,7 +231,7 @@ def show_decisions(subject: Subject, findings: Findings | None) -> Section:
     id, title = "decisions", "How many labels to return"
     maps = subject.calibration
     if findings is None and maps is None:
-        return Section(id, title, absent=f"{NO_DOCUMENTS}, and the model is not calibrated")
+        return Section(id, title, absent=NO_DOCUMENTS)
     if findings is None:
         assert maps is not None
         curve, documents, decisions = maps.curve, maps.n_rows, []

@@ -22,6 +22,8 @@ _BESIDE = 400
 ASPECT = 1.6
 """Width of a parent for its height, to which the tiles are fitted."""
 _LETTERS = 48
+_COPIES = 8
+"""Clusters of a label at most, and two more to find another one behind them."""
 
 
 @dataclass
@@ -130,7 +132,8 @@ class _Names:
 
     def __getitem__(self, node: int) -> str:
         labels = self._labels[self._starts[node] : self._starts[node + 1]]
-        said = [shorten(self._say(int(label))) for label in labels[:2]]
+        first = dict.fromkeys(labels[:_COPIES].tolist())  # a label may have several places below
+        said = [shorten(self._say(label)) for label in list(first)[:2]]
         return ", ".join(said) + (", …" if len(labels) > 2 else "")
 
 
