@@ -1,4 +1,4 @@
-"""`xmc calibrate`: fits a run's maps from scores to probabilities to documents that it was not trained on."""
+"""`xmc calibrate`: fits a run's probabilities to documents that it was not trained on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parse(argv: list[str]) -> Arguments:
     )
     parser.add_argument("--data", required=True, metavar="D", help="as for xmc train")
     parser.add_argument(
-        "--split", default="valid", metavar="NAME", help="valid (default); not train, not test"
+        "--split", default="valid", metavar="NAME", help="valid (default); neither train nor test"
     )
     return parser.parse(argv)
 
@@ -41,8 +41,8 @@ def run(arguments: Arguments) -> None:
     named = arguments.named
     if named.split == "train":
         raise InputError(
-            "option '--split train' given, documents that the model was not trained on needed; it would seem far too "
-            "sure"
+            "option '--split train' given, documents that the model was not trained on needed; on those it was, it "
+            "seems far too sure"
         )
     model = load(named.workdir)
     model.config = config = apply_overrides(model.config, arguments.overrides, SECTIONS)

@@ -1,4 +1,4 @@
-"""`xmc data`: what would be read from a file or folder: format, columns, counts, three documents, what looks odd."""
+"""`xmc data`: shows what would be read from a file or folder: format, columns, counts, documents, what looks odd."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _WIDTH = 100
 
 def parse(argv: list[str]) -> Arguments:
     parser = Parser("data", __doc__, sections=SECTIONS)
-    parser.add_argument("path", nargs="?", metavar="PATH", help="as --data of xmc train")
-    parser.add_argument("--data", dest="data", metavar="PATH", help="the same")
+    parser.add_argument("path", nargs="?", metavar="PATH", help="what --data of xmc train takes")
+    parser.add_argument("--data", dest="data", metavar="PATH", help="the same as PATH")
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     add_config_options(parser)
     arguments = parser.parse(argv)

@@ -1,5 +1,5 @@
-"""`xmc describe`: a run's data, its tree level by level, sizes, sparsity and what is complete; or the clusters of a
-label."""
+"""`xmc describe`: shows a run's data, its tree level by level, sizes, sparsity and what is complete; or the clusters
+of a label."""
 
 from __future__ import annotations
 

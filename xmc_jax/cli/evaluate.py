@@ -1,4 +1,4 @@
-"""`xmc evaluate`: a table of metrics on standard error, one JSON object on standard output."""
+"""`xmc evaluate`: scores a model on a split: a table on standard error, one JSON object on standard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`xmc explain`: why documents have their labels, or why they have not others."""
+"""`xmc explain`: explains why documents get their labels, or why they do not get others."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def parse(argv: list[str]) -> Arguments:
         "--label",
         action="append",
         metavar="NAME",
-        help="this label, whether it is among the best or not; may be given several times (the best --top-k)",
+        help="explain this label, returned or not; may be repeated (default: the best --top-k)",
     )
     parser.add_argument(
-        "--top-k", type=whole_number(1), default=5, metavar="N", help="labels of the ranking (5)"
+        "--top-k", type=whole_number(1), default=5, metavar="N", help="how many labels to rank (5)"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object per document")
     return parser.parse(argv)

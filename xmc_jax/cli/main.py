@@ -26,15 +26,15 @@ from xmc_jax.errors import InputError, Note, XMCError, suggest
 
 COMMANDS = {
     "demo": "train on the bundled WordNet set, evaluate, predict; about a minute, no network",
-    "data": "show what would be read from a file or folder, and what looks odd in it",
+    "data": "show what would be read from a file or folder, and what looks odd",
     "train": "train a model, or resume an interrupted run",
-    "predict": "label documents, a JSON line each",
+    "predict": "label documents, one line of results per document",
     "evaluate": "score a model on a split of a data set",
-    "explain": "why documents have their labels, or have not others",
-    "report": "make one page to look at: scores, thresholds, the tree, what went wrong",
+    "explain": "explain why documents get their labels, or do not get others",
+    "report": "make one page to look at: scores, thresholds, the tree, and what went wrong",
     "calibrate": "fit a run's probabilities to documents that it was not trained on",
-    "describe": "show a run: its tree level by level, sizes, what is complete",
-    "plan": "show tree shape, memory and work before anything runs",
+    "describe": "show a run: its tree level by level, its sizes, and what is complete",
+    "plan": "show tree shape, memory and work of a training before anything runs",
 }
 DONE, FAILED = 0, 1
 

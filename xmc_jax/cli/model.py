@@ -28,13 +28,13 @@ def add_model_options(parser: Parser) -> None:
         action="extend",
         type=existing_run,
         metavar="W",
-        help="the folder of a run; of several their predictions are combined",
+        help="the folder of a run; with several, their predictions are combined",
     )
     parser.add_argument(
         "--combine",
         type=_rule,
         metavar="RULE",
-        help="how several runs, or the trees of a forest, become one: "
+        help="how the predictions of several runs, or of the trees of a forest, are combined: "
         f"{', '.join(COMBINATIONS)} (several runs: average; a forest: as it was trained)",
     )
 
@@ -53,10 +53,10 @@ def add_answer_options(parser: Parser) -> None:
         help="only labels that a rule decides on: micro-f1, example-f1, macro-f1, precision:0.9, recall:0.8, psp",
     )
     parser.add_argument(
-        "--min-k", type=whole_number(0), default=0, metavar="N", help="labels per document at least"
+        "--min-k", type=whole_number(0), default=0, metavar="N", help="fewest labels per document"
     )
     parser.add_argument(
-        "--max-k", type=whole_number(1), metavar="N", help="labels per document at most"
+        "--max-k", type=whole_number(1), metavar="N", help="most labels per document"
     )
 
 

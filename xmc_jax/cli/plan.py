@@ -1,4 +1,4 @@
-"""`xmc plan`: tree shape, peak memory and work of a training, before anything runs."""
+"""`xmc plan`: shows tree shape, peak memory and work of a training, before anything runs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--target",
         metavar="NAME",
-        help="also what it takes on devices that need not be here: cpu, h100, h100:8, v5e-8, v6e-8, v5e-256, …",
+        help="also show what it takes on devices that need not be present: cpu, h100, h100:8, v5e-8, v6e-8, v5e-256, …",
     )
     parser.add_argument(
         "--verify",

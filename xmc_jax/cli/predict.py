@@ -1,4 +1,4 @@
-"""`xmc predict`: ranked labels for each document of a file, a folder or standard input, in their order."""
+"""`xmc predict`: ranks labels for each document of a file, a folder or standard input, in their order."""
 
 from __future__ import annotations
 
@@ -61,29 +61,29 @@ def parse(argv: list[str]) -> Arguments:
         type=_names,
         default=[],
         metavar="NAME,...",
-        help="columns of the input that are written beside the labels",
+        help="columns of the input to write beside the labels",
     )
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="resumes after what an earlier call has written; the bytes are those of one call",
+        help="resume where an interrupted call stopped; the output is that of one call",
     )
     parser.add_argument(
         "--stream",
         action="store_true",
-        help="answers each document as soon as it is read (so does a terminal)",
+        help="answer each document as soon as it is read (the default on a terminal)",
     )
     parser.add_argument(
         "--top-k",
         type=whole_number(1),
         metavar="N",
-        help="labels per document at most (10; with a threshold or a rule as many as it gives)",
+        help="most labels per document (10; with a threshold or a rule, as many as it gives)",
     )
     add_answer_options(parser)
     parser.add_argument(
         "--probabilities",
         action="store_true",
-        help="write how probable it is that each label is right",
+        help="also write the probability that each label is right",
     )
     return parser.parse(argv)
 

@@ -1,4 +1,4 @@
-"""`xmc report`: one self-contained page on a run: scores, thresholds, the tree, what went wrong and why."""
+"""`xmc report`: makes one self-contained page on a run: scores, thresholds, the tree, what went wrong and why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--data",
         metavar="D",
-        help="documents with their labels, as for xmc train (the test split of what the run was trained on)",
+        help="documents with their labels, as for xmc train (default: the test split of what the run was trained on)",
     )
     parser.add_argument("--split", metavar="NAME", help="test (default), valid, train")
     parser.add_argument(
@@ -41,7 +41,7 @@ def parse(argv: list[str]) -> Arguments:
         type=whole_number(0),
         default=10,
         metavar="N",
-        help="documents that went worst to show (10)",
+        help="how many of the worst documents to show (10)",
     )
     return parser.parse(argv)
 

@@ -49,10 +49,12 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="of process 0, to train in several processes that see one workdir, each started with this command",
+        help="address of process 0; trains in several processes that share one workdir, each started with this command",
     )
-    parser.add_argument("--processes", type=int, metavar="N", help="how many they are")
-    parser.add_argument("--process", type=int, metavar="I", help="number of this one, 0 to N - 1")
+    parser.add_argument("--processes", type=int, metavar="N", help="how many processes there are")
+    parser.add_argument(
+        "--process", type=int, metavar="I", help="the number of this process, 0 to N - 1"
+    )
     add_config_options(parser)
     return parser.parse(argv)
 
