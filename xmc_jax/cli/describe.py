@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from xmc_jax.cli.format import format_bytes
 from xmc_jax.cli.options import Arguments, Parser, existing_run
+from xmc_jax.cli.update import describe_reached, describe_update, is_due
 
 if TYPE_CHECKING:
     from xmc_jax.config import PrototypeConfig, TransformerConfig
@@ -62,7 +63,8 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     `members` holds them for each tree. Of a prototype model `levels` and `rounds` are empty too; `tuning` is one row
     with `step`, `steps` and `state`, and `prototypes` (once they are there) holds `labels`, `hidden`, `type`, `bytes`,
     `with_documents`, `from_text_alone` and `never_predicted`, the last with up to 10 `examples`. Where they are there,
-    `calibration` holds `method` and `documents`, `reranker` what was chosen, scores on held-out documents and `bytes`.
+    `calibration` holds `method` and `documents`, `updates` what each update did, `new_tree_due` whether the tree has
+    fallen behind, `reranker` what was chosen, scores on held-out documents and `bytes`.
 
     Raises:
         InputError: a damaged file.
@@ -81,6 +83,9 @@ def describe_run(workdir: Path) -> dict[str, Any]:
     facts |= {key: header.get(key) for key in ("config", "data", "source")}
     facts |= describe_learned(run)
     meta = read_facts(run) if run.is_complete else {}
+    if "updates" in meta:
+        facts["updates"] = meta["updates"]
+        facts["new_tree_due"] = is_due(meta["updates"])
     if isinstance(config, PrototypeConfig):
         return facts | describe_prototypes(run, config)
     members = list_members(final_run(run, config), config)
@@ -329,6 +334,7 @@ def format_run(facts: dict[str, Any]) -> str:
     lines = [
         f"run     {facts['workdir']}: {facts['config'].get('model')}, {state}",
         f"data    {counts}{source}",
+        *_format_updates(facts),
         *_format_learned(facts),
     ]
     if "prototypes" in facts or (facts.get("tuning") and "level" not in facts["tuning"][0]):
@@ -349,6 +355,14 @@ def format_run(facts: dict[str, Any]) -> str:
     lines.append("")
     lines += ["  ".join(c.rjust(w) for c, w in zip(r, wide, strict=True)).rstrip() for r in cells]
     return "\n".join(lines)
+
+
+def _format_updates(facts: dict[str, Any]) -> list[str]:
+    """Returns the updates since the first training as lines."""
+    updates = facts.get("updates", [])
+    lines = [f"update {i} {describe_update(done)}" for i, done in enumerate(updates, 1)]
+    reached = describe_reached(updates) if updates else None
+    return lines if reached is None else [*lines, f"reach   {reached}"]
 
 
 def _format_learned(facts: dict[str, Any]) -> list[str]:

@@ -77,13 +77,12 @@ def drop_share(data: DataConfig, spec: str, workdir: Path) -> DataConfig:
 
 
 def is_source(spec: str, workdir: Path) -> bool:
-    """Returns whether these are the data that a run was trained on."""
+    """Returns whether these are data that a run was trained on, at first or by an update."""
     from xmc_jax.run import read_header
 
-    source = read_header(workdir).get("source", {}).get("data")
-    return source is not None and (
-        source == spec or os.path.realpath(source) == os.path.realpath(spec)
-    )
+    source = read_header(workdir).get("source", {})
+    known = [part.get("data") for part in (source, *source.get("updates", []))]
+    return any(k == spec or os.path.realpath(k) == os.path.realpath(spec) for k in known if k)
 
 
 def choose_split(dataset: Dataset, workdir: Path) -> str:

@@ -29,6 +29,8 @@ COMMANDS = {
     "data": "show what would be read from a file or folder, and what looks odd",
     "train": "train a model, or resume an interrupted run",
     "predict": "label documents, one line of results per document",
+    "update": "a new run from a complete one, with more documents and labels",
+    "predict": "label documents, a JSON line each",
     "evaluate": "score a model on a split of a data set",
     "explain": "explain why documents get their labels, or do not get others",
     "report": "make one page to look at: scores, thresholds, the tree, and what went wrong",

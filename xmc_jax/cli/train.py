@@ -129,6 +129,7 @@ def train_run(
         InputError: bad data, tree or settings; the folder holds another run or other files.
     """
     from xmc_jax.data import open_dataset
+    from xmc_jax.estimator.growth import choose_inputs
     from xmc_jax.linear.spread import holds_share
     from xmc_jax.parallel import is_first
 
@@ -202,24 +203,6 @@ def find_names(dataset: Dataset, split: Split, config: Config) -> LabelNames | N
     if config.data.names_file:
         return read_names(config.data.names_file, split.vocabulary, config.data.language)
     return dataset.reader.names or None
-
-
-def choose_inputs(split: Split, config: Config) -> Any:
-    """Returns the documents as the model takes them: vectors where there are any, for one with an encoder texts too.
-
-    Raises:
-        InputError: vectors only, for a model that reads texts.
-    """
-    if config.model == "linear":
-        return split.texts if split.features is None else split.features
-    if split.texts is None:
-        raise InputError(
-            f"split '{split.name}' holds vectors only, --model {config.model} reads texts; give texts, or use "
-            "--model linear"
-        )
-    if split.features is None or isinstance(config, PrototypeConfig):
-        return split.texts
-    return split.texts, split.features
 
 
 def make_model(config: Config) -> Any:

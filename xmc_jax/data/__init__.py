@@ -22,6 +22,7 @@ from xmc_jax.data.names import (
     tell_label,
 )
 from xmc_jax.data.objects import as_documents, as_labels
+from xmc_jax.data.revision import Labelled, Revision, revise
 from xmc_jax.data.shapes import AMAZON_3M, Shape, make_shape, write_shape
 from xmc_jax.data.split import Split
 from xmc_jax.data.synthetic import Corpus, make_corpus, write_corpus
@@ -33,7 +34,9 @@ __all__ = [
     "Dataset",
     "LabelNames",
     "LabelTexts",
+    "Labelled",
     "NamedLabels",
+    "Revision",
     "Shape",
     "Split",
     "TextStore",
@@ -55,6 +58,7 @@ __all__ = [
     "read_names",
     "read_saved_names",
     "resolve_texts",
+    "revise",
     "scale_rows",
     "tell_label",
     "write_corpus",

@@ -119,6 +119,7 @@ class XRLinear(Estimator):
         if training.features is not None and self.config.data.vector_norm != "none":
             training = scale_training(training)
         self._take(train(training, workdir, told, source), workdir)
+        self._known = None if relevance is not None else (x, labels, label_names)
         return self._finish(held_out)
 
     @working
@@ -233,6 +234,7 @@ class XRLinear(Estimator):
             calibration=self.calibration,
             reranker=self.reranker,
             unit_rows=self._unit_rows,
+            updates=self._updates,
         )
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
@@ -240,3 +242,4 @@ class XRLinear(Estimator):
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self.calibration, self._workdir = held.n_train, held.calibration, workdir
         self.reranker, self._unit_rows = held.reranker, held.unit_rows
+        self._updates, self._known = held.updates, None

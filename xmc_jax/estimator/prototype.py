@@ -277,6 +277,13 @@ class PrototypeModel(Estimator):
         self.n_train, self.calibration = held.n_train, held.calibration
         self.reranker, self._workdir = held.reranker, workdir
 
+    def _check_growth(self) -> None:
+        self._need_model()
+        raise InputError(
+            "a prototype model cannot be updated: the vectors of its labels were tuned together with the encoder; "
+            "train anew, or give texts of labels (labels_text), which need no documents"
+        )
+
     def _need_prototypes(self) -> Prototypes:
         if self.prototypes is None:
             raise InputError("the model is not trained; call fit or xmc_jax.load first")

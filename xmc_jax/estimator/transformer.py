@@ -23,10 +23,11 @@ from xmc_jax.estimator.reasons import explain
 from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
-from xmc_jax.features import as_features, check_width
+from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
+from xmc_jax.linear.update import Featurize
 from xmc_jax.model import LabelTree, Prototypes, XRModel
 from xmc_jax.parallel import Machine
 from xmc_jax.predict import (
@@ -37,7 +38,7 @@ from xmc_jax.predict import (
 from xmc_jax.predict.mixture import mix_scores, rank_scores
 from xmc_jax.predict.nearest import MIX_DEPTH, Nearest
 from xmc_jax.rerank import Reranker
-from xmc_jax.run import Trained
+from xmc_jax.run import Run, Trained, layout, load_arrays, save_arrays
 from xmc_jax.tuning.hybrid import join_features
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
 from xmc_jax.types import Features, Progress
@@ -193,6 +194,7 @@ class XRTransformer(Estimator):
             self.config, training, encoder, chosen_by, held_features, said, mixed_by
         )
         self._take(train_transformer(whole, workdir, told, source), workdir)
+        self._known = None if relevance is not None else (x, labels, label_names)
         if held_out is not None and self.config.rerank.mode != "off" and self.reranker is None:
             given: Any = training.texts
             if training.features is not None:
@@ -227,10 +229,10 @@ class XRTransformer(Estimator):
                 "calibrate.share, give validation documents, or fine-tune nothing (tuning.steps=0)"
             )
         n = training.labels.shape[0]
-        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
-        rest = np.setdiff1d(np.arange(n), held)
-        if not len(held) or not len(rest):
+        rest = self._list_trained(n)
+        if rest is None:
             return training, None
+        held = np.setdiff1d(np.arange(n), rest)
         documents = training.texts[held]
         if training.features is not None:
             documents = documents, training.features.sparse[held]
@@ -241,6 +243,48 @@ class XRTransformer(Estimator):
             features=None if training.features is None else training.features[rest],
         )
         return part, (documents, drop_labels(training.labels[held], known))
+
+    def _list_trained(self, n: int) -> np.ndarray | None:
+        share, folds = choose_share(self._linear.config)
+        if folds or not share or self.config.tuning.is_off:
+            return None
+        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
+        rest = np.setdiff1d(np.arange(n), held)
+        return rest if len(held) and len(rest) else None
+
+    def _check_growth(self) -> None:
+        super()._check_growth()
+        if self.prototypes is not None:
+            raise InputError(
+                "tuning.head=prototype: the prototypes of the labels were tuned together with the encoder, so new "
+                "labels have none; train anew, or update a model without them"
+            )
+
+    def _count_kept_levels(self) -> int:
+        # The first level of X-Transformer is the head that its encoder was tuned with.
+        is_head = isinstance(self.config, XTransformerConfig) and not self.config.tuning.is_off
+        return int(is_head and self._need_model().tree.n_levels > 1)
+
+    @property
+    def _learns_from_held_out(self) -> bool:
+        # A tuned encoder knows the documents that are held out of the levels.
+        return self.config.tuning.is_off
+
+    def _featurize_all(self, training: Training) -> Featurize:
+        encoder, scale, texts = self._need_encoder().unscaled(), self._scale, training.texts
+
+        def featurize(run: Run, vectorizer: Vectorizer | None) -> Features:
+            given = training.features
+            sparse = vectorizer.transform(texts) if vectorizer else given.sparse  # type: ignore[union-attr]
+            vectors = run.inside(layout.RANKER).once(
+                layout.VECTORS,
+                lambda: self._embed(encoder, texts),
+                lambda path, vectors: save_arrays(path, {"vectors": vectors}, {}),
+                lambda path: load_arrays(path)[0]["vectors"],
+            )
+            return join_features(sparse, vectors, scale)
+
+        return featurize
 
     def _predict(
         self, x: Any, top_k: int | None, asked: Asked, **options: Any
@@ -384,6 +428,10 @@ class XRTransformer(Estimator):
         texts = texts if isinstance(texts, TextStore) else TextStore.from_texts(texts)
         batch, mesh = self.config.tuning.embed_batch, self.machine.mesh
         return embed_texts(encoder, texts, batch, progress=progress, mesh=mesh)
+
+    @property
+    def _updates(self) -> tuple[dict[str, Any], ...]:  # type: ignore[override]
+        return self._linear._updates
 
     def _give(self) -> Trained:
         parts = {"config": self.config, "vectorizer": self.vectorizer, "encoder": self.encoder}

@@ -65,7 +65,7 @@ def train_level(
         RunError: the memory is too little for the level; says how much it needs.
     """
     config, tree, level = training.config, model.tree, len(model.levels)
-    labels, kind = training.labels, at_level(config.ranker.negatives, level)
+    labels = training.labels
     progress.start(
         f"{plan.name}, level {level}" if plan else f"level {level}", tree.level_sizes[level]
     )
@@ -79,20 +79,12 @@ def train_level(
     # What leads to the problem is let go before it is solved, which takes long.
     weights = solve(
         *prepare_nodes(
-            tree,
+            tree.parent(level),
+            tree.children_offsets(level),
             level,
             features,
             _sum_positives(tree, level, labels, plan),
-            choose_pairs(
-                kind,
-                level,
-                features.n_rows,
-                positives=_sum_positives(tree, level - 1, labels, plan) if level else None,
-                matched=_match(training, model, features)
-                if level and "man" in kind.split("+")
-                else None,
-                user=user,
-            ),
+            choose_rows(training, model, features, labels, user, plan),
             config.ranker,
             config.seed,
             training.machine,
@@ -107,6 +99,35 @@ def train_level(
     release_memory()
     progress.finish(f"{weights.n_entries:,} weights; {chosen[-1].describe()}")
     return weights
+
+
+def choose_rows(
+    training: Training,
+    model: XRModel,
+    features: Features,
+    labels: sp.csr_matrix,
+    user: sp.csr_matrix | None,
+    plan: Round | None,
+) -> sp.csr_matrix:
+    """Returns which documents train the clusters above the level after those that the model has, CSR [N, C] of ones.
+
+    Args:
+        training: settings, and where its documents lie.
+        model: the tree and the levels above.
+        features: of the N documents.
+        labels: [N, L].
+        user, plan: as in `train_level`.
+    """
+    level = len(model.levels)
+    kind = at_level(training.config.ranker.negatives, level)
+    return choose_pairs(
+        kind,
+        level,
+        features.n_rows,
+        positives=_sum_positives(model.tree, level - 1, labels, plan) if level else None,
+        matched=_match(training, model, features) if level and "man" in kind.split("+") else None,
+        user=user,
+    )
 
 
 def _sum_positives(
@@ -127,7 +148,8 @@ def _match(training: Training, model: XRModel, features: Features) -> sp.csr_mat
 
 
 def prepare_nodes(
-    tree: LabelTree,
+    parent: np.ndarray,
+    offsets: np.ndarray,
     level: int,
     features: Features,
     labels: sp.csr_matrix,
@@ -144,7 +166,9 @@ def prepare_nodes(
     """Returns the problems of a level's nodes as `solve_level` takes them.
 
     Args:
-        tree, level: whose nodes.
+        parent: int32 [nodes], the cluster of each node, ascending.
+        offsets: int32 [C + 1], where the nodes of each cluster begin.
+        level: that they belong to, all of its nodes or some.
         features: of N instances.
         labels: [N, nodes], the positives.
         mask: [N, C], which instances train the children of which clusters.
@@ -160,7 +184,6 @@ def prepare_nodes(
     Raises:
         RunError: the memory is too little for the level; says how much it needs.
     """
-    parent, offsets = np.asarray(tree.parent(level)), tree.children_offsets(level)
     if true_labels is not None:
         labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
         labels.sort_indices()

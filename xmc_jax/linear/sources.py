@@ -30,9 +30,15 @@ from xmc_jax.types import Features
 
 
 def read_label_matrix(
-    labels: Any, names: Sequence[str] | None
+    labels: Any, names: Sequence[str] | None, *, may_be_bare: bool = False
 ) -> tuple[sp.csr_matrix, list[str] | None]:
-    """Returns the label matrix [N, L] and the names of its columns, if they have any."""
+    """Returns the label matrix [N, L] and the names of its columns, if they have any.
+
+    Args:
+        labels: lists of names, or a matrix.
+        names: of the columns of a matrix, or None.
+        may_be_bare: whether there may be no label at all.
+    """
     labels, columns = as_labels(labels)
     if sp.issparse(labels) or isinstance(labels, np.ndarray):
         matrix = check_labels(labels, "labels")
@@ -54,7 +60,7 @@ def read_label_matrix(
             tell(f"{near.n_pairs:,} pairs of labels differ {near}")
     if matrix.shape[0] == 0:
         raise InputError("no documents given; training needs at least one")
-    if matrix.nnz == 0:
+    if matrix.nnz == 0 and not may_be_bare:
         raise InputError("no document has a label; training needs at least one positive")
     return matrix, found
 

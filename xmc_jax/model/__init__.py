@@ -19,6 +19,7 @@ from xmc_jax.model.level_weights import build_weights as build_weights
 from xmc_jax.model.level_weights import cut_clusters as cut_clusters
 from xmc_jax.model.level_weights import join_clusters as join_clusters
 from xmc_jax.model.level_weights import keep_largest as keep_largest
+from xmc_jax.model.level_weights import merge_levels as merge_levels
 from xmc_jax.model.level_weights import select_nodes as select_nodes
 from xmc_jax.model.level_weights import to_matrix as to_matrix
 from xmc_jax.model.prototypes import Prototypes as Prototypes

@@ -179,3 +179,37 @@ def select_nodes(weights: LevelWeights, keep: np.ndarray) -> LevelWeights:
     if keep.shape != (weights.n_nodes,):
         raise InputError(f"{keep.shape[0]} flags given for {weights.n_nodes} nodes")
     return replace(weights, bias=np.where(keep, weights.bias, -np.inf).astype(np.float32))
+
+
+def merge_levels(
+    child_offsets: np.ndarray, n_dense: int, parts: Sequence[tuple[LevelWeights, np.ndarray]]
+) -> LevelWeights:
+    """Returns a level whose nodes come from other levels, bit for bit.
+
+    Args:
+        child_offsets: int [C + 1], of the new level.
+        n_dense: H.
+        parts: levels, and for each of their nodes its number in the new level or -1 (left out), int [nodes]; no node
+            twice. Nodes that no part has weigh nothing.
+    """
+    offsets = np.asarray(child_offsets, np.int64)
+    n_nodes = int(offsets[-1])
+    parent = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    bias, dense = np.zeros(n_nodes, np.float32), np.zeros((n_nodes, n_dense), np.float32)
+    nodes, features, values = [], [], []
+    for weights, target in parts:
+        taken = target >= 0
+        bias[target[taken]], dense[target[taken]] = weights.bias[taken], weights.dense[taken]
+        row = np.repeat(np.arange(len(weights.row_feature)), np.diff(weights.entry_offsets))
+        cluster = np.repeat(np.arange(weights.n_clusters), np.diff(weights.row_offsets))
+        node = target[weights.child_offsets[cluster[row]] + weights.entry_child]
+        kept = node >= 0
+        nodes.append(node[kept])
+        features.append(weights.row_feature[row[kept]])
+        values.append(weights.entry_value[kept])
+    node, feature = np.concatenate(nodes), np.concatenate(features)
+    cluster = parent[node]
+    child = node - offsets[cluster]
+    return build_weights(
+        child_offsets, cluster, feature, child, np.concatenate(values), bias, dense
+    )

@@ -24,6 +24,7 @@ from xmc_jax.run.opening import read_header as read_header
 from xmc_jax.run.parts import SavedTree as SavedTree
 from xmc_jax.run.parts import load_encoder as load_encoder
 from xmc_jax.run.parts import load_level as load_level
+from xmc_jax.run.parts import load_origins as load_origins
 from xmc_jax.run.parts import load_share as load_share
 from xmc_jax.run.parts import load_tree as load_tree
 from xmc_jax.run.parts import save_encoder as save_encoder

@@ -118,7 +118,7 @@ def fingerprint(
     labels: sp.csr_matrix,
     extras: Iterable[np.ndarray] = (),
 ) -> dict[str, Any]:
-    """Returns counts and a digest of a training set, JSON-ready."""
+    """Returns counts and a digest of a training set, JSON-ready; `documents_digest` is that without the extras."""
     digest = hashlib.blake2b(digest_size=16)
     if texts is not None:
         for text in texts:
@@ -134,10 +134,12 @@ def fingerprint(
             digest.update(little.reshape(-1).view(np.uint8).data)  # not copied: it may be gigabytes
     for a in (labels.indptr.astype("<i8"), labels.indices.astype("<i8"), labels.data.astype("<f4")):
         digest.update(a.tobytes())
+    documents = digest.hexdigest()
     for a in extras:
         digest.update(np.ascontiguousarray(a).tobytes())
     counts = (labels.shape[0], labels.shape[1], labels.nnz)
-    return dict(zip(_COUNTS, counts, strict=True)) | {"digest": digest.hexdigest()}
+    found = {"digest": digest.hexdigest(), "documents_digest": documents}
+    return dict(zip(_COUNTS, counts, strict=True)) | found
 
 
 def sum_rows(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -153,14 +153,23 @@ def _unpack_weights(path: Path, arrays: Mapping[str, np.ndarray]) -> LevelWeight
     return weights
 
 
-def save_tree(path: Path, tree: LabelTree, counts: np.ndarray, note: dict[str, Any]) -> None:
-    """Commits a tree together with the training positives of each label, int [L]."""
+def save_tree(
+    path: Path,
+    tree: LabelTree,
+    counts: np.ndarray,
+    note: dict[str, Any],
+    origins: Sequence[np.ndarray] = (),
+) -> None:
+    """Commits a tree together with the training positives of each label, int [L]; of one that has grown also where the
+    nodes of each level come from.
+    """
     arrays = {f"parents_{t:02d}": p for t, p in enumerate(tree.parents)}
     arrays |= {
         "edge_label": tree.edge_label,
         "edge_cluster": tree.edge_cluster,
         "label_counts": np.asarray(counts, np.int32),
     }
+    arrays |= {f"origins_{t:02d}": origin for t, origin in enumerate(origins)}
     save_arrays(path, arrays, note | {"n_labels": int(tree.n_labels)})
 
 
@@ -185,6 +194,16 @@ def load_tree(path: Path) -> SavedTree:
         return SavedTree(tree, arrays["label_counts"], note)
     except KeyError as e:
         raise InputError(f"{path}: damaged, {e} is missing; {RESTORE}") from e
+
+
+def load_origins(path: Path) -> tuple[np.ndarray, ...]:
+    """Returns where the nodes of each level of a tree that has grown come from; empty for another.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    arrays, _ = load_arrays(path)
+    return tuple(arrays[name] for name in sorted(arrays) if name.startswith("origins_"))
 
 
 def save_encoder(path: Path, encoder: Encoder) -> None:

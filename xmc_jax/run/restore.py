@@ -61,6 +61,7 @@ class Trained:
         reranker: a memory of the training set and what ranks by it, or None.
         unit_rows: whether rows of features that it is given are scaled to length 1.
         prototype_tree: that prototypes are searched by, or None.
+        updates: what each update since its first training did, JSON-ready.
     """
 
     config: Config
@@ -77,6 +78,7 @@ class Trained:
     reranker: Reranker | None = None
     unit_rows: bool = False
     prototype_tree: LabelTree | None = None
+    updates: tuple[dict[str, Any], ...] = ()
 
     def list_facts(self) -> dict[str, Any]:
         """Returns what marks a run of it complete, JSON-ready."""
@@ -96,6 +98,7 @@ class Trained:
             }
             | ({"mix": self.mix} if self.mix else {})
             | ({"unit_rows": True} if self.unit_rows else {})
+            | ({"updates": list(self.updates)} if self.updates else {})
         )
 
 
@@ -163,6 +166,7 @@ def restore_run(
         facts.get("mix", 0.0),
         reranker,
         bool(facts.get("unit_rows", False)),
+        updates=tuple(facts.get("updates", ())),
     )
 
 

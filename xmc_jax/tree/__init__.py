@@ -11,5 +11,7 @@ from xmc_jax.tree.exchange import read_tree_file as read_tree_file
 from xmc_jax.tree.exchange import summarize_clusters as summarize_clusters
 from xmc_jax.tree.exchange import tree_from_json as tree_from_json
 from xmc_jax.tree.exchange import tree_to_json as tree_to_json
+from xmc_jax.tree.growth import Grown as Grown
+from xmc_jax.tree.growth import grow_tree as grow_tree
 from xmc_jax.tree.taxonomy import tree_from_nested as tree_from_nested
 from xmc_jax.tree.taxonomy import tree_from_parents as tree_from_parents

@@ -175,7 +175,8 @@ def _train_matcher(
     relevance = scale_rows(labels, "l1") if tuning.cost_sensitive else None
     ranker = RankerConfig(threshold=tuning.threshold, **_MATCHER)
     problem = prepare_nodes(
-        tree,
+        tree.parent(level),
+        tree.children_offsets(level),
         level,
         join(documents),
         labels,
@@ -207,7 +208,16 @@ def _solve_head(
     relevance = labels if tuning.bootstrap == "weighted-linear" else None
     features = hold_vectors(vectors)
     problem = prepare_nodes(
-        tree, level, features, labels, mask, ranker, config.seed, machine, relevance=relevance
+        tree.parent(level),
+        tree.children_offsets(level),
+        level,
+        features,
+        labels,
+        mask,
+        ranker,
+        config.seed,
+        machine,
+        relevance=relevance,
     )
     weights = solve_level(*problem, advance=advance)
     return to_head(weights)

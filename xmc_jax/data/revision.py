@@ -1,0 +1,234 @@
+"""A training set that changes: documents come, their labels are corrected, labels come, go and are renamed.
+
+The documents that were known keep their places, and new ones stand behind them; so do the labels that stay.
+A document is known if it is the same text (or the same row of features).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.data.labels import check_name
+from xmc_jax.errors import InputError, suggest, tell
+from xmc_jax.types import PAD
+
+Same = Literal["correct", "add"]
+"""A text that is known already: its labels are corrected, or it is one more document."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A training set after a change.
+
+    Attributes:
+        labels: CSR [N', L'], those of the known documents first.
+        names: of the L' labels, or None.
+        label_origin: int32 [L'], the number that a label had before, or PAD for a new one.
+        added: int64, which of the documents given are new.
+        n_corrected: known documents that have other labels now.
+        retired: what was taken out, in the numbers of before.
+    """
+
+    labels: sp.csr_matrix
+    names: list[str] | None
+    label_origin: np.ndarray
+    added: np.ndarray
+    n_corrected: int
+    retired: np.ndarray
+
+    @property
+    def n_new_labels(self) -> int:
+        """Labels that were not there before."""
+        return int((self.label_origin == PAD).sum())
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Documents by what they are known by, and their labels.
+
+    Attributes:
+        keys: of N documents: texts, or bytes of rows.
+        labels: CSR [N, L].
+        names: of the columns, or None.
+    """
+
+    keys: Iterable[str | bytes]
+    labels: sp.csr_matrix
+    names: Sequence[str] | None
+
+
+def revise(
+    known: Labelled,
+    given: Labelled | None,
+    *,
+    retire: Collection[str] | Collection[int] = (),
+    rename: Mapping[str, str] | None = None,
+    same: Same = "correct",
+) -> Revision:
+    """Returns a training set with further documents and labels.
+
+    Args:
+        known: what is there.
+        given: further documents, and known ones whose labels are corrected; columns without names are those of `known`,
+            and new labels behind them. None: none.
+        retire: labels that go, by name (by number, if they have none).
+        rename: name of before → name from now on; further documents may use either.
+        same: what a text is that is known already. Of one that is given twice the last counts.
+
+    Raises:
+        InputError: unknown labels to retire or rename, names that would be two labels', too few columns, nothing left.
+    """
+    rename = dict(rename or {})
+    names = _rename(known.names, rename)
+    retired = _find_retired(known, names, retire, rename)
+    columns, all_names = known.labels.shape[1], names
+    further = sp.csr_matrix((0, columns), dtype=np.float32)
+    keys: list[str | bytes] = []
+    if given is not None:
+        further, all_names = _align(given, names, columns, rename)
+        keys = list(given.keys)
+    old = sp.csr_matrix(known.labels, dtype=np.float32, copy=True)
+    old.resize(old.shape[0], further.shape[1])
+    source, added, n_corrected = _match(known.keys, keys, old, further, same)
+    labels = sp.vstack([old, further], format="csr")[np.append(source, old.shape[0] + added)]
+    kept = np.setdiff1d(np.arange(further.shape[1]), retired)
+    n_lost = int(further[:, retired].nnz) if len(retired) else 0
+    if n_lost:
+        tell(f"retired labels that the documents given have are left out, {n_lost:,} times")
+    if not len(kept) or not labels[:, kept].nnz:
+        raise InputError("every label would be retired, or no document would have one; one needed")
+    labels = labels[:, kept].tocsr()
+    labels.sort_indices()
+    return Revision(
+        labels,
+        None if all_names is None else [all_names[i] for i in kept],
+        np.where(kept < columns, kept, PAD).astype(np.int32),
+        added,
+        n_corrected,
+        retired,
+    )
+
+
+def _rename(names: Sequence[str] | None, rename: Mapping[str, str]) -> list[str] | None:
+    """Returns the names of now."""
+    if names is None:
+        if rename:
+            raise InputError("labels to rename given, but the labels of the model have no names")
+        return None
+    places = {name: i for i, name in enumerate(names)}
+    out = list(names)
+    for before, after in rename.items():
+        if before not in places:
+            raise InputError(f"label {before!r} to rename is unknown{_hint(before, places)}")
+        try:
+            check_name(after)
+        except ValueError as error:
+            raise InputError(f"label {before!r} renamed: {error}") from None
+        out[places[before]] = after
+    if len(set(out)) < len(out):
+        twice = next(after for after in rename.values() if out.count(after) > 1)
+        raise InputError(
+            f"two labels would be named {twice!r}; labels are not joined: correct the documents of one and retire it"
+        )
+    return out
+
+
+def _find_retired(
+    known: Labelled,
+    names: list[str] | None,
+    retire: Collection[str] | Collection[int],
+    rename: Mapping[str, str],
+) -> np.ndarray:
+    """Returns the numbers of labels that go, ascending."""
+    if isinstance(retire, str):
+        raise InputError(f"retire={retire!r} given, a list of labels needed; give [{retire!r}]")
+    n, found = known.labels.shape[1], []
+    places = {name: i for i, name in enumerate(names or ())}
+    for label in retire:
+        if isinstance(label, str) and names is not None:
+            if label not in places:
+                raise InputError(f"label {label!r} to retire is unknown{_hint(label, places)}")
+            found.append(places[label])
+        elif isinstance(label, (int, np.integer)) and names is None and 0 <= label < n:
+            found.append(int(label))
+        else:
+            kind = f"a number 0 to {n - 1}" if names is None else "a name"
+            raise InputError(f"label {label!r} to retire given, {kind} needed")
+    return np.unique(np.array(found, np.int64))
+
+
+def _align(
+    given: Labelled, names: list[str] | None, n_labels: int, rename: Mapping[str, str]
+) -> tuple[sp.csr_matrix, list[str] | None]:
+    """Returns the labels of further documents in the columns known, new ones behind them, and all names."""
+    labels = sp.csr_matrix(given.labels, dtype=np.float32)
+    if given.names is None or names is None:
+        if given.names is not None:
+            raise InputError(
+                "labels given by name, but those of the model are columns of a matrix; give a matrix"
+            )
+        n = labels.shape[1]
+        if n < n_labels or (n > n_labels and names is not None):
+            need = f"{n_labels}" if names is not None else f"{n_labels} (known) or more"
+            raise InputError(f"labels of {n} columns given, {need} needed")
+        return labels, names
+    known = {name: i for i, name in enumerate(names)}
+    n_renamed = 0
+    every, place = list(names), np.full(labels.shape[1], PAD, np.int64)
+    occurs = np.bincount(labels.indices, minlength=labels.shape[1]) > 0
+    for i, name in enumerate(given.names):
+        if name not in known and name in rename:
+            name, n_renamed = rename[name], n_renamed + int(occurs[i])
+        if name not in known and occurs[i]:
+            known[name] = len(every)
+            every.append(name)
+        place[i] = known.get(name, PAD)
+    if n_renamed:
+        tell(f"names of before that the documents given have are renamed: {n_renamed:,}")
+    at = place[labels.indices]
+    ones = np.ones(len(at), np.float32)
+    out = sp.csr_matrix((ones, at, labels.indptr), (labels.shape[0], len(every)))
+    out.sum_duplicates()
+    out.data[:] = 1.0
+    return out, every
+
+
+def _match(
+    known: Iterable[str | bytes],
+    keys: list[str | bytes],
+    old: sp.csr_matrix,
+    further: sp.csr_matrix,
+    same: Same,
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Returns for each known document where its labels stand among [known, given], which given ones are new, and how
+    many known ones have other labels now."""
+    source = np.arange(old.shape[0])
+    if same == "add" or not keys:
+        return source, np.arange(len(keys)), 0
+    last = {key: i for i, key in enumerate(keys)}
+    met = set()
+    for row, key in enumerate(known):
+        i = last.get(key)
+        if i is not None:
+            source[row] = old.shape[0] + i
+            met.add(key)
+    added = np.array([i for i, key in enumerate(keys) if key not in met], np.int64)
+    rows = np.flatnonzero(source >= old.shape[0])
+    before, after = old[rows], further[source[rows] - old.shape[0]]
+    n_corrected = int((np.diff((before != after).tocsr().indptr) > 0).sum())
+    if len(rows):
+        tell(
+            f"documents that are known already: {len(rows):,}, of which {n_corrected:,} have other labels now "
+            "(same=add takes a text that is known for another document)"
+        )
+    return source, added, n_corrected
+
+
+def _hint(name: str, names: Iterable[str]) -> str:
+    near = suggest(name, names)
+    return near if near.startswith("; did") else "; a name of the model's labels needed"

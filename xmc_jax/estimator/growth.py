@@ -1,0 +1,325 @@
+"""`model.update`: what the model was trained on, what it is to be trained on, and the new model."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.config import Config, DataConfig, from_dict
+from xmc_jax.data import Labelled, LabelNames, Revision, Split, TextStore, open_dataset, revise
+from xmc_jax.data.revision import Same
+from xmc_jax.errors import InputError, Note, tell
+from xmc_jax.features import check_width, concatenate, unit_rows
+from xmc_jax.linear.sources import read_documents, read_label_matrix
+from xmc_jax.run import Trained, fingerprint, read_header
+from xmc_jax.types import Features
+
+if TYPE_CHECKING:
+    from xmc_jax.estimator.estimator import Estimator
+
+
+class Documents(NamedTuple):
+    """Labelled documents.
+
+    Attributes:
+        texts: N texts, or None.
+        features: of N documents, or None; beside texts, those of the user's own.
+        labels: CSR [N, L].
+        names: of the labels, or None.
+    """
+
+    texts: TextStore | None
+    features: Features | None
+    labels: sp.csr_matrix
+    names: list[str] | None
+
+    @property
+    def keys(self) -> Iterable[str | bytes]:
+        """What tells a document from another."""
+        return self.texts if self.texts is not None else _iter_rows(self.features)
+
+    def as_labelled(self) -> Labelled:
+        return Labelled(self.keys, self.labels, self.names)
+
+    def add(self, other: Documents, rows: np.ndarray, revision: Revision) -> Documents:
+        """Returns these documents, behind them some of others, with the labels of a revision."""
+        texts, features = self.texts, self.features
+        if texts is not None and other.texts is not None:
+            theirs = other.texts
+            texts = TextStore.from_texts(chain(texts, (theirs[int(i)] for i in rows)))
+        if features is not None and other.features is not None:
+            some = other.features[rows]
+            features = Features(
+                sp.vstack([features.sparse, some.sparse], format="csr"),
+                np.concatenate([features.dense, some.dense]),
+            )
+        return Documents(texts, features, revision.labels, revision.names)
+
+    def take(self, rows: np.ndarray) -> Documents:
+        """Returns some of the documents."""
+        texts, features = self.texts, self.features
+        return Documents(
+            None if texts is None else texts[rows],
+            None if features is None else features[rows],
+            self.labels[rows],
+            self.names,
+        )
+
+
+def _iter_rows(features: Features | None) -> Iterator[bytes]:
+    assert features is not None
+    sparse, dense = features.sparse, features.dense
+    for i in range(len(features)):
+        row = slice(sparse.indptr[i], sparse.indptr[i + 1])
+        yield sparse.indices[row].tobytes() + sparse.data[row].tobytes() + dense[i].tobytes()
+
+
+def read_given(model: Estimator, x: Any, labels: Any, names: Sequence[str] | None) -> Documents:
+    """Returns documents as they were given, checked against what the model reads.
+
+    Raises:
+        InputError: documents of another kind or number of columns than the model's.
+    """
+    matrix, found = read_label_matrix(labels, names, may_be_bare=True)
+    beside = None
+    if model.reads_text and model.reads_vectors:
+        from xmc_jax.estimator.transformer import (
+            split_documents,  # XR-Linear does not wait for flax
+        )
+
+        x, beside = split_documents(x)
+    texts, features = read_documents(x, matrix.shape[0])
+    if model.reads_text != (texts is not None):
+        kinds = ("texts", "features")
+        kinds = kinds if texts is not None else kinds[::-1]
+        raise InputError(f"{kinds[0]} given, but the model was trained on {kinds[1]}")
+    if beside is not None:
+        features = concatenate(beside.sparse, beside.dense)
+        if len(features) != matrix.shape[0]:
+            raise InputError(
+                f"{len(features)} rows of features given for {matrix.shape[0]} documents"
+            )
+    if features is None and model.reads_text and model.reads_vectors:
+        raise InputError(
+            "texts given, but the model was trained on texts with features of their own; give (texts, features)"
+        )
+    if features is not None:
+        assert model.model is not None
+        check_width(features, model.model.n_sparse, 0 if texts else model.model.n_dense)
+        if getattr(model, "_unit_rows", False):
+            features = unit_rows(features)
+    return Documents(texts, features, matrix, found)
+
+
+def find_known(model: Estimator, known: Any) -> Documents:
+    """Returns what a model was trained on.
+
+    Args:
+        model: trained.
+        known: (x, labels) or `Documents`, or None: what `fit` was given, or the data that the run's folder names.
+
+    Raises:
+        InputError: it is known to nobody, or what is given is something else.
+    """
+    if isinstance(known, Documents):
+        found = known
+    elif known is not None:
+        if not isinstance(known, tuple) or len(known) != 2:
+            raise InputError("known needs a pair (x, labels), what the model was trained on")
+        found = read_given(model, *known, _name_columns(model, known[1]))
+    elif model._known is not None:
+        x, labels, names = model._known
+        found = read_given(model, x, labels, names)
+    else:
+        found = _read_recorded(model)
+    found = _leave_out(model, found, model.n_train)
+    return check_known(model, found)
+
+
+def _name_columns(model: Estimator, labels: Any) -> Sequence[str] | None:
+    """Returns the names of the columns of a matrix of labels, if it is one and the model's have names."""
+    is_matrix = sp.issparse(labels) or isinstance(labels, np.ndarray)
+    return list(model.label_names) if is_matrix and model.label_names is not None else None
+
+
+def check_known(model: Estimator, known: Documents) -> Documents:
+    """Returns documents with the label columns of the model, if it may have been trained on them.
+
+    Raises:
+        InputError: it was not.
+    """
+    assert model.label_counts is not None
+    if known.names is not None and model.label_names is not None:
+        known = _order_labels(known, list(model.label_names))
+    n, counts = known.labels.shape[0], np.bincount(known.labels.indices)
+    counts = np.append(counts, np.zeros(max(0, len(model.label_counts) - len(counts)), int))
+    hint = "give known=(x, labels), the documents that it was trained on (xmc update: --known D)"
+    if n != model.n_train:
+        raise InputError(
+            f"the model was trained on {model.n_train:,} documents, {n:,} found; {hint}"
+        )
+    if not np.array_equal(counts, model.label_counts):
+        raise InputError(f"the model was trained on other labels of the {n:,} documents; {hint}")
+    recorded = {}
+    if model._workdir is not None:
+        recorded = read_header(Path(model._workdir))["data"]
+    if "documents_digest" in recorded:
+        now = fingerprint(known.texts, known.features, known.labels)["documents_digest"]
+        if now != recorded["documents_digest"]:
+            raise InputError(
+                f"the {n:,} documents are not those that the model was trained on, but as many; {hint}"
+            )
+    return known
+
+
+def _order_labels(known: Documents, names: list[str]) -> Documents:
+    """Returns documents with the label columns of the model; labels that do not occur may be missing."""
+    place = {name: i for i, name in enumerate(names)}
+    columns = np.array([place.get(name, -1) for name in known.names or ()], np.int64)
+    at = columns[known.labels.indices]
+    if (at < 0).any():
+        name = (known.names or [])[known.labels.indices[np.flatnonzero(at < 0)[0]]]
+        raise InputError(
+            f"label {name!r} stands in the known documents, and the model does not have it; give the documents that it "
+            "was trained on"
+        )
+    labels = sp.csr_matrix(
+        (known.labels.data, at, known.labels.indptr), (known.labels.shape[0], len(names))
+    )
+    labels.sort_indices()
+    return known._replace(labels=labels, names=names)
+
+
+def _leave_out(model: Estimator, documents: Documents, n_train: int) -> Documents:
+    """Returns the documents without those that a training holds out to learn probabilities from."""
+    n = documents.labels.shape[0]
+    rows = model._list_trained(n)
+    if rows is None or n == n_train or len(rows) != n_train:
+        return documents
+    return documents.take(rows)
+
+
+def _read_recorded(model: Estimator) -> Documents:
+    """Returns the training set that a run's folder names, with the updates since its first training."""
+    hint = "give known=(x, labels), the documents that it was trained on (xmc update: --known D)"
+    if model._workdir is None:
+        raise InputError(f"the model does not know what it was trained on; {hint}")
+    folder = Path(model._workdir)
+    source = read_header(folder).get("source")
+    if source is None:
+        raise InputError(f"{folder}: does not say what it was trained on; {hint}")
+    updates = source.get("updates", [])
+    done = model._updates
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)
+            found = read_split(model, source["data"], model.config.data)
+            if done:
+                found = _leave_out(model, found, done[0]["documents"] - done[0]["added"])
+            for update in updates:
+                found = _redo(model, found, update)
+    except InputError as error:
+        raise InputError(
+            f"{folder}: what it was trained on cannot be read ({error}); {hint}"
+        ) from None
+    return found
+
+
+def _redo(model: Estimator, known: Documents, update: dict[str, Any]) -> Documents:
+    """Returns the training set after an update that a run's folder names."""
+    given = None
+    if update["data"] is not None:
+        given = read_split(model, update["data"], from_dict(DataConfig, update["settings"]))
+    revision = revise(
+        known.as_labelled(),
+        None if given is None else given.as_labelled(),
+        retire=update["retire"],
+        rename=update["rename"],
+        same=update["same"],
+    )
+    return known.add(given or known, revision.added, revision)
+
+
+def read_split(model: Estimator, data: str, settings: DataConfig) -> Documents:
+    """Returns the training documents of a data set, as the model reads them.
+
+    Raises:
+        InputError: bad data, or of another kind than the model's.
+    """
+    split = open_dataset(data, settings).load_split("train")
+    names = split.vocabulary if model.label_names is not None else None
+    return read_given(model, choose_inputs(split, model.config), split.labels, names)
+
+
+def choose_inputs(split: Split, config: Config) -> Any:
+    """Returns the documents as a model takes them: vectors where there are any, for one with an encoder texts too.
+
+    Raises:
+        InputError: vectors only, for a model that reads texts.
+    """
+    if config.model == "linear":
+        return split.texts if split.features is None else split.features
+    if split.texts is None:
+        raise InputError(
+            f"split '{split.name}' holds vectors only, --model {config.model} reads texts; give texts, or use "
+            "--model linear"
+        )
+    if split.features is None or config.model == "prototype":
+        return split.texts
+    return split.texts, split.features
+
+
+def rename_display(names: LabelNames, rename: Mapping[str, str]) -> LabelNames:
+    """Returns display names of labels that have other names now."""
+    return LabelNames(
+        {rename.get(label, label): name for label, name in names.display.items()},
+        {rename.get(label, label): more for label, more in names.others.items()},
+    )
+
+
+def tell_dropped(old: Trained, new: Trained, has_held_out: bool) -> None:
+    """Says what of the model of before was learned from held-out documents and is not there any more."""
+    if has_held_out:
+        return
+    if old.reranker is not None and new.reranker is None:
+        tell(
+            "the re-ranker was fitted to scores of the model of before and is left out; train anew, or give validation "
+            "documents"
+        )
+    if old.calibration is not None and new.calibration is None:
+        tell(
+            "the probabilities were those of the model of before and are left out; fit them to documents that it was "
+            "not trained on: xmc calibrate, or validation=(x, labels)"
+        )
+
+
+def change_training(
+    known: Documents,
+    given: Documents | None,
+    retire: Collection[str] | Collection[int],
+    rename: Mapping[str, str] | None,
+    same: Same,
+) -> tuple[Documents, Revision]:
+    """Returns the training set of now, and what changed.
+
+    Raises:
+        InputError: nothing would change, or see `revise`.
+    """
+    if given is None and not retire and not rename:
+        raise InputError("nothing to update given; documents with labels, retire or rename needed")
+    if same not in ("correct", "add"):
+        raise InputError(f"same={same!r} given, 'correct' or 'add' needed")
+    revision = revise(
+        known.as_labelled(),
+        None if given is None else given.as_labelled(),
+        retire=retire,
+        rename=rename,
+        same=same,
+    )
+    return known.add(given or known, revision.added, revision), revision
