@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import shutil
 import warnings
@@ -66,7 +67,8 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize(
-    "variant", [pytest.param(v, marks=pytest.mark.slow) if v == "primal" else v for v in VARIANTS]
+    "variant",
+    [v if v == "relevance" else pytest.param(v, marks=pytest.mark.slow) for v in VARIANTS],
 )
 def test_equals_a_training_on_the_grown_tree(data, variant):
     options = settings(**VARIANTS[variant])
@@ -131,6 +133,7 @@ def test_a_label_that_is_retired_is_never_found(data):
     compare(newer.model, same.model)
 
 
+@pytest.mark.slow
 def test_forests_grow_tree_by_tree(data):
     options = settings(trees=2)
     newer = update(xmc.XRLinear(**options).fit(*read_old(data)), data)
@@ -170,6 +173,7 @@ def test_a_stopped_update_resumes_and_is_kept(data, tmp_path):
     assert loaded.update(retire=[1], known=data).n_labels == 23
 
 
+@pytest.mark.slow
 def test_what_was_learned_of_the_old_model_is_made_anew_or_left_out(data):
     model = xmc.XRLinear(**settings()).fit(*read_old(data))
     model.calibrate(*read_old(data))
@@ -208,12 +212,14 @@ def fitted(data):
     return xmc.XRLinear(**settings()).fit(*data)
 
 
-def test_models_whose_training_cannot_be_followed_are_refused(data):
+def test_models_whose_training_cannot_be_followed_are_refused(fitted):
     with pytest.raises(InputError, match="not trained"):
         xmc.XRLinear().update(retire=[1])
-    routed = settings(disentangle=dict(copies=2, positives="routed"))
-    with pytest.raises(InputError, match="positives=routed"):
-        xmc.XRLinear(**routed).fit(*data).update(retire=[1])
+    for name, value in (("disentangle.positives", "routed"), ("ranker.negatives", "usn")):
+        model = copy.copy(fitted)
+        model.set_params(**{"disentangle.copies": 2, name: value})
+        with pytest.raises(InputError, match=f"{name}={value}"):
+            model.update(retire=[1])
 
 
 def test_display_names_are_renamed_too():
@@ -225,6 +231,7 @@ def test_display_names_are_renamed_too():
     assert newer.predict(["a bird"], top_k=1).names() == [["bird"]]
 
 
+@pytest.mark.slow
 def test_with_an_encoder_the_levels_grow_and_the_encoder_stays(tiny_encoder):
     corpus = make_corpus(n_train=90, n_test=1, n_labels=16, branching=4, seed=0)
     texts, labels = corpus.train_texts, [list(row) for row in corpus.train_labels]

@@ -62,7 +62,7 @@ def test_wrong_command_lines(tiny, more, tmp_path, xmc):
         ([*words, "--rename", "nobody"], "LABEL=NAME needed"),
         ([*words, "--data", more, "--same", "both"], "same='both'"),
         ([*words, "--data", tmp_path / "none"], "no such file or folder"),
-        ([*words, "--data", more, "--known", more], "trained on 60 documents, 3 found"),
+        ([*words, "--data", more, "--known", more], "the model does not have it"),
         ([*words, "--data", more, "--beam", "3"], "--beam"),
     ]
     for line, says in cases:

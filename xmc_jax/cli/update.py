@@ -122,10 +122,11 @@ def _read_data(
 
     options: dict[str, Any] = {}
     recorded = read_header(named.old).get("source") or {}
-    source = {"data": recorded.get("data"), "updates": list(recorded.get("updates", []))}
+    updates = list(recorded.get("updates", []))
+    source: dict[str, Any] = {"data": recorded.get("data")}
     if named.known is not None:
         options["known"] = read_split(model, named.known, model.config.data)
-        source = {"data": named.known, "updates": []}
+        source, updates = {"data": named.known}, []
     done: dict[str, Any] = {"data": named.data, "settings": None}
     if named.data is not None:
         # A share that was held out of the old data is not held out of these.
@@ -141,8 +142,7 @@ def _read_data(
             options["validation"] = choose_inputs(held, model.config), _name(held)
     retire = _read_labels(named.retire, model)
     done |= {"retire": retire, "rename": rename, "same": named.same}
-    source["updates"].append(done)
-    return options, source
+    return options, source | {"updates": [*updates, done]}
 
 
 def _name(split: Any) -> list[list[str]]:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig, linear_part
+from xmc_jax.config import LinearConfig
 from xmc_jax.data import Revision
 from xmc_jax.errors import InputError
 from xmc_jax.features import Vectorizer, as_features, load_vectorizer
@@ -143,7 +143,7 @@ def run_update(
         RunError: another training works in the folder, or it cannot be written; memory is too little.
     """
     old, training = update.old, update.training
-    check_update(linear_part(old.config))
+    check_update(training.config)
     start = Start(old.config, update.describe_data, training.label_names, source)
     with open_run(workdir, start, progress) as run:
         if run.is_complete:
