@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,17 +13,8 @@ import scipy.sparse as sp
 
 from xmc_jax.config import SearchConfig, linear_part, replace_field
 from xmc_jax.data import LabelNames, NamedLabels, check_features, read_names
-from xmc_jax.data.revision import Same
 from xmc_jax.errors import InputError, tell
-from xmc_jax.estimator.growth import (
-    change_training,
-    find_known,
-    read_given,
-    rename_display,
-    tell_dropped,
-)
-from xmc_jax.estimator.parameters import Parameters
-from xmc_jax.estimator.work import hear, working
+from xmc_jax.estimator.update import Updating
 from xmc_jax.explain import Explanation
 from xmc_jax.features import Vectorizer
 from xmc_jax.linear.heldout import Part, learn_answers
@@ -32,12 +23,10 @@ from xmc_jax.linear.sources import (
     read_label_features,
     read_label_matrix,
     read_label_tree,
-    read_truth,
     read_validation,
 )
 from xmc_jax.linear.spread import holds_share, join_labels, read_together, spread_training
 from xmc_jax.linear.training import Training
-from xmc_jax.linear.update import Featurize, Update, check_update, run_update
 from xmc_jax.metrics.report import report
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.parallel import Machine, find_machine, run_first
@@ -53,10 +42,10 @@ from xmc_jax.run import (
     save_display,
     save_run,
 )
-from xmc_jax.types import Features, Progress
+from xmc_jax.types import Features
 
 
-class Estimator(Parameters):
+class Estimator(Updating):
     """A model with settings that is trained on documents and kept in a run's folder.
 
     Attributes:
@@ -73,9 +62,6 @@ class Estimator(Parameters):
     vectorizer: Vectorizer | None = None
     _workdir: str | os.PathLike | None = None
     _machine: tuple[Any, Machine] | None = None
-    _known: tuple[Any, Any, Any] | None = None
-    """Documents, labels and their names that `fit` was given, for `update`; nothing is copied."""
-    _updates: tuple[dict[str, Any], ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns what a copy or another process gets: the model, nothing that lies on devices here."""
@@ -219,135 +205,6 @@ class Estimator(Parameters):
         return self._explain(
             features, text, labels=ids, top_k=int(top_k), beam=beam, n_terms=int(n_terms)
         )
-
-    @working
-    def update(
-        self,
-        x: Any = None,
-        labels: Any = None,
-        *,
-        known: tuple[Any, Any] | None = None,
-        retire: Collection[str] | Collection[int] = (),
-        rename: Mapping[str, str] | None = None,
-        same: Same = "correct",
-        label_names: Sequence[str] | None = None,
-        validation: tuple[Any, Any] | None = None,
-        workdir: str | os.PathLike | None = None,
-        progress: Progress | bool | None = None,
-        source: dict[str, Any] | None = None,
-    ) -> Self:
-        """Returns a new model that knows further documents and labels; this one stays as it is.
-
-        Vectoriser (and encoder) and the inner levels of the tree stay. New labels come under the clusters that their
-        documents are routed to, clusters split that hold too many, and what is trained on other documents than before
-        is solved anew; all else is kept bit for bit. The outcome is that of a training on this tree.
-
-        Args:
-            x: documents, as for `fit`. One that is known (the same text, the same row of features) has its labels
-                corrected.
-            labels: theirs, as for `fit`; names that are not known are new labels. Of a model without names, columns
-                beyond those known.
-            known: (x, labels) that the model was trained on; None: what `fit` was given, or the data that the run's
-                folder names.
-            retire: labels that go.
-            rename: name of a label → its name from now on.
-            same: `correct`, or `add`: a text that is known already is one more document.
-            label_names: names of the columns of `labels`, if it is a matrix.
-            validation: (x, labels) that probabilities are fitted to, and that are scored.
-            workdir: folder of the new run; an update that was stopped there resumes. None keeps nothing.
-            progress: True shows a bar or lines; or what is told about the work.
-            source: where the data came from, noted in the folder.
-
-        Raises:
-            InputError: bad data, unknown labels, a model that cannot be updated (says why).
-            RunError: another training works in `workdir`, or it cannot be written; memory is too little.
-
-        >>> import xmc_jax as xmc
-        >>> texts = ["a bird of prey", "an owl by night", "a tax on goods", "a duty on imports"] * 5
-        >>> labels = [["bird"], ["bird", "night"], ["tax"], ["tax"]] * 5
-        >>> model = xmc.XRLinear(seed=0).fit(texts, labels)
-        >>> newer = model.update(["a tax on birds", "a duty on owls"], [["levy"], ["levy"]], rename={"tax": "toll"})
-        >>> newer.label_names, model.label_names
-        (['bird', 'night', 'toll', 'levy'], ['bird', 'night', 'tax'])
-        """
-        self._check_growth()
-        if (x is None) != (labels is None):
-            raise InputError(
-                "documents without labels given, or labels without documents; both needed"
-            )
-        before = find_known(self, known)
-        given = None if x is None else read_given(self, x, labels, self._name(labels, label_names))
-        now, revision = change_training(before, given, retire, rename, same)
-        training = Training(
-            config=linear_part(self.config),
-            texts=now.texts,
-            features=now.features,
-            labels=now.labels,
-            machine=self.machine,
-            label_names=now.names,
-            unit_rows=bool(getattr(self, "_unit_rows", False)),
-        )
-        held_out = None
-        if validation is not None:
-            held = read_given(self, *validation, self._name(validation[1], None))
-            n_labels, names = now.labels.shape[1], now.names
-            truth = read_truth(validation[1], names, n_labels, "validation labels")
-            held_out = validation[0], truth
-            del held  # read for what is wrong with it
-        change = Update(
-            training,
-            self._give(),
-            before.labels,
-            revision,
-            renamed=len(rename or ()),
-            n_kept=self._count_kept_levels(),
-            learns=self._learns_from_held_out,
-        )
-        new = type(self)(self.config)
-        trained = run_update(change, self._featurize_all(training), workdir, hear(progress), source)
-        new._take(trained, workdir)
-        x_now: Any = now.features if now.texts is None else now.texts
-        if now.texts is not None and now.features is not None:
-            x_now = now.texts, now.features.sparse
-        new._known = x_now, now.labels, now.names
-        if self.names:
-            new.name_labels(rename_display(self.names, rename or {}))
-        tell_dropped(change.old, trained, held_out is not None)
-        return new._finish(held_out)
-
-    def _name(self, labels: Any, names: Sequence[str] | None) -> Sequence[str] | None:
-        """Returns the names of the columns of a matrix: those given, or the model's where it has as many."""
-        is_matrix = sp.issparse(labels) or isinstance(labels, np.ndarray)
-        known = self.label_names
-        if names is not None or not is_matrix or known is None:
-            return names
-        return list(known) if labels.shape[1] == len(known) else None
-
-    def _check_growth(self) -> None:
-        """Refuses models that cannot be updated.
-
-        Raises:
-            InputError: says why.
-        """
-        self._need_model()
-        check_update(linear_part(self.config))
-
-    def _count_kept_levels(self) -> int:
-        """Returns how many levels from the top an update leaves as they are."""
-        return 0
-
-    @property
-    def _learns_from_held_out(self) -> bool:
-        """Whether an update learns probabilities and a re-ranker from held-out documents as a training does."""
-        return True
-
-    def _featurize_all(self, training: Training) -> Featurize | None:
-        """Returns what makes the features of all documents of an update; None: the vectoriser, or they are given."""
-        return None
-
-    def _list_trained(self, n: int) -> np.ndarray | None:
-        """Returns which of n documents are trained on, ascending; None: all."""
-        return None
 
     @abstractmethod
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:

@@ -21,7 +21,7 @@ from xmc_jax.run import Trained, fingerprint, read_header
 from xmc_jax.types import Features
 
 if TYPE_CHECKING:
-    from xmc_jax.estimator.estimator import Estimator
+    from xmc_jax.estimator.update import Updating
 
 
 class Documents(NamedTuple):
@@ -80,7 +80,7 @@ def _iter_rows(features: Features | None) -> Iterator[bytes]:
         yield sparse.indices[row].tobytes() + sparse.data[row].tobytes() + dense[i].tobytes()
 
 
-def read_given(model: Estimator, x: Any, labels: Any, names: Sequence[str] | None) -> Documents:
+def read_given(model: Updating, x: Any, labels: Any, names: Sequence[str] | None) -> Documents:
     """Returns documents as they were given, checked against what the model reads.
 
     Raises:
@@ -110,14 +110,13 @@ def read_given(model: Estimator, x: Any, labels: Any, names: Sequence[str] | Non
             "texts given, but the model was trained on texts with features of their own; give (texts, features)"
         )
     if features is not None:
-        assert model.model is not None
-        check_width(features, model.model.n_sparse, 0 if texts else model.model.n_dense)
+        check_width(features, model.models[0].n_sparse, 0 if texts else model.models[0].n_dense)
         if getattr(model, "_unit_rows", False):
             features = unit_rows(features)
     return Documents(texts, features, matrix, found)
 
 
-def find_known(model: Estimator, known: Any) -> Documents:
+def find_known(model: Updating, known: Any) -> Documents:
     """Returns what a model was trained on.
 
     Args:
@@ -142,13 +141,13 @@ def find_known(model: Estimator, known: Any) -> Documents:
     return check_known(model, found)
 
 
-def _name_columns(model: Estimator, labels: Any) -> Sequence[str] | None:
+def _name_columns(model: Updating, labels: Any) -> Sequence[str] | None:
     """Returns the names of the columns of a matrix of labels, if it is one and the model's have names."""
     is_matrix = sp.issparse(labels) or isinstance(labels, np.ndarray)
     return list(model.label_names) if is_matrix and model.label_names is not None else None
 
 
-def check_known(model: Estimator, known: Documents) -> Documents:
+def check_known(model: Updating, known: Documents) -> Documents:
     """Returns documents with the label columns of the model, if it may have been trained on them.
 
     Raises:
@@ -196,7 +195,7 @@ def _order_labels(known: Documents, names: list[str]) -> Documents:
     return known._replace(labels=labels, names=names)
 
 
-def _leave_out(model: Estimator, documents: Documents, n_train: int) -> Documents:
+def _leave_out(model: Updating, documents: Documents, n_train: int) -> Documents:
     """Returns the documents without those that a training holds out to learn probabilities from."""
     n = documents.labels.shape[0]
     rows = model._list_trained(n)
@@ -205,7 +204,7 @@ def _leave_out(model: Estimator, documents: Documents, n_train: int) -> Document
     return documents.take(rows)
 
 
-def _read_recorded(model: Estimator) -> Documents:
+def _read_recorded(model: Updating) -> Documents:
     """Returns the training set that a run's folder names, with the updates since its first training."""
     hint = "give known=(x, labels), the documents that it was trained on (xmc update: --known D)"
     if model._workdir is None:
@@ -231,7 +230,7 @@ def _read_recorded(model: Estimator) -> Documents:
     return found
 
 
-def _redo(model: Estimator, known: Documents, update: dict[str, Any]) -> Documents:
+def _redo(model: Updating, known: Documents, update: dict[str, Any]) -> Documents:
     """Returns the training set after an update that a run's folder names."""
     given = None
     if update["data"] is not None:
@@ -246,7 +245,7 @@ def _redo(model: Estimator, known: Documents, update: dict[str, Any]) -> Documen
     return known.add(given or known, revision.added, revision)
 
 
-def read_split(model: Estimator, data: str, settings: DataConfig) -> Documents:
+def read_split(model: Updating, data: str, settings: DataConfig) -> Documents:
     """Returns the training documents of a data set, as the model reads them.
 
     Raises:
