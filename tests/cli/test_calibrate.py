@@ -116,7 +116,7 @@ def test_what_cannot_be_done_is_said(tiny, run_copy, tmp_path, xmc):
         assert done.out == ""
     done = xmc(*words, "--threshold", "0.5")
     assert done.code == 0
-    assert any(line.startswith("note: threshold=0.5 is one of scores") for line in done.err)
+    assert any(line.startswith("note: threshold=0.5 applies to scores") for line in done.err)
 
 
 def test_plan_tells_the_trainings(tiny, xmc):

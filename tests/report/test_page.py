@@ -101,7 +101,7 @@ def test_everything_is_in_the_page_of_a_calibrated_model(run):
     )
     assert f"right in {scores['P@1']:.1f} % of the 40 documents" in page.html
     assert "expected calibration error" in page.html
-    assert "micro-f1" in page.html and "what gave it" in page.html
+    assert "micro-f1" in page.html and "contributions" in page.html
     assert page.html == model.report(CORPUS.test_texts, ASKED, n_worst=2).html
     assert "srcdoc=" in page._repr_html_()
 

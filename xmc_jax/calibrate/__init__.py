@@ -1,4 +1,4 @@
-"""From scores to answers: probabilities of ranked labels, and rules that decide which of them to return."""
+"""From scores to answers: probabilities of ranked labels, and rules that choose which of them to return."""
 
 from xmc_jax.calibrate.calibration import Calibration as Calibration
 from xmc_jax.calibrate.calibration import fit_calibration as fit_calibration

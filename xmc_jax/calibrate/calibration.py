@@ -1,7 +1,7 @@
-"""Probabilities of ranked labels: a map for each group of ranks, fitted to documents that the model did not see.
+"""Probabilities of ranked labels: one map per group of ranks, fitted to documents that the model did not see.
 
 A label's probability follows from its score and its rank. The map of an earlier rank is nowhere below that of a later
-one, and each increases, so the order of a document's labels is the same by score and by probability.
+one, and every map increases, so a document's labels have the same order by score and by probability.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from xmc_jax.errors import InputError
 from xmc_jax.types import PAD
 
 KNOTS = 256
-"""Knots of a map at most."""
+"""Most knots of a map."""
 FLOOR = 1e-4
-"""No label is given a probability nearer to 0 or 1: the counts behind it do not tell more."""
+"""No probability is nearer to 0 or 1: the counts behind it do not support more."""
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Maps from scores to probabilities, and what decisions follow from.
+    """Maps from scores to probabilities, and what decisions are based on.
 
     Attributes:
-        method: name of the kind of map.
+        method: name of the method.
         ranks: first rank of each of G groups, from 1.
         knots: ascending scores.
-        values: probabilities at the knots, a row for each group; between knots they are interpolated.
-        pooled: the same for a label whose rank among all labels is not known.
+        values: probabilities at the knots, one row per group; they are interpolated between knots.
+        pooled: the same for labels whose rank among all labels is unknown.
         curve: how many labels a threshold returns and how many of them are right.
-        label_thresholds: of each label, the probability from which it is returned for the best macro-F1.
-        n_rows: documents it was fitted to.
+        label_thresholds: for each label, the smallest probability at which returning it favours macro-F1.
+        n_rows: number of documents that it was fitted to.
     """
 
     method: str
@@ -56,7 +56,7 @@ class Calibration:
 
         Args:
             ids, scores: best first.
-            ranked: False where they are not the best of all labels, so that their ranks mean nothing.
+            ranked: False if they are not the best of all labels, so that their ranks mean nothing.
         """
         found = np.zeros(scores.shape)
         if not ranked:
@@ -70,14 +70,14 @@ class Calibration:
         return np.where(ids == PAD, 0.0, found).astype(np.float32)
 
     def score_pairs(self, scores: Float[np.ndarray, "Q"]) -> Float[np.ndarray, "Q"]:
-        """Returns the probabilities of labels whose ranks are not known."""
+        """Returns the probabilities of labels whose ranks are unknown."""
         return self._read(scores, self.pooled).astype(np.float32)
 
     def _read(self, scores: np.ndarray, values: np.ndarray) -> np.ndarray:
         return np.interp(scores, self.knots, values)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Returns what `from_arrays` takes beside the note."""
+        """Returns the arrays that `from_arrays` takes along with the note."""
         return {
             "knots": self.knots,
             "values": self.values,
@@ -124,17 +124,17 @@ def fit_calibration(
     label_counts: Int[np.ndarray, "L"],
     method: str = "isotonic-rank",
 ) -> Calibration:
-    """Fits the maps to what a model said of documents that it did not see.
+    """Fits the maps to a model's rankings of documents that it did not see.
 
     Args:
         ids, scores: ranked labels, best first.
         hits: which of them are right.
-        n_true: labels of each document, also those that were not found.
-        label_counts: training positives of each label.
+        n_true: number of labels of each document, including those that were not found.
+        label_counts: number of training positives of each label.
         method: a name in `METHODS`.
 
     Raises:
-        InputError: no label was ranked, or an unknown method.
+        InputError: no label was ranked, or the method is unknown.
     """
     kind, used = find_method(method), ids != PAD
     if not used.any():

@@ -1,4 +1,4 @@
-"""Which of a document's ranked labels to return: rules that follow from their probabilities."""
+"""Rules that choose which of a document's ranked labels to return, based on their probabilities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Ranked:
     Attributes:
         ids: best first; PAD in unused slots.
         probabilities: descending; 0 in unused slots.
-        weights: inverse propensity of each label, or None where they are not known.
+        weights: inverse propensity of each label, or None if unknown.
     """
 
     ids: Int[np.ndarray, "N R"]
@@ -30,7 +30,7 @@ class Ranked:
 
 
 class Choice(NamedTuple):
-    """What a rule returns: the slots kept, and the values that they are ranked by anew, or None to leave the order."""
+    """What a rule returns: the slots to keep, and values to re-rank them by, or None to keep their order."""
 
     keep: Bool[np.ndarray, "N R"]
     values: Float[np.ndarray, "N R"] | None = None
@@ -41,8 +41,8 @@ class Rule:
     """A decision rule.
 
     Attributes:
-        choose: from ranked labels, a calibration and the rule's number.
-        number: what its number means; empty: it has none.
+        choose: makes the choice from ranked labels, a calibration and the rule's number.
+        number: what its number means; empty if it has none.
     """
 
     choose: Callable[[Ranked, Calibration, float], Choice]
@@ -74,7 +74,7 @@ def parse_rule(text: str) -> tuple[Rule, float]:
 
 
 def expected_f1_size(probabilities: Float[np.ndarray, "N R"]) -> Int[np.ndarray, "N"]:
-    """Returns how many of its ranked labels give a document the largest expected F1, 1 or more.
+    """Returns how many of each document's ranked labels maximise its expected F1, 1 or more.
 
     k = argmax 2 Σ_{j≤k} p_j / (k + Σ_j p_j), with the sum over all R standing for the expected number of labels.
 
@@ -110,7 +110,7 @@ def _choose_recall(ranked: Ranked, calibration: Calibration, number: float) -> C
 
 
 def _choose_psp(ranked: Ranked, calibration: Calibration, number: float) -> Choice:
-    """The labels of largest p / propensity: the largest expected PSP@k for every k (Jain et al. 2016)."""
+    """Ranks by p / propensity, which maximises the expected PSP@k for every k (Jain et al. 2016)."""
     if ranked.weights is None:
         raise InputError("decide=psp given, but the labels' training counts are not known")
     gains = ranked.probabilities * ranked.weights[np.maximum(ranked.ids, 0)]
@@ -139,11 +139,11 @@ def select(
     """Returns the slots of the labels to return [N, R'], best first, PAD behind them.
 
     Args:
-        ranked: what there is.
-        keep: what a rule keeps.
-        values: rank them anew, largest first; None: they stay in their order.
-        min_k: labels of a document at least, the best of those not kept if need be.
-        max_k: labels per document at most; None: any number.
+        ranked: the ranked labels.
+        keep: the slots that a rule keeps.
+        values: values to re-rank by, largest first; if None, the order stays.
+        min_k: fewest labels per document, filled with the best of those not kept if need be.
+        max_k: most labels per document; None for no limit.
 
     Raises:
         InputError: `min_k` below 0 or above `max_k`.

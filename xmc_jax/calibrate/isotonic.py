@@ -1,4 +1,4 @@
-"""Isotonic regression along scores, and along scores and ranks at once."""
+"""Isotonic regression along scores, and along scores and ranks together."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from jaxtyping import Float
 
 _ROUNDS, _CLOSE = 300, 1e-7
 _FAINT = 1e-6
-"""Weight of a cell without pairs, relative to the mean: it follows its neighbours."""
+"""Weight of a cell without pairs relative to the mean, so small that it follows its neighbours."""
 
 
 def fit_increasing(
     values: Float[np.ndarray, "M"], weights: Float[np.ndarray, "M"]
 ) -> Float[np.ndarray, "M"]:
-    """Returns the increasing sequence nearest to the values by weighted squares (pool adjacent violators).
+    """Returns the increasing sequence nearest to the values in weighted least squares (pool adjacent violators).
 
     Args:
         values: finite.
@@ -31,7 +31,7 @@ def fit_increasing(
 def fit_decreasing_columns(
     values: Float[np.ndarray, "G M"], weights: Float[np.ndarray, "G M"]
 ) -> Float[np.ndarray, "G M"]:
-    """Returns for each column the decreasing sequence nearest to it by weighted squares.
+    """Returns for each column the decreasing sequence nearest to it in weighted least squares.
 
     G is small: by the min-max formula, f_i = min over a ≤ i of max over b ≥ i of the mean of values a … b, all columns
     are fitted at once.
@@ -55,7 +55,7 @@ def fit_ordered(
     least-squares fit (Dykstra & Robertson 1982).
 
     Args:
-        values: means of the cells; those of weight 0 are ignored.
+        values: means of the cells; cells of weight 0 are ignored.
         weights: 0 or more, above 0 somewhere in each row.
     """
     if len(values) == 1 and (weights > 0).all():

@@ -1,4 +1,4 @@
-"""How a score becomes a probability: the maps to choose from, each as values at the same knots."""
+"""How a score becomes a probability: the methods to choose from, each giving values at the same knots."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Pairs:
 
     Attributes:
         score: float64 [Q].
-        hit: whether the label is one of the document's.
-        cell: of each pair, the knot that it belongs to.
-        group: of each pair, its group of ranks.
+        hit: whether the document has the label.
+        cell: the knot that each pair belongs to.
+        group: the group of ranks of each pair.
         knots: ascending.
     """
 
@@ -38,7 +38,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Method:
-    """A kind of map.
+    """A method of calibration.
 
     Attributes:
         ranks: first rank of each of G groups with a map of its own.
@@ -50,7 +50,7 @@ class Method:
 
 
 def find_method(name: str) -> Method:
-    """Raises InputError, with a suggestion, for a method that there is not."""
+    """Returns a method by its name; raises InputError, with a suggestion, for an unknown one."""
     if name not in METHODS:
         raise InputError(f"calibration method {name!r} given{suggest(name, METHODS)}")
     return METHODS[name]
@@ -105,7 +105,7 @@ def _fit_logistic(pairs: Pairs, expand: Callable[[np.ndarray], np.ndarray]) -> n
 
 
 def _solve_logistic(x: Float[np.ndarray, "Q P"], hit: np.ndarray) -> Float[np.ndarray, "P1"]:
-    """Returns slopes and constant of greatest likelihood, by Newton's method with a faint pull to 0."""
+    """Returns the slopes and the constant of maximum likelihood, by Newton's method with a faint pull to 0."""
     from scipy.special import expit
 
     x = np.column_stack([x, np.ones(len(x))])

@@ -1,4 +1,4 @@
-"""What thresholds on the probability would have returned for documents that the model did not see."""
+"""What thresholds on the probability return for documents that the model did not see."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from xmc_jax.errors import InputError
 
 _POINTS = 1024
 _PRIOR = 10.0
-"""Pairs of a label that weigh as much as what is known of labels of like frequency."""
+"""Number of a label's pairs that weigh as much as what is known of labels of similar frequency."""
 
 
 @dataclass(frozen=True, eq=False)
 class OperatingCurve:
-    """Counts over a set of documents, by threshold.
+    """Counts over a set of documents, per threshold.
 
     Attributes:
         threshold: descending probabilities.
-        returned: labels of at least that probability.
-        right: those of them that are true.
-        n_true: true labels of the documents, found or not.
+        returned: number of labels with at least that probability.
+        right: number of them that are true.
+        n_true: number of true labels of the documents, found or not.
     """
 
     threshold: Float[np.ndarray, "T"]
@@ -46,14 +46,14 @@ class OperatingCurve:
         return 2 * self.right / np.maximum(self.returned + self.n_true, 1)
 
     def find_best_f1(self) -> float:
-        """Returns the threshold of the largest micro-F1."""
+        """Returns the threshold with the largest micro-F1."""
         return float(self.threshold[np.argmax(self.f1)])
 
     def find_precision(self, wanted: float) -> float:
-        """Returns the smallest threshold of at least this precision.
+        """Returns the smallest threshold with at least this precision.
 
         Raises:
-            InputError: no threshold reaches it; the message says what can be had.
+            InputError: no threshold reaches it; the message says what can be reached.
         """
         reached = np.flatnonzero(self.precision >= wanted)
         if not len(reached):
@@ -65,10 +65,10 @@ class OperatingCurve:
         return float(self.threshold[reached[-1]])
 
     def find_recall(self, wanted: float) -> float:
-        """Returns the largest threshold of at least this recall.
+        """Returns the largest threshold with at least this recall.
 
         Raises:
-            InputError: no threshold reaches it; the message says what can be had.
+            InputError: no threshold reaches it; the message says what can be reached.
         """
         reached = np.flatnonzero(self.recall >= wanted)
         if not len(reached):
@@ -82,7 +82,7 @@ class OperatingCurve:
 def count_operating(
     probability: Float[np.ndarray, "Q"], hit: Bool[np.ndarray, "Q"], n_true: int
 ) -> OperatingCurve:
-    """Counts at every probability that occurs, or at as many of them as are kept."""
+    """Counts at every probability that occurs, or at evenly chosen ones if there are too many."""
     order = np.argsort(-probability, kind="stable")
     ordered = probability[order]
     # The last pair of each run of equal probabilities: all of it is returned or nothing.
@@ -98,11 +98,11 @@ def find_label_thresholds(
     probability: Float[np.ndarray, "Q"],
     label_counts: Int[np.ndarray, "L"],
 ) -> Float[np.ndarray, "L"]:
-    """Returns for each label the probability from which returning it raises its expected F1.
+    """Returns for each label the smallest probability at which returning it raises its expected F1.
 
     Of the pairs of a label, most probable first, the first k are returned that make 2 Σ_{j≤k} p_j / (k + Σ_j p_j)
     largest; a pair raises it as long as its p is half of it or more (the same rule as that of one document's labels
-    for example-F1). A label of few pairs is drawn to the mean of the labels of like frequency.
+    for example-F1). A label with few pairs is pulled towards the mean of the labels of similar frequency.
     """
     n_labels = len(label_counts)
     order = np.lexsort((-probability, label))

@@ -1,4 +1,4 @@
-"""What every model answers beside a ranking: probabilities, and which labels to return."""
+"""What every model answers besides a ranking: probabilities, and which labels to return."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 _DECIDING = ("threshold", "min_k", "max_k", "decide")
-"""What `predict` takes that says which of the ranked labels to return."""
+"""Arguments of `predict` that choose which of the ranked labels to return."""
 
 
 def takes_arguments_of(
     model: Callable[Arguments, Result],
 ) -> Callable[[Callable[..., Result]], Callable[Arguments, Result]]:
-    """Gives a method the arguments, with their defaults, of another one, which alone lists them."""
+    """Gives a method the arguments of another one, with their defaults, so that they are listed once."""
     signature = inspect.signature(model)
 
     def decorate(method: Callable[..., Result]) -> Callable[Arguments, Result]:
@@ -57,8 +57,8 @@ class Answers:
     """Probabilities and decisions, for models that rank labels.
 
     Attributes:
-        calibration: the maps from scores to probabilities, or None.
-        reranker: a memory of the training set and what ranks by it, or None.
+        calibration: the maps from scores to probabilities, or None without any.
+        reranker: a memory of the training set and what re-ranks with it, or None without one.
     """
 
     calibration: Calibration | None = None
@@ -75,17 +75,17 @@ class Answers:
     @property
     @abstractmethod
     def reads_vectors(self) -> bool:
-        """Whether a trained model was trained on feature vectors, by themselves or beside texts."""
+        """Whether a trained model was trained on feature vectors, alone or alongside texts."""
 
     @property
     @abstractmethod
     def n_labels(self) -> int:
-        """Labels L of a trained model."""
+        """Number of labels L of a trained model."""
 
     @property
     @abstractmethod
     def top_k(self) -> int:
-        """Labels of a document where nothing is asked for."""
+        """Number of labels per document if `top_k` is not given."""
 
     def predict(
         self,
@@ -105,25 +105,25 @@ class Answers:
 
         Args:
             x: N texts or features [N, D], as in training; for an ensemble also a pair (texts, features), of which
-                each member takes what it reads.
-            top_k: results R of a document; `search.top_k` if None (of an ensemble the first member's).
-            beam: clusters kept on each level; `search.beam` if None.
-            restrict_to: names or ids of the only labels to return.
-            candidates: [N, L]; the labels stored, whatever their values, are scored and returned as a matrix of
-                scores, nothing is ranked.
-            threshold: returns the labels of this probability or more (of this score, if the model has no
-                probabilities, which a warning says), among `calibrate.depth` ranks.
-            min_k, max_k: labels of a document at least and at most; with a threshold or a rule `top_k` is a `max_k`.
-            decide: returns the labels that a rule decides on: `micro-f1`, `example-f1`, `macro-f1`,
-                `precision:0.9`, `recall:0.8`, or `psp`, which ranks them by their expected gain.
-            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
+                each member takes the part that it reads.
+            top_k: number of results R per document; if None, `search.top_k` (of an ensemble's first member).
+            beam: number of clusters kept on each level; if None, `search.beam`.
+            restrict_to: names or ids of the only labels that may be returned.
+            candidates: [N, L]. The stored entries, whatever their values, are scored and returned as a matrix of
+                scores; nothing is ranked.
+            threshold: smallest probability of a returned label, among the first `calibrate.depth` ranks. If the model
+                has no probabilities, it is the smallest score, and a warning says so.
+            min_k, max_k: fewest and most labels per document; with a threshold or a rule, `top_k` acts as `max_k`.
+            decide: rule that chooses the labels to return: `micro-f1`, `example-f1`, `macro-f1`, `precision:0.9`,
+                `recall:0.8`, or `psp`, which ranks them by their expected gain.
+            progress: True shows a bar (in a notebook or a terminal) or lines; or an object that is told about the work.
 
         Returns:
             Predictions, or a CSR matrix [N, L] if `candidates` are given.
 
         Raises:
-            InputError: bad input, or not the kind or width of features that training had; a rule without
-                probabilities, or one that cannot be kept.
+            InputError: bad input, features of another kind or width than in training, a rule for a model without
+                probabilities, or a rule that cannot be met.
         """
         asked = Asked(threshold, min_k, max_k, decide)
         if candidates is not None and asked != Asked():
@@ -144,10 +144,10 @@ class Answers:
     def predict_proba(
         self, x: Any, top_k: int | None = None, *, candidates: sp.spmatrix | None, **options: Any
     ) -> Predictions | sp.csr_matrix:
-        """Ranks the labels of each document and returns how probable it is that they are right.
+        """Ranks the labels of each document and returns the probability that each is right.
 
-        Probabilities descend as scores do. Labels that a search is restricted to, and candidates, have no rank among
-        all labels: their probabilities follow from their scores alone.
+        Probabilities descend as scores do. Candidates, and labels of a restricted search, have no rank among all
+        labels, so their probabilities follow from their scores alone.
 
         Args:
             x, top_k, beam, restrict_to, candidates, threshold, min_k, max_k, decide, progress: as in `predict`.
@@ -156,7 +156,7 @@ class Answers:
             Predictions with `.probabilities`, or a CSR matrix [N, L] of probabilities if `candidates` are given.
 
         Raises:
-            InputError: as `predict`; the model has no probabilities.
+            InputError: as `predict`, or the model has no probabilities.
         """
         asked = Asked(**{name: options.pop(name) for name in _DECIDING}, probabilities=True)
         if self.calibration is None:
@@ -179,20 +179,20 @@ class Answers:
         method: str = "isotonic-rank",
         progress: Progress | bool | None = None,
     ) -> Any:
-        """Fits the maps from scores to probabilities, in the place of those that there are.
+        """Fits the maps from scores to probabilities, replacing any that the model has.
 
         Args:
-            x: documents that the model was not trained on, as `predict` takes them; some hundreds at least.
+            x: documents that the model was not trained on, as `predict` takes them; at least some hundreds.
             labels: their labels: N lists of names, or a matrix [N, L] with the columns of training. Names that the
-                model does not know are left out.
+                model does not know are ignored.
             method: `isotonic-rank`, `isotonic`, `platt` or `beta`.
-            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
+            progress: True shows a bar (in a notebook or a terminal) or lines; or an object that is told about the work.
 
         Returns:
             self; `save` writes the maps with the model.
 
         Raises:
-            InputError: bad documents, labels of another number, an unknown method, no label ranked.
+            InputError: bad documents, another number of rows of labels, an unknown method, or no label ranked.
         """
         find_method(method)
         if self.label_counts is None:
@@ -212,7 +212,7 @@ class Answers:
             labels: their labels, as in `calibrate`.
 
         Raises:
-            InputError: bad documents, labels of another number, a model that is not trained.
+            InputError: bad documents, another number of rows of labels, or a model that is not trained.
         """
         if self.label_counts is None:
             raise InputError("the model is not trained; call fit or xmc_jax.load first")
@@ -235,29 +235,29 @@ class Answers:
         n_worst: int = 10,
         progress: Progress | bool | None = None,
     ) -> Page:
-        """Makes a page on the model and on what it says of documents with known labels.
+        """Makes a page about the model and its answers for documents with known labels.
 
         It shows scores with confidence intervals, rare and frequent labels, the reliability of the probabilities,
-        thresholds and decisions, the label tree as a map, labels taken for each other, the documents that went worst
-        with explanations, and the course of the training; what cannot be shown says why.
+        thresholds and decisions, the label tree as a map, labels that are confused with each other, the worst documents
+        with explanations, and the course of the training. A section that cannot be shown says why.
 
         Args:
-            x: N documents as `predict` takes them; None: the page shows the model alone.
+            x: N documents as `predict` takes them; if None, the page shows the model alone.
             labels: their labels, as in `calibrate`.
-            path: writes the page there, whole or not at all; None: nowhere.
-            title: of the page; the name of the run's folder, or of the model, if None.
+            path: file that the page is written to, whole or not at all; if None, it is only returned.
+            title: title of the page; if None, the name of the run's folder, or of the model.
             data: what the documents are, in words.
-            excluded: [N, L] labels that are not counted for a document.
+            excluded: [N, L], labels that do not count for a document.
             propensity: constants A and B of PSP.
-            n_worst: documents that went worst to show, 0 or more.
-            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
+            n_worst: how many of the worst documents to show, 0 or more.
+            progress: True shows a bar (in a notebook or a terminal) or lines; or an object that is told about the work.
 
         Returns:
-            The page, which a notebook shows. It has `save(path)`, `html`, and its figures as `pictures`.
+            The page, which displays itself in a notebook. It has `save(path)`, `html`, and its figures as `pictures`.
 
         Raises:
-            InputError: bad documents or labels, only one of the two, a path that cannot be written to, a model that is
-                not trained.
+            InputError: bad documents or labels, only one of the two, a path that cannot be written to, or a model that
+                is not trained.
         """
         from xmc_jax.estimator.reporting import make_report
 
@@ -278,7 +278,7 @@ class Answers:
         """Returns the ids of labels given by name or id, int64.
 
         Raises:
-            InputError: an unknown label, none at all, or names of a model without them.
+            InputError: an unknown label, no label, or names for a model without label names.
         """
         n_labels = self.n_labels
         if isinstance(labels, str) or not isinstance(labels, Iterable):
@@ -311,7 +311,7 @@ class Answers:
         """Refuses a table whose columns are not those of training."""
 
     def _rank(self, x: Any, depth: int, progress: Progress | bool | None = None) -> Predictions:
-        """Returns ranked labels, as many as there are up to a depth that nobody asked for by name."""
+        """Returns ranked labels up to a depth, or fewer, without a warning, where there are fewer."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewResultsWarning)
             found = self._predict(x, depth, Asked(), progress=progress)
@@ -329,11 +329,11 @@ class Answers:
         candidates: sp.spmatrix | None = None,
         progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
-        """As `predict`, with what is wanted back as a value."""
+        """Does the work of `predict`; `asked` says what is wanted."""
         raise NotImplementedError
 
     def _find_depth(self) -> int:
-        """Returns how many ranks the maps are fitted to."""
+        """Returns the number of ranks that the maps are fitted to."""
         raise NotImplementedError
 
     def _answer(

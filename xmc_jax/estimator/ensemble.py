@@ -1,4 +1,4 @@
-"""Trained models of any kind as one: each ranks the labels by itself, a rule makes one ranking of all."""
+"""Trained models of any kind as one: each ranks the labels by itself, and a rule combines the rankings."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from xmc_jax.types import Progress
 
 
 class Ensemble(Answers):
-    """Predictions of several trained models, combined; each has its own features, tree and settings.
+    """Combines the predictions of several trained models, each with its own features, tree and settings.
 
-    Nothing is trained and nothing kept on disk: the members' folders are the ensemble.
+    Nothing is trained and nothing is kept on disk: the members' folders are the ensemble.
 
     Args:
-        members: trained models of any kind, ensembles too, or folders of runs, one or more. With
-            names their labels may be numbered differently; results have the first's numbers.
+        members: one or more trained models of any kind, also ensembles, or folders of runs. If their labels have
+            names, they may be numbered differently; results have the first member's numbers.
         rule: `average`, `rank_average`, `sigmoid_average`, `softmax_average` or `round_robin`; see
             `xmc_jax.combine`.
 
     Raises:
-        InputError: no members, one that is not trained, members of different labels, an unknown rule.
+        InputError: no members, a member that is not trained, members with different labels, or an unknown rule.
 
     Attributes:
         members: the models.
         rule: as given.
         label_names, label_counts, n_train: the first member's.
-        calibration: the maps that `calibrate` fits; kept nowhere else.
+        calibration: the maps that `calibrate` fits; they are kept nowhere else.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Ensemble(Answers):
         """Takes other members or another rule.
 
         Raises:
-            InputError: as the constructor, or a parameter of another name.
+            InputError: as the constructor, or an unknown parameter.
         """
         unknown = [name for name in settings if name not in self.get_params()]
         if unknown:
@@ -170,16 +170,16 @@ class Ensemble(Answers):
 
     @property
     def top_k(self) -> int:
-        """Labels of a document where nothing is asked for: the first member's."""
+        """Number of labels per document if `top_k` is not given: the first member's."""
         return self.members[0].top_k
 
     @property
     def n_labels(self) -> int:
-        """Labels L."""
+        """Number of labels L."""
         return self.members[0].n_labels
 
     def choose_results(self, top_k: int, beam: int | None) -> int:
-        """Returns how many labels it is asked for as a member of another ensemble."""
+        """Returns how many labels it is asked for when it is a member of another ensemble."""
         return min(member.choose_results(top_k, beam) for member in self.members)
 
     def _find_depth(self) -> int:
@@ -198,10 +198,10 @@ class Ensemble(Answers):
         return combine_candidates(scores, self.rule)
 
     def explain(self, x: Any, *_: Any, **__: Any) -> Any:
-        """Refused: a member has reasons, their mean has none.
+        """Refuses: a member has reasons, but their mean has none.
 
         Raises:
-            InputError: always; it says what to ask.
+            InputError: always; the message says what to ask instead.
         """
         raise InputError(
             "explain asked of an ensemble, whose members rank by themselves: ask each of .members for its reasons"

@@ -1,4 +1,4 @@
-"""What every model that is trained here does alike: settings, checks of what `fit` is given, saving."""
+"""What all trainable models share: settings, checks of what `fit` is given, and saving."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ from xmc_jax.types import Features
 
 
 class Estimator(Updating):
-    """A model with settings that is trained on documents and kept in a run's folder.
+    """A model with settings, trained on documents and kept in a run's folder.
 
     Attributes:
         config: the settings.
-        models: the trained `XRModel` of each tree; none before training.
-        vectorizer: text to features, or None if it was trained on features.
-        label_names: names by id, or None if it was trained on a label matrix.
-        label_counts: int32 [L], training positives of each label.
-        n_train: training documents.
+        models: the trained `XRModel` of each tree; empty before training.
+        vectorizer: turns texts into features; None if the model was trained on features.
+        label_names: label names by id; None if the model was trained on a label matrix.
+        label_counts: int32 [L], number of training positives of each label.
+        n_train: number of training documents.
         calibration: the maps from scores to probabilities, or None.
         reranker: a memory of the training set and what ranks by it, or None.
     """
@@ -69,27 +69,27 @@ class Estimator(Updating):
 
     @property
     def model(self) -> XRModel | None:
-        """The first tree's model; the only one but in a forest."""
+        """The model of the first tree, which is the only one except in a forest."""
         return self.models[0] if self.models else None
 
     @property
     def n_labels(self) -> int:
-        """Labels L of a trained model."""
+        """Number of labels L of a trained model."""
         return self._need_model().tree.n_labels
 
     @property
     def top_k(self) -> int:
-        """Labels of a document where nothing is asked for."""
+        """Number of labels per document if `top_k` is not given."""
         return self.config.search.top_k
 
     @property
     def reads_vectors(self) -> bool:
-        """Whether a trained model was trained on feature vectors, by themselves or beside texts."""
+        """Whether a trained model was trained on feature vectors, alone or alongside texts."""
         return self.vectorizer is None
 
     @property
     def machine(self) -> Machine:
-        """Devices and memory that training and search keep to; found once for its settings.
+        """Devices and memory that training and search keep to; found once per settings.
 
         Raises:
             InputError: `parallel` does not fit the devices.
@@ -104,22 +104,22 @@ class Estimator(Updating):
         """Returns the features that the levels score."""
 
     def choose_results(self, top_k: int, beam: int | None) -> int:
-        """Returns how many labels the model is asked for as a member of an ensemble."""
+        """Returns how many labels the model is asked for when it is a member of an ensemble."""
         search = replace_field(self.config.search, "top_k", top_k)
         if beam is not None:
             search = replace_field(search, "beam", beam)
         return min(choose_results(model.tree, search) for model in self.models)
 
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> None:
-        """Writes the model as a run's folder, whole or not at all; several processes call this together.
+        """Writes the model as a run's folder, whole or not at all. Several processes call this together.
 
         Args:
-            path: new or empty.
-            overwrite: replaces the run that is there, which stays until the new one is whole.
+            path: a new or empty folder.
+            overwrite: whether to replace a run that is there; it stays until the new one is whole.
 
         Raises:
-            InputError: not fitted yet, or `path` exists and is not empty.
-            RunError: the disk is full or not writable, or a training holds the folder.
+            InputError: the model is not trained, or `path` exists and is not empty.
+            RunError: the disk is full or not writable, or a training is using the folder.
         """
         self._need_model()
         trained = self._give()
@@ -129,23 +129,23 @@ class Estimator(Updating):
 
     @property
     def names(self) -> LabelNames:
-        """What labels are called that are identifiers; empty if nobody said so."""
+        """Display names of labels that are identifiers; empty if none were given."""
         return getattr(self.label_names, "names", LabelNames())
 
     def name_labels(
         self, names: str | os.PathLike | Mapping[str, str] | LabelNames, language: str = ""
     ) -> Self:
-        """Says what labels are called that are identifiers: shown in outputs, found where labels are asked for.
+        """Gives display names to labels that are identifiers; outputs show them, and labels are found by them.
 
         Args:
             names: a table (TSV, CSV) or SKOS vocabulary (Turtle, RDF/XML), or the display name of each label.
-            language: of the names in a file with several; empty: English where it is there, else the most frequent.
+            language: of the names in a file with several; if empty, English if present, else the most frequent.
 
         Returns:
-            self; a model with a run's folder keeps the names there.
+            self. A model with a run's folder keeps the names there.
 
         Raises:
-            InputError: no names of labels, a file that cannot be read or that names none of them.
+            InputError: the labels have no names, or a file cannot be read or names none of them.
         """
         if self.label_names is None:
             raise InputError(
@@ -176,22 +176,22 @@ class Estimator(Updating):
         beam: int | None = None,
         n_terms: int = 8,
     ) -> Explanation:
-        """Says why a document has its labels, or why it has not others.
+        """Explains why a document gets its labels, or why it does not get others.
 
         Args:
-            x: one text, or one row of features; for a model of both a pair (text, features).
-            labels: names or numbers, in whatever order; None: the first of the ranking.
-            top_k: labels of the ranking.
-            beam: nodes kept on each level; as the settings say if None.
-            n_terms: features told apart in each step; the others are summed.
+            x: one text, or one row of features; for a model of both, a pair (text, features).
+            labels: names or numbers of the labels to explain; if None, the first of the ranking.
+            top_k: number of labels in the ranking.
+            beam: number of nodes kept on each level; if None, as in the settings.
+            n_terms: number of features shown separately in each step; the others are summed.
 
         Returns:
-            The path down each tree with the margin of every level, what each feature gave, what dropped a label that is
-            not ranked, and the nearest training documents of a model with a memory of them (`rerank`). It prints as
-            text, shows as a table in notebooks, and has `to_json`.
+            The path down each tree with the margin at every level, the contribution of each feature, what dropped a
+            label that is not ranked, and, for a model with a memory (`rerank`), the nearest training documents. It
+            prints as text, displays as a table in notebooks, and has `to_json`.
 
         Raises:
-            InputError: not one document, an unknown label, a model that is not trained.
+            InputError: not exactly one document, an unknown label, or a model that is not trained.
         """
         self._need_model()
         for name, value in (("top_k", top_k), ("n_terms", n_terms)):
@@ -208,7 +208,7 @@ class Estimator(Updating):
 
     @abstractmethod
     def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
-        """As `explain`, of features."""
+        """Does the work of `explain`, given features."""
 
     @abstractmethod
     def _give(self) -> Trained:

@@ -54,8 +54,8 @@ class XRLinear(Estimator):
         label_names: names by id, or None if it was trained on a label matrix.
         label_counts: int32 [L], training positives of each label.
         n_train: training documents.
-        calibration: the maps from scores to probabilities, or None.
-        reranker: a memory of the training set and what ranks by it, or None.
+        calibration: the maps from scores to probabilities, or None without any.
+        reranker: a memory of the training set and what re-ranks with it, or None without one.
 
     >>> texts = ["a bird of prey", "an owl by night", "a tax on goods", "a duty on imports"] * 5
     >>> labels = [["bird"], ["bird", "night"], ["tax"], ["tax"]] * 5
@@ -93,24 +93,24 @@ class XRLinear(Estimator):
         """Trains, or resumes the unfinished run that `workdir` holds.
 
         Args:
-            x: N texts, or features [N, D] as SciPy matrix (sparse) or NumPy array (dense).
+            x: N texts, or features [N, D] as a SciPy matrix (sparse) or NumPy array (dense).
             labels: N lists of names, or a matrix [N, L] whose column j is label j.
             tree: a `LabelTree` or a parent map {name: parent or parents}, instead of clustering.
-            validation: (x, labels) to be scored at the end; the report goes to `metrics.jsonl`.
-            workdir: folder of the run, with a checkpoint for each level; None keeps nothing.
+            validation: (x, labels), scored at the end; the report goes to `metrics.jsonl`.
+            workdir: folder of the run, with a checkpoint per level; None keeps nothing.
             relevance: [N, L] weights of positives (settings `ranker.relevance`).
             negatives: user-supplied negatives {0: [N, L], 1: [N, clusters of the last level], ...}.
             label_features: [L, D'] for the embeddings `pifa_lf_*`, instead of the file in the settings.
             label_names: names of the columns of a label matrix.
-            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
-            source: where the data came from, JSON-ready; noted in the folder, nothing depends on it.
+            progress: True shows a bar (in a notebook or a terminal) or lines; or an object that is told about the work.
+            source: where the data came from, JSON-ready; it is noted in the folder and nothing depends on it.
 
         Returns:
             self.
 
         Raises:
             InputError: bad data, or `workdir` holds another run (with the differences).
-            RunError: another training works in `workdir`, or it cannot be written; memory is too little.
+            RunError: another training is using `workdir`, it cannot be written to, or memory does not suffice.
         """
         told = hear(progress)
         training, held_out = self._read(
@@ -175,7 +175,7 @@ class XRLinear(Estimator):
         return self._answer(found, asked, top_k, restrict_to is None)
 
     def without_reranker(self) -> XRLinear:
-        """Returns the same model that ranks by its trees alone; nothing is copied."""
+        """Returns this model ranking by its trees alone; nothing is copied."""
         plain = XRLinear(self.config)
         plain._take(replace(self._give(), reranker=None, calibration=None), None)
         return plain
@@ -195,7 +195,7 @@ class XRLinear(Estimator):
 
     @working
     def featurize(self, x: Any) -> Features:
-        """Returns the features that the levels score: texts are vectorised, the user's own vectors checked."""
+        """Returns the features that the levels score: texts are vectorised, vectors of your own are checked."""
         model = self._need_model()
         self._check_columns(x)
         texts, features = read_documents(x, None)

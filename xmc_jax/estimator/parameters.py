@@ -1,6 +1,6 @@
-"""What scikit-learn's tools ask of a model: its parameters, a copy without training, tags, how it is shown.
+"""What scikit-learn's tools ask of a model: its parameters, an untrained copy, tags, and how it is shown.
 
-The protocol only: scikit-learn is imported by `__sklearn_tags__` alone, which nobody but scikit-learn calls.
+This is the protocol only: scikit-learn is imported by `__sklearn_tags__` alone, which only scikit-learn calls.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ class Parameters(Answers):
         """Returns every setting: dotted name → value, such as `tree.max_leaf_size`.
 
         Args:
-            deep: makes no difference, as no setting is a model.
+            deep: has no effect, as no setting is a model.
         """
         return dict(list_values(self.config))
 
     def set_params(self, **settings: Any) -> Self:
-        """Changes settings for the next `fit` (those of `search` for the next `predict`), all of them or none.
+        """Changes settings for the next `fit` (those of `search` for the next `predict`): all of them or none.
 
         Args:
-            settings: as in the constructor; by dotted name `set_params(**{"tree.max_leaf_size": 50})`.
+            settings: as in the constructor; for a dotted name, write `set_params(**{"tree.max_leaf_size": 50})`.
 
         Raises:
             InputError: an unknown setting (with a suggestion) or a value out of range.
@@ -59,7 +59,7 @@ class Parameters(Answers):
 
     @property
     def classes_(self) -> np.ndarray:
-        """The labels by id: names, or numbers of a model that was trained on a label matrix without names.
+        """The labels by id: names, or numbers if the model was trained on a label matrix without names.
 
         Raises:
             AttributeError: the model is not trained.
@@ -70,17 +70,17 @@ class Parameters(Answers):
 
     @property
     def n_features_in_(self) -> int:
-        """Columns of the features that the model was trained on.
+        """Number of columns of the features that the model was trained on.
 
         Raises:
-            AttributeError: it is not trained, or was trained on texts.
+            AttributeError: the model is not trained, or was trained on texts.
         """
         if not self.models or self.reads_text:
             raise AttributeError(f"{type(self).__name__} was not trained on feature vectors")
         return self.models[0].n_sparse + self.models[0].n_dense
 
     def _note_columns(self, x: Any) -> None:
-        """Keeps the names of the columns of training features, if they come as a table."""
+        """Remembers the column names of training features that come as a table."""
         names = name_columns(x)
         vars(self).pop("feature_names_in_", None)
         if names is not None:
@@ -101,7 +101,7 @@ class Parameters(Answers):
         return self.label_counts is not None
 
     def __sklearn_clone__(self) -> Self:
-        """Returns a model of the same settings that is not trained."""
+        """Returns an untrained model with the same settings."""
         return type(self)(self.config)
 
     def __sklearn_tags__(self) -> Any:

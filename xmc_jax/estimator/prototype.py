@@ -1,4 +1,4 @@
-"""A prototype model with scikit-learn's habits: one encoder, one prototype per label, the nearest are the answer."""
+"""A prototype model with scikit-learn's interface: one encoder, one prototype per label; the nearest ones answer."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PrototypeModel(Estimator):
 
     @property
     def n_labels(self) -> int:
-        """Labels L of a trained model."""
+        """Number of labels L of a trained model."""
         return self._need_prototypes().n_labels
 
     @working
@@ -92,22 +92,22 @@ class PrototypeModel(Estimator):
         Args:
             x: N texts.
             labels: N lists of names, or a matrix [N, L] whose column j is label j.
-            validation: (x, labels): the parameters that do best on it are kept, and probabilities and a re-ranker are
+            validation: (x, labels); the parameters that do best on it are kept, and probabilities and a re-ranker are
                 fitted to it.
             workdir: folder of the run, with checkpoints; None keeps nothing.
-            labels_text: texts of the labels, name → text or one for each label in order, in the place of what
+            labels_text: texts of the labels, as name → text or one per label in order, instead of what
                 `head.labels_text` names. A name that no document has becomes a label known by its text alone.
             label_names: names of the columns of a label matrix.
-            progress: True shows a bar (in a notebook, a terminal) or lines; or what is told about the work.
+            progress: True shows a bar (in a notebook or a terminal) or lines; or an object that is told about the work.
             source: where the data came from, noted in the folder.
-            encoder: of one's own (`wrap_function` with a tokenizer), instead of the one that the settings name.
+            encoder: an encoder of your own (`wrap_function` with a tokenizer) instead of that of the settings.
 
         Returns:
             self.
 
         Raises:
-            InputError: bad data, an encoder that cannot be had, or `workdir` holds another run.
-            RunError: the device has too little memory.
+            InputError: bad data, an encoder that cannot be loaded, or `workdir` holds another run.
+            RunError: the device does not have enough memory.
         """
         told = hear(progress)
         matrix, names = read_label_matrix(labels, label_names)
@@ -246,7 +246,7 @@ class PrototypeModel(Estimator):
         return Features(sp.csr_matrix((len(vectors), 0), dtype=np.float32), vectors)
 
     def choose_results(self, top_k: int, beam: int | None) -> int:
-        """Returns how many labels the model is asked for as a member of an ensemble."""
+        """Returns how many labels the model is asked for when it is a member of an ensemble."""
         return min(top_k, self.n_labels)
 
     def _find_depth(self, depth: int | None = None, search: Any = None) -> int:

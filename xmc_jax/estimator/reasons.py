@@ -1,4 +1,4 @@
-"""Why a trained model gives a document its labels, or does not."""
+"""Why a trained model gives labels to a document, or does not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _NEIGHBOURS = 5
 _NAMED = 3
-"""Labels that are named of a cluster."""
+"""Number of labels that a cluster is named by."""
 
 
 def explain(
@@ -56,13 +56,13 @@ def explain(
 
     Args:
         model: trained.
-        features: of the document, one row.
-        text: the document, or empty.
-        labels: numbers; None: the first `top_k` of the ranking.
+        features: the document's features, one row.
+        text: the document's text, or empty.
+        labels: numbers of the labels; if None, the first `top_k` of the ranking.
         vectorizer: names the sparse features, or None.
-        top_k: labels of the ranking.
-        beam: nodes kept on each level; None: as the settings say.
-        n_terms: features told apart in each step.
+        top_k: number of labels in the ranking.
+        beam: number of nodes kept on each level; if None, as in the settings.
+        n_terms: number of features shown separately in each step.
         ranker: the model that `model` is a part of, whose ranking it is; None: `model`.
         mixed: from a label and what its paths give to the score that it has with the ranker's other parts.
     """
@@ -157,10 +157,10 @@ def explain_prototypes(
 
     Args:
         model: trained.
-        features: of the document, one row.
+        features: the document's features, one row.
         text: the document.
-        labels: numbers; None: the first `top_k` of the ranking.
-        top_k: labels of the ranking.
+        labels: numbers of the labels; if None, the first `top_k` of the ranking.
+        top_k: number of labels in the ranking.
     """
     prototypes, maps = model.prototypes, model.calibration
     assert prototypes is not None

@@ -1,4 +1,4 @@
-"""What a report shows of a model: collected here, drawn in `xmc_jax.report`."""
+"""Collects what a report shows of a model; `xmc_jax.report` draws it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _BATCH = 4096
 _RANKS = 20
-"""Results of a document that are kept at least."""
+"""Fewest results per document that are kept."""
 _FIXED = (1, 3, 5, 10)
 _RULES = {
     "micro-f1": "one threshold on the probability",
@@ -52,7 +52,7 @@ _RULES = {
     "precision:0.9": "the smallest threshold of at least 90 % precision on held-out documents",
 }
 _ASKED = 3
-"""Labels of a document that are explained: the first wrong one and the first that were missed."""
+"""Number of labels explained per document: the first wrong one and the first that were missed."""
 
 
 def make_report(
@@ -141,7 +141,7 @@ def find(
     n_worst: int,
     progress: Progress,
 ) -> Findings:
-    """Returns what a model says of documents, and what is right of it."""
+    """Returns what a model says of documents, and which of it is right."""
     assert model.label_counts is not None
     documents = _Documents(model, x)
     truth = as_truth(read_truth(labels, model.label_names, len(model.label_counts), "labels"))
@@ -187,7 +187,7 @@ def find(
 
 
 class _Documents:
-    """Documents of any kind that `predict` takes, of which some rows can be taken."""
+    """Documents of any kind that `predict` takes, as rows that can be sliced."""
 
     def __init__(self, model: Answers, x: Any) -> None:
         self._more: Any = None
@@ -251,7 +251,7 @@ def _cut(ranked: Predictions, depth: int) -> Predictions:
 def _decide(
     model: Answers, ranked: Predictions, hits: np.ndarray, truth: sp.csr_matrix
 ) -> tuple[list[Decision], list[tuple[str, str]]]:
-    """Returns what numbers of ranks give, and the rules of a calibrated model; also the rules that cannot be kept."""
+    """Returns what fixed numbers of labels and a calibrated model's rules give, and the rules that cannot be met."""
     made = [
         decide(f"top {k}", "", ranked.ids[:, :k], hits[:, :k], truth, False)
         for k in _FIXED
@@ -304,7 +304,7 @@ def _find_worst(
 
 
 def _explain(model: Any, document: Any, labels: list[int]) -> tuple[Explanation | None, str]:
-    """Returns why a document has some labels or has them not; or None, and why that cannot be told."""
+    """Returns why a document gets some labels or does not get them; or None, and why there is no explanation."""
     try:
         return model.explain(document, labels), ""
     except InputError as error:

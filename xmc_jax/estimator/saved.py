@@ -1,4 +1,4 @@
-"""A trained model from a run's folder, whichever it is."""
+"""Loading a trained model of any kind from a run's folder."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def find_class(model: str) -> type[Estimator]:
 
 
 def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> Estimator:
-    """Loads a trained model from a run's folder, whose files are checked; no device is asked for.
+    """Loads a trained model from a run's folder and checks its files; no device is needed.
 
     Args:
-        path: the folder.
-        encoder: the encoder of one's own that the model was trained with, if it was; it takes the saved parameters.
+        path: the folder of the run.
+        encoder: the encoder of your own that the model was trained with, if any; it takes the saved parameters.
 
     Raises:
-        InputError: no run there, an unfinished or a damaged one.
+        InputError: there is no run, or it is unfinished or damaged.
     """
     watch_forks()
     held = restore(path, encoder)

@@ -90,22 +90,22 @@ class XRTransformer(Estimator):
 
     @property
     def label_names(self) -> list[str] | None:  # type: ignore[override]
-        """Names by id, or None if it was trained on a label matrix."""
+        """Label names by id; None if the model was trained on a label matrix."""
         return self._linear.label_names
 
     @property
     def label_counts(self) -> np.ndarray | None:  # type: ignore[override]
-        """Training positives of each label, int32 [L]."""
+        """Number of training positives of each label, int32 [L]."""
         return self._linear.label_counts
 
     @property
     def n_train(self) -> int:  # type: ignore[override]
-        """Training documents."""
+        """Number of training documents."""
         return self._linear.n_train
 
     @property
     def calibration(self) -> Calibration | None:
-        """The maps from scores to probabilities, or None."""
+        """The maps from scores to probabilities, or None without any."""
         return self._linear.calibration
 
     @calibration.setter
@@ -114,7 +114,7 @@ class XRTransformer(Estimator):
 
     @property
     def reranker(self) -> Reranker | None:
-        """A memory of the training set and what ranks by it, or None."""
+        """A memory of the training set and what re-ranks with it, or None without one."""
         return self._linear.reranker
 
     @reranker.setter
@@ -147,19 +147,19 @@ class XRTransformer(Estimator):
         """Trains, or resumes the unfinished run that `workdir` holds.
 
         Args:
-            x: N texts, or a pair (texts, features [N, D]) for features of one's own in the place of TF-IDF.
+            x: N texts, or a pair (texts, features [N, D]) with features of your own instead of TF-IDF.
             labels, tree, workdir, relevance, negatives, label_features, label_names, progress, source: as in
-                `XRLinear.fit`; a tree of one's own serves for the fine-tuning and for the final levels.
-            validation: (x, labels): the parameters that do best on it are kept, level by level.
-            encoder: of one's own (`wrap_function`), instead of the one that the settings name.
-            labels_text: under `tuning.head=prototype`, texts of the labels: name → text, or one for each in order.
+                `XRLinear.fit`; a tree of your own serves both for fine-tuning and for the final levels.
+            validation: (x, labels); the parameters that do best on it are kept, level by level.
+            encoder: an encoder of your own (`wrap_function`) instead of the one that the settings name.
+            labels_text: with `tuning.head=prototype`, texts of the labels, as name → text or one per label in order.
 
         Returns:
             self.
 
         Raises:
-            InputError: bad data, an encoder that cannot be had, or `workdir` holds another run.
-            RunError: the device has too little memory.
+            InputError: bad data, an encoder that cannot be loaded, or `workdir` holds another run.
+            RunError: the device does not have enough memory.
         """
         texts, features = split_documents(x)
         held_features = None

@@ -1,4 +1,4 @@
-"""What surrounds the work of an estimator: the process it may run in, its threads, who is told, programs let go."""
+"""What surrounds an estimator's work: the process it may run in, its threads, its progress, and freed programs."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Method = TypeVar("Method", bound=Callable)
 
 
 class _UnderWay:
-    """Calls that are under way in all threads; only when there is none may programs be let go."""
+    """Number of calls under way in all threads; programs may be freed only when it is 0."""
 
     lock = threading.Lock()
     n = 0
 
 
 def working(method: Method) -> Method:
-    """Makes a method that computes: it keeps to the threads of the settings, and `progress=True` shows a bar.
+    """Makes a computing method keep to the threads of the settings and show a bar for `progress=True`.
 
     Raises:
-        RunError: in a process that was forked after JAX had run.
+        RunError: the process was forked after JAX had run.
     """
     most = MOST_PROGRAMS if method.__name__ == "fit" else MOST_PROGRAMS_EVER
 

@@ -1,4 +1,4 @@
-"""Reasons for labels: the paths down the trees, what each feature gave, what a beam dropped."""
+"""Reasons for labels: paths down the trees, the contribution of each feature, and what a beam dropped."""
 
 from xmc_jax.explain.explanation import Explanation as Explanation
 from xmc_jax.explain.explanation import Neighbour as Neighbour

@@ -1,4 +1,4 @@
-"""Why a document has a label, or why it does not: paths down the trees, margins, what each feature gave."""
+"""Why a document gets a label, or does not: paths down the trees, margins, and contributions of features."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xmc_jax.scores import MERGES
 
 @dataclass(frozen=True)
 class Term:
-    """A feature of the document and what it gave to a margin; `name` is a word, or `column 7` of features without."""
+    """A feature of the document and its contribution to a margin; `name` is a word, or `column 7` without words."""
 
     name: str
     gave: float
@@ -27,20 +27,20 @@ class Step:
     """One node on the way from the root to a label.
 
     Attributes:
-        level: 0 below the root.
-        node: its number on the level; on the last one of an edge to the label.
+        level: 0 just below the root.
+        node: its number on the level; on the last level, that of an edge to the label.
         margin: f(x, node) = Σ terms + others + vector + bias.
-        terms: what the features gave that gave or took most.
-        others: what the other features gave.
-        vector: what the dense columns gave.
+        terms: the features with the largest contributions, positive or negative.
+        others: contribution of the other features.
+        vector: contribution of the dense columns.
         bias: of the node.
-        own: the margin as a score.
-        score: with the scores of the nodes above.
-        rank: among the nodes that were scored on the level, from 1; 0: it was not, as its parent was dropped.
-        beam: how many nodes the level kept; 0 on the last.
-        least: score of the last of them; None on the last level.
-        kept: whether it was kept.
-        holds: names of the most frequent labels below a cluster; empty on the last level.
+        own: score that follows from the margin alone.
+        score: combined with the scores of the nodes above.
+        rank: rank among the nodes scored on the level, from 1; 0 if it was not scored because its parent was dropped.
+        beam: number of nodes that the level kept; 0 on the last level.
+        least: lowest score among them; None on the last level.
+        kept: whether the node was kept.
+        holds: names of the most frequent labels below the cluster; empty on the last level.
     """
 
     level: int
@@ -66,8 +66,8 @@ class Path:
     Attributes:
         tree: number of the tree.
         steps: from the root's child to the label.
-        score: of the label by this path.
-        reached: whether the search came there.
+        score: score of the label along this path.
+        reached: whether the search reached it.
     """
 
     tree: int
@@ -83,18 +83,18 @@ class Path:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why a document has a label, or not.
+    """Why a document gets a label, or does not.
 
     Attributes:
         label: its number.
         name: its name, or the number.
-        rank: among the ranked labels, from 1; None: it is not among them.
-        score: in the ranking; of a label that is not there what its paths give.
-        probability: None of a model without.
-        verdict: in words.
-        paths: to each of its copies in each tree.
-        added, took: the features that gave and took most on the best path of the first tree, all levels together.
-        evidence: what a re-ranker saw of the label, by name; empty without one.
+        rank: rank among the returned labels, from 1; None if it is not among them.
+        score: score in the ranking; for a label that is not ranked, the score that its paths give.
+        probability: None if the model has no probabilities.
+        verdict: what became of the label, in words.
+        paths: paths to each of its copies in each tree.
+        added, took: features with the largest positive and negative contributions along the best path, over all levels.
+        evidence: what the re-ranker saw of the label, by name; empty without a re-ranker.
     """
 
     label: int
@@ -128,9 +128,9 @@ class Explanation:
     """Reasons for labels of one document.
 
     Attributes:
-        text: the document, or empty where it is a vector.
-        reasons: of each label, in the order asked for, or best first.
-        neighbours: the nearest training documents, of a model with a memory of them; nearest first.
+        text: the document; empty if it is a vector.
+        reasons: one per label, in the order asked for, or best first.
+        neighbours: the nearest training documents, nearest first; empty for a model without a memory.
     """
 
     text: str
@@ -144,7 +144,7 @@ class Explanation:
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The features that gave most to the first label, then those that took most."""
+        """Features with the largest positive contributions to the first label, then the negative ones."""
         return (*self.reasons[0].added, *self.reasons[0].took)
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,10 +181,10 @@ def trace(
         models: of the trees.
         row: the document.
         labels: their numbers.
-        beams: nodes kept on each level, of each tree.
-        names: of the sparse features, or None.
-        n_terms: features told apart in each step.
-        name_labels: names some of the labels below a cluster.
+        beams: number of nodes kept on each level, per tree.
+        names: names of the sparse features, or None.
+        n_terms: number of features shown separately in each step.
+        name_labels: returns the names of some labels below a cluster.
     """
     found: list[list[Path]] = [[] for _ in labels]
     for number, (model, beam) in enumerate(zip(models, beams, strict=True)):
@@ -199,7 +199,7 @@ def trace(
 
 
 def merge_paths(paths: Sequence[Path], merge: str) -> float:
-    """Returns the score of a label in one tree: of its copies that the search reached, else of all."""
+    """Returns the score of a label in one tree, from the copies that the search reached, or else from all."""
     there = [path.score for path in paths if path.reached] or [path.score for path in paths]
     merged = there[0]
     for count, score in enumerate(there[1:], start=1):
@@ -208,7 +208,7 @@ def merge_paths(paths: Sequence[Path], merge: str) -> float:
 
 
 def sum_terms(path: Path, n_terms: int) -> tuple[tuple[Term, ...], tuple[Term, ...]]:
-    """Returns the features that gave most on a path, all levels together, and those that took most."""
+    """Returns the features with the largest positive and negative contributions along a path, over all levels."""
     gave: dict[str, float] = {}
     for step in path.steps:
         for term in step.terms:
@@ -220,7 +220,7 @@ def sum_terms(path: Path, n_terms: int) -> tuple[tuple[Term, ...], tuple[Term, .
 
 
 def say_verdict(paths: Sequence[Path], rank: int | None, score: float, last: float) -> str:
-    """Returns in words what became of a label.
+    """Returns what became of a label, in words.
 
     Args:
         paths: to it.
@@ -236,7 +236,7 @@ def say_verdict(paths: Sequence[Path], rank: int | None, score: float, last: flo
     step = path.steps[path.dropped or 0]
     return (
         f"dropped by the beam at level {step.level}: node {step.node} has rank {step.rank} there with a score of "
-        f"{step.score:.3g}, {step.beam} were kept, the last with {step.least:.3g}"
+        f"{step.score:.3g}; {step.beam} were kept, the last with {step.least:.3g}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Explanations to look at: lines for a terminal, a table for a notebook."""
+"""Explanations for reading: lines for a terminal, a table for a notebook."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _BAR = 12
 _SHOWN = 4
-"""Terms in a line."""
+"""Number of terms per line."""
 
 
 def draw_text(explanation: Explanation) -> str:
@@ -53,7 +53,7 @@ def _draw_paths(reason: Reason) -> list[str]:
 
 
 def _say_evidence(reason: Reason) -> str:
-    """Returns the parts of a re-ranker's evidence that can be read."""
+    """Returns the readable part of a re-ranker's evidence."""
     shown = ("cosine of the nearest with the label", "share of the label among neighbours")
     votes = ("log vote of the nearest", "log vote of all neighbours")
     said = [f"{name[4:]} {max(0.0, exp(reason.evidence[name])):.2f}" for name in votes]
@@ -85,8 +85,8 @@ def draw_html(explanation: Explanation, *, text: bool = True) -> str:
     """Returns an explanation as HTML that needs nothing else.
 
     Args:
-        explanation: what is shown.
-        text: whether the document stands above it.
+        explanation: what to show.
+        text: whether to show the document above it.
     """
     parts = ['<div style="font-family:sans-serif;max-width:60em">']
     if text and explanation.text:
@@ -109,7 +109,7 @@ def draw_html(explanation: Explanation, *, text: bool = True) -> str:
 
 
 def _draw_words(terms: tuple[Term, ...]) -> str:
-    """Returns words on a ground that is the darker, the more they gave; red ones took."""
+    """Returns words whose background is darker the larger their contribution; red for negative ones."""
     most = max((abs(term.gave) for term in terms), default=1.0) or 1.0
     spans = []
     for term in terms:
@@ -133,7 +133,7 @@ def _draw_table(reason: Reason) -> str:
                 f"<tr><td>{path.tree + 1}</td><td>{step.level}</td><td>{step.node:,}</td><td>{step.margin:+.2f}</td>"
                 f'<td>{step.own:.3f}</td><td style="width:100px">{bar}</td><td>{said}</td></tr>'
             )
-    names = ("tree", "level", "node", "margin", "score", "", "what gave it")
+    names = ("tree", "level", "node", "margin", "score", "", "contributions")
     head = "".join(f"<th>{name}</th>" for name in names)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 

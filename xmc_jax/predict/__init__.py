@@ -1,4 +1,4 @@
-"""Whole-tree search: sets of documents, single queries, given candidates."""
+"""Search of whole trees: for sets of documents, single queries, and given candidates."""
 
 from xmc_jax.predict.answers import UNCALIBRATED as UNCALIBRATED
 from xmc_jax.predict.answers import Asked as Asked

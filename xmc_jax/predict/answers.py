@@ -1,4 +1,4 @@
-"""What a caller wants back of ranked labels: probabilities, those above a threshold, those that a rule decides on."""
+"""What a caller wants of ranked labels: probabilities, those above a threshold, or those that a rule chooses."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ UNCALIBRATED = (
 
 
 class UncalibratedWarning(UserWarning):
-    """A threshold was given to a model that has scores only."""
+    """A threshold was given for a model that has scores only."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which of the ranked labels a caller wants back.
+    """Which of the ranked labels a caller wants.
 
     Attributes:
-        threshold: smallest probability of a label, of a model without probabilities the smallest score.
-        min_k: labels of a document at least, the best of those below the threshold if need be.
-        max_k: labels per document at most.
-        decide: a decision rule, such as `micro-f1` or `precision:0.9`, in the place of a threshold.
-        probabilities: whether they are wanted.
+        threshold: smallest probability of a label; for a model without probabilities, the smallest score.
+        min_k: fewest labels per document, filled with the best of those below the threshold if need be.
+        max_k: most labels per document.
+        decide: a decision rule, such as `micro-f1` or `precision:0.9`, instead of a threshold.
+        probabilities: whether probabilities are wanted.
 
     Raises:
-        InputError: two ways to decide, an unknown rule, numbers that cannot be.
+        InputError: two ways to decide, an unknown rule, or impossible numbers.
     """
 
     threshold: float | None = None
@@ -70,12 +70,12 @@ class Asked:
         return self.threshold is not None or self.decide is not None
 
     def choose_depth(self, top_k: int | None, usual: int, depth: int) -> int:
-        """Returns how many labels to rank, of which the answer is chosen.
+        """Returns how many labels to rank, from which the answer is chosen.
 
         Args:
-            top_k: asked for.
-            usual: where nothing is.
-            depth: ranks that decisions choose from.
+            top_k: number asked for, or None.
+            usual: number if none is asked for.
+            depth: number of ranks that decisions choose from.
         """
         wanted = [n for n in (top_k, self.max_k) if n is not None]
         if self.selects:
@@ -96,17 +96,17 @@ def answer(
 
     Args:
         predictions: the ranked labels.
-        asked: which of them.
-        calibration: of the model, or None.
-        top_k: labels per document at most, as `max_k`.
+        asked: which of them are wanted.
+        calibration: the model's, or None.
+        top_k: most labels per document, as `max_k`.
         weights: inverse propensities, which `decide=psp` needs; its scores are the expected gains.
-        ranked: False where other labels were not allowed, so that ranks mean nothing.
+        ranked: False if other labels were not allowed, so that ranks mean nothing.
 
     Raises:
-        InputError: probabilities or a rule asked for without a calibration, or a rule that cannot be kept.
+        InputError: probabilities or a rule asked for without a calibration, or a rule that cannot be met.
 
     Warns:
-        UncalibratedWarning: the threshold is one of scores.
+        UncalibratedWarning: the threshold applies to scores.
     """
     if calibration is None and (asked.probabilities or asked.decide is not None):
         what = "probabilities" if asked.decide is None else f"decide={asked.decide}"
@@ -136,12 +136,12 @@ def _choose(
     calibration: Calibration | None,
     weights: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns the slots that are kept, and the values that rank them anew, if any do."""
+    """Returns the slots to keep, and the values to re-rank them by, if any."""
     known = predictions.scores if predictions.probabilities is None else predictions.probabilities
     if asked.decide is None:
         if calibration is None:
             warnings.warn(
-                f"threshold={asked.threshold:g} is one of scores: {UNCALIBRATED}",
+                f"threshold={asked.threshold:g} applies to scores: {UNCALIBRATED}",
                 UncalibratedWarning,
                 stacklevel=4,
             )
@@ -153,7 +153,7 @@ def _choose(
 
 
 def _take(predictions: Predictions, order: np.ndarray, values: np.ndarray | None) -> Predictions:
-    """Returns the slots in this order; values in the place of the scores, if they rank them."""
+    """Returns the slots in this order; values that rank them replace the scores."""
     at, unused = np.maximum(order, 0), order == PAD
 
     def take(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Scores of labels that the caller names: the nodes on their paths are scored, nothing is ranked."""
+"""Scores of labels that the caller names: the nodes on their paths are scored, and nothing is ranked."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def score_candidates(
     merge: MergeName = "mean",
     mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
-    """Returns the scores of given labels, as a search that reaches them would give.
+    """Returns the scores of given labels, as a search that reaches them gives them.
 
     Args:
         model: finished.
-        features: [N], as the model was trained on.
-        candidates: [N, L]; what is stored is scored, whatever its value.
-        merge: of a label's scores under several clusters, by its name in `MERGES`; all are found.
-        mesh: for whose kind of device batches are chosen; None: the default one.
+        features: [N], of the kind that the model was trained on.
+        candidates: [N, L]; stored entries are scored, whatever their values.
+        merge: how a label's scores under several clusters become one, by name in `MERGES`; all are found.
+        mesh: devices for whose kind batches are chosen; None for the default device.
 
     Returns:
         float32 CSR [N, L] with the entries of `candidates`, sorted; a score of 0 is stored.
 
     Raises:
-        InputError: another shape or number of features, or a label that the model is restricted not to give.
+        InputError: a wrong shape or number of features, or a label that the restricted model must not return.
     """
     index, tree = find_index(model), model.tree
     if not index.is_complete:
@@ -79,10 +79,10 @@ def check_candidates(
         candidates: [N, L].
         features: of the N documents.
         n_labels: L.
-        allowed: bool [L], the only labels that may be asked for; None: all.
+        allowed: bool [L], the only labels that may be asked for; None for all.
 
     Raises:
-        InputError: another shape, or a label that is not allowed.
+        InputError: a wrong shape, or a label that is not allowed.
     """
     if candidates.shape != (len(features), n_labels):
         raise InputError(
@@ -97,7 +97,7 @@ def check_candidates(
 
 
 def refuse_silenced(label: int) -> None:
-    """Raises InputError for a candidate that the model is restricted not to give."""
+    """Raises InputError for a candidate that the restricted model must not return."""
     raise InputError(
         f"label {label} is a candidate, but the model is restricted to other labels; "
         "leave it out, or use the whole model"

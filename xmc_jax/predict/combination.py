@@ -1,7 +1,7 @@
-"""Predictions of several models as one: pure functions of their ranked labels, by a rule of `scores/combination.py`.
+"""Combines predictions of several models: pure functions of their ranked labels, by a rule of `scores/combination.py`.
 
-R is the greatest number of results (slots of a row) that a model was asked for, so that a row of the outcome depends
-on its document alone. Of equal scores the smaller label comes first.
+R is the largest number of results (slots of a row) that a model was asked for, so that a row of the outcome depends
+on its document alone. Of equal scores, the smaller label comes first.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ _ROWS_AT_ONCE = 4096
 def combine(
     predictions: Sequence[Predictions], rule: CombinationName = "average", top_k: int | None = None
 ) -> Predictions:
-    """Combines what several models predict for the same documents.
+    """Combines the predictions of several models for the same documents.
 
-    A model's labels beyond its R are unknown here: let each name more labels than are wanted in the end.
+    A model's labels beyond its R are unknown here, so let each model return more labels than are wanted in the end.
 
     Args:
         predictions: of n models, one or more, for the same N documents in the same order and for the same labels;
             with names the labels may be numbered differently, and the outcome has the first's numbers.
         rule: a name in `COMBINATIONS`.
-        top_k: results per document at most; R if None.
+        top_k: most results per document; R if None.
 
     Returns:
         Predictions [N, top_k], or [N, L] if that is less; rows of documents with fewer labels are padded.
 
     Raises:
-        InputError: no predictions, other documents or labels, a label twice in a row, an unknown rule.
+        InputError: no predictions, different documents or labels, a label twice in a row, or an unknown rule.
 
     >>> one = Predictions([[0, 1]], [[0.9, 0.5]], None, 3)
     >>> two = Predictions([[1, 2]], [[0.8, 0.1]], None, 3)
@@ -83,7 +83,7 @@ def combine_candidates(
     """Combines the scores that several models give to the same candidates.
 
     Args:
-        matrices: CSR [N, L] of the same entries, a score of 0 stored; sorted indices.
+        matrices: CSR [N, L] with the same stored entries (also scores of 0) and sorted indices.
         rule: as in `combine`; R of a row is the number of its candidates.
 
     Returns:
@@ -104,16 +104,16 @@ def combine_candidates(
 
 
 def check_rule(rule: str) -> None:
-    """Raises InputError, with a suggestion, for a rule that there is not."""
+    """Raises InputError, with a suggestion, for an unknown rule."""
     if rule not in COMBINATIONS:
         raise InputError(f"combination rule {rule!r} given{suggest(str(rule), COMBINATIONS)}")
 
 
 def match_labels(first: Predictions, other: Predictions, who: str) -> np.ndarray | None:
-    """Returns the first's number of each label of the other [L], or None where the numbers are the same.
+    """Returns the first model's number of each label of the other [L], or None if the numbers are the same.
 
     Raises:
-        InputError: other labels; `who` names the other.
+        InputError: the labels differ; `who` names the other model.
     """
     return match_names(first.label_names, first.n_labels, other.label_names, other.n_labels, who)
 
@@ -143,7 +143,7 @@ def match_names(
 
 
 def renumber(ids: Int[np.ndarray, "N R"], order: np.ndarray | None) -> Int[np.ndarray, "N R"]:
-    """Returns ids in the first's numbers, as `match_labels` gives them; PAD stays."""
+    """Returns ids in the first model's numbers, as given by `match_labels`; PAD stays."""
     return ids if order is None else np.where(ids == PAD, PAD, order[ids])
 
 

@@ -1,4 +1,4 @@
-"""Predictions as people look at them: a data frame, a few rows of text, a small table of HTML."""
+"""Predictions for reading: a data frame, a few rows of text, a small HTML table."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def to_frame(predictions: Predictions) -> Any:
 
 
 def show_text(predictions: Predictions) -> str:
-    """Returns how many there are, and the best labels of the first five documents."""
+    """Returns the number of documents, and the best labels of the first five."""
     lines = [_title(predictions)]
     for number, cells in _list_rows(predictions):
         lines.append(f"{number:>6}  " + "  ".join(f"{name} {value}" for name, value in cells))

@@ -1,4 +1,4 @@
-"""A beam carried down by one level: what a level finds below the nodes that were found above it."""
+"""Carries a beam down by one level: what a level finds below the nodes found above it."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def extend_matches(
 ) -> sp.csr_matrix:
     """Returns the best children of the clusters that each document has, and their scores.
 
-    Levels may score different features: every one is given those it was trained on.
+    Levels may score different features; each is given those it was trained on.
 
     Args:
         weights: of the level.
         kind: its post-processor.
-        features: [N], as the level was trained on.
-        above: [N, C], scores of clusters; what is stored counts, a 0 too. None: the root.
-        beam: nodes per document at most.
-        mesh: for whose kind of device batches are chosen; None: the default one.
+        features: [N], of the kind that the level was trained on.
+        above: [N, C], scores of clusters; stored entries count, also zeros. None for the root.
+        beam: most nodes per document.
+        mesh: devices for whose kind batches are chosen; None for the default device.
 
     Returns:
         float32 CSR [N, nodes] with sorted indices; a score of 0 is stored.
 
     Raises:
-        InputError: clusters of another number than the level's.
+        InputError: the number of clusters is not that of the level.
     """
     first, n = above is None, len(features)
     if above is None:

@@ -1,4 +1,4 @@
-"""The search of a forest: each tree's own beam search, and the rule that makes one ranking of all."""
+"""The search of a forest: a beam search per tree, and the rule that combines their rankings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xmc_jax.predict.stream import predict_batches
 from xmc_jax.types import PAD, Features, NoProgress, Progress
 
 RESULTS = 20
-"""Labels that each member of an ensemble names at least, so that few in the end are the best of more; on held-out
+"""Fewest labels that each member of an ensemble returns, so that a short result is chosen from more; on held-out
 documents 10, 20 and 50 differ by less than 0.05 points of P@5 with rule `average`."""
 _ROWS_AT_ONCE = 2**14
 
@@ -33,16 +33,16 @@ def predict_forest(
     progress: Progress | None = None,
     **options: Any,
 ) -> Predictions:
-    """Returns the best labels of every document, in the order given; a row depends on its document alone.
+    """Returns the best labels of each document, in the order given; a row depends on its document alone.
 
-    Documents are searched some at a time, so that what the trees name of them needs little memory.
+    Documents are searched in blocks, so that the results of all trees need little memory.
 
     Args:
-        models: finished, of the same labels; of one nothing is combined.
+        models: finished, with the same labels; a single one is not combined.
         features: [N], as the models were trained on.
         config: `beam`, `top_k` and `batch`.
         rule: see `combine`.
-        progress: told about documents, each once for every tree.
+        progress: told about documents, each once per tree.
         options: of `predict_batches`.
     """
     if len(models) == 1:
@@ -64,7 +64,7 @@ def predict_forest(
 
 
 class ForestEndpoint:
-    """Answers single queries as `predict_forest` does; made once, then called from any thread.
+    """Answers single queries as `predict_forest` does; it is made once and may be called from any thread.
 
     Args:
         models: finished, of the same labels.
@@ -96,7 +96,7 @@ class ForestEndpoint:
         ]
 
     def warm_up(self, longest: int = 512) -> None:
-        """Compiles for queries of up to `longest` non-zeros, so that none of them waits for it."""
+        """Compiles for queries with up to `longest` non-zeros, so that none of them has to wait."""
         for member in self._members:
             member.warm_up(longest)
 
@@ -107,10 +107,10 @@ class ForestEndpoint:
 
         Args:
             row: CSR [1, D].
-            dense: the dense columns [H], where the models have any.
+            dense: the dense columns [H], if the models have any.
 
         Raises:
-            InputError: another shape than the models'.
+            InputError: the shape is not that of the models.
         """
         parts = []
         for member, wanted in zip(self._members, self._wanted, strict=True):
@@ -124,12 +124,12 @@ class ForestEndpoint:
 
 
 def choose_results(tree: LabelTree, config: SearchConfig) -> int:
-    """Returns how many labels a member is asked for: `top_k`, or `RESULTS` where its beam finds as many."""
+    """Returns how many labels a member is asked for: `top_k`, or up to `RESULTS` as far as its beam finds them."""
     return max(config.top_k, min(RESULTS, count_most(tree, config)))
 
 
 def count_most(tree: LabelTree, config: SearchConfig) -> int:
-    """Returns how many labels a beam finds at most."""
+    """Returns the most labels that a beam can find."""
     width, beam = 1, config.choose_beam(tree.has_copies)
     for level in range(tree.n_levels - 1):
         width = min(beam, width * tree.max_children(level), tree.level_sizes[level])
@@ -137,12 +137,12 @@ def count_most(tree: LabelTree, config: SearchConfig) -> int:
 
 
 def find_depth(models: Sequence[XRModel], config: SearchConfig, wanted: int) -> int:
-    """Returns how many labels to ask for: those wanted, or as many as the narrowest beam finds."""
+    """Returns how many labels to ask for: as many as wanted, or as the narrowest beam finds."""
     return min([wanted, *(count_most(model.tree, config) for model in models)])
 
 
 class _Share(NoProgress):
-    """Hands on what a member has done, and nothing of its stages."""
+    """Passes on the progress of a member, but not its stages."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress

@@ -1,4 +1,4 @@
-"""A model laid out for search, on the device."""
+"""A model laid out for search on the device."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class SearchIndex:
         return len(self.levels) == self.n_levels
 
     def count_results(self, beam: int) -> int:
-        """Returns how many labels (nodes, of a prefix) a query can get at most with this beam."""
+        """Returns the most labels (for a prefix, nodes) that a query can get with this beam."""
         width = 1
         for level in self.levels[:-1]:
             width = min(beam, width * level.max_children, level.n_nodes)
@@ -68,7 +68,7 @@ class SearchIndex:
 
 
 def find_index(model: XRModel | SearchIndex) -> SearchIndex:
-    """Returns the index of a model on the default device, built at its first use and held by the model."""
+    """Returns the index of a model on the default device; it is built at first use and held by the model."""
     if isinstance(model, SearchIndex):
         return model
 
@@ -96,8 +96,8 @@ def build_index(model: XRModel, target: Target | None = None) -> SearchIndex:
     """Lays out the levels of a model, finished or not, for search.
 
     Args:
-        model: of one level at least.
-        target: where it will be searched; None: the default device.
+        model: with at least one level.
+        target: where it will be searched; None for the default device.
 
     Raises:
         InputError: a model without levels.

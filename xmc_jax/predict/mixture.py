@@ -1,7 +1,7 @@
-"""Scores of several sources as one: a weighted sum, whose weights are those that rank held-out documents best.
+"""Combines scores of several sources: a weighted sum, with the weights that rank held-out documents best.
 
 A source is what one part of a model says of documents: a matrix of scores in [0, 1], CSR [N, L], of the labels that it
-finds at all.
+finds.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from xmc_jax.types import PAD
 
 _CUTS = (1, 3, 5)
 _STEPS = 10
-"""Weights are multiples of 1 over it."""
+"""Weights are multiples of its inverse."""
 
 
 def mix_scores(sources: Sequence[sp.csr_matrix], weights: Sequence[float]) -> sp.csr_matrix:
-    """Returns Σ weight · source; a label that no source of weight above 0 finds is not there.
+    """Returns Σ weight · source; a label that no source with a weight above 0 finds is absent.
 
     Raises:
-        InputError: as many weights as sources, numbers of 0 or more, sources of one shape needed.
+        InputError: another number of weights than sources, negative weights, or sources of different shapes.
     """
     if len(sources) != len(weights) or not sources:
         raise InputError(
@@ -47,7 +47,7 @@ def mix_scores(sources: Sequence[sp.csr_matrix], weights: Sequence[float]) -> sp
 def rank_scores(
     scores: sp.csr_matrix, top_k: int, label_names: Sequence[str] | None = None
 ) -> Predictions:
-    """Returns the best labels of each row; of equal scores the smaller label comes first."""
+    """Returns the best labels of each row; of equal scores, the smaller label comes first."""
     n, n_labels = scores.shape
     ids = np.full((n, top_k), PAD, np.int32)
     values = np.zeros((n, top_k), np.float32)

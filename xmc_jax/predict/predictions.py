@@ -1,4 +1,4 @@
-"""What a prediction returns: ranked labels and scores of every document, and ways to write them."""
+"""What a prediction returns: the ranked labels and scores of each document, and ways to write them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Predictions:
     Attributes:
         ids: int32 [N, R], in [0, L); PAD in unused slots, which stand at a row's end.
         scores: float32 [N, R], finite, descending in a row; 0 in PAD slots, whatever was given.
-        label_names: name of each id (any sequence of L strings), or None.
+        label_names: the name of each id (any sequence of L strings), or None.
         n_labels: L.
-        probabilities: float32 [N, R] in [0, 1] that the labels are right, or None of a model without; 0 in PAD slots.
+        probabilities: float32 [N, R] in [0, 1], that each label is right; 0 in PAD slots. None if the model has none.
 
     Arrays of other number types, also on a device, are converted. `len`, slices, index arrays and
     iteration go by document; one document is `Predictions` with one row.
@@ -105,8 +105,8 @@ class Predictions:
         return show_html(self)
 
     def to_frame(self) -> Any:
-        """Returns a pandas data frame with a row for each label of each document: `document`, `rank`, `label`, `score`
-        and `probability`, where there are any.
+        """Returns a pandas data frame with one row per label of each document: `document`, `rank`, `label`, `score`
+        and `probability`, if there are any.
 
         Raises:
             InputError: pandas is not installed.
@@ -123,7 +123,7 @@ class Predictions:
         return [[names[i] for i in row if i != PAD] for row in self.ids.tolist()]
 
     def display_names(self) -> list[list[str]]:
-        """Returns what the labels of every document are called, best first: display names where there are any."""
+        """Returns the display names of the labels of each document, best first, or their names where there are none."""
         display = getattr(self.label_names, "names", None)
         return [
             [label if display is None else display.show(label) for label in row]
@@ -145,20 +145,20 @@ class Predictions:
         target: str | os.PathLike[str] | TextIO,
         fields: Sequence[dict[str, Any]] | None = None,
     ) -> None:
-        """Writes a line `{"labels": [...], "scores": [...]}` per document, best label first; with `"probabilities"`
-        where there are any.
+        """Writes one line `{"labels": [...], "scores": [...]}` per document, best label first; with `"probabilities"`
+        if there are any.
 
-        Labels are names, or ids where there are no names. Scores have the fewest digits that give
-        back the same float32.
+        Labels are names, or ids if there are no names. Scores have the fewest digits that restore
+        the same float32.
 
         Args:
             target: an open text file, or a path (ending in .gz: compressed). A file at the path is
                 replaced once all lines are written, not before.
-            fields: of each document, written before its labels, such as `{"id": 7}`.
+            fields: fields of each document that are written before its labels, such as `{"id": 7}`.
 
         Raises:
             InputError: a path that cannot be written to.
-            RunError: writing failed; the file that was there is untouched.
+            RunError: writing failed; an existing file is untouched.
         """
         if isinstance(target, (str, os.PathLike)):
             _write_file(os.fspath(target), self, fields)

@@ -1,4 +1,4 @@
-"""A memory of the training set, and a ranking of the model's and the memory's labels."""
+"""A memory of the training set, and a re-ranking of the model's and the memory's labels."""
 
 from xmc_jax.rerank.fit import HeldOut as HeldOut
 from xmc_jax.rerank.fit import fit_reranker as fit_reranker

@@ -1,4 +1,4 @@
-"""Fitting the ways to rank anew to held-out documents, and the choice among them."""
+"""Fits the ways to re-rank to held-out documents and chooses among them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from xmc_jax.types import PAD, Features
 
 
 class HeldOut(NamedTuple):
-    """Documents that a model and a memory were made without.
+    """Documents that neither a model nor a memory has seen.
 
     Attributes:
-        memory: of other documents: of those that the model was trained on.
-        features: of B documents.
+        memory: memory of the other documents, those that the model was trained on.
+        features: features of B documents.
         known: what the model found for them.
-        truth: CSR [B, L], their labels.
+        truth: their labels, CSR [B, L].
     """
 
     memory: Memory
@@ -37,19 +37,19 @@ class HeldOut(NamedTuple):
 def fit_reranker(
     memory: Memory, config: RerankConfig, parts: Sequence[HeldOut], seed: int
 ) -> tuple[Reranker, Known]:
-    """Fits the ways to rank anew to held-out documents and chooses one.
+    """Fits the ways to re-rank to held-out documents and chooses one.
 
-    Each half of the documents is ranked by what was fitted to the other, so a way is chosen by documents that it did
-    not see, and the rankings can serve for probabilities.
+    Each half of the documents is re-ranked by what was fitted to the other half, so that a way is chosen by documents
+    that it did not see, and probabilities can be fitted to the rankings.
 
     Args:
-        memory: the training set, for the re-ranker.
+        memory: memory of the training set, for the re-ranker.
         config: settings.
         parts: held-out documents.
-        seed: of the halves.
+        seed: seed of the split into halves.
 
     Returns:
-        The re-ranker, fitted to all, and the documents as ranked by what was fitted to the other half.
+        The re-ranker, fitted to all documents, and the documents as re-ranked by what was fitted to the other half.
     """
     pool = _join(
         pool
@@ -82,7 +82,7 @@ def fit_reranker(
 
 
 def choose_way(told: dict[str, dict[str, float]]) -> str:
-    """Returns the way of the largest mean of P@1, 3, 5 among those that are nowhere below the plain model."""
+    """Returns the way with the largest mean of P@1, 3 and 5 among those nowhere below the plain model."""
     plain = told["off"]
     fair = [w for w, t in told.items() if all(t[k] >= plain[k] for k in plain)]
     return max(fair, key=lambda way: sum(told[way].values()))
@@ -99,7 +99,7 @@ def _take(pool: Pool, rows: np.ndarray) -> Pool:
 
 
 def _join(pools: Iterator[Pool]) -> Pool:
-    """Returns the pools of some documents after each other as one."""
+    """Returns the pools of consecutive documents as one."""
     every = list(pools)
     width = max(p.ids.shape[1] for p in every)
     return Pool(

@@ -1,4 +1,4 @@
-"""What tells right labels from wrong ones by their features: the learners to choose from."""
+"""Learners to choose from, which tell right labels from wrong ones by their features."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _STEPS, _BATCH, _RATE, _HIDDEN = 1500, 2048, 3e-3, 32
 
 @dataclass(frozen=True)
 class Learner:
-    """A kind of scorer.
+    """A learner.
 
     Attributes:
-        fit: from features [Q, F], hits [Q] and a seed to named arrays.
-        score: from named arrays and features [Q, F] to margins [Q], in JAX.
+        fit: takes features [Q, F], hits [Q] and a seed, and returns named arrays.
+        score: takes named arrays and features [Q, F], and returns margins [Q], in JAX.
     """
 
     fit: Callable[[np.ndarray, np.ndarray, int], dict[str, np.ndarray]]
@@ -47,7 +47,7 @@ def _score_trees(arrays: Arrays, x: Array) -> Array:
 def _fit_network(
     x: Float[np.ndarray, "Q F"], hit: Bool[np.ndarray, "Q"], seed: int, hidden: int
 ) -> dict[str, np.ndarray]:
-    """Fits a network of one hidden layer, or none, to the logistic loss with Adam."""
+    """Fits a network with one hidden layer, or none, to the logistic loss with Adam."""
     import optax  # here: a re-ranker of trees does not wait for it
 
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""The training set as it is searched, and the labels of documents with what it says of them."""
+"""The training set as it is searched, and the pools of labels that it gives documents."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Memory:
 
     Attributes:
         keys: what its documents are found by.
-        labels: CSR [N, L], theirs.
-        statistics: of them.
+        labels: their labels, CSR [N, L].
+        statistics: statistics of the labels.
     """
 
     keys: Keys
@@ -40,7 +40,7 @@ class Memory:
 
 
 class Pool(NamedTuple):
-    """Labels to rank anew [B, M], PAD behind them, and their features [B, M, F]."""
+    """Labels to re-rank [B, M], followed by PAD, and their features [B, M, F]."""
 
     ids: Int[np.ndarray, "B M"]
     features: Float[np.ndarray, "B M F"]
@@ -58,14 +58,14 @@ def pool_all(
     known: Known,
     allowed: np.ndarray | None = None,
 ) -> Iterator[tuple[slice, Pool]]:
-    """Yields the labels to rank anew and their features, some documents at a time.
+    """Yields the labels to re-rank and their features, one block of documents at a time.
 
     Args:
         memory: the training set.
         config: settings.
-        features: of B documents.
+        features: features of B documents.
         known: what the model found for them.
-        allowed: bool [L], the only labels that may come.
+        allowed: bool [L], the only labels allowed; None for all.
     """
 
     def choose(part: Known, votes: Votes) -> np.ndarray:
@@ -89,7 +89,7 @@ def describe_labels(
     Args:
         memory: the training set.
         config: settings.
-        features: of B documents.
+        features: features of B documents.
         known: what the model found for them.
         choose: the labels, by what the model and the neighbours say.
     """

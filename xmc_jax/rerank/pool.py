@@ -1,4 +1,4 @@
-"""The labels that are ranked anew, and what is known of each: from the model, the neighbours, and the other labels."""
+"""The labels to re-rank, and what is known of each: from the model, the neighbours, and the other labels."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ FEATURES = (
 """Columns of `describe_pool`."""
 _LOWEST, _LAST, _TINY = 1e-4, 60, 1e-3
 _PARTNERS = 8
-"""The first labels of the model, whose co-occurrence with a label counts."""
+"""Number of the model's first labels whose co-occurrence with a label counts."""
 _MOST_PAIRS = 64
-"""Pairs of labels of a document, relative to its labels, beyond which co-occurrence is not counted."""
+"""Pairs of labels per label of a document beyond which co-occurrence is not counted."""
 
 
 class Known(NamedTuple):
@@ -41,7 +41,7 @@ class Known(NamedTuple):
 
     Attributes:
         ids: ranked labels, PAD in unused slots.
-        scores: of them.
+        scores: their scores.
     """
 
     ids: Int[np.ndarray, "B R"]
@@ -53,9 +53,9 @@ class Statistics:
     """What the training labels say.
 
     Attributes:
-        counts: training documents of each label [L].
-        pair: ascending l · L + m of the labels that documents have both, l = m too; none where there would be too many.
-        together: documents with both labels of a pair.
+        counts: number of training documents of each label [L].
+        pair: ascending l · L + m of labels that occur together, including l = m; empty if there are too many.
+        together: number of documents with both labels of a pair.
         shares: whether the model's scores lie in [0, 1].
     """
 
@@ -83,14 +83,14 @@ def count_labels(labels: sp.csr_matrix, shares: bool) -> Statistics:
 def pool_labels(
     known: Known, votes: Votes, n_known: int, n_votes: int, allowed: np.ndarray | None = None
 ) -> Int[np.ndarray, "B M"]:
-    """Returns the labels to rank anew: the model's first and those of most votes, each once, PAD at the end.
+    """Returns the labels to re-rank: the model's first and those with the most votes, each once, PAD at the end.
 
     Args:
         known: what the model found.
         votes: of the neighbours.
-        n_known: labels taken from the model.
-        n_votes: labels taken from each of the two votes.
-        allowed: bool [L], the only labels that may come; None: all.
+        n_known: number of labels taken from the model.
+        n_votes: number of labels taken from each of the two votes.
+        allowed: bool [L], the only labels allowed; None for all.
     """
     n = len(known.ids)
     parts = [known.ids[:, :n_known]]
@@ -120,7 +120,7 @@ def describe_pool(
 
     Args:
         pool: the labels, PAD in unused slots.
-        scores: the model's, nan where it gave none.
+        scores: the model's scores, nan where it gave none.
         known: its ranked labels.
         votes: of the neighbours.
         cosine: of the neighbours.

@@ -1,4 +1,4 @@
-"""The model's labels and those of the nearest training documents, ranked anew."""
+"""Re-ranks the model's labels together with those of the nearest training documents."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ROWS = 512
 
 @dataclass(frozen=True, eq=False)
 class Reranker:
-    """A way to rank labels anew.
+    """A way to re-rank labels.
 
     Attributes:
         config: settings.
         mode: `off`, `mixture` or `reranker`: what was chosen.
         memory: the training set.
-        arrays: of the learner, or of the mixture: `weight` of the model's score and `vote`.
-        told: how each way did on held-out documents (`held out`), which was chosen, and which share of the true
+        arrays: the learner's, or the mixture's: `weight` of the model's score and `vote`.
+        told: how each way did on held-out documents (`held out`), which one was chosen, and what share of the true
             nearest documents the search finds (`neighbour recall`); JSON-ready.
     """
 
@@ -49,13 +49,13 @@ class Reranker:
     ) -> Known:
         """Returns the best labels of each document and their scores in [0, 1], best first.
 
-        Labels of the model that are beyond those ranked anew follow them in their order.
+        Labels of the model beyond those re-ranked follow in their order.
 
         Args:
-            features: of B documents.
-            known: what the model found, `config.candidates` labels or more where there are.
+            features: features of B documents.
+            known: what the model found; `config.candidates` labels or more, if there are.
             top_k: R.
-            allowed: bool [L], the only labels that may come; None: all.
+            allowed: bool [L], the only labels allowed; None for all.
             advance: told about documents.
         """
         if self.mode == "off":
@@ -74,8 +74,8 @@ class Reranker:
         """Returns the scores of given labels, CSR [B, L] of the entries of `asked`.
 
         Args:
-            features: of B documents.
-            known: as in `rank`; what it does not hold of the given labels has no score of the model.
+            features: features of B documents.
+            known: as in `rank`; labels that it does not hold have no score from the model.
             asked: CSR [B, L], sorted.
         """
         out = np.zeros(asked.nnz, np.float32)
@@ -95,13 +95,13 @@ class Reranker:
         return describe_labels(self.memory, self.config, features, known, lambda *_: labels)
 
     def describe(self) -> str:
-        """Returns in words what was chosen and how it did on held-out documents."""
+        """Returns what was chosen and how it did on held-out documents, in words."""
         scores = self.told["held out"]
         plain, mine = (scores[way]["P@1"] for way in ("off", self.mode))
         return f"{self.mode}: P@1 {plain:.2f} -> {mine:.2f} on {self.told['documents']:,} held-out documents"
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Returns what `from_arrays` takes beside the note."""
+        """Returns the arrays that `from_arrays` takes along with the note."""
         memory = self.memory
         inverted, labels = memory.keys.inverted, memory.labels
         return {
@@ -154,14 +154,14 @@ class Reranker:
 
 
 def sort_labels(ids: np.ndarray, scores: np.ndarray) -> Known:
-    """Returns labels best first; of equal scores the smaller comes first."""
+    """Returns labels best first; of equal scores, the smaller label comes first."""
     order = np.lexsort((ids, np.where(ids == PAD, np.inf, -scores)), axis=1)
     scores = np.where(ids == PAD, 0, scores)
     return Known(np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1))
 
 
 def append_rest(ranked: Known, known: Known, top_k: int) -> Known:
-    """Returns the ranked labels and behind them the model's others, in its order, below the last score."""
+    """Returns the re-ranked labels, followed by the model's others in its order, below the last score."""
     if top_k <= ranked.ids.shape[1] and (ranked.ids[:, :top_k] != PAD).all():
         return Known(ranked.ids[:, :top_k], ranked.scores[:, :top_k].astype(np.float32))
     there = (known.ids[:, :, None] == ranked.ids[:, None, :]).any(axis=2)

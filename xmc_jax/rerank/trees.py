@@ -1,7 +1,7 @@
-"""Gradient-boosted regression trees of fixed depth: grown by histograms, evaluated by a gather.
+"""Gradient-boosted regression trees of fixed depth, grown by histograms and evaluated by gathers.
 
 Each tree is a complete binary tree of D splits on a path, kept as arrays, so that a batch of rows goes down all trees
-at once: D look-ups per tree. A node that is not worth a split sends all its rows to one side. Growth follows Friedman
+at once: D look-ups per tree. A node that is not worth splitting sends all its rows to one side. Growth follows Friedman
 (2001) with the second-order gains of Chen & Guestrin (2016) for the logistic loss.
 """
 
@@ -26,11 +26,11 @@ class Growth:
     """How trees are grown.
 
     Attributes:
-        trees: how many.
-        depth: splits on a path, D.
-        rate: share of a tree's values that is added.
-        least: rows of a leaf at least.
-        pull: of leaf values to 0 (λ).
+        trees: number of trees.
+        depth: number of splits on a path, D.
+        rate: share of a tree's values that is added (shrinkage).
+        least: fewest rows of a leaf.
+        pull: how strongly leaf values are pulled to 0 (λ).
     """
 
     trees: int = 60
@@ -70,8 +70,8 @@ def grow_trees(
 
     Args:
         x: features of Q rows, finite.
-        hit: the class of each.
-        growth: how.
+        hit: the class of each row.
+        growth: how to grow them.
     """
     from scipy.special import expit  # here: its import takes long
 
@@ -125,7 +125,7 @@ def _split_level(
     n_nodes: int,
     growth: Growth,
 ) -> _Split:
-    """Returns the best split of each node of a level; one without a gain sends all rows to its first child."""
+    """Returns the best split of each node of a level; a node without a gain sends all rows to its first child."""
     best = np.zeros(n_nodes)
     column, bins = np.zeros(n_nodes, np.int64), np.full(n_nodes, BINS)
     size = n_nodes * BINS

@@ -1,4 +1,4 @@
-"""What the neighbours of a document say of its labels."""
+"""What a document's neighbours say about its labels."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ WIDE = 0.05
 
 
 class Votes(NamedTuple):
-    """Labels that neighbours have, by document and then by label, Q in all.
+    """Labels of the neighbours, by document and then by label, Q in all.
 
     Attributes:
         key: document · L + label, ascending.
         near: Σ_j w_j over the nearest 20 neighbours with the label, w = softmax(cosine / 0.1).
         wide: the same over all neighbours, w = softmax(cosine / 0.05).
         best: the largest cosine of a neighbour with the label.
-        voters: neighbours with the label.
+        voters: number of neighbours with the label.
         n_labels: L.
     """
 
@@ -38,7 +38,7 @@ class Votes(NamedTuple):
 
 
 def soften(cosine: Float[np.ndarray, "B b"], there: np.ndarray, tau: float) -> np.ndarray:
-    """Returns the weights softmax(cosine / τ) of the neighbours that are there; 0 for the others."""
+    """Returns the weights softmax(cosine / τ) of the neighbours; 0 in unused slots."""
     weight = np.exp((cosine - cosine[:, :1]) / tau) * there
     return weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
 
@@ -46,12 +46,12 @@ def soften(cosine: Float[np.ndarray, "B b"], there: np.ndarray, tau: float) -> n
 def count_votes(
     neighbours: Int[np.ndarray, "B b"], cosine: Float[np.ndarray, "B b"], labels: sp.csr_matrix
 ) -> Votes:
-    """Adds up the votes of neighbours for their labels.
+    """Sums the votes of neighbours for their labels.
 
     Args:
-        neighbours: numbers of training documents, nearest first; PAD for none.
-        cosine: of them.
-        labels: of the training documents [N, L].
+        neighbours: training documents by number, nearest first; PAD in unused slots.
+        cosine: their cosines.
+        labels: labels of the training documents [N, L].
     """
     there = neighbours != PAD
     near = np.zeros(cosine.shape)
@@ -81,7 +81,7 @@ def count_votes(
 
 
 def find_votes(votes: Votes, ids: Int[np.ndarray, "B M"]) -> Int[np.ndarray, "B M"]:
-    """Returns where the votes for labels are, -1 where there are none."""
+    """Returns where the votes for labels stand, -1 for labels without any."""
     key = np.arange(len(ids))[:, None] * np.int64(votes.n_labels) + ids
     if not len(votes.key):
         return np.full(ids.shape, -1)
@@ -92,7 +92,7 @@ def find_votes(votes: Votes, ids: Int[np.ndarray, "B M"]) -> Int[np.ndarray, "B 
 def top_votes(
     votes: Votes, values: Float[np.ndarray, "Q"], n_rows: int, k: int
 ) -> Int[np.ndarray, "B k"]:
-    """Returns the labels of the k largest values of each document, PAD where there are fewer."""
+    """Returns the labels with the k largest values of each document, PAD if there are fewer."""
     row = votes.key // max(votes.n_labels, 1)
     order = np.lexsort((votes.key, -values, row))
     rank = np.arange(len(order)) - np.searchsorted(row, row)

@@ -1,4 +1,4 @@
-"""Ways to score the labels of a pool: the model's scores mixed with a vote, or what a learner makes of all features."""
+"""Ways to score the labels of a pool: the model's scores mixed with a vote, or a learner on all features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xmc_jax.rerank.pool import FEATURES
 from xmc_jax.types import PAD
 
 CUTS = (1, 3, 5)
-"""Ranks by whose precision a way is chosen."""
+"""Ranks at which precision decides which way is chosen."""
 _WEIGHTS = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 _VOTES = {
     "near": FEATURES.index("log vote of the nearest"),
@@ -23,7 +23,7 @@ _VOTES = {
 }
 _SCORE = FEATURES.index("log score")
 _FEW, _MANY = 64, 4096
-"""Rows that a learner scores at once."""
+"""Number of rows that a learner scores at once."""
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -41,7 +41,7 @@ class Way:
 
 
 def _fit_mixture(config: RerankConfig, pool: Pool, hits: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns which vote, and how much the model weighs, for the largest mean of P@1, 3, 5."""
+    """Returns the vote and the model's weight that give the largest mean of P@1, 3 and 5."""
     best, arrays = -1.0, {}
     for vote in _VOTES.values():
         for weight in _WEIGHTS:
@@ -87,4 +87,4 @@ WAYS: dict[str, Way] = {
     "mixture": Way(_fit_mixture, _score_mixture),
     "reranker": Way(_fit_learner, _score_learner),
 }
-"""Name of a way to rank anew → the way."""
+"""Name of a way to re-rank → the way."""
