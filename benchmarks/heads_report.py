@@ -29,13 +29,18 @@ def make_heads(folder: Path) -> str:
     return "\n".join([part for part in [*parts, _make_unseen(rows)] if part])
 
 
-def find_ablation(rows: Sequence[dict]) -> list[dict]:
-    """Returns the rows of the ablation in the order of `ROWS`: those of the most common number of updates."""
-    known = [r for r in rows if r["data"] == CASE and r["test"] and not r["unseen"] and "head" in r]
-    counts = [r["steps"] for r in known]
-    most = max(set(counts), key=lambda n: (counts.count(n), -n), default=0)
+def find_ablation(rows: Sequence[dict]) -> tuple[list[dict], str]:
+    """Returns the rows of the ablation in the order of `ROWS`, those of the most common case, and the part that tells
+    of them: test documents, or the held-out ones where no others were scored."""
+    known = [r for r in rows if r["data"] == CASE and not r["unseen"] and "head" in r]
+    cases = [(r["steps"], r["test"]) for r in known]
+    names: dict[tuple, set[str]] = {case: set() for case in cases}
+    for row, case in zip(known, cases, strict=True):
+        names[case] |= {row["row"]} - {"seed 1", "seed 2"}
+    most = max(names, key=lambda case: (len(names[case]), case), default=(0, 0))
     order = {name: i for i, name in enumerate(ROWS)}
-    return sorted((r for r in known if r["steps"] == most), key=lambda r: order[r["row"]])
+    found = [r for r, case in zip(known, cases, strict=True) if case == most]
+    return sorted(found, key=lambda r: order[r["row"]]), "test" if most[1] else "held out"
 
 
 def draw_heads(folder: Path) -> None:
@@ -45,7 +50,7 @@ def draw_heads(folder: Path) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    rows = find_ablation(read_rows(folder / "heads.jsonl"))
+    rows, part = find_ablation(read_rows(folder / "heads.jsonl"))
     whole = next((r for r in rows if r["row"] == WHOLE), None)
     others = [r for r in rows if r["row"] not in (WHOLE, "seed 1", "seed 2")][::-1]
     if whole is None or not others:
@@ -55,14 +60,13 @@ def draw_heads(folder: Path) -> None:
         size = 6.4, 0.8 + 0.34 * len(others)
         figure, axis = plt.subplots(figsize=size, layout="constrained")
         for i, (metric, colour) in enumerate((("PSP@5", "#9ab8d9"), ("P@1", "#1b3a5c"))):
-            gains = [r["head"]["test"][metric] - whole["head"]["test"][metric] for r in others]
+            gains = [r["head"][part][metric] - whole["head"][part][metric] for r in others]
             at = [j + 0.38 * i - 0.19 for j in range(len(others))]
             axis.barh(at, gains, 0.36, label=metric, color=colour)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(range(len(others)), [r["row"] for r in others])
-        scores = (
-            f"P@1 {whole['head']['test']['P@1']:.2f}, PSP@5 {whole['head']['test']['PSP@5']:.2f}"
-        )
+        base = whole["head"][part]
+        scores = f"P@1 {base['P@1']:.2f}, PSP@5 {base['PSP@5']:.2f}"
         axis.set_xlabel(f"points minus the whole's ({scores})")
         axis.legend(
             *map(reversed, axis.get_legend_handles_labels()), frameon=False, loc="lower left"
@@ -97,23 +101,22 @@ def _make_mixtures(rows: Sequence[dict], folder: Path) -> str:
 
 
 def _make_ablation(rows: Sequence[dict], folder: Path) -> str:
-    found = find_ablation(rows)
+    found, part = find_ablation(rows)
     if len({r["row"] for r in found} - {"seed 1", "seed 2"}) < 3:
         return ""
+    said = "all test glosses" if part == "test" else "the 2,000 held-out glosses"
     lines = [
-        f"The parts of prototypes, {found[0]['steps']} updates, head alone (the same glosses; `ROWS` in "
-        "`benchmarks/heads.py` says what a row changes; the held-out glosses are those that choices are made on):",
+        f"The parts of prototypes, {found[0]['steps']} updates, head alone, {said} (`ROWS` in `benchmarks/heads.py` "
+        "says what a row changes; the standard error of P@1 is "
+        f"{'0.5' if part == 'test' else '1.1'} points, that of a difference of two rows less):",
         "",
-        "| row | held-out P@1/3/5 | test P@1/3/5 | PSP@5 | R@10 |",
-        "| --- | --- | --- | --- | --- |",
+        "| row | P@1/3/5 | PSP@1/3/5 | R@10 |",
+        "| --- | --- | --- | --- |",
     ]
     for row in found:
-        held, test = row["head"]["held out"], row["head"]["test"]
-        cells = [row["row"], join_scores(held, "P"), join_scores(test, "P")]
-        cells += (
-            [f"{test['PSP@5']:.2f}", f"{test['recall@10']:.2f}"] if "PSP@5" in test else ["", ""]
-        )
-        lines.append("| " + " | ".join(cells) + " |")
+        scores = row["head"][part]
+        cells = [row["row"], join_scores(scores, "P"), join_scores(scores, "PSP")]
+        lines.append("| " + " | ".join([*cells, f"{scores['recall@10']:.2f}"]) + " |")
     return "\n".join([*lines, "", f"![ablation](results/{folder.name}/{PICTURE})", ""])
 
 
@@ -172,5 +175,24 @@ def _make_unseen(rows: Sequence[dict]) -> str:
             *pairs,
             join_scores(row["head"]["test"], "P"),
         ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def make_static(folder: Path) -> str:
+    """Returns the table of the encoder that is made from the training texts."""
+    rows = read_rows(folder / "static.jsonl")
+    lines = [
+        "An encoder made from 8,000 glosses, without any download (`encoder.name=static`, 256 columns; settings chosen "
+        "on 2,000 other training glosses; all test glosses; "
+        f"{rows[0]['device']}; `benchmarks/results/{folder.name}/static.jsonl`):",
+        "",
+        "| model | P@1/3/5 | PSP@1/3/5 | R@10 | training, processor s |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        scores = row["scores"]["test"]
+        cells = [row["row"], join_scores(scores, "P"), join_scores(scores, "PSP")]
+        cells += [f"{scores['recall@10']:.2f}", f"{row['train_cpu_s']:.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from heads_report import draw_heads, make_heads
+from heads_report import draw_heads, make_heads, make_static
 from rows import join_scores, read_rows
 
 ROOT = Path(__file__).parents[1]
@@ -394,6 +394,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "transformer.jsonl": make_transformer,
     "ablation.jsonl": make_ablation,
     "heads.jsonl": make_heads,
+    "static.jsonl": make_static,
     "answers.jsonl": make_answers,
     "kernels.jsonl": make_kernels,
 }
