@@ -68,9 +68,9 @@ def draw_heads(folder: Path) -> None:
         base = whole["head"][part]
         scores = f"P@1 {base['P@1']:.2f}, PSP@5 {base['PSP@5']:.2f}"
         axis.set_xlabel(f"points minus the whole's ({scores})")
-        axis.legend(
-            *map(reversed, axis.get_legend_handles_labels()), frameon=False, loc="lower left"
-        )
+        handles, names = axis.get_legend_handles_labels()
+        place = dict(loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+        axis.legend(handles[::-1], names[::-1], frameon=False, fontsize=8, **place)
         axis.spines[["top", "right"]].set_visible(False)
         figure.savefig(folder / PICTURE, metadata={"Date": None})
         plt.close(figure)

@@ -324,6 +324,7 @@ def test_neighbours_of_a_prototype_model(corpus, settings, tmp_path, capsys):
         same(xmc.load(tmp_path / "plain").predict(corpus.test_texts, top_k=4), first)
 
 
+@pytest.mark.slow
 def test_the_share_of_prototypes_is_chosen_without_validation(corpus, settings):
     """And reasons are those of levels and prototypes together, with a memory and without."""
     tuning = settings["tuning"] | dict(head="prototype", steps=1)
