@@ -216,6 +216,43 @@ def name_row(row: dict) -> str:
     return row["data"] + (f" ({settings})" if settings else "")
 
 
+def make_update(folder: Path) -> str:
+    rows = read_rows(folder / "update.jsonl")
+    lines = [
+        f"Updates ({rows[0]['device']}; `benchmarks/results/{folder.name}/update.jsonl`): a tenth more documents with "
+        "further labels, beside a training from scratch on the same tree and one with a new tree; processor seconds "
+        "(nothing is compiled); documents whose first label is that of the same tree:",
+        "",
+        "| set | new documents, labels | nodes solved | P@1/3/5 update | same tree | new tree | first label | "
+        "s update | same tree | new tree |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    smaller = [
+        "And a hundredth or a thousandth of the documents:",
+        "",
+        "| set | share | nodes solved | s update |",
+        "| --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        done, seconds = row["done"], row["cpu_s"]
+        scores = [
+            " / ".join(f"{p:.2f}" for p in row["scores"][name])
+            for name in ("update", "same tree", "new tree")
+        ]
+        cells = [row["data"], f"{done['added']:,}, {done['new_labels']:,}", share_solved(done)]
+        cells += [*scores, f"{row['same_first']:.2f} %"]
+        cells += [f"{seconds[name]:.1f}" for name in ("update", "same tree", "new tree")]
+        lines.append("| " + " | ".join(cells) + " |")
+        for part in row["small"]:
+            cells = [row["data"], f"{part['share']:.1%}", share_solved(part)]
+            smaller.append("| " + " | ".join([*cells, f"{part['cpu_s']:.1f}"]) + " |")
+    return "\n".join([*lines, "", *smaller, ""])
+
+
+def share_solved(done: dict) -> str:
+    return f"{done['solved']:,} of {done['nodes']:,}"
+
+
 def make_kernels(folder: Path) -> str:
     rows = read_rows(folder / "kernels.jsonl")
     first = rows[0]
@@ -396,6 +433,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "heads.jsonl": make_heads,
     "static.jsonl": make_static,
     "answers.jsonl": make_answers,
+    "update.jsonl": make_update,
     "kernels.jsonl": make_kernels,
 }
 PAGES: tuple[tuple[Path, str, Callable[[], str]], ...] = (

@@ -222,6 +222,29 @@ def test_models_whose_training_cannot_be_followed_are_refused(fitted):
             model.update(retire=[1])
 
 
+def test_odd_changes_from_texts():
+    texts, labels = ["a bird of prey", "a tax on goods"] * 4, [["bird"], ["tax"]] * 4
+    model = xmc.XRLinear(features=dict(min_count=1)).fit(texts, labels)
+    assert model.update(rename={"bird": "tax", "tax": "bird"}).label_names == ["tax", "bird"]
+    with pytest.warns(Note, match="known already: 4, of which 4"):
+        bare = model.update(["a bird of prey"], [[]])  # a label may lose all its documents
+    np.testing.assert_array_equal(bare.label_counts, [0, 4])
+    columns = np.array([[1, 0]], np.float32)
+    with pytest.warns(Note, match="no document given has are left out: 1"):
+        assert model.update(["new"], columns, label_names=["tax", "z"]).n_labels == 2
+    for options, says in (
+        ({"retire": 5}, "retire=5 given"),
+        ({"rename": ["bird"]}, "name: new name"),
+        ({"x": ["a"], "labels": [["bird"]], "known": (texts[:3], labels[:3])}, "8 documents, 3"),
+    ):
+        with pytest.raises(InputError, match=says):
+            model.update(**options)
+    with pytest.raises(InputError, match="update its members"):
+        xmc.Ensemble([model, model]).update(texts, labels)
+    with pytest.raises(InputError, match="does not know what it was trained on"):
+        copy.deepcopy(model).update(retire=["tax"])
+
+
 def test_display_names_are_renamed_too():
     texts = ["a bird of prey", "a tax on goods"] * 4
     model = xmc.XRLinear(features=dict(min_count=1)).fit(texts, [["b"], ["t"]] * 4)

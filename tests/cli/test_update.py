@@ -71,6 +71,17 @@ def test_wrong_command_lines(tiny, more, tmp_path, xmc):
         assert not (tmp_path / "new").exists()
 
 
+def test_a_new_tree_is_due_when_beams_hold_less():
+    from xmc_jax.cli.update import is_due
+
+    first = {"added": 1000, "reached_before": 0.99, "reached_new": 0.8, "reached_after": 0.99}
+    assert not is_due([first])
+    assert is_due([first | {"reached_after": 0.96}])
+    assert is_due([first, first | {"reached_new": 0.7}])
+    assert not is_due([first, first | {"reached_new": 0.7, "added": 20}])  # may be chance
+    assert not is_due([{"added": 5}, {"added": 5}])  # no clusters
+
+
 def test_a_name_with_an_equals_sign():
     from xmc_jax.cli.update import read_pairs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
 from pathlib import Path
@@ -208,9 +209,20 @@ def describe_reached(updates: list[dict[str, Any]]) -> str | None:
 
 
 def is_due(updates: list[dict[str, Any]]) -> bool:
-    """Returns whether a new tree is due: it leads to clearly fewer positives than when it was built."""
-    first, last = updates[0].get("reached_before"), updates[-1].get("reached_after")
-    return first is not None and last is not None and last < first - LOST
+    """Returns whether a new tree is due: it leads to clearly fewer positives than it did.
+
+    Compared are documents that the levels were trained on, before the first update and now; and those that came with
+    the first and with the last update, which no level had seen (by more than chance would).
+    """
+    first, last = updates[0], updates[-1]
+    if "reached_after" in last and last["reached_after"] < first["reached_before"] - LOST:
+        return True
+    fresh = [(done["reached_new"], done["added"]) for done in updates if "reached_new" in done]
+    if len(fresh) < 2:
+        return False
+    (then, n), (now, m) = fresh[0], fresh[-1]
+    chance = 2 * math.sqrt(then * (1 - then) * (1 / n + 1 / m))
+    return now < then - LOST - chance
 
 
 LOST = 0.02

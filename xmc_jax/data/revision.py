@@ -83,6 +83,8 @@ def revise(
     Raises:
         InputError: unknown labels to retire or rename, names that would be two labels', too few columns, nothing left.
     """
+    if rename is not None and not isinstance(rename, Mapping):
+        raise InputError(f"rename={rename!r:.60} given, {{name: new name}} needed")
     rename = dict(rename or {})
     names = _rename(known.names, rename)
     retired = _find_retired(known, names, retire, rename)
@@ -145,7 +147,7 @@ def _find_retired(
     rename: Mapping[str, str],
 ) -> np.ndarray:
     """Returns the numbers of labels that go, ascending."""
-    if isinstance(retire, str):
+    if isinstance(retire, str) or not isinstance(retire, Iterable):
         raise InputError(f"retire={retire!r} given, a list of labels needed; give [{retire!r}]")
     n, found = known.labels.shape[1], []
     places = {name: i for i, name in enumerate(names or ())}
@@ -188,6 +190,9 @@ def _align(
             known[name] = len(every)
             every.append(name)
         place[i] = known.get(name, PAD)
+    n_bare = sum(name not in known and name not in rename for name in given.names)
+    if n_bare:
+        tell(f"new labels that no document given has are left out: {n_bare:,}")
     if n_renamed:
         tell(f"names of before that the documents given have are renamed: {n_renamed:,}")
     at = place[labels.indices]

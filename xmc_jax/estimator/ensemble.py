@@ -130,6 +130,16 @@ class Ensemble(Answers):
         """Returns whether a member was trained on feature vectors."""
         return any(member.reads_vectors for member in self.members)
 
+    def update(self, *given: Any, **options: Any) -> Ensemble:
+        """Refuses: its members are updated one by one.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(
+            "an ensemble cannot be updated as a whole; update its members, and make an ensemble of them"
+        )
+
     def _predict(
         self,
         x: Any,

@@ -79,8 +79,8 @@ class Updating(Parameters):
                 corrected.
             labels: theirs, as for `fit`; names that are not known are new labels. Of a model without names, columns
                 beyond those known.
-            known: (x, labels) that the model was trained on; None: what `fit` was given, or the data that the run's
-                folder names.
+            known: (x, labels) that the model was trained on, in their order; None: what `fit` was given, or the data
+                that the run's folder names.
             retire: labels that go.
             rename: name of a label → its name from now on.
             same: `correct`, or `add`: a text that is known already is one more document.

@@ -180,7 +180,8 @@ def grow_level(
         start = merge_levels(starts, n_dense, [begin])
         solved = solve_level(*problem, start=start, advance=progress.advance, tell=chosen.append)
         parts.append((solved, nodes))
-    weights = merge_levels(offsets, n_dense, parts)
+    is_new = len(nodes) == len(origin)
+    weights = solved if is_new else merge_levels(offsets, n_dense, parts)
     release_memory()
     how = f"; {chosen[-1].describe()}" if chosen else ""
     progress.finish(f"{len(nodes):,} of {len(origin):,} nodes solved anew{how}")

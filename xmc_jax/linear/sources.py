@@ -48,6 +48,8 @@ def read_label_matrix(
                 f"{len(names)} label_names given for {matrix.shape[1]} columns of labels"
             )
         found = None if names is None else _check_names(names)
+    elif may_be_bare and names is None and len(labels) and not any(map(_has_some, labels)):
+        matrix, found = sp.csr_matrix((len(labels), 0), dtype=np.float32), []
     else:
         if names is not None:
             raise InputError(
@@ -63,6 +65,11 @@ def read_label_matrix(
     if matrix.nnz == 0 and not may_be_bare:
         raise InputError("no document has a label; training needs at least one positive")
     return matrix, found
+
+
+def _has_some(row: Any) -> bool:
+    """Returns whether the labels of a document are anything but an empty list."""
+    return not isinstance(row, (list, tuple)) or bool(row)
 
 
 def _check_names(names: Sequence[str]) -> list[str]:
