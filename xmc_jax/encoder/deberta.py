@@ -11,12 +11,11 @@ from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.encoder.architecture import Architecture, Settings
 from xmc_jax.encoder.layers import (
-    ACTIVATE,
     SMALL,
+    Body,
     Part,
     find_positions,
     shift_distances,
-    stack_layers,
 )
 from xmc_jax.errors import InputError
 
@@ -76,18 +75,12 @@ class DebertaLayer(Part):
             scores += score_places(k, self.split(place(table))[0][back]).swapaxes(2, 3)
         y = self.weigh(scores / math.sqrt(a.head_size * (1 + len(a.position_terms))), v, mask)
         y = self.dense(a.hidden, "out")(y.reshape(*y.shape[:2], -1))
-        x = self.norm("attention_norm")(x + self.drop(y, a.dropout))
-        y = ACTIVATE[a.activation](self.dense(a.inner, "inner")(x))
-        y = self.dense(a.hidden, "outer")(y)
-        x = self.norm("norm")(x + self.drop(y, a.dropout))
+        x = self.close(x, y)
         return x, x if self.collect else None
 
 
-class DebertaBody(Part):
+class DebertaBody(Body):
     """Token embeddings (with positions and types in some of DeBERTa-v2), normed, and the stack of layers."""
-
-    remat: bool = False
-    collect: bool = False
 
     @nn.compact
     def __call__(
@@ -108,11 +101,7 @@ class DebertaBody(Part):
         ).astype(self.dtype)
         if a.norm_distances:
             table = self.norm("distance_norm")(table)
-        layers = stack_layers(DebertaLayer, a.layers, self.remat)
-        out, collected = layers(a, self.dtype, self.train, self.collect, name="layers")(
-            x, mask[:, None, None, :], table[None]
-        )
-        return out, jnp.concatenate([x[None], collected]) if self.collect else None
+        return self.run_layers(DebertaLayer, x, mask[:, None, None, :], table[None])
 
 
 def score_places(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -111,6 +112,30 @@ class Part(nn.Module):
         weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
         weights = self.drop(weights, self.architecture.attention_dropout)
         return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
+
+    def close(self, x: Float[Array, "B T H"], y: Float[Array, "B T H"]) -> Float[Array, "B T H"]:
+        """Adds what attention found to its input, then a feed-forward map to that; each sum is normed."""
+        a = self.architecture
+        x = self.norm("attention_norm")(x + self.drop(y, a.dropout))
+        y = ACTIVATE[a.activation](self.dense(a.inner, "inner")(x))
+        y = self.dense(a.hidden, "outer")(y)
+        return self.norm("norm")(x + self.drop(y, a.dropout))
+
+
+class Body(Part):
+    """An encoder: embeddings, and a stack of layers that forgets what is inside them or collects what they return."""
+
+    remat: bool = False
+    collect: bool = False
+
+    def run_layers(
+        self, layer: Callable[..., nn.Module], x: Float[Array, "B T H"], *inputs: Any
+    ) -> tuple[Float[Array, "B T H"], Float[Array, "layers+1 B T H"] | None]:
+        """Returns what the last layer returns and, if wanted, what each is given and the last returns."""
+        a = self.architecture
+        layers = stack_layers(layer, a.layers, self.remat)
+        out, collected = layers(a, self.dtype, self.train, self.collect, name="layers")(x, *inputs)
+        return out, jnp.concatenate([x[None], collected]) if self.collect else None
 
 
 def stack_layers(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.encoder.architecture import Architecture, Settings
-from xmc_jax.encoder.layers import ACTIVATE, Part, stack_layers
+from xmc_jax.encoder.layers import ACTIVATE, Body, Part, stack_layers
 from xmc_jax.errors import InputError
 
 PREFIXES = ("", "model.")
@@ -66,11 +66,8 @@ class ModernBertLayer(Part):
         return x, x if self.collect else None
 
 
-class ModernBertBody(Part):
+class ModernBertBody(Body):
     """Normed token embeddings, the layers, a last norm."""
-
-    remat: bool = False
-    collect: bool = False
 
     @nn.compact
     def __call__(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from xmc_jax.encoder.layers import ACTIVATE, SMALL, Part, find_positions, stack_layers
+from xmc_jax.encoder.layers import SMALL, Body, Part, find_positions
 
 _FAR = 128  # MPNet: distances from here on share a bucket
 
@@ -30,18 +30,12 @@ class PostNormLayer(Part):
         width = a.heads * a.head_size
         q, k, v = (self.split(self.dense(width, name)(x)) for name in ("query", "key", "value"))
         y = self.dense(a.hidden, "out")(self.attend(q, k, v, mask, bias))
-        x = self.norm("attention_norm")(x + self.drop(y, a.dropout))
-        y = ACTIVATE[a.activation](self.dense(a.inner, "inner")(x))
-        y = self.dense(a.hidden, "outer")(y)
-        x = self.norm("norm")(x + self.drop(y, a.dropout))
+        x = self.close(x, y)
         return x, x if self.collect else None
 
 
-class PostNormBody(Part):
+class PostNormBody(Body):
     """Token, position and type embeddings, normed, and the stack of layers."""
-
-    remat: bool = False
-    collect: bool = False
 
     @nn.compact
     def __call__(
@@ -62,11 +56,7 @@ class PostNormBody(Part):
             table = nn.Embed(a.relative_buckets, a.heads, embedding_init=SMALL, name="relative")
             near = jnp.asarray(bucket_distances(ids.shape[1], a.relative_buckets))
             bias = table(near).transpose(2, 0, 1)[None]
-        layers = stack_layers(PostNormLayer, a.layers, self.remat)
-        out, collected = layers(a, self.dtype, self.train, self.collect, name="layers")(
-            x, mask[:, None, None, :], bias
-        )
-        return out, jnp.concatenate([x[None], collected]) if self.collect else None
+        return self.run_layers(PostNormLayer, x, mask[:, None, None, :], bias)
 
 
 def bucket_distances(length: int, n_buckets: int) -> Int[np.ndarray, "T T"]:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.encoder.architecture import Architecture, Settings
-from xmc_jax.encoder.layers import ACTIVATE, SMALL, Part, shift_distances, stack_layers
+from xmc_jax.encoder.layers import ACTIVATE, SMALL, Body, Part, shift_distances
 
 PREFIXES = ("", "transformer.")
 
@@ -86,11 +86,8 @@ class XLNetLayer(Part):
         return self.param(name, SMALL, shape).astype(self.dtype)
 
 
-class XLNetBody(Part):
+class XLNetBody(Body):
     """Token embeddings and the stack of layers."""
-
-    remat: bool = False
-    collect: bool = False
 
     @nn.compact
     def __call__(
@@ -105,11 +102,7 @@ class XLNetBody(Part):
         # Padding attends to itself, so that no row of weights is empty.
         may = (mask[:, None, :] | jnp.eye(length, dtype=bool)[None])[:, None]
         distances = embed_distances(length, a.hidden, a.clamp).astype(self.dtype)
-        layers = stack_layers(XLNetLayer, a.layers, self.remat)
-        out, collected = layers(a, self.dtype, self.train, self.collect, name="layers")(
-            x, (may, other), self.drop(distances, a.dropout)
-        )
-        hidden = jnp.concatenate([x[None], collected]) if self.collect else None
+        out, hidden = self.run_layers(XLNetLayer, x, (may, other), self.drop(distances, a.dropout))
         return self.drop(out, a.dropout), hidden
 
 
