@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -30,6 +31,24 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # A lane that was started in the background ignores Ctrl-C, and so would the processes that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def check_types() -> None:
+    """Checks types and shapes of all that the package's functions are given and return, from its import on.
+
+    An axis letter stands for one size within a call (jaxtyping), and an int serves as a float (PEP 484).
+    """
+    from beartype import BeartypeConf, beartype
+    from jaxtyping import install_import_hook
+
+    checker = ModuleType("xmc_jax_checker")
+    checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # type: ignore[attr-defined]
+    sys.modules[checker.__name__] = checker
+    install_import_hook("xmc_jax", f"{checker.__name__}.check")
+
+
+if os.environ.get("XMC_TEST_TYPES"):
+    check_types()
 
 
 def pytest_configure() -> None:

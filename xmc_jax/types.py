@@ -21,7 +21,7 @@ Level 0 is the root's children; "resolution level" and "level" are the same thin
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -67,6 +67,7 @@ class Features:
         return Features(self.sparse[rows], self.dense[rows])
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What is told about long work; stages follow each other and do not nest."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -75,6 +75,7 @@ def move_halves(order: np.ndarray, used: np.ndarray, right: np.ndarray) -> np.nd
     return order[order >= 0]
 
 
+@runtime_checkable
 class Gram(Protocol):
     """Products with the block-diagonal Gram matrix Z Zᵀ of the nodes of one depth."""
 

@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -27,6 +27,7 @@ Evaluate = Callable[[Any, Head], float]
 """Parameters and head → a score of the held-out set, larger is better."""
 
 
+@runtime_checkable
 class Scored(Protocol):
     """The best parameters so far: their score on the held-out set, and the step that they are of."""
 
