@@ -13,7 +13,8 @@ import pytest
 from xmc_jax.config import TuningConfig
 from xmc_jax.encoder import wrap_function
 from xmc_jax.model import Head
-from xmc_jax.tuning.step import BatchPart, configure_step, find_rate, start_state, tuning_step
+from xmc_jax.tuning.optimizer import find_rate
+from xmc_jax.tuning.step import BatchPart, configure_step, start_state, tuning_step
 from xmc_jax.types import PAD
 
 B, T, H, K = 8, 5, 4, 6

@@ -318,6 +318,7 @@ class Answers:
         assert isinstance(found, Predictions)
         return found
 
+    @abstractmethod
     def _predict(
         self,
         x: Any,
@@ -330,11 +331,10 @@ class Answers:
         progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         """Does the work of `predict`; `asked` says what is wanted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _find_depth(self) -> int:
         """Returns the number of ranks that the maps are fitted to."""
-        raise NotImplementedError
 
     def _answer(
         self, ranked: Predictions, asked: Asked, top_k: int | None, is_ranked: bool

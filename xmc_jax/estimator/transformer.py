@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -14,29 +13,25 @@ from jaxtyping import Float
 
 from xmc_jax.calibrate import Calibration
 from xmc_jax.config import XRTransformerConfig, XTransformerConfig, linear_part
-from xmc_jax.data import LabelTexts, TextStore, as_documents, check_features
+from xmc_jax.data import LabelTexts, TextStore, as_documents
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
-from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.linear import XRLinear
-from xmc_jax.estimator.reasons import explain
+from xmc_jax.estimator.mixture import Mixture
 from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.estimator.work import hear, working
-from xmc_jax.explain import Explanation
 from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
 from xmc_jax.linear.update import Featurize
-from xmc_jax.model import LabelTree, Prototypes, XRModel
+from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.parallel import Machine
 from xmc_jax.predict import (
     Asked,
-    FewResultsWarning,
     Predictions,
 )
-from xmc_jax.predict.mixture import mix_scores, rank_scores
-from xmc_jax.predict.nearest import MIX_DEPTH, Nearest
+from xmc_jax.predict.nearest import Nearest
 from xmc_jax.rerank import Reranker
 from xmc_jax.run import Run, Trained, layout, load_arrays, save_arrays
 from xmc_jax.tuning.hybrid import join_features
@@ -44,7 +39,7 @@ from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
 from xmc_jax.types import Features, Progress
 
 
-class XRTransformer(Estimator):
+class XRTransformer(Mixture):
     """XR-Transformer (Zhang et al. 2021): an encoder fine-tuned level by level, then XR-Linear on [features, vector].
 
     Args:
@@ -63,10 +58,7 @@ class XRTransformer(Estimator):
 
     CONFIG: ClassVar[type] = XRTransformerConfig
     encoder: Encoder | None = None
-    prototypes: Prototypes | None = None
     _scale = 0.0
-    _mix = 0.0
-    _near: Nearest | None = None
 
     def __init__(self, config: Any = None, **settings: Any) -> None:
         super().__init__(config, **settings)
@@ -293,85 +285,6 @@ class XRTransformer(Estimator):
         if self._near is None or not self._mix:
             return self.linear._predict(features, top_k, asked, **options)
         return self._mix_scores(features, top_k, asked, **options)
-
-    def _mix_scores(
-        self,
-        features: Features,
-        top_k: int | None,
-        asked: Asked,
-        *,
-        beam: int | None = None,
-        restrict_to: Sequence[str] | Sequence[int] | None = None,
-        candidates: sp.spmatrix | None = None,
-        progress: Progress | bool | None = None,
-    ) -> Predictions | sp.csr_matrix:
-        """As `_predict`, of the levels' and the prototypes' scores together, which a re-ranker then ranks anew."""
-        reranker = self.reranker
-        if candidates is not None and reranker is None:
-            return self._mix_candidates(features, candidates, progress)
-        wanted = asked.choose_depth(
-            top_k, self.top_k if top_k is None else top_k, self._find_depth()
-        )
-        depth = wanted if reranker is None else max(wanted, reranker.config.candidates)
-        shown = None if restrict_to is None else self.find_labels(restrict_to)
-        found: Any = self.rank_first(features, depth, beam, shown, progress)
-        if reranker is not None:
-            found = self._rank_anew(features, found, wanted, shown, candidates)
-        if not isinstance(found, Predictions):
-            return found
-        return self._answer(found, asked, top_k, restrict_to is None)
-
-    def rank_first(
-        self,
-        features: Features,
-        depth: int,
-        beam: int | None = None,
-        shown: np.ndarray | None = None,
-        progress: Progress | bool | None = None,
-    ) -> Predictions:
-        """Returns what a re-ranker is given of features: labels up to a depth by levels and prototypes together."""
-        near, linear = self._near, self.linear.without_reranker()
-        if near is None or not self._mix:
-            return linear.rank_first(features, depth, beam)
-        whole = max(depth, MIX_DEPTH)
-        given: Any = None if shown is None else shown.tolist()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FewResultsWarning)
-            levels = linear._predict(
-                features, whole, Asked(), beam=beam, restrict_to=given, progress=progress
-            )
-        assert isinstance(levels, Predictions)
-        nearest, _ = near.find(features.dense, min(whole, self.n_labels), shown=shown)
-        weights = 1 - self._mix, self._mix
-        mixed = mix_scores([levels.to_csr(), nearest.to_csr()], weights)
-        return rank_scores(mixed, depth, self.label_names)
-
-    def _mix_candidates(
-        self, features: Features, candidates: sp.spmatrix, progress: Any
-    ) -> sp.csr_matrix:
-        """Returns the scores of given labels by levels and prototypes together."""
-        assert self._near is not None
-        given = check_features(candidates, "candidates")
-        levels = self.linear._predict(features, None, Asked(), candidates=given, progress=progress)
-        scores = self._near.score(features.dense, given)
-        assert not isinstance(levels, Predictions)
-        # A sum of matrices would lose the scores of 0, which are asked for.
-        assert np.array_equal(levels.indices, scores.indices)
-        data = (1 - self._mix) * levels.data + self._mix * scores.data
-        return sp.csr_matrix((data, levels.indices, levels.indptr), levels.shape)
-
-    def _explain(self, features: Features, text: str, **options: Any) -> Explanation:
-        near, shares = self._near, None
-        if near is not None and self._mix:
-            every = sp.csr_matrix(np.ones((1, self.n_labels), np.float32))
-            shares = near.score(features.dense, every).toarray()[0]
-
-        def mix(label: int, score: float) -> float:
-            own, other = 1 - self._mix, self._mix
-            return score if shares is None else own * score + other * float(shares[label])
-
-        options |= {"vectorizer": self.vectorizer, "ranker": self, "mixed": mix}
-        return explain(self.linear, features, text, **options)
 
     @working
     def featurize(self, x: Any) -> Features:

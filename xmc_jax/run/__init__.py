@@ -36,6 +36,7 @@ from xmc_jax.run.prototypes import save_prototypes as save_prototypes
 from xmc_jax.run.restore import Trained as Trained
 from xmc_jax.run.restore import find_parts as find_parts
 from xmc_jax.run.restore import find_round as find_round
+from xmc_jax.run.restore import find_trained as find_trained
 from xmc_jax.run.restore import list_members as list_members
 from xmc_jax.run.restore import list_rounds as list_rounds
 from xmc_jax.run.restore import read_learned as read_learned

@@ -35,6 +35,7 @@ from xmc_jax.run.parts import SavedTree, load_encoder, load_level, load_tree
 from xmc_jax.run.prototypes import load_prototypes
 from xmc_jax.run.reranker import read_reranker
 from xmc_jax.run.stages import Run
+from xmc_jax.types import Progress
 
 if TYPE_CHECKING:  # a linear model does not wait for flax
     from xmc_jax.encoder import Encoder
@@ -119,6 +120,16 @@ def restore(
     """
     folder = Path(workdir)
     return restore_run(Run(find_manifest(folder)), own, load)
+
+
+def find_trained(run: Run, progress: Progress, own: Encoder | None = None) -> Trained | None:
+    """Returns what an open run holds and says so if it is complete; None: it is to be trained further."""
+    if not run.is_complete:
+        return None
+    progress.start("run", 0)
+    held = restore_run(run, own)
+    progress.finish("complete already, nothing to do")
+    return held
 
 
 def restore_run(

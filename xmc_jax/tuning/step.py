@@ -6,19 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
 from xmc_jax import losses
 from xmc_jax.config import TuningConfig, at_level
 from xmc_jax.model import Head, find_touched, score_nodes
 from xmc_jax.parallel import DATA, LABEL, WHOLE, Target, choose_cut
+from xmc_jax.tuning.optimizer import clip_gradients, decay_weights, find_rate
 from xmc_jax.types import PAD, AnyArray
 
 _LOSSES = {
@@ -95,19 +96,6 @@ def choose_rows(mesh: Mesh | None, batch_size: int, accumulate: int) -> Rows | N
         return None
     whole = batch_size % (mesh.size * accumulate) == 0
     return Rows(mesh, (DATA, LABEL) if whole else (DATA,))
-
-
-class Schedule(Protocol):
-    """How a learning rate goes, see `find_rate`."""
-
-    @property
-    def steps(self) -> int: ...
-
-    @property
-    def warmup(self) -> int: ...
-
-    @property
-    def schedule(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -254,21 +242,6 @@ def _update(
     return new, {"loss": loss, "rate": rate, "norm": norm, "head_norm": head_norm}
 
 
-def find_rate(step: Int[Array, ""], peak: float, config: Schedule) -> Float[Array, ""]:
-    """Returns the learning rate of an update: up to the peak over the warm-up, then down to 0 at the end.
-
-    A step stands for its middle, so that neither the first nor the last one has rate 0.
-    """
-    at = step + 0.5
-    left = (config.steps - at) / max(1, config.steps - config.warmup)
-    after = {
-        "linear": left,
-        "cosine": 0.5 * (1 - jnp.cos(jnp.pi * left)),
-        "constant": jnp.ones(()),
-    }[config.schedule]
-    return peak * jnp.where(at < config.warmup, at / max(1, config.warmup), after)
-
-
 def _average_gradients(
     params: Any, head: Head, batch: TuningBatch, key: Array, config: StepConfig
 ) -> tuple[Array, Any, Head]:
@@ -374,25 +347,6 @@ def lay(tree: Any, rows: Rows | None, *, cut: bool) -> Any:
         ),
         tree,
     )
-
-
-def clip_gradients(grads: Any, limit: float | None) -> tuple[Array, Any]:
-    """Returns the norm of the gradients, and the gradients scaled down to the limit (None: as they are)."""
-    norm = optax.tree.norm(grads)
-    if limit is None:
-        return norm, grads
-    scale = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
-    return norm, jax.tree.map(lambda g: g * scale, grads)
-
-
-def decay_weights(updates: Any, params: Any, decay: float) -> Any:
-    """Adds the decay of all parameters but biases and the scales of norms."""
-
-    def add(path, update, param):
-        name = jax.tree_util.keystr(path[-1:], simple=True)
-        return update if name in ("bias", "scale") else update + decay * param
-
-    return jax.tree_util.tree_map_with_path(add, updates, params)
 
 
 def _keep_rows(touched: Array, new: Head, old: Head) -> Head:

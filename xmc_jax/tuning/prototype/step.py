@@ -15,12 +15,12 @@ from jaxtyping import Array, Float
 
 from xmc_jax.config import HeadConfig, UpdateConfig
 from xmc_jax.parallel import WHOLE, shard_step
+from xmc_jax.tuning.optimizer import clip_gradients, decay_weights, find_rate
 from xmc_jax.tuning.prototype.contrast import AXES, ContrastConfig, Positives, contrast
 from xmc_jax.tuning.prototype.head import PrototypeHead
 from xmc_jax.tuning.prototype.losses import LOSSES
 from xmc_jax.tuning.prototype.rules import RULES
 from xmc_jax.tuning.prototype.shortlist import contrast_shortlist
-from xmc_jax.tuning.step import clip_gradients, decay_weights, find_rate
 from xmc_jax.types import AnyArray
 
 CUT = PartitionSpec(AXES)

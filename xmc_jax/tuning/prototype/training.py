@@ -25,12 +25,12 @@ from xmc_jax.run import (
     Start,
     Trained,
     digest_texts,
+    find_trained,
     fingerprint,
     layout,
     load_prototypes,
     load_tree,
     open_run,
-    restore_run,
     save_encoder,
     save_prototypes,
     save_tree,
@@ -109,10 +109,7 @@ def train_prototypes(
     mesh = _check(training)
     start = Start(config, training.describe_data, training.label_names, source)
     with open_run(workdir, start, progress) as run:
-        if run.is_complete:
-            progress.start("run", 0)
-            held = restore_run(run, training.encoder)
-            progress.finish("complete already, nothing to do")
+        if held := find_trained(run, progress, training.encoder):
             return held
         # First, as it is refused most easily.
         encoder = training.encoder or start_encoder(config.encoder, training.texts, config.seed)

@@ -1,0 +1,58 @@
+"""What an update of a fine-tuning does beside Adam: the learning rate's course, clipping, decay."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """How a learning rate goes, see `find_rate`."""
+
+    @property
+    def steps(self) -> int: ...
+
+    @property
+    def warmup(self) -> int: ...
+
+    @property
+    def schedule(self) -> str: ...
+
+
+def find_rate(step: Int[Array, ""], peak: float, config: Schedule) -> Float[Array, ""]:
+    """Returns the learning rate of an update: up to the peak over the warm-up, then down to 0 at the end.
+
+    A step stands for its middle, so that neither the first nor the last one has rate 0.
+    """
+    at = step + 0.5
+    left = (config.steps - at) / max(1, config.steps - config.warmup)
+    after = {
+        "linear": left,
+        "cosine": 0.5 * (1 - jnp.cos(jnp.pi * left)),
+        "constant": jnp.ones(()),
+    }[config.schedule]
+    return peak * jnp.where(at < config.warmup, at / max(1, config.warmup), after)
+
+
+def clip_gradients(grads: Any, limit: float | None) -> tuple[Array, Any]:
+    """Returns the norm of the gradients, and the gradients scaled down to the limit (None: as they are)."""
+    norm = optax.tree.norm(grads)
+    if limit is None:
+        return norm, grads
+    scale = jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-12))
+    return norm, jax.tree.map(lambda g: g * scale, grads)
+
+
+def decay_weights(updates: Any, params: Any, decay: float) -> Any:
+    """Adds the decay of all parameters but biases and the scales of norms."""
+
+    def add(path, update, param):
+        name = jax.tree_util.keystr(path[-1:], simple=True)
+        return update if name in ("bias", "scale") else update + decay * param
+
+    return jax.tree_util.tree_map_with_path(add, updates, params)
