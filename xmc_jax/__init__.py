@@ -3,7 +3,7 @@
     import xmc_jax as xmc
     model = xmc.XRLinear().fit(texts, labels)       # texts: any column of strings; labels: lists of names
     model.predict(["a text"], top_k=5).names()      # also .scores, .to_frame(), .to_csr(), .to_jsonl(path)
-    model.predict_proba(texts); model.calibrate(x, labels); model.score(x, labels)
+    model.predict_proba(texts); model.explain("a text"); model.report(x, labels); model.score(x, labels)
     model.save("folder"); model = xmc.load("folder")
 
 Models: `XRLinear` (a tree of linear classifiers), `XRTransformer` and `XTransformer` (with a fine-tuned encoder),

@@ -19,6 +19,7 @@ from xmc_jax.metrics import find_hits, inverse_propensities
 from xmc_jax.metrics.counts import Batch
 from xmc_jax.metrics.report import RECALL_CUTS, Report
 from xmc_jax.metrics.truth import as_truth, read
+from xmc_jax.parallel import run_first
 from xmc_jax.predict import Asked, FewResultsWarning, Predictions, drop_excluded
 from xmc_jax.predict.predictions import concatenate
 from xmc_jax.progress import open_progress
@@ -84,7 +85,7 @@ def make_report(
             findings = find(model, x, labels, data, excluded, propensity, int(n_worst), told)
     page = make_page(describe(model, title), findings)
     if path is not None:
-        page.save(path)
+        run_first(lambda: page.save(path))
     return page
 
 

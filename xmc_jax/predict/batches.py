@@ -1,4 +1,4 @@
-"""A set of queries as batches of few, fixed shapes, run on all cores; results go back to their rows."""
+"""Runs a set of queries as batches of a few fixed shapes on all cores; results go back to their rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def choose_width(length: int) -> int:
     """Returns the slots J for rows up to this length: 64, 512, 4096, …
 
     The grid does not depend on the data, so that programs compiled once (and kept) serve all sets. It may
-    be coarse: the kernels stop at a batch's longest row.
+    be coarse, because the kernels stop at a batch's longest row.
     """
     width = _NARROWEST
     while width < length:
@@ -47,7 +47,7 @@ def choose_width(length: int) -> int:
 def choose_results(n: int, most: int) -> int:
     """Returns the results that a program gives of each query, n or more: 20, 80, 320, … or all that can be found.
 
-    Columns beyond n are cut, so that another n rarely needs another program.
+    Columns beyond n are cut, so that a different n rarely needs another program.
     """
     width = _NARROWEST_RESULTS
     while width < n:
@@ -95,13 +95,13 @@ def limit_rows(
 
 
 def plan_batches(lengths: np.ndarray, limit: int, target: Target, n_shards: int = 1) -> list[Batch]:
-    """Returns batches that cover rows of these lengths; like lengths share a batch.
+    """Returns batches that cover rows of these lengths; similar lengths share a batch.
 
     Args:
         lengths: [N], slots of the rows.
-        limit: rows of a batch on one device at most.
+        limit: most rows of a batch on one device.
         target: where the batches will run.
-        n_shards: devices that share a batch.
+        n_shards: number of devices that share a batch.
     """
     order = np.argsort(lengths, kind="stable")[::-1]
     ordered = lengths[order]

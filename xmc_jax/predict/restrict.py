@@ -1,4 +1,4 @@
-"""Answers without some of the labels: of a model, or of documents."""
+"""Answers without some of the labels: a restricted model, or predictions without excluded labels."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from xmc_jax.types import PAD
 
 
 def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
-    """Returns the model with all other labels silenced, and the clusters without any of these.
+    """Returns the model with all other labels silenced, and the clusters that hold none of these.
 
     The beam then holds clusters that lead to an answer; weights and scores stay as they are. The new model shares
     the index of the old one but for the biases, so that a restriction costs little more than its list of labels.
 
     Args:
         model: of L labels.
-        labels: ids in [0, L); one may stand there twice.
+        labels: ids in [0, L); duplicates are allowed.
 
     Raises:
         InputError: no label, or an id outside [0, L).

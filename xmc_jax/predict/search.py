@@ -1,4 +1,4 @@
-"""Beam search down the whole tree: pure, and compiled once for each shape of a batch."""
+"""Beam search down the whole tree: pure, and compiled once per shape of a batch."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def search(
 ) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
     """Returns the labels of each query, best first, and their scores.
 
-    A row depends on its query alone (but for the last digit of a score). Of equal scores the smaller
-    label comes first; where only some of them fit, those of smaller nodes are kept. Where labels have
+    A row depends on its query alone (except for the last digit of a score). Of equal scores, the smaller
+    label comes first; if only some of them fit, those of smaller nodes are kept. Where labels have
     several copies, those labels are ranked that own the best 2 r copies of r wanted (32 at least; P r if that is
     more), each by the merged score of all its copies in the beam.
 
@@ -54,10 +54,10 @@ def search(
         ids: features in [0, D), PAD in unused slots, which stand at a row's end.
         values: 0 in unused slots.
         dense: the dense columns.
-        beam: nodes kept on a level above the last.
-        wanted: results r of a query, at most R; it changes no program.
-        top_k: R; where there are fewer candidates, or fewer are wanted, the rest is PAD.
-        merge: of the scores of a label that was found under several clusters, by its name in `MERGES`.
+        beam: number of nodes kept on each level above the last.
+        wanted: number of results r per query, at most R; it changes no program.
+        top_k: R; if there are fewer candidates, or fewer are wanted, the rest is PAD.
+        merge: how the scores of a label found under several clusters become one, by name in `MERGES`.
     """
     depth, level = len(index.levels) - 1, index.levels[-1]
     above = _descend(index, ids, values, dense, beam, depth)

@@ -1,4 +1,4 @@
-"""One query at a time, compiled once for each width of a query."""
+"""Search for one query at a time, compiled once per width of a query."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from xmc_jax.types import PAD
 
 
 class Endpoint:
-    """Answers single queries; made once, then called from any thread.
+    """Answers single queries; it is made once and may be called from any thread.
 
     Args:
         model: finished.
@@ -51,7 +51,7 @@ class Endpoint:
         self._no_dense = np.zeros((1, 0), np.float32)
 
     def warm_up(self, longest: int = 512) -> None:
-        """Compiles for queries of up to `longest` non-zeros, so that none of them waits for it."""
+        """Compiles for queries with up to `longest` non-zeros, so that none of them has to wait."""
         width = choose_width(0)
         while True:
             features = np.full((1, width), PAD, np.int32)
@@ -69,10 +69,10 @@ class Endpoint:
 
         Args:
             row: CSR [1, D].
-            dense: the dense columns [H], where the model has any.
+            dense: the dense columns [H], if the model has any.
 
         Raises:
-            InputError: another shape than the model's.
+            InputError: the shape is not that of the model.
         """
         index = self.index
         n_dense = 0 if dense is None else len(dense)

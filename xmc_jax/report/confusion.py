@@ -55,7 +55,8 @@ def find_confusions(
         block, there = ids[rows], kept[rows] & (ids[rows] != PAD)
         wrong = _mark(block, there & ~hits[rows], n_labels)
         found = _mark(block, there & hits[rows], n_labels)
-        missed = truth[rows].astype(np.int32) - found
+        missed = sp.csr_matrix(truth[rows].astype(np.int32) - found)
+        missed.eliminate_zeros()
         counts = counts + missed.T @ wrong
     counts = counts.tocoo()
     order = np.lexsort((counts.col, counts.row, -counts.data))
