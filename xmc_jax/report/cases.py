@@ -19,17 +19,17 @@ _TRUE = 12
 
 
 def show_worst(subject: Subject, findings: Findings | None) -> Section:
-    """The documents that went worst, and why."""
+    """The worst documents, and why."""
     id, title = "worst", "Documents that went worst"
     if findings is None:
         return Section(id, title, absent=NO_DOCUMENTS)
     if not findings.worst:
         return Section(
-            id, title, absent="every document has its labels first, or none was asked for"
+            id, title, absent="every document has its labels ranked first, or none was asked for"
         )
     said = (
-        "Those with the fewest of their labels among as many first results; the ones first whose first label the model "
-        "was surest of."
+        "Documents with the fewest of their labels ranked first, starting with those where the model was surest of its "
+        "first label."
     )
     note = [element("p", findings.worst_note, class_="dim")] if findings.worst_note else []
     cases = [_show_case(subject, worst) for worst in findings.worst]
@@ -66,8 +66,8 @@ def _show_case(subject: Subject, worst: Worst) -> Html:
         element("blockquote", element("bdi", text, dir="auto")),
         element(
             "div",
-            element("div", element("b", "its labels"), element("ul", *true)),
-            element("div", element("b", "given"), element("ul", *given)),
+            element("div", element("b", "true labels"), element("ul", *true)),
+            element("div", element("b", "returned"), element("ul", *given)),
             class_="pair",
         ),
         why,
@@ -82,7 +82,7 @@ def show_training(subject: Subject, findings: Findings | None) -> Section:
         return Section(
             id,
             title,
-            absent="nothing was noted of it: the model was trained without a folder, or read from elsewhere",
+            absent="nothing was noted, as the model was trained without a folder",
         )
     pictures: dict[str, Picture] = {}
     body: list[Any] = []

@@ -119,7 +119,10 @@ def _write_page(subject: Subject, findings: Findings | None, sections: list[Sect
             head,
             element("nav", element("div", *links)),
             element("main", *shown),
-            element("footer", "Made by xmc_jax. All of it is in this file; nothing was fetched."),
+            element(
+                "footer",
+                "Made by xmc_jax. This file is self-contained and loads nothing from the network.",
+            ),
         ]
     )
     return (

@@ -89,7 +89,7 @@ def show_scores(subject: Subject, findings: Findings | None) -> Section:
         ),
         element(
             "div",
-            figure(picture, "Bands hold 95 % of the bootstrap's resamples of the documents."),
+            figure(picture, "Bands are 95 % bootstrap intervals over documents."),
             element(
                 "div",
                 table(["score", "percent", "95 % interval"], rows),
@@ -150,11 +150,11 @@ def show_frequencies(subject: Subject, findings: Findings | None) -> Section:
         if missed[i]
     ]
     if lines:
-        head = ["label", "in training", "true", "found", "given wrongly"]
+        head = ["label", "in training", "true", "found", "wrongly returned"]
         body += [element("h3", "Missed most often"), table(head, lines)]
         body.append(
             element(
-                "p", "“Found” and “given wrongly” refer to the first five results.", class_="dim"
+                "p", "“Found” and “wrongly returned” refer to the first five results.", class_="dim"
             )
         )
     return Section(id, title, join(body), pictures={"frequency": picture})
@@ -213,12 +213,12 @@ def show_reliability(subject: Subject, findings: Findings | None) -> Section:
             "div",
             figure(
                 pictures["reliability"],
-                f"On the dashed line, a {what} says how often a label is right; below it the model is too sure. Bins "
-                "hold like numbers of labels; upright lines are 95 % intervals.",
+                f"On the dashed line, a {what} is the share of labels that are right; below it, the model is too sure. Each "
+                "bin holds equally many labels; vertical lines are 95 % intervals.",
             ),
             figure(
                 pictures["confidence"],
-                "How sure the model is of the first label, and how often it is right then.",
+                "How sure the model is of its first label, and how often it is right.",
             ),
             class_="figures",
         ),
@@ -266,10 +266,12 @@ def show_decisions(subject: Subject, findings: Findings | None) -> Section:
             "div",
             figure(
                 pictures["precision-recall"],
-                f"All thresholds on {where}; the points are decisions.",
+                f"All thresholds on {where}; points are decisions.",
             ),
             figure(
-                pictures["thresholds"], f"What each threshold on the {what} gives.", id="thresholds"
+                pictures["thresholds"],
+                f"Precision, recall and micro-F1 at each threshold on the {what}.",
+                id="thresholds",
             ),
             class_="figures",
         ),
@@ -358,9 +360,9 @@ def show_tree(subject: Subject, findings: Findings | None) -> Section:
         class_="key",
     )  # fmt: skip
     body = [
-        lead(f"{n_labels:,} labels in a tree of {sizes} nodes.{note} Tiles are as large as their training documents "
-             f"are many. {what}"),
-        element("p", "A click zooms in, a click on the path out.", class_="dim"),
+        lead(f"{n_labels:,} labels in a tree of {sizes} nodes.{note} The area of a tile is proportional "
+            f"to its uses in training. {what}"),
+        element("p", "Click a tile to zoom in, and the path above the map to zoom out.", class_="dim"),
         element("div", class_="path"),
         element("div", figure(picture), class_="map"),
         element("p", class_="about"),
@@ -372,8 +374,8 @@ def show_tree(subject: Subject, findings: Findings | None) -> Section:
 
 
 def show_confusions(subject: Subject, findings: Findings | None) -> Section:
-    """Labels that are taken for each other."""
-    id, title = "confusions", "Labels taken for their siblings"
+    """Labels that are confused with each other."""
+    id, title = "confusions", "Labels confused with their siblings"
     if findings is None:
         return Section(id, title, absent=NO_DOCUMENTS)
     found = find_confusions(findings.ranked.ids, findings.hits, findings.truth, subject.tree)
@@ -394,7 +396,7 @@ def show_confusions(subject: Subject, findings: Findings | None) -> Section:
         return join([name(subject.name_label(label)), used])
 
     rows = [[show(pair.true), show(pair.given), pair.times] for pair in repeated]
-    head = ["missed", "given instead", "documents"]
+    head = ["missed", "returned instead", "documents"]
     note = (
         "A confusion is a true label that is not among the first results, as many as the document has labels (at most "
         "five), together with a wrong label that is. Behind a label stands the number of its training documents."
