@@ -213,8 +213,8 @@ def show_reliability(subject: Subject, findings: Findings | None) -> Section:
             "div",
             figure(
                 pictures["reliability"],
-                f"On the dashed line, a {what} is the share of labels that are right; below it, the model is too sure. Each "
-                "bin holds equally many labels; vertical lines are 95 % intervals.",
+                f"On the dashed line, a {what} is the share of labels that are right; below it, the model is too "
+                "sure. Each bin holds equally many labels; vertical lines are 95 % intervals.",
             ),
             figure(
                 pictures["confidence"],
