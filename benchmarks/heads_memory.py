@@ -18,26 +18,11 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 N_LABELS, BATCH, LENGTH, POSITIVES = 2_812_281, 128, 128, 8192
-BERT_BASE = {
-    "model_type": "bert",
-    "vocab_size": 30522,
-    "hidden_size": 768,
-    "num_hidden_layers": 12,
-    "num_attention_heads": 12,
-    "intermediate_size": 3072,
-    "hidden_act": "gelu",
-    "max_position_embeddings": 512,
-    "type_vocab_size": 2,
-    "layer_norm_eps": 1e-12,
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-}
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
     "XMC_JAX_CACHE": "off",
@@ -81,7 +66,7 @@ def main() -> None:
 def measure(topology: str, n_labels: int, optimizer: str) -> dict[str, Any]:
     """Compiles the step for a topology and returns what it needs."""
     began = time.process_time()
-    compiled = lower(find_devices(topology), n_labels, optimizer).compile()
+    compiled = lower(topology, n_labels, optimizer).compile()
     memory = compiled.memory_analysis()
     found = re.findall(r"(\w+)\[([\d,]*)\]\S* all-gather(?:-start)?\(", compiled.as_text())
     sizes = [math.prod(int(n) for n in shape.split(",") if n) for _, shape in found]
@@ -100,94 +85,16 @@ def measure(topology: str, n_labels: int, optimizer: str) -> dict[str, Any]:
     }
 
 
-def find_devices(topology: str) -> list[Any]:
-    """Returns the devices of a topology, which need not be there."""
-    import jax
+def lower(topology: str, n_labels: int, optimizer: str) -> Any:
+    """Traces the step for devices that need not be there, without any array."""
+    from xmc_jax.parallel import Target
+    from xmc_jax.plan.stages import contrast
+    from xmc_jax.plan.updates import BERT_BASE
 
     kind, _, shape = topology.partition(":")
-    if kind == "cpu":
-        return jax.devices()
-    from jax.experimental import topologies
-
-    described = topologies.get_topology_desc(
-        platform="tpu",
-        topology_name=topology,
-        chip_config_name="default",
-        chips_per_host_bounds=(1, 1, 1) if shape == "1x1" else (2, 2, 1),
-        num_slices=1,
-        wrap=(False,) * 3,
-    )
-    return list(described.devices)
-
-
-def lower(devices: list[Any], n_labels: int, optimizer: str) -> Any:
-    """Traces the step for devices, without any array."""
-    import jax
-    import jax.numpy as jnp
-    import optax
-    from jax.sharding import NamedSharding, SingleDeviceSharding
-
-    from xmc_jax.config import EncoderConfig, HeadConfig, ParallelConfig, UpdateConfig
-    from xmc_jax.encoder.encoder import build_encoder
-    from xmc_jax.encoder.families import read_architecture, shape_params
-    from xmc_jax.parallel import WHOLE, make_mesh
-    from xmc_jax.tuning.prototype.head import PrototypeHead, choose_chunk
-    from xmc_jax.tuning.prototype.rules import RULES
-    from xmc_jax.tuning.prototype.step import (
-        CUT,
-        PrototypeBatch,
-        PrototypeState,
-        compile_step,
-        configure_step,
-        list_specs,
-    )
-
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "config.json").write_text(json.dumps(BERT_BASE))
-        architecture = read_architecture(Path(folder))
-    config = EncoderConfig(max_length=LENGTH, dtype="bfloat16", remat=True)
-    encoder = build_encoder(architecture, config, None, shape_params(architecture))
-    head = HeadConfig(precision="bfloat16", optimizer=optimizer)
-    update = UpdateConfig(batch_size=BATCH, steps=1000)
-    mesh = make_mesh(ParallelConfig(), devices) if len(devices) > 1 else None
-    size, hidden = choose_chunk(n_labels), architecture.hidden
-    n_chunks = -(-n_labels // size)
-    n_chunks += -n_chunks % len(devices)
-
-    def shape(*axes: int, dtype: Any = jnp.float32) -> Any:
-        return jax.ShapeDtypeStruct(axes, dtype)
-
-    rule, line = RULES[optimizer], (n_chunks, size)
-    rows = shape(*line, hidden, dtype=jnp.bfloat16)
-    moments = [
-        tuple(shape(*s) for s in rule.shape(x, m)) for x, m in ((rows.shape, True), (line, False))
-    ]
-    params = encoder.params
-    number = shape(dtype=jnp.int32)
-    adam = jax.eval_shape(optax.scale_by_adam().init, params)
-    state = PrototypeState(
-        params,
-        adam,
-        PrototypeHead(rows, shape(*line), shape(*line), *moments),
-        number,
-        shape(2, dtype=jnp.uint32),
-    )
-    texts = ((shape(BATCH, LENGTH, dtype=jnp.int32), shape(BATCH, LENGTH, dtype=jnp.bool_)),)
-    pairs = shape(POSITIVES, dtype=jnp.int32)
-    batch = PrototypeBatch(texts, pairs, pairs, shape(BATCH, hidden))
-    settings = configure_step(encoder.apply, head, update, mesh)
-
-    def put(tree: Any, specs: Any) -> Any:
-        def place(a: Any, spec: Any) -> Any:
-            where = SingleDeviceSharding(devices[0]) if mesh is None else NamedSharding(mesh, spec)
-            return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=where)
-
-        return jax.tree.map(place, tree, specs)
-
-    cut = jax.tree.map(lambda _: CUT, texts)
-    state = put(state, list_specs(state))
-    batch = put(batch, PrototypeBatch(cut, WHOLE, WHOLE, WHOLE))
-    return compile_step(mesh).lower(state, batch, config=settings)
+    target = Target.named(f"{kind}:{math.prod(map(int, shape.split('x')))}")
+    made = contrast(BERT_BASE, n_labels, BATCH, LENGTH, POSITIVES, optimizer)(target)
+    return made.function.lower(*made.arguments, **made.options)
 
 
 if __name__ == "__main__":

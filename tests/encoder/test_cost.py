@@ -51,7 +51,6 @@ def test_a_longer_text_costs_more_than_in_proportion(make_folder):
 @pytest.mark.parametrize("name", ["bert", "modernbert", "xlnet", "deberta_v2"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_activations_are_those_that_the_gradient_keeps(name, dtype, make_folder):
-    """The compiler computes activations of the feed-forward map again by itself: the formula counts fewer."""
     a = read_architecture(make_folder(name))
     a = dataclasses.replace(a, hidden=256, head_size=256 // a.heads, inner=1024)
     texts, length = 6, 16
@@ -67,4 +66,4 @@ def test_activations_are_those_that_the_gradient_keeps(name, dtype, make_folder)
     found = sum(
         math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(kept) if texts in x.shape
     )
-    assert 0.55 * found < count_activations(a, texts, length, dtype, False) < 1.1 * found
+    assert 0.7 * found < count_activations(a, texts, length, dtype, False) < 1.1 * found

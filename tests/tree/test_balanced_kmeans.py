@@ -139,10 +139,10 @@ def test_principal_directions_and_iterations_tighten_leaves():
 
 
 def test_whole_tree_compiles_once():
-    balanced_kmeans._order_labels.clear_cache()
+    balanced_kmeans.order_embeddings.clear_cache()
     for seed, iterations in ((0, 20), (1, 20), (2, 3)):
         cluster_labels(whole_numbers(101, 12), 4, seed=seed, iterations=iterations)
-    assert balanced_kmeans._order_labels._cache_size() == 1
+    assert balanced_kmeans.order_embeddings._cache_size() == 1
 
 
 def test_bad_embeddings_are_refused():

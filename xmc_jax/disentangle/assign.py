@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Int
 from xmc_jax.types import AnyArray
 
 _SMALLEST = 1024
+"""Entries at least; their number is a power of two."""
 
 
 class Entries(NamedTuple):
@@ -60,17 +61,17 @@ def assign_clusters(
     n_labels, n_clusters = matches.shape
     if matches.nnz == 0:
         return np.zeros(0, np.int32), np.zeros(0, np.int32)
-    entries = _order_entries(matches)
+    entries = order_entries(matches)
     # The last place of both is for the entries that fill up the arrays.
     label_rooms = np.append(np.clip(label_room, 0, n_clusters), 0).astype(np.int32)
     cluster_rooms = np.append(np.clip(cluster_room, 0, n_labels), 0).astype(np.int32)
-    accepted = np.asarray(_accept(entries, label_rooms, cluster_rooms))
+    accepted = np.asarray(accept_entries(entries, label_rooms, cluster_rooms))
     label, cluster = np.asarray(entries.label)[accepted], np.asarray(entries.cluster)[accepted]
     order = np.lexsort((cluster, label))
     return label[order], cluster[order]
 
 
-def _order_entries(matches: sp.csr_matrix) -> Entries:
+def order_entries(matches: sp.csr_matrix) -> Entries:
     """Ranks the entries by (entry descending, label, cluster) and groups them both ways (host side)."""
     n_labels, n_clusters = matches.shape
     label = np.repeat(np.arange(n_labels), np.diff(matches.indptr))
@@ -95,7 +96,7 @@ def _order_entries(matches: sp.csr_matrix) -> Entries:
 
 
 @jax.jit
-def _accept(
+def accept_entries(
     entries: Entries, label_room: Int[Array, "labels"], cluster_room: Int[Array, "clusters"]
 ) -> Bool[Array, "Z"]:
     """Accepts entries in rounds until none is open."""
@@ -124,11 +125,18 @@ def _rank_open(
     still: Bool[Array, "Z"], start: Int[Array, "groups"], group: Int[Array, "Z"]
 ) -> Int[Array, "Z"]:
     """Returns how many open entries stand before each entry in its group."""
-    before = jnp.cumsum(still, dtype=jnp.int32) - still
+    before = _add_up(still) - still
     return before - before[jnp.minimum(start[group], before.shape[0] - 1)]
 
 
 def _count(chosen: Bool[Array, "Z"], start: Int[Array, "groups"]) -> Int[Array, "groups"]:
     """Returns how many entries of each group are chosen."""
-    total = jnp.append(jnp.zeros(1, jnp.int32), jnp.cumsum(chosen, dtype=jnp.int32))
+    total = jnp.append(jnp.zeros(1, jnp.int32), _add_up(chosen))
     return total[start[1:]] - total[start[:-1]]
+
+
+def _add_up(flags: Bool[Array, "Z"]) -> Int[Array, "Z"]:
+    """Returns how many flags are set up to each; in lines, as a TPU's compiler takes minutes for one long sum."""
+    lines = jnp.cumsum(flags.reshape(-1, _SMALLEST), axis=1, dtype=jnp.int32)
+    ends = jnp.cumsum(lines[:, -1])
+    return (lines + (ends - lines[:, -1])[:, None]).reshape(-1)

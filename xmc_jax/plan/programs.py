@@ -17,6 +17,7 @@ from xmc_jax.config import ParallelConfig
 from xmc_jax.model import LabelTree, XRModel, build_weights, make_tree
 from xmc_jax.parallel import WHOLE, Target, choose_spec, make_mesh
 from xmc_jax.parallel.topology import list_absent_devices
+from xmc_jax.plan import stages
 from xmc_jax.plan.compiled import Call, Figures, compile_program, place_on
 from xmc_jax.plan.updates import BERT_BASE, MODERNBERT_LARGE, SMALL, XLM_R_LARGE, embed, tune
 from xmc_jax.predict import build_index, search
@@ -175,8 +176,14 @@ PROGRAMS: dict[str, Callable[[Target], Call]] = {
     "search": _search,
     "search of a level": _match,
     "search on all devices": _search_shared,
-    "fine-tuning": tune(SMALL, 64, 32, 4096, 64),
-    "embedding": embed(SMALL, 64, 32),
+    "k-means": stages.cluster(N_LABELS, 64, 5),
+    "disentangling": stages.disentangle(N_LABELS, 64, 4),
+    "fine-tuning": tune(SMALL, 64, 32, 4096, 64, dtype="bfloat16"),
+    "embedding": embed(SMALL, 64, 32, dtype="bfloat16"),
+    "prototypes": stages.contrast(SMALL, 8192, 64, 32, 256),
+    "search of prototypes": stages.search_prototypes(8192, 128, 1024, 256),
+    "neighbours": stages.find_neighbours(256, 4096, 128, 16),
+    "trees of the re-ranker": stages.score_trees(16, 4, 4096, 12),
 }
 """By name: what makes the call for a target, with small shapes."""
 LARGE_PROGRAMS: dict[str, Callable[[Target], Call]] = {

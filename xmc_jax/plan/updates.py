@@ -48,8 +48,8 @@ SMALL = read_known(
     vocab_size=1024,
     hidden_size=128,
     num_hidden_layers=2,
-    num_attention_heads=4,
-    intermediate_size=512,
+    num_attention_heads=2,
+    intermediate_size=256,
     max_position_embeddings=64,
 )
 

@@ -150,12 +150,12 @@ def _search_vectors(keys: Keys, features: Features, ids: np.ndarray, values: np.
     best, at = jnp.full((_ROWS, k), -jnp.inf), jnp.full((_ROWS, k), PAD, jnp.int32)
     for start in range(0, keys.n_documents, _KEYS):
         block = keys.vectors[start : start + _KEYS]
-        best, at = _merge_block(jnp.asarray(queries), jnp.asarray(block), best, at, start)
+        best, at = merge_block(jnp.asarray(queries), jnp.asarray(block), best, at, start)
     ids[:, :k], values[:, :k] = np.asarray(at)[: len(ids)], np.asarray(best)[: len(ids)]
 
 
 @partial(jax.jit, donate_argnums=(2, 3))
-def _merge_block(
+def merge_block(
     queries: Float[Array, "B H"],
     block: Float[Array, "M H"],
     best: Float[Array, "B k"],
@@ -163,7 +163,7 @@ def _merge_block(
     start: Int[Array, ""] | int,
 ) -> tuple[Float[Array, "B k"], Int[Array, "B k"]]:
     """Returns the best of those found before and those of a block."""
-    product = queries @ block.T
+    product = jnp.matmul(queries, block.T, precision=jax.lax.Precision.HIGHEST)
     value, place = jax.lax.top_k(product, min(best.shape[1], product.shape[1]))
     every = jnp.concatenate([best, value], axis=1)
     number = jnp.concatenate([at, (place + start).astype(jnp.int32)], axis=1)

@@ -124,7 +124,7 @@ def cluster_labels(
     else:
         dense = jnp.asarray(embeddings, jnp.float32)
         layout = _lay_out(leaf_sizes)
-        order = np.asarray(_order_labels(dense, layout, draws, spherical, iterations, power_steps))
+        order = np.asarray(order_embeddings(dense, layout, draws, spherical, iterations, power_steps))
     return _name_leaves(order, leaf_sizes)
 
 
@@ -169,6 +169,11 @@ def _name_leaves(order: np.ndarray, leaf_sizes: np.ndarray) -> np.ndarray:
     leaf = np.empty(len(order), np.int32)
     leaf[order] = np.repeat(np.arange(len(leaf_sizes), dtype=np.int32), leaf_sizes)
     return leaf
+
+
+def list_arguments(n_labels: int, depth: int, seed: int) -> tuple[_Layout, jax.Array]:
+    """Returns what `order_embeddings` takes beside the embeddings: where members of nodes are stored, random bits."""
+    return _lay_out(_size_leaves(n_labels, depth)), _draw(seed, depth)
 
 
 def _size_leaves(n_labels: int, depth: int) -> np.ndarray:
@@ -300,7 +305,7 @@ def _reorder(order: jax.Array, right: jax.Array, layout: _Layout, node: _Node) -
 
 
 @partial(jax.jit, static_argnames=("spherical",))
-def _order_labels(
+def order_embeddings(
     embeddings: jax.Array,
     layout: _Layout,
     draws: jax.Array,

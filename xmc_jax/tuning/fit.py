@@ -5,7 +5,7 @@ With P numbers of encoder and head, n devices that share state and batch, a part
     one device        12·P of parameters and moments, 4·P of gradients, 4·P of their sum where there are parts
     n devices         the same, of which state and sum are cut: 12·P / n, 8·P of parameters and gradients laid together
     activations       `encoder/cost.py`
-    head              8·b·nodes of logits and their gradients, or 8·b·candidates·H where rows are gathered
+    head              8·b·nodes of logits and their gradients, or 12·b·candidates·H where rows are gathered
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from xmc_jax.parallel import Target
 
 Auto = Literal["auto"]
 
-MARGIN = 0.9
+MARGIN = 0.85
 """Of a device's memory that an update may take: the rest is the program's own, and what the formula does not know."""
 _HOST_SHARE = 0.6
 """Of the host's memory: texts, features and labels lie beside the update there."""
@@ -100,7 +100,7 @@ def weigh_update(size: UpdateSize, texts: int, n_parts: int, remat: bool, n_devi
     cut = numbers * (16 if n_parts > 1 else 12) // n_devices
     head = 8 * texts * size.nodes
     if size.candidates is not None and gathers_rows(size.nodes, size.candidates):
-        head = 8 * texts * size.candidates * size.hidden
+        head = 12 * texts * size.candidates * size.hidden
     activations = 0
     if size.architecture is not None:
         activations = count_activations(size.architecture, texts, size.length, size.dtype, remat)
