@@ -61,7 +61,7 @@ class SearchLevel:
     """int32 [3]: first cluster, the one after the last and first node, where rows and dense columns of these only are
     stored; None: all are."""
     row_weights: AnyArray = None
-    """float32 [F + 1, K], the last one 0: weights by row, for every child."""
+    """float32 [F + 1, K rounded up to 128], the last row 0: weights by row, for every child."""
 
     @property
     def n_clusters(self) -> int:
@@ -108,10 +108,15 @@ def choose_layout(
         return "table"
     if max_children > _BITMAP_CHILDREN:
         return "slots"
-    row_bytes = 4 * -(-max_children // _ROW_LANES) * _ROW_LANES
+    row_bytes = 4 * fill_lanes(max_children)
     if target is not None and target.platform == "tpu" and n_rows * row_bytes <= target.memory // 4:
         return "rows"
     return "bitmaps"
+
+
+def fill_lanes(n: int) -> int:
+    """Returns n rounded up to what a TPU stores in a row: stored so, an array is gathered from as it is."""
+    return -(-n // _ROW_LANES) * _ROW_LANES
 
 
 def build_level(**stored: Any) -> SearchLevel:
@@ -180,7 +185,8 @@ def lay_out_level(
         stored["rows"] = build_row_table(row_feature, row_offsets, n_sparse)
     if layout == "rows":
         row = np.repeat(np.arange(len(row_feature)), n_entries)
-        stored["row_weights"] = np.zeros((len(row_feature) + 1, widest), np.float32)
+        wide = fill_lanes(widest)
+        stored["row_weights"] = np.zeros((len(row_feature) + 1, wide), np.float32)
         stored["row_weights"][row, child] = entry_value
     if layout == "bitmaps":
         stored["child_words"] = _mark_children(child, entry_offsets, widest)

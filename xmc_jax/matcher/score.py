@@ -17,7 +17,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from xmc_jax.matcher.level import SLOTS, SearchLevel
-from xmc_jax.ops import BITS, accumulate, find_rows, get, keep, rank_bits
+from xmc_jax.ops import BITS, accumulate, accumulate_on, find_rows, get, keep, rank_bits
 from xmc_jax.types import PAD
 
 _BLOCK = 8  # slots of a query that are scored together
@@ -110,16 +110,19 @@ def _count_blocks(ids: Int[Array, "B J"], width: int) -> Int[Array, ""]:
 
 
 def _find(
-    level: SearchLevel, ids: Int[Array, "B J"], row: Int[Array, "P"], cluster: Int[Array, "P"]
+    level: SearchLevel,
+    ids: Int[Array, "B J"],
+    row: Int[Array, "P"],
+    cluster: Int[Array, "P"],
+    slots_first: bool = False,
 ) -> Int[Array, "P J"]:
-    """Returns the stored row of each slot of each pair, or PAD."""
+    """Returns the stored row of each slot of each pair, or PAD; with `slots_first` of ids [J, B], as [J, P]."""
     assert level.rows is not None
-    mine = jnp.where(cluster[:, None] == PAD, PAD, ids[row])
+    cluster = cluster[None] if slots_first else cluster[:, None]
+    mine = jnp.where(cluster == PAD, PAD, ids[:, row] if slots_first else ids[row])
     if level.shard is not None:
         cluster = cluster - level.shard[0]
-    return find_rows(
-        level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0)[:, None], mine.shape), mine
-    )
+    return find_rows(level.rows, jnp.broadcast_to(jnp.maximum(cluster, 0), mine.shape), mine)
 
 
 def _add_rows(
@@ -131,12 +134,18 @@ def _add_rows(
     margins: Float[Array, "P K"],
 ) -> Float[Array, "P K"]:
     """Adds the stored rows that the pairs hit to their margins: one gather of whole rows per slot."""
+    stored = level.row_weights
+    assert stored is not None
 
     def add_block(block, mine, value, out):
-        found = _find_or_empty(level, mine, row, cluster)
-        return out + accumulate(found, value[row], level.row_weights, "looped")
+        # Slots first: what is looked up lies as it is read, and no array of pairs and slots is turned over.
+        found = _find(level, mine.T, row, cluster, slots_first=True)
+        found = jnp.where(found == PAD, level.n_rows, found)
+        return accumulate_on(out, found, value.T[:, row], stored)
 
-    return _loop_slots(ids, values, _BLOCK, add_block, margins)
+    unused = stored.shape[1] - level.max_children
+    out = jnp.pad(margins, ((0, 0), (0, unused)))
+    return _loop_slots(ids, values, _BLOCK, add_block, out)[:, : level.max_children]
 
 
 def _add_bitmaps(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from xmc_jax.matcher import SearchLevel, choose_layout
-from xmc_jax.matcher.level import SLOTS, count_words
+from xmc_jax.matcher.level import SLOTS, count_words, fill_lanes
 from xmc_jax.ops import BITS, RowTable
 from xmc_jax.parallel import Target
 from xmc_jax.plan.counts import Counts
@@ -59,7 +59,7 @@ def shape_level(
         summary = _ints(-(-shape.parents // n_shards), 2 * words // BITS)
         stored["rows"] = RowTable(summary, _ints(2 * round(_STORED_WORDS * n_rows)))
     if layout == "rows":
-        stored["row_weights"] = _floats(n_rows + 1, widest)
+        stored["row_weights"] = _floats(n_rows + 1, fill_lanes(widest))
     if layout == "bitmaps":
         stored["child_words"] = _ints(2 * (n_rows + 1) * count_words(widest))
         stored["weights"] = _floats(n_entries + 1)

@@ -35,6 +35,11 @@ N_LABELS, N_FEATURES, N_DOCUMENTS = 2048, 4096, 4096
 _CLUSTERS, _SLOTS = (32, 64), 16
 
 
+def list_programs(target: Target) -> tuple[str, ...]:
+    """Returns the programs of `PROGRAMS` that are worth compiling for a target: of several devices, those they share."""
+    return SHARED if target.n_devices > 1 else tuple(p for p in PROGRAMS if p != SHARED[0])
+
+
 def compile_for(name: str, target: Target) -> Figures:
     """Returns the figures of a program of `PROGRAMS`, compiled for a target.
 
@@ -186,6 +191,14 @@ PROGRAMS: dict[str, Callable[[Target], Call]] = {
     "trees of the re-ranker": stages.score_trees(16, 4, 4096, 12),
 }
 """By name: what makes the call for a target, with small shapes."""
+SHARED = (
+    "search on all devices",
+    "fine-tuning",
+    "embedding",
+    "prototypes",
+    "search of prototypes",
+)
+"""Programs that several devices work on together; the others are of one device."""
 LARGE_PROGRAMS: dict[str, Callable[[Target], Call]] = {
     "fine-tuning, bert-base": tune(BERT_BASE, 256, 128, 32_768),
     "fine-tuning, bert-base, bfloat16": tune(BERT_BASE, 256, 128, 32_768, dtype="bfloat16"),
