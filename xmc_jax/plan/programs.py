@@ -36,7 +36,7 @@ _CLUSTERS, _SLOTS = (32, 64), 16
 
 
 def list_programs(target: Target) -> tuple[str, ...]:
-    """Returns the programs of `PROGRAMS` that are worth compiling for a target: of several devices, those they share."""
+    """Returns the programs of `PROGRAMS` that are compiled for a target: of several devices, those they share."""
     return SHARED if target.n_devices > 1 else tuple(p for p in PROGRAMS if p != SHARED[0])
 
 
