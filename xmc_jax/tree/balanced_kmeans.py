@@ -124,7 +124,9 @@ def cluster_labels(
     else:
         dense = jnp.asarray(embeddings, jnp.float32)
         layout = _lay_out(leaf_sizes)
-        order = np.asarray(order_embeddings(dense, layout, draws, spherical, iterations, power_steps))
+        order = np.asarray(
+            order_embeddings(dense, layout, draws, spherical, iterations, power_steps)
+        )
     return _name_leaves(order, leaf_sizes)
 
 
