@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from xmc_jax.cli.train import join
 from xmc_jax.config import LinearConfig, SearchConfig, from_dict
 from xmc_jax.data import write_corpus
+from xmc_jax.errors import InputError
 
 
 def read_header(run: Path) -> dict:
@@ -114,3 +116,9 @@ def test_a_stopped_training_is_resumed_to_the_same_weights(tmp_path, xmc, number
         for folder in (run, tmp_path / "whole")
     ]
     assert scores[0] == scores[1]
+
+
+def test_processes_from_the_environment_take_no_numbers():
+    with pytest.raises(InputError, match="'--processes' given with --address auto, which finds it"):
+        join("auto", 2, None)
+    assert not join(None, None, None)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +51,8 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="address of process 0; trains in several processes that share one workdir, each started with this command",
+        help="address of process 0; trains in several processes that share one workdir, each started with this command; "
+        "auto: Slurm, Open MPI, GKE, Cloud TPU or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID say it",
     )
     parser.add_argument("--processes", type=int, metavar="N", help="how many processes there are")
     parser.add_argument(
@@ -63,12 +66,16 @@ def run(arguments: Arguments) -> None:
     named = arguments.named
     config = build_config(arguments)
     began = time.monotonic()
-    tells = not named.process  # how it goes: the first process
+    is_joined = join(named.address, named.processes, named.process)
+    tells = True  # how it goes: the first process
+    if is_joined:
+        from xmc_jax.parallel import is_first
+
+        tells = is_first()
     if tells:
         greet(f"{config.model} model of {named.data} into {named.workdir}")
-    join(named.address, named.processes, named.process)
     check_devices()
-    with open_progress(tells) as progress:
+    with open_progress(tells) as progress, work_together(is_joined):
         model = train_run(named.data, named.workdir, config, progress, named.tree)
     if not tells:
         return
@@ -99,8 +106,8 @@ def list_next(model: XRLinear, data: str, workdir: str) -> list[str]:
     ]
 
 
-def join(address: str | None, processes: int | None, process: int | None) -> None:
-    """Joins the processes of a run, if there are several.
+def join(address: str | None, processes: int | None, process: int | None) -> bool:
+    """Joins the processes of a run, if there are several; returns whether there are.
 
     Raises:
         InputError: some of the three options are given, not all.
@@ -108,16 +115,42 @@ def join(address: str | None, processes: int | None, process: int | None) -> Non
     given = {"--address": address, "--processes": processes, "--process": process}
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == 3:
-        return
-    if missing:
+        return False
+    if address == "auto":
+        if len(missing) < 2:
+            named = next(name for name in ("--processes", "--process") if name not in missing)
+            raise InputError(
+                f"option '{named}' given with --address auto, which finds it; leave one of them out"
+            )
+        address = None
+    elif missing:
         there = next(name for name, value in given.items() if value is not None)
         raise InputError(
             f"option '{there}' given without {' and '.join(missing)}; all three needed"
         )
     from xmc_jax.parallel import join_processes
 
-    assert address is not None and processes is not None and process is not None
     join_processes(address, processes, process)
+    return True
+
+
+@contextlib.contextmanager
+def work_together(is_joined: bool) -> Iterator[None]:
+    """Lets the processes end together, and an exchange that fails wait for the name of the one that died."""
+    if not is_joined:
+        yield
+        return
+    from xmc_jax.parallel import leave_processes, wait_for_loss
+
+    try:
+        yield
+    except BaseException as error:
+        is_common = leave_processes(failed=True)
+        # An exchange fails at once where another process died, before it is known which one.
+        if not is_common and isinstance(error, Exception) and not isinstance(error, InputError):
+            wait_for_loss()
+        raise
+    leave_processes()
 
 
 def train_run(

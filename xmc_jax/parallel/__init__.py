@@ -38,3 +38,6 @@ from xmc_jax.parallel.step import shard_step as shard_step
 from xmc_jax.parallel.step import take_largest as take_largest
 from xmc_jax.parallel.target import TARGETS as TARGETS
 from xmc_jax.parallel.target import Target as Target
+from xmc_jax.parallel.watch import ending as ending
+from xmc_jax.parallel.watch import leave_processes as leave_processes
+from xmc_jax.parallel.watch import wait_for_loss as wait_for_loss

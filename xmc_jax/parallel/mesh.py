@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 
 import jax
 import numpy as np
+from jax._src import distributed
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from xmc_jax.config import ParallelConfig
 from xmc_jax.errors import InputError, RunError
 from xmc_jax.parallel.exchange import wait
+from xmc_jax.parallel.watch import HEARTBEAT, start_watch
 
 DATA, LABEL = "data", "label"
 
@@ -51,30 +54,76 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
     return mesh
 
 
-def join_processes(address: str, n_processes: int, process: int) -> None:
-    """Joins the processes of a run, before anything else asks for devices.
+def join_processes(
+    address: str | None = None, n_processes: int | None = None, process: int | None = None
+) -> None:
+    """Joins the processes of a run, before anything else asks for devices; one that dies then ends the others.
 
     On CPUs collectives go through gloo, so that a pod can be rehearsed on one machine.
 
     Args:
-        address: `host:port` of process 0.
+        address: `host:port` of process 0; None: the environment says all three, see `read_environment`.
         n_processes: of the whole run.
         process: number of this one.
 
     Raises:
-        InputError: a number out of range.
+        InputError: a number out of range, or an environment that says nothing of processes.
         RunError: the processes did not find each other.
     """
-    if not 0 <= process < n_processes:
-        raise InputError(f"process {process} of {n_processes} given, 0 to {n_processes - 1} needed")
+    given = (address, n_processes, process)
+    if address is None:
+        given = read_environment()
+    elif n_processes is None or process is None or not 0 <= process < n_processes:
+        known = "" if n_processes is None else f", 0 to {n_processes - 1} needed"
+        raise InputError(f"process {process} of {n_processes} given{known}")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    # Else the service ends all processes by itself where one dies, see `watch.py`.
+    jax.config.update("jax_enable_recoverability", True)
     try:
-        jax.distributed.initialize(address, n_processes, process)
+        jax.distributed.initialize(*given, heartbeat_timeout_seconds=HEARTBEAT)
         # Opens the groups that it takes while none has work of its own, see `_open_groups`.
         wait("joined")
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         first = str(error).partition("\n")[0]
-        raise RunError(f"process {process} of {n_processes} at {address}: {first}") from error
+        if address is None and isinstance(error, ValueError):
+            raise InputError(
+                f"processes to be found in the environment, which names none ({first}); start them by Slurm, Open "
+                "MPI, on GKE or a Cloud TPU, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or "
+                "give address, number of processes and of this one"
+            ) from error
+        raise RunError(f"process {given[2]} of {given[1]} at {given[0]}: {first}") from error
+    if jax.process_count() > 1:
+        state = distributed.global_state
+        start_watch(state.client, jax.process_index(), jax.process_count())
+
+
+def read_environment() -> tuple[str | None, int | None, int | None]:
+    """Returns address, number of processes and number of this one as the environment says; None: JAX finds it.
+
+    These are `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`; without them JAX looks for Slurm,
+    Open MPI, GKE and Cloud TPU.
+
+    Raises:
+        InputError: only some of them are set, or one of the numbers is none.
+    """
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    found = {name: os.environ[name] for name in names if os.environ.get(name)}
+    if not found:
+        return None, None, None
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise InputError(
+            f"{next(iter(found))} is set without {' and '.join(missing)}; all three needed"
+        )
+    for name in names[1:]:
+        if not found[name].isdigit():
+            raise InputError(f"{name}={found[name]} is set, a number needed")
+    n_processes, process = (int(found[name]) for name in names[1:])
+    if process >= n_processes:
+        raise InputError(
+            f"JAX_PROCESS_ID={process} is set with JAX_NUM_PROCESSES={n_processes}, 0 to {n_processes - 1} needed"
+        )
+    return found[names[0]], n_processes, process
 
 
 @lru_cache(maxsize=16)

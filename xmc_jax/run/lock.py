@@ -12,6 +12,7 @@ from typing import Any
 
 from xmc_jax.errors import RunError
 from xmc_jax.files import name_write_errors
+from xmc_jax.parallel import ending
 from xmc_jax.run import layout
 
 try:
@@ -85,7 +86,8 @@ def hold(folder: Path) -> Iterator[None]:
     """Holds a run's folder for a block."""
     lock = Lock(folder)
     try:
-        yield
+        with ending(lock.release):
+            yield
     finally:
         lock.release()
 

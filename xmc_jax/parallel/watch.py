@@ -1,0 +1,146 @@
+"""Watch over the processes of a run: one that dies ends the others, which say which it was.
+
+JAX's coordination service hears of every process, from a thread that no work holds up. Left to itself it ends the
+others with a stack trace, or leaves them in an exchange that never ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+HEARTBEAT = 30
+"""Seconds without a word from a process after which it is dead."""
+_PAUSE = 2.0
+_LINGER = 4.0
+"""Seconds that the first process, to which the others listen, stays longer."""
+_STAY, _FAILED = 24 * 3600, 10
+"""Seconds in which the others have to come to the end, too: of a run that went well, and of one that did not."""
+
+
+class Watch:
+    """Looks after the other processes until all have come to the end.
+
+    Args:
+        client: of the coordination service.
+        process: number of this one.
+        n_processes: of the run.
+    """
+
+    def __init__(self, client: Any, process: int, n_processes: int) -> None:
+        self._client, self._process, self._n = client, process, n_processes
+        self._ended = threading.Event()
+        self._lost = threading.Event()
+        self._gave_up = False
+        self._last: list[Callable[[], None]] = []
+        self._thread = threading.Thread(target=self._look, daemon=True, name="watch")
+        self._thread.start()
+        atexit.register(self._leave_at_exit)
+
+    @contextlib.contextmanager
+    def ending(self, last: Callable[[], None]) -> Iterator[None]:
+        """Lets `last` be called if the process ends within the block because another one died."""
+        self._last.append(last)
+        try:
+            yield
+        finally:
+            self._last.remove(last)
+
+    def leave(self, *, failed: bool = False) -> bool:
+        """Waits for the others at the end of the work, so that nobody takes an early one for dead.
+
+        Args:
+            failed: this process could not do its work; the others may know, or wait for it in vain.
+
+        Returns:
+            Whether all have come.
+        """
+        if self._ended.is_set() or self._gave_up:
+            return not self._gave_up
+        try:
+            wait = 1000 * (_FAILED if failed else _STAY)
+            self._client.wait_at_barrier("xmc_jax/end", wait)
+        except Exception:  # whatever the service says: the others do not come
+            self._gave_up = True
+            return False
+        self._ended.set()
+        with contextlib.suppress(Exception):
+            if self._process:
+                self._client.key_value_set(f"xmc_jax/gone/{self._process}", "1")
+            else:
+                # The service lies in this process: the others let go of it before.
+                for other in range(1, self._n):
+                    self._client.blocking_key_value_get(f"xmc_jax/gone/{other}", 10_000)
+                time.sleep(0.5)
+        return True
+
+    def wait_for_loss(self) -> None:
+        """Gives the watch the time to find out who is gone, where an exchange with the others failed; then it ends
+        this process.
+        """
+        self._lost.wait(HEARTBEAT + 10)
+        time.sleep(2 * _LINGER if self._lost.is_set() else 0)
+
+    def _leave_at_exit(self) -> None:
+        self.leave(failed=getattr(sys, "last_value", None) is not None)
+
+    def _look(self) -> None:
+        everyone = list(range(self._n))
+        while not self._ended.wait(_PAUSE):
+            try:
+                live = set(self._client.get_live_nodes(everyone))
+            except Exception:  # the service is gone, and with it the process that it lies in
+                live = set(everyone[1:])
+            lost = [process for process in everyone if process not in live]
+            if lost and not self._ended.is_set():
+                self._end(lost)
+
+    def _end(self, lost: list[int]) -> None:
+        self._lost.set()
+        who = "process " if len(lost) == 1 else "processes "
+        line = (
+            f"xmc: {who}{', '.join(map(str, lost))} of {self._n} died, so process {self._process} ends; what is "
+            "finished is kept: the same command resumes it, in another number of processes too\n"
+        )
+        os.write(2, line.encode())
+        for last in self._last:
+            with contextlib.suppress(Exception):
+                last()
+        if not self._process:
+            time.sleep(_LINGER)
+        os._exit(1)
+
+
+_watch: Watch | None = None
+
+
+def start_watch(client: Any, process: int, n_processes: int) -> None:
+    """Begins to look after the processes that have just been joined."""
+    global _watch
+    _watch = Watch(client, process, n_processes)
+
+
+def leave_processes(*, failed: bool = False) -> bool:
+    """Waits for the other processes at the end of the work, and returns whether they came; of one process at once.
+
+    Args:
+        failed: this process could not do its work; it waits some seconds only.
+    """
+    return _watch is None or _watch.leave(failed=failed)
+
+
+def wait_for_loss() -> None:
+    """Ends this process as soon as it is known which other one died, if one did; else returns after a minute."""
+    if _watch is not None:
+        _watch.wait_for_loss()
+
+
+def ending(last: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
+    """Lets `last` be called if the process ends within the block because another one died."""
+    return contextlib.nullcontext() if _watch is None else _watch.ending(last)
