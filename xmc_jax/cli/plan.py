@@ -44,6 +44,12 @@ def parse(argv: list[str]) -> Arguments:
         action="store_true",
         help="compile the programs for the target, where its compiler is installed, and compare with the formulas",
     )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="with --holds share: the memory of each of so many processes",
+    )
     add_config_options(parser)
     return parser.parse(argv)
 
@@ -52,10 +58,11 @@ def run(arguments: Arguments) -> None:
     config, named = build_config(arguments), arguments.named
     if named.verify and named.target is None:
         raise InputError("--verify given without --target, one needed: --target v5e-8")
+    n_processes = check_processes(named.processes, config)
     target = None if named.target is None else Target.named(named.target)
     if named.verify and target is not None and not target.is_cpu and can_compile(target):
         describe_absent()
-    counts, plan = plan_run(named.data, config)
+    counts, plan = plan_run(named.data, config, n_processes)
     budget = find_budget(config.memory)
     there, checks = None, []
     if target is not None:
@@ -66,12 +73,31 @@ def run(arguments: Arguments) -> None:
     if named.json:
         print(to_json(counts, plan, budget, there, checks))
         return
+    if n_processes > 1:
+        print(f"memory of each of {n_processes:,} processes that hold their share\n")
     print(format_plan(counts, plan, budget))
     if target is not None and there is not None:
         print("\n" + format_target(there, target, checks))
 
 
-def plan_run(data: str, config: Config) -> tuple[Counts, Plan]:
+def check_processes(n: int | None, config: Config) -> int:
+    """Returns the processes that a plan is for.
+
+    Raises:
+        InputError: none, or several that hold all, each of which takes what one takes.
+    """
+    if n is None:
+        return 1
+    if n < 1:
+        raise InputError(f"--processes {n} given, 1 or more needed")
+    if n > 1 and config.parallel.holds == "all":
+        raise InputError(
+            f"--processes {n} given with parallel.holds=all: each takes what one takes; add --holds share"
+        )
+    return n
+
+
+def plan_run(data: str, config: Config, n_processes: int = 1) -> tuple[Counts, Plan]:
     """Returns the counts of a data set, and what a training on it takes.
 
     Raises:
@@ -83,7 +109,7 @@ def plan_run(data: str, config: Config) -> tuple[Counts, Plan]:
 
         counts = count_data(data, config)
         check_forest(config, counts.n_labels, has_tree=False)
-        return counts, make_plan(counts, config)
+        return counts, make_plan(counts, config, n_processes)
     cost = read_cost(config)
     if isinstance(config, PrototypeConfig):
         counts = count_data(data, LinearConfig(data=config.data))

@@ -51,8 +51,9 @@ def parse(argv: list[str]) -> Arguments:
     parser.add_argument(
         "--address",
         metavar="HOST:PORT",
-        help="address of process 0; trains in several processes that share one workdir, each started with this command; "
-        "auto: Slurm, Open MPI, GKE, Cloud TPU or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES, JAX_PROCESS_ID say it",
+        help="address of process 0; trains in several processes that share one workdir, each started with this "
+        "command; auto: Slurm, Open MPI, GKE, Cloud TPU or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and "
+        "JAX_PROCESS_ID say it",
     )
     parser.add_argument("--processes", type=int, metavar="N", help="how many processes there are")
     parser.add_argument(

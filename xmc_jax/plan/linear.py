@@ -27,6 +27,11 @@ P times the labels and P times as many of them a document.
 Documents held out for probabilities or a re-ranker cost a training without them, `calibrate.folds` times or once. A
 memory of the training set takes 8 an entry of X at most, and 4 + 12·m a label of Y.
 
+Of P processes that hold their share, each has 1 / P of texts, X, Y, the rows of a level and its weights, and all of the
+label names, the vocabulary (100 a feature), the tree (8 a label) and sketched label vectors. An exact embedding is cut
+into up to eight parts. While a level is solved a process also has X of the documents of its clusters: of a document in
+k clusters of a level with the probability 1 - (1 - 1 / P)^k.
+
 The trees of a forest are trained one after the other: a tree's work and weights times their number,
 and the weights of those before it in memory.
 """
@@ -80,31 +85,39 @@ def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
     return tuple(sizes[1:] if sizes[0] == 1 else sizes)
 
 
-def make_plan(counts: Counts, config: LinearConfig) -> Plan:
+def make_plan(counts: Counts, config: LinearConfig, n_processes: int = 1) -> Plan:
     """Returns tree shape, memory and work; the formulas stand at the top of this file.
 
     Of a forest the shape is that of one tree, stages after the features are those of all trees, and so are the bytes.
+
+    Args:
+        counts: of the training set.
+        config: all settings.
+        n_processes: that hold their share each; memory is then that of one of them, work and model are those of all.
     """
-    plan, n = _plan_tree_run(counts, config), config.trees
+    plan, n = _plan_tree_run(counts, config, n_processes), config.trees
     if n == 1:
         return plan
-    before = (n - 1) * plan.model_bytes  # the last tree is the one with the most beside it
+    # The last tree is the one with the most beside it.
+    before = (n - 1) * plan.model_bytes // n_processes
     stages = [Stage(f"{s.name}, {n} trees", s.memory + before, s.work * n) for s in plan.stages[1:]]
     return Plan(plan.level_sizes, (plan.stages[0], *stages), plan.model_bytes * n)
 
 
-def _plan_tree_run(counts: Counts, config: LinearConfig) -> Plan:
+def _plan_tree_run(counts: Counts, config: LinearConfig, n_processes: int = 1) -> Plan:
     """Returns the plan of one tree."""
     sizes = shape_tree(counts.n_labels, config.tree)
     n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
-    held = LIBRARIES + counts.text_bytes + matrices + 100 * counts.n_labels
     made = 2 * counts.nnz_features * ENTRY if counts.text_bytes else 0
-    stages = [Stage("features", held + made, counts.nnz_features)]
+    held = LIBRARIES + (counts.text_bytes + matrices) // n_processes + 100 * counts.n_labels
+    if n_processes > 1:
+        held += 8 * counts.n_labels + (100 * counts.n_features if counts.text_bytes else 0)
+    stages = [Stage("features", held + made // n_processes, counts.nnz_features)]
     if len(sizes) > 1:
-        stages += _plan_tree(counts, config, sizes, held)
+        stages += _plan_tree(counts, config, sizes, held, min(n_processes, 8))
     held += PROGRAM - LIBRARIES
-    levels, model = _plan_levels(counts, config, sizes, held)
+    levels, model = _plan_levels(counts, config, sizes, held, n_processes=n_processes)
     stages += levels
     if config.disentangle.copies > 1 and config.disentangle.rounds > 0 and len(sizes) > 1:
         wide = (*sizes[:-1], sizes[-1] * min(config.disentangle.copies, sizes[-2]))
@@ -112,7 +125,8 @@ def _plan_tree_run(counts: Counts, config: LinearConfig) -> Plan:
         stages, sizes = stages + rounds, wide
     held_out, memory = _plan_held_out(counts, config, held, model)
     stages += held_out
-    stages.append(Stage("search", PROGRAM + 3 * model + memory + SEARCH_BATCHES, 0))
+    searched = 3 * model // n_processes
+    stages.append(Stage("search", PROGRAM + searched + memory + SEARCH_BATCHES, 0))
     return Plan(sizes, tuple(stages), model)
 
 
@@ -213,25 +227,35 @@ def _plan_rounds(
 
 
 def _plan_levels(
-    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, copies: int = 1
+    counts: Counts,
+    config: LinearConfig,
+    sizes: tuple[int, ...],
+    held: int,
+    copies: int = 1,
+    n_processes: int = 1,
 ) -> tuple[list[Stage], int]:
     """Returns a stage for each level and the bytes of their weights."""
     stages: list[Stage] = []
     model, target = 0, Target.of()
     for shape in shape_levels(counts, config, sizes, copies):
-        rows = shape.rows + shape.positives
-        there = held + model + 17 * rows
-        left = find_budget(config.memory) - there - 20 * shape.weights
-        solving = shape.weigh(config, target, left)
-        memory = max(there + solving + 10 * shape.weights, there + 20 * shape.weights)
-        memory = max(memory, held + model + 40 * rows)
+        rows = (shape.rows + shape.positives) / n_processes
+        weights, before = shape.weights / n_processes, held + model / n_processes
+        there = before + 17 * rows
+        if n_processes > 1:
+            clusters = max(1.0, shape.rows / counts.n_documents)
+            sent = 1.0 if not shape.level else 1 - (1 - 1 / n_processes) ** clusters
+            there += sent * ENTRY * counts.nnz_features
+        left = find_budget(config.memory) - there - 20 * weights
+        solving = shape.weigh(config, target, round(left))
+        memory = max(there + solving + 10 * weights, there + 20 * weights)
+        memory = max(memory, before + 40 * rows)
         stages.append(Stage(f"level {shape.level}", round(memory), shape.work))
         model += shape.model_bytes
     return stages, model
 
 
 def _plan_tree(
-    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int
+    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, n_parts: int = 1
 ) -> list[Stage]:
     from xmc_jax.features import choose_sketch
     from xmc_jax.tree.balanced_kmeans import ITERATIONS
@@ -241,7 +265,7 @@ def _plan_tree(
     if sketch == "auto":
         sketch = choose_sketch(products, counts.n_labels, counts.n_features)
     entries = min(products // 2, counts.n_labels * counts.n_features)
-    embedding, tree = 20 * entries, 41 * entries
+    embedding, tree = 20 * entries // n_parts, 41 * entries // n_parts
     if sketch:
         entries = counts.n_labels * sketch
         embedding, tree = 8 * entries, 16 * entries
