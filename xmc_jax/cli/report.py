@@ -74,8 +74,9 @@ def run(arguments: Arguments) -> None:
     options: dict[str, Any] = {"n_worst": named.worst}
     if spec is not None and split is not None:
         if named.data is None:
+            updated = ", unless an update of the run learned it" * _has_updates(named.workdir[0])
             tell(
-                f"note: no --data given; split '{split.name}' of {spec}, which the run was trained on, is shown"
+                f"note: no --data given; split '{split.name}' of {spec} is shown, which training left out{updated}"
             )
         for line in list_unseen(split, split.name):
             tell(f"note: {line}")
@@ -102,6 +103,13 @@ def _find_source(workdir: Path) -> str | None:
     from xmc_jax.run import read_header
 
     return (read_header(workdir).get("source") or {}).get("data")
+
+
+def _has_updates(workdir: Path) -> bool:
+    """Returns whether further documents were added to a run."""
+    from xmc_jax.run import read_header
+
+    return bool((read_header(workdir).get("source") or {}).get("updates"))
 
 
 def _name_source(spec: str) -> str:
