@@ -22,11 +22,14 @@ from jaxtyping import Float
 from xmc_jax.config import HeadConfig, UpdateConfig
 from xmc_jax.encoder import Encoder, Tokens, embed_texts, fill_params, flatten_params
 from xmc_jax.features import normalize_rows
+from xmc_jax.memory import find_budget as find_memory
 from xmc_jax.model import Prototypes
-from xmc_jax.parallel import agree_first
+from xmc_jax.parallel import Target, agree_first
 from xmc_jax.run import Steps
+from xmc_jax.tuning.fit import UpdateSize, choose_fit, find_budget
 from xmc_jax.tuning.level import Meter, Reporter, advise, explain_memory
 from xmc_jax.tuning.prototype.batches import PrototypeTask, as_level, count_slots, stream_batches
+from xmc_jax.tuning.prototype.head import PrototypeHead
 from xmc_jax.tuning.prototype.placement import HeadPlacement
 from xmc_jax.tuning.prototype.shortlist import Negatives, find_negatives
 from xmc_jax.tuning.prototype.start import (
@@ -129,6 +132,20 @@ def tune_prototypes(
     return outcome
 
 
+def _fit_encoder(tuning: PrototypeTuning, head: PrototypeHead) -> Encoder:
+    """Returns the encoder, its layers computed again for the gradient where that is `auto` and memory asks for it."""
+    settings, update, target = tuning.encoder.config, tuning.update, Target.of(tuning.mesh)
+    if settings is None or settings.remat != "auto":
+        return tuning.encoder
+    width = int(tuning.tokens.widths.max(initial=1))
+    size = UpdateSize.of(tuning.encoder, width, nodes=0, candidates=None)
+    # The head, and as much for a chunk's logits and gradients.
+    beside = 2 * sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(head)) // target.n_devices
+    budget = find_budget(target, find_memory("auto")) - beside
+    fit = choose_fit(size, target, budget, update.batch_size, update.accumulate, "auto")
+    return tuning.encoder.recompute(fit.remat)
+
+
 def _run(
     tuning: PrototypeTuning,
     vectors: _Vectors,
@@ -145,7 +162,7 @@ def _run(
     if update.is_off:
         return _finish(state, vectors, tuning)
     placement = HeadPlacement(mesh, len(head.rows))
-    config = configure_step(tuning.encoder.apply, tuning.head, update, mesh)
+    config = configure_step(_fit_encoder(tuning, head).apply, tuning.head, update, mesh)
     multiple = update.accumulate * (1 if mesh is None else mesh.size)
     task = PrototypeTask(
         tuning.tokens,
