@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "xmc_jax"
 
 FLOORS = [  # lowest first
-    {"types", "errors"},
+    {"types", "errors", "course"},
     {"memory", "files", "frames", "progress", "scores"},
     {"threads"},
     {"config"},

@@ -7,7 +7,15 @@ import sys
 import jax
 import pytest
 
-from xmc_jax.progress import BarProgress, Compiling, LineProgress, format_time, open_progress
+from xmc_jax.course import Step, format_about
+from xmc_jax.progress import (
+    BarProgress,
+    Compiling,
+    LineProgress,
+    expect,
+    format_time,
+    open_progress,
+)
 
 
 class Clock:
@@ -26,11 +34,70 @@ def test_lines_come_every_ten_seconds_and_at_the_end():
     assert lines == []
     clock.now = 20
     progress.advance(10)
-    assert lines == ["level 1: 20 %, 1:20 left"]
+    # The first piece, for which programs are compiled, says nothing of the others.
+    assert lines == ["level 1: 20 %, 2:08 left"]
     clock.now = 21
     progress.advance(80)
     progress.finish("12 weights")
     assert lines[1:] == ["level 1: done in 21.0 s, 12 weights"]
+
+
+STEPS = [Step("tokens", 1, "tokens"), *(Step(f"level {i}", 10, "level") for i in range(3))]
+
+
+def test_stages_are_numbered_and_their_rest_is_estimated():
+    clock, lines = Clock(), []
+    progress = LineProgress(lines.append, clock)
+    expect(progress, lambda: STEPS)
+    for stage, seconds in (("tokens", 1), ("repair", 0), ("level 0", 200)):
+        progress.start(stage, 0)
+        clock.now += seconds
+        progress.finish("")
+    assert lines == [
+        "stage 1 of 4, tokens: done in 1.0 s",  # too little to say anything by
+        "repair: done in 0.0 s",
+        "stage 2 of 4, level 0: done in 3:20; about 7 min left",
+    ]
+    progress.start("level 1", 100)
+    clock.now += 5
+    progress.advance(0)
+    clock.now += 60
+    progress.advance(50)
+    assert lines[-1] == "stage 3 of 4, level 1: 50 %, 1:00 left; about 4 min left in all"
+    progress.finish("")
+    progress.start("level 2", 100)
+    clock.now += 100
+    progress.finish("")
+    assert lines[-1] == "stage 4 of 4, level 2: done in 1:40"
+
+
+def test_what_a_run_had_done_before_tells_nothing_of_its_speed():
+    clock, lines = Clock(), []
+    progress = LineProgress(lines.append, clock)
+    progress.start("tuning", 100)
+    progress.advance(80)
+    clock.now = 10
+    progress.advance(10)
+    assert lines == ["tuning: 90 %, 10.0 s left"]
+
+
+def test_a_bar_shows_number_and_rest():
+    stream = io.StringIO()
+    stream.isatty = lambda: True
+    with BarProgress(stream) as bar:
+        bar.expect(STEPS)
+        bar.start("level 1", 10)
+        bar.note("loss 0.1")
+        bar._bar.refresh()
+        assert "stage 3 of 4, level 1: loss 0.1" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(3, "a few seconds"), (44, "about 40 s"), (250, "about 4 min"), (9000, "about 2.5 h")],
+)
+def test_format_about(seconds, text):
+    assert format_about(seconds) == text
 
 
 def test_a_stage_of_unknown_length_counts():

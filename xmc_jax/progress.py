@@ -11,10 +11,13 @@ import html
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from xmc_jax.course import TOLD, Course, format_about
+
 if TYPE_CHECKING:
+    from xmc_jax.course import Step
     from xmc_jax.types import Progress
 
 EVERY = 10.0
@@ -33,36 +36,70 @@ class LineProgress:
     ) -> None:
         self._write_line = write or _write_to_stderr
         self._clock = clock
-        self._stage, self._total, self._done, self._note = "", 0, 0, ""
+        self.stage, self._total, self._done, self._note = "", 0, 0, ""
+        self._first: tuple[float, int] | None = (
+            None  # the clock and what was done, once anything was
+        )
         self._began = self._told = clock()
+        self._course = Course((), clock)
+
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Numbers the stages that follow, and says how long they will take together."""
+        self._course = Course(steps, self._clock)
 
     def start(self, stage: str, total: int) -> None:
-        self._stage, self._total, self._done, self._note = stage, total, 0, ""
+        self.stage = self._course.start(stage)
+        self._total, self._done, self._note = total, 0, ""
         self._began = self._told = self._clock()
+        self._first = None
+
+    def count(self, n: int) -> None:
+        """Counts what is done and writes nothing."""
+        self._done += n
+        # What comes first is slower, as programs are compiled for it, or was done by the run that is resumed.
+        self._first = self._first or (self._clock(), self._done)
 
     def advance(self, n: int) -> None:
-        self._done += n
+        self.count(n)
         now = self._clock()
         if now - self._told < EVERY:
             return
         self._told = now
-        if self._total and self._done:
-            left = (now - self._began) * (self._total - self._done) / self._done
-            self._write(
-                f"{100 * self._done / self._total:.0f} %, {format_time(left)} left{self._note}"
-            )
-        else:
+        if not self._total:
             self._write(f"{self._done:,} done, {format_time(now - self._began)}{self._note}")
+            return
+        done, spent = self._measure()
+        rest = ""
+        if done >= TOLD:
+            rest = f", {format_time(spent / done * (1 - self._done / self._total))} left"
+        told = self.tell_rest()
+        more = f"{told} in all" if told else ""
+        self._write(f"{100 * self._done / self._total:.0f} %{rest}{self._note}{more}")
+
+    def _measure(self) -> tuple[float, float]:
+        """Returns the share of the stage that was done after the first piece of it, and the seconds that it took."""
+        if not self._total or self._first is None:
+            return 0.0, 0.0
+        began, done = self._first
+        return (self._done - done) / self._total, self._clock() - began
+
+    def tell_rest(self) -> str:
+        """Returns how long all stages will still take, to be put behind other words; empty if nobody knows."""
+        left = max(0.0, 1 - self._done / self._total) if self._total else 1.0
+        seconds = self._course.estimate(*self._measure(), left)
+        return f"; {format_about(seconds)} left" if seconds else ""
 
     def note(self, text: str) -> None:
         self._note = f"; {text}"
 
     def finish(self, note: str) -> None:
         took = format_time(self._clock() - self._began)
-        self._write(f"done in {took}" + (f", {note}" if note else ""))
+        self._course.finish()
+        self._total = 0
+        self._write(f"done in {took}" + (f", {note}" if note else "") + self.tell_rest())
 
     def _write(self, text: str) -> None:
-        self._write_line(f"{self._stage}: {text}")
+        self._write_line(f"{self.stage}: {text}")
 
 
 class BarProgress:
@@ -84,7 +121,7 @@ class BarProgress:
             transient=True,
         )
         self._task = self._bar.add_task("", visible=False)
-        self._stage = self._text = ""
+        self._said, self._told = "", 0.0
         self._compiling: Compiling | None = None
 
     def __enter__(self) -> BarProgress:
@@ -96,25 +133,38 @@ class BarProgress:
             self._compiling.close()
         self._bar.stop()
 
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Numbers the stages that follow, and says how long they will take together."""
+        self._lines.expect(steps)
+
     def start(self, stage: str, total: int) -> None:
         if self._compiling is None and "jax" in sys.modules:
             self._compiling = Compiling(self._describe)
-        self._stage = self._text = stage
+        self._said, self._told = "", time.monotonic()
         self._lines.start(stage, total)
+        name = self._lines.stage + self._lines.tell_rest()
         self._bar.reset(
-            self._task, total=total or None, description=stage, visible=True, completed=0
+            self._task, total=total or None, description=name, visible=True, completed=0
         )
 
     def advance(self, n: int) -> None:
+        self._lines.count(n)
         self._bar.advance(self._task, n)
+        if time.monotonic() - self._told > REDRAWN:
+            self._told = time.monotonic()
+            self._redescribe()
 
     def note(self, text: str) -> None:
-        self._text = f"{self._stage}: {text}"
+        self._said = f": {text}"
+        self._redescribe()
+
+    def _redescribe(self) -> None:
         self._describe(bool(self._compiling and self._compiling.programs))
 
     def _describe(self, is_compiling: bool) -> None:
         more = ", compiling …" if is_compiling else ""
-        self._bar.update(self._task, description=self._text + more)
+        text = self._lines.stage + self._said + self._lines.tell_rest()
+        self._bar.update(self._task, description=text + more)
 
     def finish(self, note: str) -> None:
         self._bar.update(self._task, visible=False)
@@ -163,18 +213,23 @@ class NotebookProgress:
         from IPython.display import display
 
         self._done: list[str] = []
-        self._lines = LineProgress(self._keep)
-        self._stage, self._said, self._total, self._at = "", "", 0, 0
+        self._lines = LineProgress(self._done.append)
+        self._is_busy, self._said, self._total, self._at = False, "", 0, 0
         self._drawn = 0.0
         self._display = display(_Html("<pre></pre>"), display_id=True)
 
+    def expect(self, steps: Sequence[Step]) -> None:
+        """Numbers the stages that follow, and says how long they will take together."""
+        self._lines.expect(steps)
+
     def start(self, stage: str, total: int) -> None:
-        self._stage, self._said, self._total, self._at = stage, "", total, 0
+        self._is_busy, self._said, self._total, self._at = True, "", total, 0
         self._lines.start(stage, total)
         self._draw()
 
     def advance(self, n: int) -> None:
         self._at += n
+        self._lines.count(n)
         if time.monotonic() - self._drawn > REDRAWN:
             self._draw()
 
@@ -183,20 +238,17 @@ class NotebookProgress:
 
     def finish(self, note: str) -> None:
         self._lines.finish(note)
-        self._stage = ""
+        self._is_busy = False
         self._draw()
-
-    def _keep(self, line: str) -> None:
-        if line.startswith(f"{self._stage}: done"):
-            self._done.append(line)
 
     def _draw(self) -> None:
         self._drawn = time.monotonic()
         text = html.escape("\n".join(self._done))
         bar = ""
-        if self._stage:
+        if self._is_busy:
             value = f' max="{self._total}" value="{self._at}"' if self._total else ""
-            bar = f"<progress{value}></progress> {html.escape(self._stage + self._said)}"
+            said = self._lines.stage + self._said + self._lines.tell_rest()
+            bar = f"<progress{value}></progress> {html.escape(said)}"
         self._display.update(_Html(f"<pre>{text}</pre>{bar}"))
 
 
@@ -208,6 +260,13 @@ class _Html:
 
     def _repr_html_(self) -> str:
         return self._text
+
+
+def expect(progress: Progress, steps: Callable[[], Sequence[Step]]) -> None:
+    """Tells of the stages ahead, if progress is shown by one of the kinds above; another is not asked to count."""
+    listen = getattr(progress, "expect", None)
+    if listen is not None:
+        listen(steps())
 
 
 @contextlib.contextmanager

@@ -16,11 +16,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from xmc_jax.progress import expect
+
 if TYPE_CHECKING:
+    from xmc_jax.course import Step
     from xmc_jax.types import Progress  # which needs NumPy
 
 _SIGNALS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n))
@@ -115,6 +118,9 @@ class Watched:
 
     def __init__(self, progress: Progress, interrupts: Interrupts) -> None:
         self._progress, self._check = progress, interrupts.check
+
+    def expect(self, steps: Sequence[Step]) -> None:
+        expect(self._progress, lambda: steps)
 
     def start(self, stage: str, total: int) -> None:
         self._check()

@@ -22,6 +22,7 @@ from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import scale_training
 from xmc_jax.memory import leave
 from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.plan import list_linear
 from xmc_jax.predict import (
     Asked,
     Predictions,
@@ -31,6 +32,7 @@ from xmc_jax.predict import (
     restrict,
     score_candidates,
 )
+from xmc_jax.progress import expect
 from xmc_jax.run import Trained
 from xmc_jax.types import Features, Progress
 
@@ -118,6 +120,7 @@ class XRLinear(Estimator):
         )
         if training.features is not None and self.config.data.vector_norm != "none":
             training = scale_training(training)
+        expect(told, lambda: list_linear(training))
         self._take(train(training, workdir, told, source), workdir)
         self._known = None if relevance is not None else (x, labels, label_names)
         return self._finish(held_out)

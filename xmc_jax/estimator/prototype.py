@@ -23,8 +23,10 @@ from xmc_jax.explain import Explanation
 from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents, read_label_matrix, read_validation
 from xmc_jax.model import Prototypes
+from xmc_jax.plan import list_prototypes
 from xmc_jax.predict import Asked, Predictions
 from xmc_jax.predict.nearest import Nearest
+from xmc_jax.progress import expect
 from xmc_jax.run import Trained
 from xmc_jax.tuning.prototype.training import PrototypeTraining, train_prototypes
 from xmc_jax.types import Features, Progress
@@ -125,6 +127,7 @@ class PrototypeModel(Estimator):
         )
         if held_out is None:
             training, held_out = self._hold_out(training)
+        expect(told, lambda: list_prototypes(training))
         self._take(train_prototypes(training, workdir, told, source), workdir)
         if held_out is not None and self.config.rerank.mode != "off" and self.reranker is None:
             self._learn(training.texts, training.labels, *held_out)

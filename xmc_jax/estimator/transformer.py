@@ -27,11 +27,13 @@ from xmc_jax.linear.training import Training
 from xmc_jax.linear.update import Featurize
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.parallel import Machine
+from xmc_jax.plan import list_transformer
 from xmc_jax.predict import (
     Asked,
     Predictions,
 )
 from xmc_jax.predict.nearest import Nearest
+from xmc_jax.progress import expect
 from xmc_jax.rerank import Reranker
 from xmc_jax.run import Run, Trained, layout, load_arrays, save_arrays
 from xmc_jax.tuning.hybrid import join_features
@@ -185,6 +187,7 @@ class XRTransformer(Mixture):
         whole = TransformerTraining(
             self.config, training, encoder, chosen_by, held_features, said, mixed_by
         )
+        expect(told, lambda: list_transformer(whole))
         self._take(train_transformer(whole, workdir, told, source), workdir)
         self._known = None if relevance is not None else (x, labels, label_names)
         if held_out is not None and self.config.rerank.mode != "off" and self.reranker is None:

@@ -2,6 +2,9 @@
 
 from xmc_jax.plan.counts import Counts as Counts
 from xmc_jax.plan.counts import count_data as count_data
+from xmc_jax.plan.course import list_linear as list_linear
+from xmc_jax.plan.course import list_prototypes as list_prototypes
+from xmc_jax.plan.course import list_transformer as list_transformer
 from xmc_jax.plan.encoder import EncoderCost as EncoderCost
 from xmc_jax.plan.encoder import plan_transformer as plan_transformer
 from xmc_jax.plan.encoder import read_cost as read_cost

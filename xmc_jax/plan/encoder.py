@@ -109,7 +109,7 @@ def list_updates(counts: Counts, config: TransformerConfig, cost: EncoderCost) -
         first = config.preliminary.as_tree()
     dtype, most = config.encoder.dtype, config.tuning.max_candidates
     own = cost.parameters, cost.architecture, cost.length, dtype
-    nodes = _tuned_sizes(counts.n_labels, first, config)
+    nodes = list_tuned_sizes(counts.n_labels, first, config)
     return [
         UpdateSize(*own, n, at_level(most, level) if level else None, cost.hidden)
         for level, n in enumerate(nodes)
@@ -176,7 +176,7 @@ def as_prototypes(config: TransformerConfig) -> PrototypeConfig | None:
     return PrototypeConfig(encoder=config.encoder, head=config.head, tuning=tuning)
 
 
-def _tuned_sizes(n_labels: int, tree: TreeConfig, config: TransformerConfig) -> tuple[int, ...]:
+def list_tuned_sizes(n_labels: int, tree: TreeConfig, config: TransformerConfig) -> tuple[int, ...]:
     """Returns the nodes of each level that is fine-tuned."""
     from xmc_jax.plan.linear import shape_tree
 

@@ -95,7 +95,7 @@ def make_plan(counts: Counts, config: LinearConfig, n_processes: int = 1) -> Pla
         config: all settings.
         n_processes: that hold their share each; memory is then that of one of them, work and model are those of all.
     """
-    plan, n = _plan_tree_run(counts, config, n_processes), config.trees
+    plan, n = plan_one_tree(counts, config, n_processes), config.trees
     if n == 1:
         return plan
     # The last tree is the one with the most beside it.
@@ -104,9 +104,14 @@ def make_plan(counts: Counts, config: LinearConfig, n_processes: int = 1) -> Pla
     return Plan(plan.level_sizes, (plan.stages[0], *stages), plan.model_bytes * n)
 
 
-def _plan_tree_run(counts: Counts, config: LinearConfig, n_processes: int = 1) -> Plan:
-    """Returns the plan of one tree."""
-    sizes = shape_tree(counts.n_labels, config.tree)
+def plan_one_tree(
+    counts: Counts,
+    config: LinearConfig,
+    n_processes: int = 1,
+    sizes: tuple[int, ...] | None = None,
+) -> Plan:
+    """Returns the plan of one tree, of these sizes if they are known."""
+    sizes = sizes or shape_tree(counts.n_labels, config.tree)
     n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
     made = 2 * counts.nnz_features * ENTRY if counts.text_bytes else 0
@@ -140,9 +145,9 @@ def _plan_held_out(
         return [], 0
     n = calibrate.folds or 1
     share = calibrate.share or (1 / calibrate.folds if calibrate.folds else rerank.share)
-    part = _take_share(counts, 1 - share)
+    part = take_share(counts, 1 - share)
     again = replace(config, calibrate=CalibrateConfig(), rerank=RerankConfig())
-    trained = _plan_tree_run(replace(part, text_bytes=0), again)
+    trained = plan_one_tree(replace(part, text_bytes=0), again)
     beside = held - LIBRARIES + model
     stages: list[Stage] = []
     for i in range(1, n + 1):
@@ -187,7 +192,7 @@ def count_labels(counts: Counts) -> float:
     return counts.nnz_labels / max(counts.n_documents, 1)
 
 
-def _take_share(counts: Counts, share: float) -> Counts:
+def take_share(counts: Counts, share: float) -> Counts:
     """Returns the sizes of a share of the documents."""
     return replace(
         counts,
@@ -211,7 +216,7 @@ def _plan_rounds(
     products = counts.nnz_labels * width
     memory = held + before + (n * width + 5 * products) * ENTRY
     again, model = _plan_levels(counts, config, wide, held + before, overlap.copies)
-    part = _take_share(counts, (overlap.folds - 1) / overlap.folds)
+    part = take_share(counts, (overlap.folds - 1) / overlap.folds)
     stages: list[Stage] = []
     for number in range(1, overlap.rounds + 1):
         name, copies = f"round {number}", 1 if number == 1 else overlap.copies
