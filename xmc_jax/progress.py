@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from xmc_jax.course import TOLD, Course, format_about
+from xmc_jax.errors import XMCError
 
 if TYPE_CHECKING:
     from xmc_jax.course import Step
@@ -265,8 +266,13 @@ class _Html:
 def expect(progress: Progress, steps: Callable[[], Sequence[Step]]) -> None:
     """Tells of the stages ahead, if progress is shown by one of the kinds above; another is not asked to count."""
     listen = getattr(progress, "expect", None)
-    if listen is not None:
-        listen(steps())
+    if listen is None:
+        return
+    try:
+        ahead = steps()
+    except XMCError:  # the training itself says what is wrong, if it comes so far
+        return
+    listen(ahead)
 
 
 @contextlib.contextmanager

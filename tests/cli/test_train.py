@@ -37,7 +37,9 @@ def test_progress_and_summary_are_on_standard_error(tiny, settings, tmp_path, xm
     done = xmc("train", "--data", tiny.data, "--workdir", tmp_path / "w", *settings)
     assert (done.code, done.out) == (0, "")
     stages = [line.partition(":")[0] for line in done.err]
-    assert stages[:6] == ["data", "data", "features", "tree", "level 0", "level 1"]
+    done_so_far = [f"stage {i} of 4, " for i in range(1, 5)]
+    names = ["features", "tree", "level 0", "level 1"]
+    assert stages[:6] == ["data", "data", *map(str.__add__, done_so_far, names)]
     assert "60 documents; tree 4 - 20" in done.err[-2]
     assert done.err[-1] == f"next: xmc evaluate --workdir {tmp_path}/w --data {tiny.data}"
 

@@ -17,7 +17,7 @@ from xmc_jax.data.synthetic import make_corpus
 from xmc_jax.encoder import load_tokenizer, read_architecture, wrap_function
 from xmc_jax.errors import InputError, RunError
 from xmc_jax.tree import tree_from_levels
-from xmc_jax.tuning.level import explain_memory
+from xmc_jax.tuning.level import advise, explain_memory
 from xmc_jax.types import NoProgress
 
 N = 240
@@ -306,7 +306,7 @@ def test_wrong_inputs_are_one_line(tiny_encoder, texts, labels, tmp_path):
 def test_lack_of_device_memory_says_what_to_lower():
     with (
         pytest.raises(RunError, match=r"batches of 16 documents; raise tuning\.accumulate above 2"),
-        explain_memory(TuningConfig(batch_size=32, accumulate=2)),
+        explain_memory(*advise(TuningConfig(batch_size=32, accumulate=2))),
     ):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
 
