@@ -6,6 +6,7 @@ python colab/execute.py [01_quickstart ...]
 from __future__ import annotations
 
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def execute(path: Path) -> None:
             # When cells ran, and the chatter of libraries, are no part of what a notebook shows.
             cell.metadata.pop("execution", None)
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-    nbformat.write(notebook, path)
+    # Where packages lie on this machine is nobody's business.
+    text = nbformat.writes(notebook).replace(sysconfig.get_path("purelib") + "/", "")
+    path.write_text(text.rstrip("\n") + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

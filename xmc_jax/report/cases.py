@@ -1,4 +1,4 @@
-"""The sections of a report that tell of single documents, of the training, and of the model itself."""
+"""The sections of a report that tell of confusions, of single documents, of the training, and of the model itself."""
 
 from __future__ import annotations
 
@@ -7,15 +7,51 @@ from typing import Any
 
 from xmc_jax.explain.picture import draw_html
 from xmc_jax.report import drawings
+from xmc_jax.report.confusion import find_confusions
 from xmc_jax.report.findings import Findings, Subject, Worst
 from xmc_jax.report.markup import Html, cut, element, fold, join, name, table
 from xmc_jax.report.picture import Picture
 from xmc_jax.report.sections import NO_DOCUMENTS, Section, figure, lead
 from xmc_jax.run import group_curves
 
+_LEAST = 5
+"""Confusions that are listed even if they happened once."""
 _LETTERS = 600
 _TRUE = 12
 """True labels of a document that are listed."""
+
+
+def show_confusions(subject: Subject, findings: Findings | None) -> Section:
+    """Labels that are confused with each other."""
+    id, title = "confusions", "Labels confused with their siblings"
+    if findings is None:
+        return Section(id, title, absent=NO_DOCUMENTS)
+    found = find_confusions(findings.ranked.ids, findings.hits, findings.truth, subject.tree)
+    if not found.pairs:
+        return Section(id, title, absent="no label was missed in favour of a sibling")
+    if subject.tree is None:
+        said = "The model has no tree of its own: all labels count as siblings."
+    else:
+        share = 100 * found.among_siblings / max(found.all, 1)
+        said = (
+            f"{share:.0f} % of the confusions are between labels that share a cluster of the tree."
+        )
+
+    repeated = [pair for i, pair in enumerate(found.pairs) if pair.times > 1 or i < _LEAST]
+
+    def show(label: int) -> Html:
+        used = element("span", f" {subject.label_counts[label]:,}", class_="dim")
+        return join([name(subject.name_label(label)), used])
+
+    rows = [[show(pair.true), show(pair.given), pair.times] for pair in repeated]
+    head = ["missed", "returned instead", "documents"]
+    note = (
+        "A confusion is a true label that is not among the first results, as many as the document has labels (at most "
+        "five), together with a wrong label that is. Behind a label stands the number of its training documents."
+    )
+    return Section(
+        id, title, join([lead(said), table(head, rows), element("p", note, class_="dim")])
+    )
 
 
 def show_worst(subject: Subject, findings: Findings | None) -> Section:

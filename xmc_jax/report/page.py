@@ -11,13 +11,12 @@ from html import escape
 from pathlib import Path
 
 from xmc_jax.files import check_target, write_bytes
-from xmc_jax.report.cases import show_model, show_training, show_worst
+from xmc_jax.report.cases import show_confusions, show_model, show_training, show_worst
 from xmc_jax.report.findings import Findings, Subject
 from xmc_jax.report.markup import Html, clean, element, join
 from xmc_jax.report.picture import Picture
 from xmc_jax.report.sections import (
     Section,
-    show_confusions,
     show_decisions,
     show_frequencies,
     show_reliability,

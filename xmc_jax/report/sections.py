@@ -10,7 +10,6 @@ import numpy as np
 
 from xmc_jax.calibrate import OperatingCurve, count_operating
 from xmc_jax.report import drawings
-from xmc_jax.report.confusion import find_confusions
 from xmc_jax.report.findings import Decision, Findings, Subject
 from xmc_jax.report.intervals import find_intervals
 from xmc_jax.report.markup import Html, element, embed, fold, join, name, table
@@ -23,8 +22,6 @@ _POINTS = 200
 _PER_BIN = 50
 """Documents for a bin of a reliability diagram at least."""
 _MISSED = 15
-_LEAST = 5
-"""Confusions that are listed even if they happened once."""
 
 
 @dataclass(frozen=True)
@@ -371,36 +368,3 @@ def show_tree(subject: Subject, findings: Findings | None) -> Section:
         embed("tree-scale", drawings._SCALE),
     ]  # fmt: skip
     return Section(id, title, join(body), pictures={"tree": picture})
-
-
-def show_confusions(subject: Subject, findings: Findings | None) -> Section:
-    """Labels that are confused with each other."""
-    id, title = "confusions", "Labels confused with their siblings"
-    if findings is None:
-        return Section(id, title, absent=NO_DOCUMENTS)
-    found = find_confusions(findings.ranked.ids, findings.hits, findings.truth, subject.tree)
-    if not found.pairs:
-        return Section(id, title, absent="no label was missed in favour of a sibling")
-    if subject.tree is None:
-        said = "The model has no tree of its own: all labels count as siblings."
-    else:
-        share = 100 * found.among_siblings / max(found.all, 1)
-        said = (
-            f"{share:.0f} % of the confusions are between labels that share a cluster of the tree."
-        )
-
-    repeated = [pair for i, pair in enumerate(found.pairs) if pair.times > 1 or i < _LEAST]
-
-    def show(label: int) -> Html:
-        used = element("span", f" {subject.label_counts[label]:,}", class_="dim")
-        return join([name(subject.name_label(label)), used])
-
-    rows = [[show(pair.true), show(pair.given), pair.times] for pair in repeated]
-    head = ["missed", "returned instead", "documents"]
-    note = (
-        "A confusion is a true label that is not among the first results, as many as the document has labels (at most "
-        "five), together with a wrong label that is. Behind a label stands the number of its training documents."
-    )
-    return Section(
-        id, title, join([lead(said), table(head, rows), element("p", note, class_="dim")])
-    )
