@@ -11,7 +11,7 @@ from nbclient import NotebookClient
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "colab").glob("*.ipynb"))
 
 
-SLOW = ("03_xr_transformer", "04_answers", "05_prototypes")
+SLOW = ("02_disentangle", "03_xr_transformer", "04_answers", "05_prototypes")
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 def test_a_model_is_trained_saved_and_resumed(corpus, tmp_path):
     class StopError(Exception):
         pass

@@ -39,9 +39,8 @@ def linear(tmp_path_factory):
     return fit(xmc.XRLinear(**SMALL), folder), folder
 
 
-@pytest.mark.parametrize(
-    "kind", ["XTransformer", pytest.param("XRTransformer", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["XTransformer", "XRTransformer"])
 def test_models_with_an_encoder_have_forests_and_copies(tiny_encoder, tmp_path, linear, kind):
     words = tuned(tiny_encoder, **WIDE)
     if kind == "XRTransformer":

@@ -29,7 +29,7 @@ def test_long_strings_and_none():
 
 
 def test_hash_collisions_change_no_result(monkeypatch):
-    monkeypatch.setattr(slices, "_hash", lambda s: np.zeros(len(s), np.uint64))
+    monkeypatch.setattr(slices, "hash_slices", lambda s: np.zeros(len(s), np.uint64))
     rng = np.random.default_rng(2)
     _check(_random_strings(rng, 200, [1, 2, 9, 17]))
 

@@ -197,6 +197,7 @@ def test_settings_go_to_disk_and_back():
     assert {m.tree.start for m in list_members(fixed)} == {"principal"}
 
 
+@pytest.mark.slow
 def test_labels_are_disentangled_in_each_tree(corpus, labels, tmp_path):
     overlap = dict(disentangle=dict(copies=2, least_gain=0.0), beam=2, trees=2)
     model = xmc.XRLinear(**SMALL | overlap)

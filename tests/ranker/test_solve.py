@@ -149,7 +149,7 @@ def test_objective_is_liblinears(level, loss, formulation):
 @pytest.mark.parametrize(
     ("formulation", "target"),
     [
-        ("primal", "v5e-1"),
+        pytest.param("primal", "v5e-1", marks=pytest.mark.slow),
         pytest.param("primal", "h100", marks=pytest.mark.slow),
         pytest.param("gram", "h100", marks=pytest.mark.slow),
         pytest.param("gram", "v5e-1", marks=pytest.mark.slow),
@@ -275,6 +275,7 @@ def test_a_cluster_of_very_many_children_is_split_without_changing_it(level, mon
     np.testing.assert_allclose(split.bias, whole.bias, atol=2e-2)
 
 
+@pytest.mark.slow
 def test_a_start_near_the_optimum_takes_fewer_steps_to_the_same_weights(level, monkeypatch):
     penalty = Penalty("squared_hinge", 1.0, 1.0, 0.5)
     settings = SolveSettings(tolerance=EXACT, max_epochs=500, threshold=0.0, formulation="primal")

@@ -148,8 +148,8 @@ def test_flips_in_twenty_places_of_every_file_are_named(runs, tmp_path, kind, mo
     [
         ("copies", "round_01"),
         ("copies", "vectorizer"),
-        ("forest", "member_01"),
-        ("forest", "calibration"),
+        pytest.param("forest", "member_01", marks=pytest.mark.slow),
+        pytest.param("forest", "calibration", marks=pytest.mark.slow),
         pytest.param("xr-transformer", "encoder", marks=pytest.mark.slow),
         pytest.param("xr-transformer", "ranker/level_01", marks=pytest.mark.slow),
     ],
