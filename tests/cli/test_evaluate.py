@@ -79,3 +79,4 @@ def test_unknown_labels_are_counted(tiny, tmp_path, xmc):
     done = xmc("evaluate", "--workdir", tiny.run, "--data", tmp_path)
     assert done.code == 0
     assert any("1 true labels unknown to the model" in line for line in done.err)
+    assert json.loads(done.out)["unseen"] == {"labels": 1, "examples": ["never seen"]}

@@ -84,6 +84,8 @@ def test_a_folder_of_texts(expected, tiny, tmp_path, xmc):
     assert sorted(p.name for p in out.iterdir()) == [f"{i:02}.annif" for i in range(12)]
     best = (out / "03.annif").read_text().splitlines()[0].split("\t")
     assert best == [expected[3]["labels"][0], str(expected[3]["scores"][0])] or len(best) == 3
+    assert xmc(*words, "--output", folder).code == 0
+    assert json.loads((folder / "03.jsonl").read_text()) == {"id": "03.txt"} | expected[3]
 
 
 @pytest.mark.parametrize("name", ["o.csv", "o.tsv", "o.parquet"])

@@ -87,7 +87,7 @@ def test_refuses_label_file_of_another_length(tmp_path):
     ("text", "place", "message"),
     [
         ("", 1, "header 'N D L' needed"),
-        ("1,2 0:1\n", 1, "header 'N D L' needed"),
+        ("1,2 0:1\n", 1, "libsvm without a header; put a first line 'N D L'"),
         ("1 2\n0 0:1\n", 1, "header 'N D L' needed"),
         ("-1 2 3\n", 1, "header 'N D L' needed"),
         ("0 2 3\n", 1, "no documents"),

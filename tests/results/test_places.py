@@ -182,6 +182,36 @@ def test_fewer_documents_than_before(tmp_path, monkeypatch):
         place.finish()
 
 
+@pytest.mark.parametrize("name", list(results.FORMATS))
+def test_a_folder_gets_a_file_per_document(name, tmp_path):
+    run(f"{tmp_path}/", name)
+    ending = results.FORMATS[name].endings[0]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{i}{ending}" for i in range(10)]
+    run(tmp_path / f"one{ending}", name, stop=10)
+    files = [(tmp_path / f"{i}{ending}").read_bytes() for i in range(10)]
+    if name in ("csv", "tsv"):
+        head = files[0].splitlines(keepends=True)[0]
+        files = [head, *(file.removeprefix(head) for file in files)]
+    if name in ("jsonl", "csv", "tsv"):
+        assert b"".join(files) == (tmp_path / f"one{ending}").read_bytes()
+    assert all(files)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b"])
+def test_an_id_names_a_file_of_the_folder_or_is_refused(name, tmp_path):
+    rows = results.Rows(
+        Predictions(np.zeros((1, 1), np.int32), np.ones((1, 1), np.float32), None, 1),
+        [{"id": name}],
+    )
+    with results.open_place(f"{tmp_path}/", results.FORMATS["jsonl"], COLUMNS) as place:
+        if not name.strip("."):
+            with pytest.raises(InputError, match="no file can have"):
+                place.add(rows, ["text"])
+        else:
+            place.add(rows, ["text"])
+            assert [p.name for p in tmp_path.iterdir()] == ["a_b.jsonl"]
+
+
 @pytest.mark.parametrize("output", ["-", "{pipe}", "{folder}"])
 def test_only_a_file_is_gone_on_with(output, tmp_path):
     os.mkfifo(tmp_path / "pipe")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from xmc_jax.types import Progress
 
 SECTIONS = ("memory", "threads", "data", "search.beam", "parallel")
+EXAMPLES = 10
+"""Labels never seen in training that are listed."""
 
 
 def parse(argv: list[str]) -> Arguments:
@@ -145,6 +147,7 @@ def score(
 ) -> tuple[dict[str, Any], int, int]:
     """Returns the report on a split, how many documents got fewer labels than wanted, and how many
     that is: 100, or all there are; `options` of `predict` say which labels are decided on."""
+    from xmc_jax.data.oddities import find_unseen
     from xmc_jax.metrics import propensity_constants
     from xmc_jax.metrics.report import RECALL_CUTS, Report
     from xmc_jax.predict import FewResultsWarning, drop_excluded
@@ -182,6 +185,7 @@ def score(
     report = total.report()
     if split.n_unknown_labels:
         report["unknown_labels"] = split.n_unknown_labels
+        report["unseen"] = {"labels": len(split.unknown), "examples": find_unseen(split, EXAMPLES)}
     return report, n_short, width
 
 

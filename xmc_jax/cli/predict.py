@@ -48,7 +48,8 @@ def parse(argv: list[str]) -> Arguments:
         "--output",
         required=True,
         metavar="O",
-        help="a file (.jsonl, .csv, .tsv, .parquet, .annif; also .gz), a pipe, or '-' for standard output",
+        help="a file (.jsonl, .csv, .tsv, .parquet, .annif; also .gz), a pipe, '-' for standard output, or a folder, "
+        "which gets a file per document, named by its id",
     )
     parser.add_argument(
         "--format",

@@ -98,13 +98,16 @@ def list_oddities(splits: Mapping[str, Split], max_leaf_size: int = 0) -> list[s
     return found
 
 
+def find_unseen(split: Split, n: int) -> list[str]:
+    """Returns the `n` most frequent labels of a split that the vocabulary does not hold."""
+    return sorted(split.unknown, key=lambda name: -split.unknown[name])[:n]
+
+
 def list_unseen(split: Split, name: str) -> list[str]:
     """Returns which labels of a split the vocabulary does not hold: their number, and three."""
     if not split.unknown:
         return []
-    shown = ", ".join(
-        repr(label)[:60] for label in sorted(split.unknown, key=lambda n: -split.unknown[n])[:3]
-    )
+    shown = ", ".join(repr(label)[:60] for label in find_unseen(split, 3))
     n_all = len(split.unknown) + len(np.unique(split.labels.indices))
     found = [
         f"{len(split.unknown):,} of {n_all:,} labels of '{name}' were never seen in training "

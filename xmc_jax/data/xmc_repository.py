@@ -97,6 +97,12 @@ def _join_chunks(
 
 def _parse_header(line: bytes, path: Path) -> tuple[int, int, int]:
     match = _HEADER.fullmatch(line)
+    if b":" in line and _LINE.fullmatch(line.strip()):
+        raise InputError(
+            f"{path}:1: {_show(line)} given: libsvm without a header; put a first line 'N D L' there (numbers of "
+            "documents, features and labels; both count from 0, so the largest number of each and one), the same D and "
+            "L in each split"
+        )
     if not match:
         raise InputError(
             f"{path}:1: {_show(line)} given, a header 'N D L' needed: numbers of documents, "

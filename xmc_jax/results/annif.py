@@ -38,5 +38,5 @@ FORMAT = Format(
     (".annif",),
     lambda columns: b"",
     encode,
-    ending=".annif",
+    has_headings=True,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, NamedTuple
@@ -63,7 +64,7 @@ class Format:
         begin: returns what stands at the beginning.
         encode: returns the bytes of a batch.
         convert: reads what was written and writes the file that is wanted; None: they are the same.
-        ending: of the file of one document, where a folder may take the results.
+        has_headings: whether each document has a line of its own above it, which a file of one document leaves out.
     """
 
     name: str
@@ -72,7 +73,18 @@ class Format:
     begin: Callable[[Columns], bytes]
     encode: Callable[[Rows, Columns], bytes]
     convert: Callable[[BinaryIO, BinaryIO, Columns], None] | None = None
-    ending: str | None = None
+    has_headings: bool = False
+
+    def encode_alone(self, rows: Rows, columns: Columns) -> bytes:
+        """Returns the file of one document."""
+        content = self.begin(columns) + self.encode(rows, columns)
+        if self.has_headings:
+            return content.partition(b"\n")[2]
+        if self.convert is None:
+            return content
+        whole = io.BytesIO()
+        self.convert(io.BytesIO(content), whole, columns)
+        return whole.getvalue()
 
 
 def choose_columns(

@@ -34,6 +34,8 @@ _NOTED = 1.0
 """Seconds between two notes of how far results have come."""
 _COPIED = 1 << 20
 _NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_UNFIT = re.compile(r"[\x00-\x1f/\\]")
+"""What the name of a file does not have."""
 _STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -209,15 +211,20 @@ class Folder(Place):
     def _write(self, rows: Rows) -> None:
         for i, fields in enumerate(rows.fields):
             name = str(fields.get("id", rows.first + i + 1))
-            stem = name.removesuffix(".gz").removesuffix(".txt").replace(os.sep, "_")
+            stem = _UNFIT.sub("_", name.removesuffix(".gz").removesuffix(".txt"))
+            if not stem.strip("."):
+                raise InputError(
+                    f"document {rows.first + i + 1:,} has the id {name!r}, which no file can have; name another "
+                    "--id-column, or an --output that is one file"
+                )
             if stem in self._names:
                 raise InputError(
                     f"two documents have the id {name!r:.60}; a file for each needs others"
                 )
             self._names.add(stem)
             one = Rows(rows.predictions[i], [fields], rows.first + i)
-            content = self.format.encode(one, self.columns).partition(b"\n")[2]
-            file = self._path / f"{stem}{self.format.ending}"
+            content = self.format.encode_alone(one, self.columns)
+            file = self._path / f"{stem}{self.format.endings[0]}"
             part = file.with_name(f".{file.name[:200]}.part")
             with name_write_errors(file):
                 part.write_bytes(content)
@@ -237,11 +244,15 @@ def check_place(output: str, source: str, format: Format, resume: bool) -> None:
         )
     if _find_number(output) is not None:
         return
-    if path.is_dir() and format.ending is None:
-        raise InputError(f"option '--output {output}': is a folder; a file or '-' needed")
     if not Path(os.path.realpath(path)).parent.is_dir():
         raise InputError(f"option '--output {output}': no folder {path.parent}; make it first")
-    if source != "-" and path.exists() and os.path.exists(source) and path.samefile(source):
+    if (
+        source != "-"
+        and path.exists()
+        and not path.is_dir()
+        and os.path.exists(source)
+        and path.samefile(source)
+    ):
         raise InputError(f"option '--output {output}': is the input; name another file")
 
 
@@ -252,8 +263,8 @@ def open_place(
     """Gives what takes results; they are whole when `finish` was called.
 
     Args:
-        output: a file, replaced when all results are there; `-`, a pipe or a device, written in place; or, for formats
-            that allow it, a folder (there, or with a separator at its end).
+        output: a file, replaced when all results are there; `-`, a pipe or a device, written in place; or a folder
+            (there, or with a separator at its end), which gets a file per document.
         format: how they are written.
         columns: what each document has.
         of: digest of what decides results.
@@ -263,7 +274,7 @@ def open_place(
     if number is not None:
         with _open_number(number) as raw, closing(Stream(raw, format, columns, False)) as stream:
             yield stream
-    elif format.ending and (path.is_dir() or output.endswith(os.sep)):
+    elif path.is_dir() or output.endswith(os.sep):
         yield Folder(path, format, columns)
     elif path.exists() and not path.is_file():
         zips = path.suffix == ".gz"
