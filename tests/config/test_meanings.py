@@ -68,6 +68,8 @@ def test_foreign_names_lead_to_settings_that_exist():
         ("tuning.head_learning_rate", 0.0, "auto"),
         ("tuning.max_candidates", 0, None),
         ("tuning.patience", 0, None),
+        ("calibrate.share", 0.0, None),
+        ("calibrate.folds", 0, None),
     ],
 )
 def test_values_of_before_are_read_in_old_runs_and_refused_elsewhere(name, old, new):

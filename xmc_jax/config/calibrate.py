@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from xmc_jax.config.fields import QUIET, check, check_choices
+from xmc_jax.config.former import former
 from xmc_jax.errors import InputError
 
 
@@ -22,10 +23,10 @@ class CalibrateConfig:
     )
     """`isotonic-rank`: a map for each group of ranks (1, 2, 3, 4–5, 6–10, 11 and more); others: one map for all;
     `none`: no probabilities, validation documents or not."""
-    share: float | None = field(default=None, metadata=QUIET)
+    share: float | None = field(default=None, metadata=QUIET | former({0: None}))
     """Share of the documents held out of one further training, up to 0.5; a model with an encoder that is fine-tuned
     is trained once, without them. None: no share."""
-    folds: int | None = field(default=None, metadata=QUIET)
+    folds: int | None = field(default=None, metadata=QUIET | former({0: None}))
     """2 to 20 parts, each of which is scored by a model trained on the others: as many further trainings. None: no
     folds."""
     depth: int = field(default=30, metadata=QUIET)
