@@ -103,8 +103,9 @@ def test_long_queries_take_many_blocks(tools, n_pairs):
 @pytest.mark.parametrize("n", [1, 64, 65, 1000])
 def test_scans(n):
     x = np.random.default_rng(n).integers(0, 9, n).astype(np.int32)
-    np.testing.assert_array_equal(_scan(x, jax.numpy.add, jax.numpy.cumsum), np.cumsum(x))
-    running = _scan(x, jax.numpy.maximum, jax.lax.cummax)
+    lanes = jax.numpy.asarray(x)
+    np.testing.assert_array_equal(_scan(lanes, jax.numpy.add, jax.numpy.cumsum), np.cumsum(x))
+    running = _scan(lanes, jax.numpy.maximum, jax.lax.cummax)
     np.testing.assert_array_equal(running, np.maximum.accumulate(x))
 
 

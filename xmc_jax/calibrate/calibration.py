@@ -69,7 +69,7 @@ class Calibration:
         found = np.minimum.accumulate(found, axis=1)
         return np.where(ids == PAD, 0.0, found).astype(np.float32)
 
-    def score_pairs(self, scores: Float[np.ndarray, "Q"]) -> Float[np.ndarray, "Q"]:
+    def score_pairs(self, scores: Float[np.ndarray, "*Q"]) -> Float[np.ndarray, "*Q"]:
         """Returns the probabilities of labels whose ranks are unknown."""
         return self._read(scores, self.pooled).astype(np.float32)
 

@@ -135,8 +135,8 @@ def select(
     *,
     min_k: int = 0,
     max_k: int | None = None,
-) -> Int[np.ndarray, "N R"]:
-    """Returns the slots of the labels to return [N, R'], best first, PAD behind them.
+) -> Int[np.ndarray, "N kept"]:
+    """Returns the slots of the labels to return [N, kept], best first, PAD behind them.
 
     Args:
         ranked: the ranked labels.

@@ -129,7 +129,7 @@ def _rank_open(
     return before - before[jnp.minimum(start[group], before.shape[0] - 1)]
 
 
-def _count(chosen: Bool[Array, "Z"], start: Int[Array, "groups"]) -> Int[Array, "groups"]:
+def _count(chosen: Bool[Array, "Z"], start: Int[Array, "borders"]) -> Int[Array, "borders-1"]:
     """Returns how many entries of each group are chosen."""
     total = jnp.append(jnp.zeros(1, jnp.int32), _add_up(chosen))
     return total[start[1:]] - total[start[:-1]]

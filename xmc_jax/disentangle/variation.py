@@ -31,7 +31,7 @@ class Separation(NamedTuple):
 
 def variation_of_information(
     meaning: Bool[np.ndarray, "n S"], copy: Bool[np.ndarray, "*m n K"]
-) -> Float[np.ndarray, "*m"]:
+) -> Float[np.ndarray, "*m"] | float:
     """Returns −Σ r_ab (ln r_ab/p_a + ln r_ab/q_b), r the shares of documents in part a of one and b of the other.
 
     Args:
@@ -59,5 +59,5 @@ def measure_splits(split: Split, rng: np.random.Generator, n_random: int = 100) 
         np.broadcast_to(np.arange(len(split.copy)), (n_random, len(split.copy))), axis=1
     )
     return Separation(
-        found, float(variation_of_information(split.meaning, split.copy[shuffled]).mean())
+        found, float(np.mean(variation_of_information(split.meaning, split.copy[shuffled])))
     )

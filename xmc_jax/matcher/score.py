@@ -111,12 +111,12 @@ def _count_blocks(ids: Int[Array, "B J"], width: int) -> Int[Array, ""]:
 
 def _find(
     level: SearchLevel,
-    ids: Int[Array, "B J"],
+    ids: Int[Array, "_ _"],
     row: Int[Array, "P"],
     cluster: Int[Array, "P"],
     slots_first: bool = False,
-) -> Int[Array, "P J"]:
-    """Returns the stored row of each slot of each pair, or PAD; with `slots_first` of ids [J, B], as [J, P]."""
+) -> Int[Array, "P J"] | Int[Array, "J P"]:
+    """Returns the stored row of each slot [P, J], or PAD, of ids [B, J]; with `slots_first` [J, P] of ids [J, B]."""
     assert level.rows is not None
     cluster = cluster[None] if slots_first else cluster[:, None]
     mine = jnp.where(cluster == PAD, PAD, ids[:, row] if slots_first else ids[row])

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from xmc_jax.types import AnyArray
+
 Gathers = Literal["unrolled", "looped", "fused"]
 """How the slots of a row are gathered, a choice of the target:
 
@@ -24,9 +26,9 @@ SLOT_BLOCK = 16
 
 
 def accumulate(
-    ids: Int[Array, "*R J"],
-    values: Float[Array, "*R J"],
-    table: Float[Array, "F K"],
+    ids: Int[AnyArray, "*R J"],
+    values: Float[AnyArray, "*R J"],
+    table: Float[AnyArray, "F K"],
     gathers: Gathers = "unrolled",
 ) -> Float[Array, "*R K"]:
     """Returns `out[r] = Σ_j values[r, j] · table[ids[r, j]]`: the product of padded sparse rows with a dense table.

@@ -125,8 +125,8 @@ def count_bits(
 
 
 def rank_bits(
-    bits: Int[Array, "*S"], before: Int[Array, "*S"], bit: Int[Array, "*S"]
-) -> tuple[Int[Array, "*S"], Bool[Array, "*S"]]:
+    bits: Int[Array, "*#S"], before: Int[Array, "*#S"], bit: Int[Array, "*#S"]
+) -> tuple[Int[Array, "*#S"], Bool[Array, "*#S"]]:
     """Returns `count_bits` of words that are at hand."""
     word = bits.astype(jnp.uint32)
     one = jnp.left_shift(jnp.uint32(1), (bit & (BITS - 1)).astype(jnp.uint32))
