@@ -18,8 +18,9 @@ from xmc_jax.encoder import count_parameters
 from xmc_jax.encoder.architecture import Settings
 from xmc_jax.encoder.families import FAMILIES
 from xmc_jax.parallel import Target
-from xmc_jax.plan import Counts, plan_target
+from xmc_jax.plan import Counts
 from xmc_jax.plan.encoder import EncoderCost
+from xmc_jax.plan.target import plan_target
 from xmc_jax.ranker.cost_model import choose_solvers
 from xmc_jax.ranker.solvers import Sizes, list_solvers
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from xmc_jax.cli.format import format_bytes, format_count
 from xmc_jax.parallel import Target
 from xmc_jax.parallel.topology import can_compile
-from xmc_jax.plan import Check, Need, Solving, TargetPlan
+from xmc_jax.plan.target import Need, Solving, TargetPlan
+from xmc_jax.plan.verify import Check
 
 
 def format_target(plan: TargetPlan, target: Target, checks: Sequence[Check]) -> str:

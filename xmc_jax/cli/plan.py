@@ -16,18 +16,16 @@ from xmc_jax.memory import find_budget
 from xmc_jax.parallel import Target
 from xmc_jax.parallel.topology import can_compile, describe_absent
 from xmc_jax.plan import (
-    Check,
     Counts,
     Plan,
-    TargetPlan,
     count_data,
     make_plan,
     plan_prototypes,
-    plan_target,
     plan_transformer,
     read_cost,
-    verify_target,
 )
+from xmc_jax.plan.target import TargetPlan, plan_target
+from xmc_jax.plan.verify import Check, verify_target
 
 
 def parse(argv: list[str]) -> Arguments:

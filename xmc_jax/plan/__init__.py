@@ -1,4 +1,8 @@
-"""What a training takes in memory and work, before it runs."""
+"""What a training takes in memory and work, before it runs.
+
+Estimators import this room for the stages ahead. Plans for other devices, `xmc_jax.plan.target` and
+`xmc_jax.plan.verify`, bring in encoders and what tunes them, and are imported by themselves.
+"""
 
 from xmc_jax.plan.counts import Counts as Counts
 from xmc_jax.plan.counts import count_data as count_data
@@ -13,9 +17,3 @@ from xmc_jax.plan.linear import Stage as Stage
 from xmc_jax.plan.linear import make_plan as make_plan
 from xmc_jax.plan.linear import shape_tree as shape_tree
 from xmc_jax.plan.prototype import plan_prototypes as plan_prototypes
-from xmc_jax.plan.target import Need as Need
-from xmc_jax.plan.target import Solving as Solving
-from xmc_jax.plan.target import TargetPlan as TargetPlan
-from xmc_jax.plan.target import plan_target as plan_target
-from xmc_jax.plan.verify import Check as Check
-from xmc_jax.plan.verify import verify_target as verify_target
