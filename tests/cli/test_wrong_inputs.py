@@ -353,7 +353,7 @@ def test_inputs_of_prediction(name, content, message, tiny, tmp_path, xmc):
     ("words", "message"),
     [
         (["--output", "no/out.jsonl"], "option '--output no/out.jsonl': no folder no"),
-        (["--output", "."], "option '--output .': is a folder"),
+        (["--output", "."], "option '--output .': is the folder that holds the input"),
         (["--output", "in.txt"], "option '--output in.txt': is the input"),
         (["--output", "o", "--top-k", "0"], "'0' given, a whole number of 1 or more needed"),
         (["--output", "o", "--top_kk", "3"], "did you mean '--top-k'?"),

@@ -246,13 +246,15 @@ def check_place(output: str, source: str, format: Format, resume: bool) -> None:
         return
     if not Path(os.path.realpath(path)).parent.is_dir():
         raise InputError(f"option '--output {output}': no folder {path.parent}; make it first")
-    if (
-        source != "-"
-        and path.exists()
-        and not path.is_dir()
-        and os.path.exists(source)
-        and path.samefile(source)
-    ):
+    if source == "-" or not path.exists() or not os.path.exists(source):
+        return
+    if path.is_dir():
+        if os.path.isfile(source) and path.samefile(os.path.dirname(source) or "."):
+            raise InputError(
+                f"option '--output {output}': is the folder that holds the input, which a result may replace; name a "
+                "folder for results, or a file"
+            )
+    elif path.samefile(source):
         raise InputError(f"option '--output {output}': is the input; name another file")
 
 
