@@ -98,7 +98,7 @@ def test_what_does_not_change_is_kept_to_the_bit(data):
     other = next(label for label in inside if not y[row, label])
     new = y[row].tolil()
     new[0, had], new[0, other] = 0, 1
-    with pytest.warns(Note, match="known already: 1, of which 1 have"):
+    with pytest.warns(Note, match="already known: 1, of which 1 have"):
         newer = model.update(x[row], new.tocsr())
     assert newer._updates[-1]["solved"] == 2 and newer._updates[-1]["corrected"] == 1
     for level in range(2):
@@ -226,11 +226,11 @@ def test_odd_changes_from_texts():
     texts, labels = ["a bird of prey", "a tax on goods"] * 4, [["bird"], ["tax"]] * 4
     model = xmc.XRLinear(features=dict(min_count=1)).fit(texts, labels)
     assert model.update(rename={"bird": "tax", "tax": "bird"}).label_names == ["tax", "bird"]
-    with pytest.warns(Note, match="known already: 4, of which 4"):
+    with pytest.warns(Note, match="already known: 4, of which 4"):
         bare = model.update(["a bird of prey"], [[]])  # a label may lose all its documents
     np.testing.assert_array_equal(bare.label_counts, [0, 4])
     columns = np.array([[1, 0]], np.float32)
-    with pytest.warns(Note, match="no document given has are left out: 1"):
+    with pytest.warns(Note, match="new labels without a document are left out: 1"):
         assert model.update(["new"], columns, label_names=["tax", "z"]).n_labels == 2
     for options, says in (
         ({"retire": 5}, "retire=5 given"),

@@ -25,6 +25,26 @@ class Outcome(NamedTuple):
     err: list[str]
 
 
+def assert_refused(outcome: Outcome, *parts: str) -> None:
+    """Asserts that a command line ended with code 2 and one line of error, which contains `parts`.
+
+    Notes about what was read before the fault may stand above it.
+    """
+    assert outcome.code == 2, outcome
+    assert outcome.out == ""
+    *notes, line = outcome.err
+    assert all(words.startswith(("data: ", "note: ")) for words in notes), outcome.err
+    assert line.startswith("xmc: ")
+    assert "unforeseen" not in line and "Traceback" not in line
+    for part in parts:
+        assert part in line, line
+
+
+@pytest.fixture(scope="session")
+def check_refused() -> Callable[..., None]:
+    return assert_refused
+
+
 @pytest.fixture
 def xmc(capsys) -> Callable[..., Outcome]:
     """Runs a command line in this process."""

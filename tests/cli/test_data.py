@@ -52,7 +52,7 @@ def test_tells_what_looks_odd(tmp_path, xmc):
     assert "of them differ from a known label only in case, such as 'BEER' and 'Beer'" in told
     assert "1 of 5 documents of 'train' have an empty text" in told
     assert "1 of 5 documents of 'train' have no label" in told
-    assert "of 7 texts of 'test' stand in 'train' too" in told
+    assert "of 7 texts of 'test' are also in 'train'" in told
     assert "2 of 7 documents of 'test' have no word that training knows" in told
     assert "the data are small for a tree" in told and "--tree.kind flat" in told
 

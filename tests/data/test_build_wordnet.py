@@ -86,7 +86,7 @@ def test_faults_are_named(source, tmp_path, capsys):
     )
     assert not (tmp_path / "out").exists()
     (source / "data.verb").write_text("nonsense\n")
-    with pytest.raises(InputError, match=r"data\.verb:1: is no synset"):
+    with pytest.raises(InputError, match=r"data\.verb:1: not a synset"):
         read_synsets(source)
     (source / "data.verb").write_text("00000005 30 v 01 go 0 001 @ 00000006 v 0000 | move  \n")
     with pytest.raises(InputError, match="no line for its ancestor v00000006"):

@@ -118,5 +118,5 @@ def test_parts_of_a_split_are_all_of_it(tmp_path):
 def test_what_needs_all_documents_has_no_parts(tmp_path):
     write_documents(tmp_path / "train.jsonl", [("a text", ["a"]), ("b text", ["b"])] * 9)
     dataset = open_dataset(tmp_path / "train.jsonl", DataConfig(test_share=0.5))
-    with pytest.raises(InputError, match=r"test_share=0\.5, for which all documents have to be"):
+    with pytest.raises(InputError, match=r"test_share=0\.5 needs all documents in one process"):
         dataset.load_split("train", part=(0, 2))

@@ -6,31 +6,12 @@ import bz2
 import gzip
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from xmc_jax.config import DataConfig
 from xmc_jax.data import open_dataset
 from xmc_jax.data.format import Format, Reader
 from xmc_jax.data.formats import FORMATS
 from xmc_jax.errors import InputError, Note
-
-
-def write(folder: Path, files: dict[str, str | bytes]) -> Path:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return folder
-
-
-def read(path: Path, split: str = "train", **settings) -> list[tuple[str, set[str]]]:
-    """Returns texts (numbers of features) and labels, in any order of the labels."""
-    found = open_dataset(path, DataConfig(**settings)).load_split(split)
-    names = [{found.vocabulary[j] for j in row.indices} for row in found.labels]
-    texts = found.texts if found.texts is not None else found.features.getnnz(axis=1)
-    return list(zip(texts, names, strict=True))
-
 
 ONE_FILE: dict[str, tuple[str, str | bytes, list[tuple[str, set[str]]]]] = {
     "inches and open quotes in TSV": (
@@ -227,7 +208,7 @@ ONE_FILE: dict[str, tuple[str, str | bytes, list[tuple[str, set[str]]]]] = {
 
 
 @pytest.mark.parametrize("kind", ONE_FILE)
-def test_one_file(kind, tmp_path):
+def test_one_file(kind, tmp_path, write, read):
     name, content, documents = ONE_FILE[kind]
     write(tmp_path, {name: content})
     assert read(tmp_path / name) == documents
@@ -300,7 +281,7 @@ FOLDERS: dict[str, tuple[dict[str, str | bytes], dict[str, list[tuple[str | int,
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_folders(kind, tmp_path):
+def test_folders(kind, tmp_path, write, read):
     files, splits = FOLDERS[kind]
     write(tmp_path, files)
     assert open_dataset(tmp_path).splits == tuple(splits)
@@ -308,108 +289,31 @@ def test_folders(kind, tmp_path):
         assert read(tmp_path, split) == documents
 
 
-def test_a_cyrillic_table_by_its_encoding(tmp_path):
-    write(tmp_path, {"a.csv": "text;labels\nМосква;город\n".encode("cp1251")})
-    assert read(tmp_path / "a.csv", encoding="cp1251") == [("Москва", {"город"})]
-    with pytest.warns(Note, match="read as cp1252 .*--data.encoding names another"):
-        assert read(tmp_path / "a.csv")[0][0] != "Москва"
-
-
-def test_rows_without_content_at_the_end_are_told(tmp_path):
-    write(tmp_path, {"a.csv": "text,labels\na,x\n,\nb,y\n,\n,\n"})
-    with pytest.warns(Note, match="2 rows without any content at the end are left out"):
-        assert read(tmp_path / "a.csv") == [("a", {"x"}), ("", set()), ("b", {"y"})]
-
-
-def test_cells_over_several_lines_are_told_where_lines_could_be_rows(tmp_path):
-    write(tmp_path, {"a.csv": 'text,labels\n"a,x\nb,y\nc",z\nd,w\n'})
-    with pytest.warns(
-        Note, match="1 quoted cells stretch over several lines; .*--data.quoting none"
-    ):
-        assert len(read(tmp_path / "a.csv")) == 2
-    assert len(read(tmp_path / "a.csv", quoting="none")) == 4
-
-
-def test_settings_overrule_what_is_seen(tmp_path):
-    write(tmp_path, {"a.csv": 'text;labels;n\n"a,b";x,y;1\n'})
-    assert read(tmp_path / "a.csv", label_separator="none") == [("a,b", {"x,y"})]
-    assert read(tmp_path / "a.csv", labels_column="labels,n") == [("a,b", {"x,y", "1"})]
-    with pytest.raises(InputError, match=r"a\.csv:1: "):
-        read(tmp_path / "a.csv", delimiter="tab")
-    assert read(tmp_path / "a.csv", delimiter=";", text_column="n", quoting="quotes")[0][0] == "1"
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (
-            {"a.csv": 'text,labels\nb,x\n"open,y\nc,z\n'},
-            r"a\.csv:3: the quote that opens at '\"open,y'",
-        ),
-        (
-            {"a.csv": 'text,labels\nb,x\n"two\nlines",y\n"open,y\n'},
-            r"a\.csv:5: the quote that opens",
-        ),
-        ({"a.csv": "text,labels\na,b,x\n"}, r"a\.csv:2: 3 cell\(s\), 2 needed .* a comma"),
-        ({"a.csv": "text,labels\n1 of many words here and there,x\nb\n"}, r"a\.csv:3: 1 cell"),
-        (
-            {"a.tsv": "foo bar baz qux\ta;b\nsome other text here\tc\n"},
-            r"a\.tsv:1: the first line is no header",
-        ),
-        ({"a.xlsx": b"PK\x03\x04"}, "is a workbook; save its sheet as CSV"),
-        ({"a.csv": ""}, "is empty"),
-        ({"a.txt": "one\ntwo\n"}, "is of no known format"),
-        ({"a.csv": "text,labels\na,\"['x', ...]\"\n"}, r"a\.csv:2: .*cut short with '\.\.\.'"),
-        (
-            {"a.jsonl": '{"text": "a", "labels": [0, 1]}\n{"text": "b", "labels": [1]}\n'},
-            "numbers are named",
-        ),
-        (
-            {"a.csv": "text,x,z\na,0,1\n" + "b,1,0\n" * 300 + "c,2,0\n"},
-            r"a\.csv:303: column 'x' holds '2'; 0 or 1",
-        ),
-        (
-            {"a.tsv": "a\t<http://x/1>\n" * 40 + "b\tno uri\n"},
-            r"a\.tsv:41: .*'text TAB <uri> <uri>' needed",
-        ),
-        ({"a.txt": "0,1\ta\n" * 40 + "x\tb\n"}, r"a\.txt:41: '0,1,2 TAB text' needed"),
-        (
-            {"a.txt": "1\tx\ta b c d e\n" * 40 + "x\tb\n"},
-            r"a\.txt:41: 2 cell\(s\); 'id TAB labels TAB text'",
-        ),
-    ],
-)
-def test_what_cannot_be_read_is_refused_with_its_line(files, message, tmp_path):
-    write(tmp_path, files)
-    with pytest.raises((InputError, Note), match=message):
-        read(tmp_path / next(iter(files)))
-
-
-def test_filter_files_take_pairs_out_of_truth_and_predictions(tmp_path):
+def test_filter_files_take_pairs_out_of_truth_and_predictions(tmp_path, write):
     files, _ = FOLDERS["XMC repository, raw"]
     write(tmp_path, {**files, "filter_labels_test.txt": "0 1\n"})
-    with pytest.warns(Note, match="1 pairs of document and label are taken out"):
+    with pytest.warns(Note, match="1 pairs of document and label in a filter file are left out"):
         split = open_dataset(tmp_path).load_split("test")
     assert [split.vocabulary[j] for j in split.labels[0].indices] == ["l0"]
     assert split.excluded.toarray().tolist() == [[False, True]]
     assert open_dataset(tmp_path).load_split("train").excluded is None
 
 
-def test_labels_of_raw_sets_have_display_names(tmp_path):
+def test_labels_of_raw_sets_have_display_names(tmp_path, write):
     files, _ = FOLDERS["XMC repository, raw"]
     write(tmp_path, files)
     names = open_dataset(tmp_path).reader.names
     assert names.show("l0") == "same" and names.find("SAME") == ["l0", "l1"]
 
 
-def test_the_first_of_several_splits_is_told(tmp_path):
+def test_the_first_of_several_splits_is_told(tmp_path, write, read):
     files, splits = FOLDERS["XMC repository, old"]
     write(tmp_path, {**files, "Bibtex_trSplit.txt": "1 2\n3 1\n"})
-    with pytest.warns(Note, match="holds 2 splits; the first is taken"):
+    with pytest.warns(Note, match="holds 2 splits; the first is used"):
         assert read(tmp_path) == splits["train"]
 
 
-def test_parquet_and_arrow_files(tmp_path):
+def test_parquet_and_arrow_files(tmp_path, read):
     import pyarrow as pa
     import pyarrow.feather
     import pyarrow.parquet
@@ -429,83 +333,7 @@ def test_parquet_and_arrow_files(tmp_path):
         read(tmp_path / "a.parquet")
 
 
-def test_folders_with_files_of_other_names(tmp_path):
-    write(
-        tmp_path,
-        {
-            "my-train.csv": "text,labels\na,x\n",
-            "my-test.csv": "text,labels\nb,x\n",
-            "README.txt": "?",
-        },
-    )
-    with pytest.warns(Note, match=r"my-test\.csv as 'test', my-train\.csv as 'train' is read"):
-        assert open_dataset(tmp_path).splits == ("train", "test")
-    write(
-        tmp_path / "only",
-        {"products.csv": "text,labels\na,x\n", "labels.txt": "x\n", "notes.md": ""},
-    )
-    with pytest.warns(Note, match=r"products\.csv as 'train' is read"):
-        assert read(tmp_path / "only") == [("a", {"x"})]
-
-
-def test_a_folder_of_several_tables_says_what_it_holds(tmp_path):
-    write(tmp_path, {"a.csv": "text,labels\na,x\n", "b.csv": "text,labels\na,x\n"})
-    with pytest.raises(
-        InputError, match=r"holds a\.csv, b\.csv, none of them called train; give one of these"
-    ):
-        open_dataset(tmp_path)
-
-
-def test_a_share_is_held_out(tmp_path):
-    rows = "".join(f"document {i % 40},l{i % 3}\n" for i in range(60))
-    write(tmp_path, {"a.csv": "text,labels\n" + rows})
-    config = DataConfig(test_share=0.2, label_separator="none")
-    train, test = (
-        open_dataset(tmp_path / "a.csv", config).load_split(s) for s in ("train", "test")
-    )
-    assert len(train) + len(test) == 60 and 9 <= len(test) <= 15
-    assert not set(train.texts) & set(test.texts)
-    back = "".join(reversed(rows.splitlines(keepends=True)))
-    write(tmp_path, {"a.csv": "text,labels\n" + back})
-    again = open_dataset(tmp_path / "a.csv", config).load_split("test")
-    assert sorted(again.texts) == sorted(test.texts)
-    write(tmp_path / "d", {"train.csv": "text,labels\na,x\n", "test.csv": "text,labels\na,x\n"})
-    with pytest.raises(InputError, match="has a split 'test'; leave it out"):
-        open_dataset(tmp_path / "d", config)
-    write(tmp_path, {"b.csv": "text,labels\n" + "a,x\n" * 3})
-    with pytest.raises(InputError, match="two different ones needed"):
-        open_dataset(tmp_path / "b.csv", DataConfig(test_share=0.5)).load_split("train")
-
-
-def test_a_share_of_vectors_is_held_out(tmp_path):
-    rows = "".join(f"{i % 2} {i % 5}:{i + 1}\n" for i in range(20))
-    write(tmp_path, {"train.txt": f"20 5 2\n{rows}"})
-    config = DataConfig(test_share=0.25, vector_norm="none")
-    train, test = (open_dataset(tmp_path, config).load_split(s) for s in ("train", "test"))
-    assert (len(train), len(test)) == (15, 5) and train.vocabulary == ["0", "1"]
-    values = np.sort(np.concatenate([train.features.data, test.features.data]))
-    np.testing.assert_array_equal(values, np.arange(1, 21))
-
-
-def test_what_was_chosen_reads_other_files_alike(tmp_path):
-    write(
-        tmp_path,
-        {
-            "a.csv": "head,tags\nthe first of them,x;y\nanother of the same,x\n",
-            "b.csv": "tags,head,text\nx;y,c,no\n",
-        },
-    )
-    settled = open_dataset(tmp_path / "a.csv").settle()
-    assert (settled.text_column, settled.labels_column, settled.label_separator) == (
-        "head",
-        "tags",
-        ";",
-    )
-    split = open_dataset(tmp_path / "b.csv", settled).load_split("train")
-    assert list(split.texts) == ["c"] and split.vocabulary == ["x", "y"]
-
-
-def test_a_format_is_one_value_in_a_table(tmp_path, monkeypatch):
+def test_a_format_is_one_value_in_a_table(monkeypatch, tmp_path, write, read):
     def open_shouted(files, config, names):
         def documents(split):
             for number, line in enumerate(files[split].read_text().splitlines(), 1):

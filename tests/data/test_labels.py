@@ -100,7 +100,7 @@ def test_reads_byte_order_mark_line_ends_and_blank_end(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a\nb\na\n", r"labels\.txt:3: the label 'a' stands on line 1 already"),
+        ("a\nb\na\n", r"labels\.txt:3: the label 'a' is already on line 1"),
         ("a\n\nb\n", r"labels\.txt:2: the label is empty"),
         ("\n\n", "holds no labels"),
         ("", "holds no labels"),

@@ -45,7 +45,7 @@ def test_refuses_values_that_are_not_finite(value):
 
 def test_refuses_a_feature_twice_in_a_row_but_not_in_two_rows():
     twice = sp.csr_matrix(([1.0, 1.0, 1.0], [1, 1, 1], [0, 1, 3]), (2, 3))
-    with pytest.raises(InputError, match="place 1: feature 1 stands twice"):
+    with pytest.raises(InputError, match="place 1: feature 1 is in the row twice"):
         check_features(twice, "X", lambda i: f"place {i}")
     across = sp.csr_matrix(([1.0, 1.0], [1, 1], [0, 1, 1, 2]), (3, 3))
     assert check_features(across, "X").nnz == 2
@@ -71,7 +71,7 @@ def test_refuses_what_is_no_matrix_of_numbers(check, matrix, message):
 def test_refuses_ids_out_of_range(kind):
     matrix = kind(np.eye(3))
     matrix.indices[1] = 9
-    with pytest.raises(InputError, match="no valid sparse matrix"):
+    with pytest.raises(InputError, match="not a valid sparse matrix"):
         check_features(matrix, "X")
 
 

@@ -94,7 +94,7 @@ def test_tables(tmp_path, kind):
             r"v\.ttl:3: the file ends inside",
         ),
         ("v.ttl", "\n\n%%\n", r"v\.ttl:3: '%%"),
-        ("v.rdf", "<rdf>\n<a></b>", r"v\.rdf:2: is no RDF/XML"),
+        ("v.rdf", "<rdf>\n<a></b>", r"v\.rdf:2: is not RDF/XML"),
         ("v.tsv", "http://x.org/1\n", "has one column"),
         (
             "v.tsv",

@@ -32,7 +32,7 @@ def test_new_documents_and_labels_stand_behind_those_that_were_known():
 
 
 def test_a_known_text_is_corrected_wherever_it_stands():
-    with pytest.warns(Note, match="known already: 3, of which 2 have other labels"):
+    with pytest.warns(Note, match="already known: 3, of which 2 have other labels"):
         found = revise(make(KNOWN), make([("b", ["x"]), ("b", ["z"]), ("c", ["z"])]))
     assert read(found) == [{"x", "y"}, {"z"}, {"z"}, {"z"}]  # the last counts
     assert found.n_corrected == 2 and not len(found.added)

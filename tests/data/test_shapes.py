@@ -33,8 +33,8 @@ def test_sizes_and_frequencies():
     shape = AMAZON_3M.scale(0.001)
     x, y = collect(shape)
     assert x.shape == (1718, 10659) and y.shape == (1718, 2812)
-    assert y.nnz / 1718 == pytest.approx(shape.labels_a_document, rel=0.05)
-    assert x.nnz / 1718 == pytest.approx(shape.features_a_document, rel=0.05)
+    assert y.nnz / 1718 == pytest.approx(shape.labels_per_document, rel=0.05)
+    assert x.nnz / 1718 == pytest.approx(shape.features_per_document, rel=0.05)
     assert np.diff(x.indptr).min() >= 1 and np.diff(y.indptr).min() >= 1
     for matrix in (x, y):
         counts = np.sort(np.bincount(matrix.indices, minlength=matrix.shape[1]))[::-1]
@@ -93,8 +93,8 @@ def test_no_half_written_folder(tmp_path, monkeypatch):
     ("settings", "told"),
     [
         ((0, 1, 500, 600, 6.0, 12.0), "n_train=0 given"),
-        ((10, 1, 500, 600, 400.0, 12.0), "labels_a_document=400.0 of 600"),
-        ((10, 1, 20, 600, 6.0, 12.0), "features_a_document=12.0 of 20"),
+        ((10, 1, 500, 600, 400.0, 12.0), "labels_per_document=400.0 of 600"),
+        ((10, 1, 20, 600, 6.0, 12.0), "features_per_document=12.0 of 20"),
     ],
 )
 def test_refuses_impossible_shapes(settings, told):

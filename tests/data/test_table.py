@@ -77,7 +77,7 @@ def test_long_cells(tmp_path):
             "text,b\n5,6.5\n5,7.5\n",
             r":1: which column holds the labels\? .*set --data.labels_column",
         ),
-        ("some words of a document that is long,x\nb,y\n", r":1: the first line is no header"),
+        ("some words of a document that is long,x\nb,y\n", r":1: the first line is not a header"),
         ("text,labels,text\na,x,b\n", r":1: two columns are called 'text'"),
         ('text,labels\n"a\nb",x\na\n', r":4: 1 cell\(s\), 2 needed"),
         ("text,labels\na,x,y\n", r":2: 3 cell\(s\), 2 needed .* quote what holds a comma"),

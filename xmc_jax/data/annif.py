@@ -90,7 +90,7 @@ def open_folder(files: Files, config: DataConfig, names: Sequence[str] | None) -
             yield path, 1, text, labels
         if bare:
             tell(
-                f"{files[split][0].parent}: {bare:,} of {len(files[split]):,} documents have no file of labels"
+                f"{files[split][0].parent}: {bare:,} of {len(files[split]):,} documents have no label file"
             )
 
     return Reader("a file per document, its labels beside it", documents, names=LabelNames(display))

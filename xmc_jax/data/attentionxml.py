@@ -1,5 +1,5 @@
-"""AttentionXML's format: `train_texts.txt` with a text a line, `train_labels.txt` with its labels
-between spaces."""
+"""AttentionXML's format: `train_texts.txt` with one text per line, `train_labels.txt` with its labels between
+spaces."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def find_splits(folder: Path) -> Files:
 
 
 def read_documents(files: Pair, config: DataConfig) -> Iterator[Document]:
-    """Yields the documents of a split; trailing lines that are blank in both files are not
-    documents.
+    """Yields the documents of a split; trailing lines that are blank in both files are not documents.
 
     Raises:
         InputError: one file has more lines than the other.
@@ -57,8 +56,7 @@ def read_documents(files: Pair, config: DataConfig) -> Iterator[Document]:
         if text is None or labels is None:
             short, long = (text_path, label_path) if text is None else (label_path, text_path)
             raise InputError(
-                f"{long}:{number}: {short} ends before this line; a line for each document needed "
-                "in both"
+                f"{long}:{number}: {short} ends before this line; both need one line per document"
             )
         for earlier in range(number - n_blank, number):
             yield label_path, earlier, "", []

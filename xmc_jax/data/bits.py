@@ -20,10 +20,10 @@ _PAIRS = (
 
 
 def read_bit(value: Any, name: str, minus: bool) -> bool:
-    """Returns whether a cell says yes; `minus`: -1 says no.
+    """Returns whether a cell means yes; with `minus`, -1 means no.
 
     Raises:
-        ValueError: something else is in the cell.
+        ValueError: the cell holds anything else.
     """
     if isinstance(value, str):
         word = value.strip().lower()

@@ -6,7 +6,7 @@
 wordnet-base` puts them in /usr/share/wordnet. Documents are the noun and verb synsets; the text is
 the gloss without its quoted examples; the labels are all ancestors by hypernymy (Fellbaum 1998)
 that have less than 1 % of the synsets below them. A text goes to the test split if its SHA-1 is
-below 10 modulo 100. The output is the same to the byte wherever zlib is the same.
+below 10 modulo 100. The output is the same byte for byte wherever zlib is the same.
 """
 
 from __future__ import annotations
@@ -65,14 +65,13 @@ def read_synsets(source: Path) -> dict[str, Synset]:
                 synsets[name[0] + line[:8]] = _parse_synset(line)
             except (ValueError, IndexError):
                 raise InputError(
-                    f"{path}:{number}: is no synset of WordNet 3.0; give its data files"
+                    f"{path}:{number}: not a synset of WordNet 3.0; give its data files"
                 ) from None
     return synsets
 
 
 def _parse_synset(line: str) -> Synset:
-    """Reads `offset file type w_cnt word lex_id … p_cnt symbol offset pos source … | gloss`; w_cnt
-    is hexadecimal."""
+    """Reads `offset file type w_cnt word lex_id … p_cnt symbol offset pos source … | gloss`; w_cnt is hexadecimal."""
     head, gloss = line.rstrip().split(" | ", 1)
     fields = head.split(" ")
     at = 4 + 2 * int(fields[3], 16)
@@ -86,8 +85,7 @@ def _parse_synset(line: str) -> Synset:
 
 
 def find_ancestors(synsets: dict[str, Synset]) -> dict[str, set[str]]:
-    """Returns all that is above each synset; a synset may have several hypernyms and none is above
-    itself."""
+    """Returns the ancestors of each synset; it may have several hypernyms, and is never its own ancestor."""
     found: dict[str, set[str]] = {}
     for start in synsets:
         above: set[str] = set()
@@ -106,8 +104,7 @@ def find_ancestors(synsets: dict[str, Synset]) -> dict[str, set[str]]:
 
 
 def make_documents(synsets: dict[str, Synset]) -> list[Document]:
-    """Returns (text, sorted label names) of every synset that has a label, in the order of the
-    files."""
+    """Returns (text, sorted label names) of every synset that has a label, in the order of the files."""
     ancestors = find_ancestors(synsets)
     n_below = Counter(synset for above in ancestors.values() for synset in above)
     most = LARGEST_SHARE * len(synsets)
@@ -136,8 +133,7 @@ def read_notice(source: Path) -> str:
 
 
 def build(source: Path, output: Path) -> dict[str, int | str]:
-    """Writes `train.jsonl.gz`, `test.jsonl.gz`, `meta.json` and `NOTICE`; returns what `meta.json`
-    says."""
+    """Writes `train.jsonl.gz`, `test.jsonl.gz`, `meta.json` and `NOTICE`; returns the contents of `meta.json`."""
     documents = make_documents(read_synsets(source))
     splits: dict[str, list[Document]] = {"train": [], "test": []}
     for text, labels in documents:

@@ -1,6 +1,6 @@
-"""How the labels stand in a cell: a list, a printed list, zeros and ones, or names between separators.
+"""How label cells are written: a list, a printed list, zeros and ones, or names between separators.
 
-All cells of a column decide, because a single one cannot tell `Smith, John` (a name) from `red, green` (two).
+All cells of a column decide, because a single cell cannot show whether `Smith, John` is one name or two.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from xmc_jax.data.literals import looks_like_list, parse_list
 
 STRONG = ("|", ";", "\t", "\n")
-"""Separators that names hardly hold: one of them wins over a comma."""
+"""Separators that names rarely contain, so that they take precedence over a comma."""
 AUTO = ("auto", "")
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]{1,31});")
 _ENTITIES = html.entities.html5.keys()
@@ -23,7 +23,7 @@ _CODE = re.compile(r"\S*[\d._:/#\-]\S*|[A-Z]{1,5}|<[^<>\s]+>")
 _QUOTED = ("['", '["', "('", '("', "{'", '{"')
 """How a printed list of strings begins."""
 _ENOUGH, _MOST = 1000, 100_000
-"""Rows that show what lists of a column hold; distinct cells that are kept as evidence."""
+"""Rows after which a column of lists is settled; distinct cells that are kept as evidence."""
 _FEW = 5
 
 
@@ -32,9 +32,9 @@ class CellReading:
     """How label cells are read.
 
     Attributes:
-        split: gives the labels of a cell; raises ValueError for a cell of another kind.
+        split: returns the labels of a cell; raises ValueError for a cell of another kind.
         says: the choice, with an example.
-        separator: the setting that makes the same choice again, or "auto".
+        separator: the setting that repeats the choice, or "auto".
         n_several: cells seen that hold more than one label.
     """
 
@@ -104,7 +104,7 @@ def is_list(cell: Any) -> bool:
 
 
 def is_missing(cell: Any) -> bool:
-    """Returns whether there is nothing in a cell: None, NaN or only white space."""
+    """Returns whether a cell is empty: None, NaN or only white space."""
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return True
     return isinstance(cell, float) and cell != cell
@@ -113,12 +113,12 @@ def is_missing(cell: Any) -> bool:
 def choose_reading(
     cells: Iterable[Any], separator: str = "auto", names: Sequence[str] | None = None
 ) -> CellReading:
-    """Decides from a column how its cells are read.
+    """Returns how the cells of a column are to be read.
 
     Args:
         cells: strings, lists, numbers or None.
-        separator: as set by the user; cells are then cut there.
-        names: of the labels by number, for zeros and ones.
+        separator: as set by the user; anything but "auto" decides.
+        names: of the labels by number, used for zeros and ones.
     """
     if separator not in AUTO:
         return CellReading(
@@ -177,7 +177,7 @@ def _choose_separator(seen: _Evidence, names: Sequence[str] | None) -> CellReadi
 
 
 def _share_parts(cells: Counter[str], mark: str) -> float:
-    """Returns which share of the cells that hold a mark has a part that stands in another distinct cell."""
+    """Returns the share of the cells containing a mark that have a part which recurs in another distinct cell."""
     split = cut_at(mark)
     found = Counter(part for cell in cells for part in set(split(cell)))
     cut = [cell for cell in cells if mark in cell]
@@ -185,16 +185,16 @@ def _share_parts(cells: Counter[str], mark: str) -> float:
 
 
 def _find_names_with_commas(cells: Counter[str]) -> str:
-    """Returns why the commas of a column belong to names, or nothing.
+    """Returns why the commas of a column belong to names; empty if they separate names.
 
-    They do if the cells recur as a whole and their parts with no others (`Clothing, Shoes & Jewelry`), or if all
-    have one comma and no part stands both before and behind it (`Doe, Jane`).
+    They belong to names if cells recur whole and their parts never combine with others (`Clothing, Shoes & Jewelry`),
+    or if all have one comma and no part occurs both before and after it (`Doe, Jane`).
     """
     cut = [cell for cell in cells if "," in cell]
     n_rows = sum(cells[cell] for cell in cut)
     split = cut_at(",")
     if n_rows >= 2 * len(cut) and _share_parts(cells, ",") <= 0.1:
-        return "one label per document with commas in it, whose parts never stand with others"
+        return "one label per document with commas in it, whose parts never occur with others"
     if len(cut) >= _FEW and all(c.count(",") == 1 and ", " in c for c in cut):
         firsts, lasts = ({split(c)[i] for c in cut if len(split(c)) == 2} for i in (0, -1))
         alone = {cell.strip() for cell in cells if "," not in cell}
@@ -218,8 +218,8 @@ def _holds_codes(cells: Counter[str]) -> bool:
 
 
 def cut_at(separator: str) -> Callable[[str], list[str]]:
-    """Returns what cuts a cell into names; white space around them and empty pieces are dropped, and a `;` that ends
-    an HTML entity (`&amp;`) separates nothing."""
+    """Returns a function that cuts a cell into names; white space around them and empty pieces are dropped, and a `;`
+    that ends an HTML entity (`&amp;`) separates nothing."""
     if separator == " ":
         return lambda cell: cell.split()
     if separator != ";":
@@ -235,7 +235,7 @@ def cut_at(separator: str) -> Callable[[str], list[str]]:
 
 
 def _hide_entities(cell: str) -> str:
-    """Returns the text with another character for the `;` of HTML entities."""
+    """Returns the text with NUL in place of the `;` of HTML entities."""
 
     def hide(match: re.Match[str]) -> str:
         known = match[0][1] == "#" or match[0][1:] in _ENTITIES
@@ -245,7 +245,7 @@ def _hide_entities(cell: str) -> str:
 
 
 def cut_or_keep(separator: str) -> Callable[[Any], Any]:
-    """Returns what cuts strings and leaves lists as they are."""
+    """Returns a function that cuts strings and leaves lists as they are."""
     if separator == "none":
         return _whole
     split = cut_at({"tab": "\t", "\\t": "\t", "space": " "}.get(separator, separator))
@@ -279,7 +279,7 @@ def _parse_or_keep(cell: Any) -> Any:
 def _read_bits(
     parse: Callable[[Any], list[Any]], seen: _Evidence, names: Sequence[str] | None
 ) -> CellReading:
-    """Reads zeros and ones, one for each label."""
+    """Returns how to read zeros and ones, one per label."""
     [width] = seen.widths
     if names is not None and len(names) != width:
         names = None
@@ -298,7 +298,7 @@ def _read_bits(
         return [name for name, bit in zip(found, bits, strict=True) if bit]
 
     says = f"zeros and ones for {width:,} labels"
-    return CellReading(split, says + ("" if names else ", named by their place"), n_several=2)
+    return CellReading(split, says + ("" if names else ", named by position"), n_several=2)
 
 
 def show(separator: str) -> str:

@@ -1,4 +1,4 @@
-"""Parquet, Arrow and Feather files, read some thousand rows at a time."""
+"""Parquet, Arrow and Feather files, read a few thousand rows at a time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BATCH = 4096
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
-    """Returns whether a file begins as Parquet, Arrow or Feather does, or is named so."""
+    """Returns whether a file begins as Parquet, Arrow or Feather does, or has such an ending."""
     try:
         with open(path, "rb") as stream:
             head = stream.read(6)
@@ -37,7 +37,7 @@ def read_records(path: Path) -> Records:
     """Returns the rows of a file.
 
     Raises:
-        InputError: it is damaged, or none of these.
+        InputError: the file is damaged or in none of these formats.
     """
     columns = _guard(path, lambda: tuple(_open_batches(path, None)[0]))
 
@@ -63,7 +63,7 @@ def _guard(path: Path, act: Any) -> Any:
 
 
 def _open_batches(path: Path, wanted: list[str] | None) -> tuple[list[str], Iterator[Any]]:
-    """Returns the names of the columns, and the batches of rows with those wanted."""
+    """Returns the names of all columns, and batches of rows with the wanted ones."""
     import pyarrow as pa
     import pyarrow.feather
     import pyarrow.parquet

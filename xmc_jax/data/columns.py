@@ -1,4 +1,4 @@
-"""Which columns hold the text and which the labels, where nobody said so."""
+"""Finds the columns of the text and of the labels where no setting names them."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ LABELS = (
     "keyword", "codes", "terms", "kategorien", "kategorie", "schlagworte", "schlagwörter", "catégories",
     "catégorie", "etiquetas", "etiqueta", "categorías", "categoria", "categorie", "label_names", "y", "intent",
 )  # fmt: skip
-"""Names that people give to columns, the likeliest first; compared in lower case."""
+"""Names that people give to columns, the likeliest first; they are compared in lower case."""
 _ID = re.compile(
     r"(.*[_ ])?(id|uid|index|idx|key|doc_?no|pmid|doi|url|date|year|unnamed: ?\d+)", re.IGNORECASE
 )
 _NUMBERED = re.compile(r"(.*?)[_ .\-]?(\d+)")
 _DECIMAL = re.compile(r"[-+]?\d*[.,]\d+(?:[eE][-+]?\d+)?")
 _LONG = 3
-"""Words of a cell on average from which on it may be a text."""
+"""Mean number of words per cell from which a column may hold texts."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class Columns:
 
     Attributes:
         text: joined in this order.
-        labels: one with all labels, or several.
+        labels: one column with all labels, or several.
         has_bits: each of `labels` is a label of that name, with zeros and ones.
-        minus: -1 stands for no, there are no zeros.
+        minus: -1 means no, and there are no zeros.
         says: the choice, in a phrase.
     """
 
@@ -66,10 +66,10 @@ class Columns:
 
 
 def choose_columns(records: Records, config: DataConfig) -> Columns:
-    """Returns the columns as set, else by their names, else by what they hold.
+    """Returns the columns that the settings name, else those chosen by name, else by content.
 
     Raises:
-        InputError: no such column, none that may be it, or several.
+        InputError: no such column, no column that fits, or several.
     """
     sample = records.sample()
     if not sample:
@@ -91,7 +91,7 @@ def choose_columns(records: Records, config: DataConfig) -> Columns:
 def choose_text(
     records: Records, config: DataConfig, sample: Sequence[dict[str, Any]]
 ) -> tuple[str, ...]:
-    """Returns the columns of the text; `text` if there is one, else a title with what it is the title of."""
+    """Returns the columns of the text: `text` if there is one, else a title together with its body."""
     if config.text_column != "auto":
         return find_columns(records, config.text_column, "text_column")
     names = {name.lower().strip(): name for name in reversed(records.columns)}
@@ -112,10 +112,10 @@ def choose_text(
         check_header(records, sample, records.columns[:2])
         best = best if len(records.columns) == 1 else None
     if best is None:
-        raise _none_found(records, "text", "text_column", config.text_column)
+        raise _none_found(records, "text", "text_column")
     n_words = len(best.split())
     if records.is_table and n_words >= _LONG and n_words >= lengths.get(best, 0.0) / 2:
-        raise _no_header(records, best)  # as long as the texts below it
+        raise _no_header(records, best)  # a name as long as the texts below it is a text
     return (best,)
 
 
@@ -140,7 +140,7 @@ def _choose_labels(
     likely = [name for name in others if not _ID.fullmatch(name) and _may_be_labels(sample, name)]
     if len(likely) != 1:
         check_header(records, sample, (*text, *likely))
-        raise _none_found(records, "labels", "labels_column", config.labels_column)
+        raise _none_found(records, "labels", "labels_column")
     return (likely[0],)
 
 
@@ -148,7 +148,7 @@ def find_columns(records: Records, names: str, option: str) -> tuple[str, ...]:
     """Returns the columns that a setting names: one, or several between commas.
 
     Raises:
-        InputError: there is none of this name, or there are two.
+        InputError: no column has this name, or two have it.
     """
     wanted = [names] if names in records.columns else [n.strip() for n in names.split(",")]
     for name in wanted:
@@ -171,7 +171,7 @@ def _check_named(records: Records, config: DataConfig) -> None:
             find_columns(records, names, option)
 
 
-def _none_found(records: Records, what: str, option: str, default: str) -> InputError:
+def _none_found(records: Records, what: str, option: str) -> InputError:
     place = f"{records.source}:1" if records.is_table else records.source
     there = ", ".join(map(repr, records.columns[:20])) or "none"
     return InputError(
@@ -181,16 +181,16 @@ def _none_found(records: Records, what: str, option: str, default: str) -> Input
 
 def _no_header(records: Records, name: str) -> InputError:
     return InputError(
-        f"{records.source}:1: the first line is no header but holds {name!r:.60}; "
+        f"{records.source}:1: the first line is not a header; it holds {name!r:.60}; "
         "put a line with the columns' names above it, such as text,labels"
     )
 
 
 def check_header(records: Records, sample: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
-    """Refuses a table whose first line is a document in the place of a header.
+    """Refuses a table whose first line is a document instead of a header.
 
     Raises:
-        InputError: with what the first line must be.
+        InputError: the first line is a document.
     """
     if not records.is_table:
         return
@@ -203,7 +203,7 @@ def check_header(records: Records, sample: Sequence[dict[str, Any]], names: Sequ
 
 
 def _hold_bits(sample: Sequence[dict[str, Any]], names: Sequence[str]) -> bool:
-    """Returns whether the columns hold zeros and ones, and each more than blanks."""
+    """Returns whether the columns hold zeros and ones, and none of them only blanks."""
     filled = all(any(not is_missing(row[name]) for row in sample) for name in names)
     return filled and are_bits(row[name] for row in sample for name in names)
 
@@ -218,7 +218,7 @@ def _count_words(sample: Sequence[dict[str, Any]], name: str) -> float:
 
 
 def _may_be_labels(sample: Sequence[dict[str, Any]], name: str) -> bool:
-    """Returns whether a column may hold labels: lists, or strings that are no texts and recur in part."""
+    """Returns whether a column may hold labels: lists, or strings that are too short for texts."""
     cells = [row[name] for row in sample if not is_missing(row[name])]
     if not cells:
         return False

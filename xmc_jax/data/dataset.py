@@ -1,4 +1,4 @@
-"""Data sets by specification: which format a folder or file has, which splits, and their contents."""
+"""Data sets by specification: the format of a file or folder, its splits, and their contents."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ BUNDLED = {"wordnet": Path(__file__).parent / "wordnet"}
 
 
 class Dataset:
-    """A data set that was recognised; nothing but file names and first lines is read before a split is asked for.
+    """A recognised data set; only file names and first lines are read until a split is asked for.
 
     Attributes:
         spec: what the user wrote.
         format: a key of `FORMATS`, or "hub".
         splits: the names of the splits there are, of "train", "test", "valid".
-        is_file: it is one file, which holds one split, or two by `data.test_share`.
+        is_file: whether it is one file, which holds one split, or two with `data.test_share`.
     """
 
     def __init__(
@@ -72,15 +72,15 @@ class Dataset:
 
     @cached_property
     def reader(self) -> Reader:
-        """What reads the files, with how it was chosen."""
+        """Reads the files; opened on first use."""
         return self._format.open(self._files, self._config, self._label_names)
 
     def describe(self) -> str:
-        """Returns format, columns and separators in a line."""
+        """Returns a phrase with the format, columns and separators."""
         return f"{self.title}, {self.reader.says}"
 
     def settle(self) -> DataConfig:
-        """Returns the settings with what `auto` chose, so that another file is read alike."""
+        """Returns the settings with what `auto` chose, so that another file is read the same way."""
         return replace(self._config, **self.reader.settled)  # type: ignore[arg-type]
 
     def load_split(
@@ -89,7 +89,7 @@ class Dataset:
         vocabulary: Sequence[str] | None = None,
         part: tuple[int, int] | None = None,
     ) -> Split:
-        """Reads a split, or one of several parts of its documents.
+        """Reads a split, or one of several parts of it.
 
         The label columns are those of `vocabulary` (of a trained model); labels it does not hold
         are dropped and counted. Without it: where labels are names, the names that occur in the
@@ -97,8 +97,8 @@ class Dataset:
         `labels.txt` or their number.
 
         Args:
-            name: of the split.
-            vocabulary: of label columns, or None.
+            name: one of `splits`.
+            vocabulary: names of the label columns, or None.
             part: number of the part, from 0, and how many there are; None: all documents.
 
         Raises:
@@ -134,14 +134,14 @@ class Dataset:
         reader = self.reader
         whole = {
             f"data.test_share={self._config.test_share}": bool(self._config.test_share),
-            "rows of one text that are one document": reader.joins,
+            "joining rows with the same text": reader.joins,
             "a filter file": reader.excluded is not None and any(reader.excluded(name)),
         }
         for what, is_there in whole.items():
             if is_there:
                 raise InputError(
-                    f"{self.spec}: {what}, for which all documents have to be read in one place; leave "
-                    "parallel.holds=share out, or give data without"
+                    f"{self.spec}: {what} needs all documents in one process; leave "
+                    "parallel.holds=share out, or give data without it"
                 )
         if reader.part_matrices is not None:
             return self._name_columns(name, vocabulary, reader.part_matrices(name, number, n_parts))
@@ -214,7 +214,7 @@ class Dataset:
         )
 
     def _exclude(self, split: Split) -> Split:
-        """Takes the pairs that a filter file names out of the truth, and notes them for the predictions."""
+        """Removes the pairs in a filter file from the truth, and keeps them to be removed from predictions."""
         pairs = [] if self.reader.excluded is None else list(self.reader.excluded(split.name))
         if not pairs:
             return split
@@ -226,7 +226,7 @@ class Dataset:
         labels.eliminate_zeros()
         labels.sort_indices()
         tell(
-            f"{self.spec}: {len(known):,} pairs of document and label are taken out, as a filter file says"
+            f"{self.spec}: {len(known):,} pairs of document and label in a filter file are left out"
         )
         return replace(split, labels=labels, excluded=excluded)
 

@@ -1,4 +1,4 @@
-"""Which format a file or folder has: by file names, and by first lines where names say little."""
+"""Finds the format of a file or folder by file names, and by first lines where names are not enough."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _OTHER = re.compile(
     r"labels?|vocab.*|names|readme.*|licen[cs]e.*|notice.*|meta|features|.*labels_text|notes",
     re.IGNORECASE,
 )
-"""Stems of files beside the documents."""
+"""Stems of files that hold no documents."""
 _HEAD = 30
 _WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 def read_head(path: Path, config: DataConfig) -> list[str]:
-    """Returns the first lines of a file, whatever bytes are in them."""
+    """Returns the first lines of a file, whatever bytes they contain."""
     if config.encoding != "auto":
         return list(islice(read_lines(path, config.encoding), _HEAD))
     return [line.decode(errors="replace") for line in islice(read_byte_lines(path), _HEAD)]
@@ -42,7 +42,7 @@ def open_file(path: Path, formats: Sequence[Format], config: DataConfig) -> Form
     """Returns the format of a file: the first that accepts it.
 
     Raises:
-        InputError: none does, or it cannot be read.
+        InputError: no format accepts it, or it cannot be read.
     """
     if path.suffix.lower() in _WORKBOOKS:
         raise InputError(f"{path}: is a workbook; save its sheet as CSV (UTF-8) and give that")
@@ -70,11 +70,11 @@ def find_folder(
 ) -> tuple[Format, Files]:
     """Returns the format of a folder and the files of each split.
 
-    Files named `train`, `test` and `valid` are looked for first, then files with these words in their names, then
-    an only file.
+    Files named `train`, `test` and `valid` are looked for first, then files with these words in their names, then a
+    single file.
 
     Raises:
-        InputError: no data there (with what was looked for), or two formats.
+        InputError: the folder holds no data (the message lists what was looked for), or two formats.
     """
     found: dict[str, tuple[Format, Files]] = {}
     for format in formats:
@@ -86,7 +86,9 @@ def find_folder(
         if found and by_name is not _find_exact:
             break
         paths = [(split, path) for split, path in by_name(folder) if str(path) not in taken]
-        if len(formats) == 1 and single:  # named by the user: files of others are passed over
+        if (
+            len(formats) == 1 and single
+        ):  # the user named the format, so files in others are passed over
             fits = [
                 (s, p)
                 for s, p in paths
@@ -120,7 +122,7 @@ def find_folder(
         f"{p.name} as '{s}'" for s, p in files.items() if isinstance(p, Path) and _stem(p) != s
     ]
     if format.accepts and others:
-        tell(f"{folder}: {', '.join(others)} is read")
+        tell(f"{folder}: reading {', '.join(others)}")
     return format, {split: files[split] for split in SPLITS if split in files}
 
 

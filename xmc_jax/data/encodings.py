@@ -1,4 +1,4 @@
-"""Which encoding a text file has that is not UTF-8."""
+"""The encoding of a text file that is not UTF-8."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-"""UTF-32 first: its little-endian mark begins with that of UTF-16."""
+"""UTF-32 comes first: its little-endian mark begins with that of UTF-16."""
 _LEAST_ZEROS = 0.02
 """Share of zeros among the even or odd bytes of text in UTF-16; text of other encodings holds none."""
 
 
 def find_wide(head: bytes) -> str | None:
-    """Returns the name of UTF-16 or UTF-32 if a file begins so, else None."""
+    """Returns the name of the UTF-16 or UTF-32 codec if a file begins like one of them, else None."""
     for mark, name in _MARKS.items():
         if head.startswith(mark):
             return name
@@ -35,10 +35,11 @@ def find_wide(head: bytes) -> str | None:
 
 
 def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | None:
-    """Returns the encoding of one byte that a file is read in, or None for a file in UTF-8 with damaged lines.
+    """Returns the single-byte encoding to read a file in, or None for a UTF-8 file with damaged lines.
 
-    Most of the lines that are not ASCII must be no UTF-8. It is cp1252, or Latin-1 where cp1252 has no character
-    for a byte. This is a guess, and told: bytes do not say whether they are western, Cyrillic or Greek.
+    An encoding is returned only if most lines that are not ASCII are not valid UTF-8: cp1252, or Latin-1 if cp1252
+    lacks one of the bytes. This is a guess, and reported as one: bytes do not show whether they are western, Cyrillic
+    or Greek.
     """
     n_wide = n_other = 0
     codec, example = "cp1252", ""
@@ -58,7 +59,7 @@ def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | No
     if n_other <= n_wide:
         return None
     tell(
-        f"{path}: is not UTF-8 and read as {codec} ({n_other:,} lines, such as {example!r}); "
+        f"{path}: is not UTF-8; it is read as {codec} ({n_other:,} lines, such as {example!r}); "
         "--data.encoding names another, such as cp1251"
     )
     return codec

@@ -1,4 +1,4 @@
-"""What a data format is: which files it has, how they are recognised, and what reads them."""
+"""A data format: its files, how they are recognised, and how they are read."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from xmc_jax.data.split import Document
 from xmc_jax.data.texts import TextStore
 
 Files = dict[str, Any]
-"""The file of each split, or whatever stands for it."""
+"""The file of each split, or whatever the format has in its place."""
 
 
 class Matrices(NamedTuple):
-    """Features [N, D] and texts, of which one may be missing, and labels [N, L] by number.
-
-    Of a part of the documents `total` says how many there are in all, where the file does.
+    """Features [N, D] and texts, of which one may be missing, and labels [N, L] by number. For a part of the documents,
+    `total` is the number of documents in all parts, if the file states it.
     """
 
     features: sp.csr_matrix | None
@@ -33,17 +32,17 @@ class Matrices(NamedTuple):
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads the splits of a data set: either documents with named labels, or matrices.
+    """Reads the splits of a data set, as documents with named labels or as matrices.
 
     Attributes:
         says: how the files are read, in a phrase.
         documents: yields the documents of a split.
-        matrices: returns those of a split.
-        part: yields the documents of a part of a split, by its number and how many parts there are.
-        part_matrices: the same for matrices; None: they are read whole and then cut.
-        records: of a split, where documents have columns.
-        joins: documents with the same text are one, with the labels of all.
-        settled: settings that make the same choices again.
+        matrices: returns the matrices of a split.
+        part: yields the documents of a part of a split, given its number and the number of parts.
+        part_matrices: the same for matrices; if None, they are read whole and then cut.
+        records: returns the rows of a split, where documents have columns.
+        joins: whether rows with the same text are one document, with the labels of all.
+        settled: settings that repeat the choices made for this data set.
         names: display names that come with the data.
         excluded: pairs (document, label's name) of a split that count neither as predictions nor as truth.
     """
@@ -62,15 +61,15 @@ class Reader:
 
 @dataclass(frozen=True)
 class Format:
-    """A way to keep data sets; to add one is to add a module and a line in `formats.py`.
+    """A format of data sets; a new one takes a module and a line in `formats.py`.
 
     Attributes:
         name: as in `NAME:FOLDER`.
         title: as people call it.
         files: what is looked for in a folder.
-        open: makes the reader, from the files of each split, the settings, and the names in `labels.txt` or None.
-        accepts: whether one file is of this format, by its name and first lines; None for formats of several files.
-        find: the files of each split that a folder holds; None for formats of one file per split.
+        open: returns a reader, given the files of each split, the settings, and the names in `labels.txt` or None.
+        accepts: returns whether a file is in this format, by name and first lines; None for formats of several files.
+        find: returns the files of each split in a folder; None for formats of one file per split.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""All data formats. The first that accepts a file has it; those of several files are told by their names."""
+"""All data formats. The first that accepts a file reads it; formats of several files are recognised by their names."""
 
 from __future__ import annotations
 

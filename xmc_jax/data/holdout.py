@@ -1,4 +1,4 @@
-"""Which documents are held out where the data have no test split."""
+"""Chooses the documents held out as a test split where the data have none."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from xmc_jax.errors import InputError
 def choose_held_out(split: Split, share: float) -> np.ndarray:
     """Returns bool [N], about `share` of the documents, at least one.
 
-    Documents are ordered by a hash of their text (of their row, where there are vectors only): the same ones are
-    held out in whatever order they stand, and equal texts are on the same side.
+    Documents are ordered by a hash of their text (of their row, if there are only vectors), so that the choice does not
+    depend on their order in the file, and equal texts are on the same side.
 
     Raises:
-        InputError: all documents have one text.
+        InputError: all documents are equal.
     """
     if split.texts is not None:
         raw = (text.encode() for text in split.texts)

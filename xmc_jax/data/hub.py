@@ -21,17 +21,17 @@ def load_splits(spec: str) -> Files:
     """Returns the `datasets.Dataset` of each split.
 
     Raises:
-        InputError: `datasets` cannot load it: unknown name, no network, several configurations.
+        InputError: `datasets` cannot load it, such as for an unknown name, no network, or several configurations.
     """
     name, _, config_name = spec.removeprefix(PREFIX).partition(":")
     name, _, revision = name.partition("@")
     if not name:
         raise InputError(f"'{spec}' given, hf:NAME needed: a name on the hub or a path")
     try:
-        import datasets  # here: it takes a second to import and most runs need none of it
+        import datasets  # here, since it takes a second to import and most runs do not need it
 
         loaded = datasets.load_dataset(name, config_name or None, revision=revision or None)
-    except Exception as error:  # the library and its file systems raise errors of any kind
+    except Exception as error:  # the library and its file systems raise all kinds of errors
         hint = "check the name, the path or the network"
         if "script" in str(error):
             hint = "a set with Parquet files on a branch is read by hf:NAME@refs/convert/parquet:CONFIG"
@@ -54,7 +54,7 @@ def load_splits(spec: str) -> Files:
 def open_hub(
     spec: str, files: Files, config: DataConfig, names: Sequence[str] | None = None
 ) -> Reader:
-    """Returns what reads the splits of a loaded data set."""
+    """Returns a reader of the splits of a loaded data set."""
     readers = {
         split: partial(read_records, data, f"{spec} [{split}]") for split, data in files.items()
     }
@@ -64,7 +64,7 @@ def open_hub(
 def read_records(split: Any, source: str) -> Records:
     """Returns the rows of a split, read from disk in batches; `line` counts them from 1.
 
-    Numbers of classes have names: those of a `ClassLabel` column, or of a list of them.
+    Class numbers are named by the feature of a `ClassLabel` column, or of a column of lists of them.
     """
     classes = {}
     for column, feature in split.features.items():

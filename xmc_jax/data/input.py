@@ -27,12 +27,12 @@ _RECORDS = {
     **dict.fromkeys((".jsonl", ".ndjson", ".json"), jsonl.read_records),
     **dict.fromkeys(columnar.ENDINGS, lambda path, config: columnar.read_records(path)),
 }
-"""What reads a file of this ending as rows with columns."""
+"""Readers of rows with columns, by the ending of the file."""
 _LABELLED = ("fasttext", "annif", "text2text", "libmultilabel")
-"""Formats of lines that hold labels too, which `.txt` files may be in."""
+"""Line formats with labels that a `.txt` file may be in."""
 
 Field = tuple[str, dict[str, Any]]
-"""A text, and the fields of its row that were asked for."""
+"""A text, and the requested fields of its row."""
 
 
 class Batch(NamedTuple):
@@ -59,21 +59,20 @@ def read_batches(
     stdin: IO[bytes] | None = None,
     keep: Sequence[str] = (),
 ) -> Iterator[Batch]:
-    """Yields the documents of an input in order, `batch` (1 or more) at a time; no more than that is in memory.
+    """Yields the documents of an input in order, `batch` (1 or more) at a time; only one batch is in memory.
 
     Args:
-        path: a file: a table, JSON lines, Parquet or Arrow, whose columns are chosen as for training; `.txt`, where
-            every line is a document, also a blank one, unless all lines are in a format with labels; a folder of
-            `.txt`, a document each; or `-` for standard input, where a line that starts with `{` is JSON and any
-            other is text.
+        path: a table, JSON lines, Parquet or Arrow, whose columns are chosen as for training; `.txt`, where every line
+            is a document, even a blank one, unless all lines are in a format with labels; a folder of `.txt`, one
+            document each; or `-` for standard input, where a line that starts with `{` is JSON and any other is text.
         batch: documents per list; the last may be shorter.
-        config: names the columns of the text.
-        stdin: a binary stream to read in the place of standard input.
-        keep: columns (keys of JSON) to carry along; of a folder `file`, the name.
+        config: names the text columns.
+        stdin: a binary stream to read instead of standard input.
+        keep: columns (keys of JSON) to carry along; for a folder, `file` is the file name.
 
     Raises:
-        InputError: at once for a missing file, another ending, or a column that is not there; with the line for one
-            that cannot be read.
+        InputError: at once for a missing file, an unknown ending or a missing column; with its number for a line that
+            cannot be read.
     """
     if batch < 1:
         raise InputError(f"batch={batch} given, 1 or more needed")
@@ -166,7 +165,7 @@ def _read_mixed(lines: Iterable[str], config: DataConfig, keep: Sequence[str]) -
 
 
 def _look_for_text(there: Iterable[str], config: DataConfig) -> DataConfig:
-    """Returns the settings that fit new documents: they may hold `text` where the training set had other columns."""
+    """Returns the settings for new documents, which may have a column `text` where the training set had others."""
     wanted = [name.strip() for name in config.text_column.split(",")]
     names = set(there)
     if config.text_column == "auto" or names.issuperset(wanted) or "text" not in names:

@@ -29,7 +29,7 @@ _HEAD = 200
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
-    """Returns whether a file is named as JSON, or begins with an object."""
+    """Returns whether a file has an ending of JSON, or begins with an object."""
     is_named = any(s in (".jsonl", ".ndjson", ".json") for s in path.suffixes[-2:])
     first = next((line for line in lines if line.strip()), "").lstrip()
     return is_named or first.startswith(('{"', "[{"))
@@ -42,7 +42,7 @@ def open_json(files: Files, config: DataConfig, names: Sequence[str] | None) -> 
 
 
 def read_records(path: Path, config: DataConfig) -> Records:
-    """Returns the objects of a file; blank lines are skipped. The first ones show the keys there are."""
+    """Returns the objects of a file; blank lines are skipped. The first objects determine the keys."""
     config = settle_encoding(path, config)
     whole = _read_whole(path) if _is_one_list(path, config) else None
 
@@ -102,7 +102,7 @@ def _is_one_list(path: Path, config: DataConfig) -> bool:
 
 
 def _read_whole(path: Path) -> list[dict[str, Any]]:
-    """Returns the objects of a file that holds one list of them, or a list by column (as pandas writes both)."""
+    """Returns the objects of a file that holds one list of them, or one list per column (pandas writes both)."""
     with open_bytes(path) as stream:
         raw = stream.read()
     try:
@@ -110,7 +110,7 @@ def _read_whole(path: Path) -> list[dict[str, Any]]:
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         raise InputError(
-            f"{path}:{line}: is not JSON ({error}); one object a line needed"
+            f"{path}:{line}: is not JSON ({error}); one object per line needed"
         ) from None
     if isinstance(value, dict):
         value = _turn_columns(value)
@@ -140,7 +140,7 @@ def parse_object(line: str, path: str | os.PathLike, number: int) -> dict[str, A
         ) from None
     except ValueError as error:
         raise InputError(
-            f"{path}:{number}: is not JSON ({error}); one object a line needed"
+            f"{path}:{number}: is not JSON ({error}); one object per line needed"
         ) from None
     if not isinstance(record, dict):
         raise InputError(
@@ -150,8 +150,7 @@ def parse_object(line: str, path: str | os.PathLike, number: int) -> dict[str, A
 
 
 def take(record: dict[str, Any], key: str, path: str | os.PathLike, number: int) -> Any:
-    """Returns what the object holds under `key`, or raises an InputError that names the keys there
-    are."""
+    """Returns the value under `key`, or raises an InputError that lists the keys of the object."""
     try:
         return record[key]
     except KeyError:
@@ -162,8 +161,7 @@ def take(record: dict[str, Any], key: str, path: str | os.PathLike, number: int)
 def write_documents(
     path: str | os.PathLike, documents: Iterable[tuple[str, Sequence[str]]]
 ) -> None:
-    """Writes (text, label names) pairs as JSON lines, in one move; gzip if the name ends in
-    `.gz`."""
+    """Writes (text, label names) pairs as JSON lines, atomically; gzip if the name ends in `.gz`."""
     with replace_file(path) as stream:
         for text, names in documents:
             record = {"text": text, "labels": list(names)}

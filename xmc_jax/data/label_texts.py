@@ -1,4 +1,4 @@
-"""Texts of labels: what their names say, or what a file or the caller gives in their place."""
+"""Texts of labels: their names, or what a file or the caller gives instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xmc_jax.data.lines import read_lines
 from xmc_jax.errors import InputError
 
 LabelTexts = Mapping[str, str] | Sequence[str]
-"""Name → text, or a text for each label in order."""
+"""Name → text, or one text per label in order."""
 
 _IDENTIFIER = re.compile(r"\s*<[^<>]*>$")
 _NO_WORD = re.compile(r"[\W\d_]*")
@@ -23,9 +23,9 @@ class ResolvedTexts(NamedTuple):
     """Texts of L labels.
 
     Attributes:
-        texts: one each; empty for a label of which nothing is said.
-        extra: names given with a text that are no label yet, in order; their texts stand behind the others.
-        n_missing: labels for which a text was asked for and not found, so that their names serve.
+        texts: one per label; empty for a label without any.
+        extra: names given with a text that are not labels yet, in order; their texts follow the others.
+        n_missing: number of labels without a given text, whose names are used instead.
     """
 
     texts: list[str]
@@ -34,8 +34,8 @@ class ResolvedTexts(NamedTuple):
 
 
 def read_name(name: str) -> str:
-    """Returns what a label's name says: underscores are spaces, an identifier `<…>` at its end is not read, and a name
-    without a letter, such as a number, says nothing.
+    """Returns the text in a label's name: underscores become spaces, an identifier `<…>` at its end is dropped, and a
+    name without letters, such as a number, gives an empty text.
 
     >>> read_name("sea_bird <n01838598>"), read_name("10_234")
     ('sea bird', '')
@@ -50,12 +50,12 @@ def resolve_texts(
     """Returns the text of every label.
 
     Args:
-        given: texts by name or in the order of the labels; None: the names serve.
+        given: texts by name or in the order of the labels; None uses the names.
         names: of the labels, or None.
         n_labels: L.
 
     Raises:
-        InputError: texts by name for labels without names, another number of texts than labels, a text that is none.
+        InputError: texts by name for labels without names, a number of texts other than L, a text that is not a string.
     """
     if given is None:
         return ResolvedTexts([read_name(name) for name in names or [""] * n_labels], [], 0)
@@ -72,10 +72,10 @@ def resolve_texts(
 
 
 def read_label_texts(path: str | os.PathLike) -> LabelTexts:
-    """Reads texts of labels: a `.json` with an object or a list, or lines, all or none with a tab after the name.
+    """Reads texts of labels: a `.json` with an object or a list, or lines that are all `name TAB text`, or all texts.
 
     Raises:
-        InputError: no such file, or not of this form.
+        InputError: no such file, or a file in none of these forms.
     """
     if os.fspath(path).endswith(".json"):
         try:

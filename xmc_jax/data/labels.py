@@ -43,11 +43,10 @@ def check_name(name: object) -> str:
 
 
 def read_labels(path: str | os.PathLike) -> list[str]:
-    """Returns the names in a `labels.txt`, one a line, line i + 1 being label i; blank lines at the
-    end are ignored.
+    """Returns the names in a `labels.txt`, one per line, line i + 1 being label i; blank lines at the end are ignored.
 
     Raises:
-        InputError: no names, a blank line between names, a name twice (with both lines).
+        InputError: no names, a blank line between names, a repeated name (with both lines).
     """
     seen: dict[str, int] = {}
     blank = 0
@@ -56,23 +55,22 @@ def read_labels(path: str | os.PathLike) -> list[str]:
             blank = blank or number
             continue
         if blank:
-            raise InputError(f"{path}:{blank}: the label is empty; a name a line needed")
+            raise InputError(f"{path}:{blank}: the label is empty; one name per line needed")
         if name in seen:
             raise InputError(
-                f"{path}:{number}: the label {name!r:.60} stands on line {seen[name]} already; "
-                "names must differ"
+                f"{path}:{number}: the label {name!r:.60} is already on line {seen[name]}; names must differ"
             )
         seen[name] = number
     if not seen:
-        raise InputError(f"{path}: holds no labels; a name a line needed")
+        raise InputError(f"{path}: holds no labels; one name per line needed")
     return list(seen)
 
 
 def write_labels(path: str | os.PathLike, names: Iterable[str]) -> None:
-    """Writes a `labels.txt` that `read_labels` gives back unchanged, in one move.
+    """Writes a `labels.txt` that `read_labels` reads back unchanged, atomically.
 
     Raises:
-        InputError: a name that no line can hold, or a name given twice.
+        InputError: a name that a line cannot hold, or a repeated name.
     """
     seen: set[str] = set()
     with replace_file(path) as stream:
@@ -87,7 +85,7 @@ def write_labels(path: str | os.PathLike, names: Iterable[str]) -> None:
                 )
             seen.add(name)
             if i == 0 and name.encode().startswith(BOM):
-                stream.write(BOM)  # the reader drops one: the name's own must not be it
+                stream.write(BOM)  # the reader drops one mark, which must not be the name's own
             stream.write(name.encode() + b"\n")
 
 
@@ -96,10 +94,10 @@ class LabelTable(NamedTuple):
 
     Attributes:
         labels: float32 CSR [N, L] of ones.
-        names: of the L columns.
-        unknown: documents of each name that the vocabulary does not hold.
-        n_blank: labels without a name (blank, null), which were left out.
-        n_numbers: labels that were numbers and are named by their digits.
+        names: names of the L columns.
+        unknown: number of documents with each name that the vocabulary does not hold.
+        n_blank: number of labels without a name (blank, null), which were left out.
+        n_numbers: number of labels that were given as numbers, which are named by their digits.
     """
 
     labels: sp.csr_matrix
@@ -116,9 +114,9 @@ class LabelTable(NamedTuple):
 class LabelRows:
     """Collects rows of label names as ids in flat arrays.
 
-    White space around a name is no part of it, in every format; blank names are left out and counted. With a
+    White space around a name is not part of it, in any format; blank names are left out and counted. With a
     vocabulary, column j of the result is its name j and other names are counted and dropped; without one, the
-    columns are the names seen, sorted. `allowed`, if given, holds the names that may occur at all.
+    columns are the names seen, sorted. Other names than those in `allowed`, if given, are refused.
     """
 
     def __init__(
@@ -138,7 +136,7 @@ class LabelRows:
         return len(self._offsets) - 1
 
     def add(self, names: object) -> None:
-        """Appends the labels of one document; a name given twice counts once.
+        """Appends the labels of one document; a repeated name counts once.
 
         Raises:
             ValueError: not a list of names, a name that `check_name` refuses or that is not allowed.
@@ -157,8 +155,8 @@ class LabelRows:
         self._offsets.append(len(columns))
 
     def _admit(self, name: object) -> int:
-        """Returns the id of a name that was not seen in this spelling; -1 for a blank one. With a fixed vocabulary
-        new ids lie beyond its end, so `build` can tell."""
+        """Returns the id of a name in a new spelling, or -1 for a blank one. With a fixed vocabulary, ids of unknown
+        names lie beyond its end, where `build` finds them."""
         text = name_label(name)
         self._n_numbers += not isinstance(name, (str, dict))
         if not text:
@@ -173,11 +171,11 @@ class LabelRows:
             self._names.append(text)
         column = self._ids[text]
         if isinstance(name, str):
-            self._ids[name] = column  # the next look-up of this spelling
+            self._ids[name] = column  # so that this spelling is found next time
         return column
 
     def build(self) -> LabelTable:
-        """Returns what was collected."""
+        """Returns the labels collected so far."""
         columns = np.array(self._columns, np.int32)
         offsets = np.array(self._offsets, np.int64)
         names = self._names
@@ -202,12 +200,12 @@ def bare_uri(name: str) -> str:
 
 
 def name_label(value: Any) -> str:
-    """Returns the name of a label as it is given in data: without white space around it, "" for none.
+    """Returns the name of a label as given in data, without white space around it; "" if there is none.
 
     A whole number is named by its digits, an object such as `{"uri": ...}` by what `name_of` finds in it.
 
     Raises:
-        ValueError: something else.
+        ValueError: anything else.
     """
     if isinstance(value, dict):
         value = name_of(value)
@@ -225,8 +223,7 @@ def name_label(value: Any) -> str:
 
 
 def keep_columns(labels: sp.csr_matrix, n_labels: int) -> tuple[sp.csr_matrix, int]:
-    """Returns the first `n_labels` columns as ones without duplicates, and the number of entries
-    dropped."""
+    """Returns the first `n_labels` columns as ones without duplicates, and the number of entries dropped."""
     labels.sum_duplicates()
     known = labels.indices < n_labels
     kept_before = np.concatenate([[0], np.cumsum(known)])
@@ -240,10 +237,10 @@ def keep_columns(labels: sp.csr_matrix, n_labels: int) -> tuple[sp.csr_matrix, i
 def map_columns(
     labels: sp.csr_matrix, names: Sequence[str], vocabulary: Sequence[str]
 ) -> tuple[sp.csr_matrix, dict[str, int]]:
-    """Moves the columns of labels [N, L'] named `names` to where the vocabulary has them.
+    """Moves the columns of labels [N, L'] named `names` to their places in the vocabulary.
 
     Returns:
-        Labels [N, L] over the vocabulary, and the number of entries of each name that it does not hold.
+        Labels CSR [N, L] over the vocabulary, and the number of entries of each name that it does not hold.
     """
     if list(names) == list(vocabulary):
         return labels, {}
@@ -261,11 +258,10 @@ def map_columns(
 
 
 def labels_from_names(rows: Iterable[Sequence[str]]) -> tuple[sp.csr_matrix, list[str]]:
-    """Returns labels [N, L] and the sorted names of the L labels, from a list of names a document.
+    """Returns labels, CSR [N, L], and the sorted names of the L labels, from a list of names per document.
 
     Raises:
-        InputError: no documents, no labels at all, or a row that is not a list of names (with its
-            index).
+        InputError: no documents, no labels at all, or a row that is not a list of names (with its index).
     """
     collected = _collect(rows, LabelRows())
     table = collected.build()
@@ -278,8 +274,7 @@ def labels_from_names(rows: Iterable[Sequence[str]]) -> tuple[sp.csr_matrix, lis
 def labels_to_csr(
     rows: Iterable[Sequence[str]], vocabulary: Sequence[str]
 ) -> tuple[sp.csr_matrix, int]:
-    """Returns labels [N, L] over the vocabulary, and the number of names dropped because it does
-    not hold them.
+    """Returns labels, CSR [N, L], over the vocabulary, and the number of names dropped because it does not hold them.
 
     Raises:
         InputError: no documents, or a row that is not a list of names (with its index).
@@ -290,7 +285,7 @@ def labels_to_csr(
 
 
 def tell_left_out(table: LabelTable, source: str) -> None:
-    """Notes blank labels, which are left out, and numbers, which are names now."""
+    """Reports blank labels, which are left out, and numbers, which become names."""
     if table.n_blank:
         tell(f"{source}: {table.n_blank:,} blank labels are left out")
     if table.n_numbers > table.n_blank:
@@ -315,8 +310,7 @@ def _collect(rows: object, collected: LabelRows) -> LabelRows:
 
 
 def _as_list(names: object) -> list:
-    """Accepts the other containers that a Python caller may use for names; JSON gives lists
-    only."""
+    """Accepts the other containers that a Python caller may use for names; JSON has only lists."""
     if isinstance(names, str):
         raise ValueError(
             f"the labels are the string {names!r:.60}, a list of strings needed: [{names!r:.60}]"

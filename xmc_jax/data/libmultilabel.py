@@ -1,4 +1,4 @@
-"""LibMultiLabel's format: `id TAB labels TAB text`, or without the id; labels stand between spaces."""
+"""LibMultiLabel's format: `id TAB labels TAB text`, or without the id; labels are separated by spaces."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xmc_jax.errors import InputError
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
-    """Returns whether all lines have two or three cells, of which the last holds the longest text, and no header."""
+    """Returns whether all lines have two or three cells, the last with the longest text, and there is no header."""
     rows = [line.split("\t") for line in lines if line.strip()]
     widths = {len(row) for row in rows}
     if not rows or widths not in ({2}, {3}) or ".csv" in path.suffixes:
@@ -49,7 +49,7 @@ def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) ->
             yield files[split], number, cells[-1], [n.strip() for n in cells[-2].split(separator)]
 
     form = "id, labels between spaces, text" if width == 3 else "labels between spaces, text"
-    return Reader(f"{form}, with tabs between", documents)
+    return Reader(f"{form}, separated by tabs", documents)
 
 
 FORMAT = Format(

@@ -1,4 +1,4 @@
-"""Lines of files, plain or compressed, with the place of whatever cannot be read."""
+"""Lines of files, plain or compressed; errors name the place of what cannot be read."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from xmc_jax.errors import InputError
 
 BOM = b"\xef\xbb\xbf"
 ENDINGS = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
-"""Of the compressed files that are read; the first bytes decide, not the name."""
+"""Endings of the compressed files that are read; the first bytes decide, not the name."""
 _LOOK = 1 << 16
 
 
@@ -51,15 +51,15 @@ COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"\x28\xb5\x2f\xfd": _open_zstd,
     b"PK\x03\x04": _open_zip,
 }
-"""What opens a file that begins with these bytes."""
+"""Openers, by the first bytes of a file."""
 
 
 @contextlib.contextmanager
 def open_bytes(path: str | os.PathLike) -> Iterator[IO[bytes]]:
-    """Opens a file for reading, unpacked if its first bytes are those of gzip, bzip2, xz, zstd or zip.
+    """Opens a file for reading, decompressed if its first bytes are those of gzip, bzip2, xz, zstd or zip.
 
     Raises:
-        InputError: no such file, truncated or damaged data, plain text under the name of gzip.
+        InputError: no such file, truncated or damaged data, plain text whose name ends in `.gz`.
     """
     path = Path(path)
     try:
@@ -85,14 +85,13 @@ def open_bytes(path: str | os.PathLike) -> Iterator[IO[bytes]]:
 
 
 def read_byte_lines(path: str | os.PathLike) -> Iterator[bytes]:
-    """Yields the lines of a file in UTF-8 (or in the encoding of one byte that it has) without line ends and
-    byte-order mark.
+    """Yields the lines of a file in UTF-8 (or in its single-byte encoding) without line ends and byte-order mark.
 
-    A line ends with LF or CRLF; with CR where the beginning of the file holds no LF. UTF-16 and UTF-32, with a
-    byte-order mark or plain from the zeros in it, are recoded.
+    A line ends with LF or CRLF, or with CR if the beginning of the file has no LF. UTF-16 and UTF-32, recognised by a
+    byte-order mark or by their zeros, are recoded.
 
     Raises:
-        InputError: as `open_bytes`; UTF-16 that is none.
+        InputError: as `open_bytes`; invalid UTF-16 or UTF-32.
     """
     with open_bytes(path) as stream:
         head = stream.peek(_LOOK)[:_LOOK] if hasattr(stream, "peek") else b""
@@ -109,17 +108,17 @@ def read_byte_lines(path: str | os.PathLike) -> Iterator[bytes]:
             yield from split_lines(_cut(recoded, end))
         except UnicodeError as error:
             raise InputError(
-                f"{path}: is no whole {wide} text ({error}); save it as UTF-8"
+                f"{path}: is not valid {wide} text ({error}); save it as UTF-8"
             ) from None
 
 
 def read_part_lines(
     path: str | os.PathLike, part: tuple[int, int], skip: int = 0
 ) -> Iterator[bytes]:
-    """Yields the lines of a part of a file, as `read_byte_lines` does; all parts together are the whole file.
+    """Yields the lines of a part of a file, as `read_byte_lines` does; the parts together are the whole file.
 
-    Of a plain file only a range of its bytes is read: the lines that begin in it. Of any other, all of it is gone over,
-    and a part has a share of the lines.
+    Of a plain file, only a range of bytes is read, and its part is the lines that begin there. Any other file is read
+    whole, and its part is a share of the lines.
 
     Args:
         path: of the file.
@@ -146,13 +145,13 @@ def read_part_lines(
 
 
 def _read_until(stream: IO[bytes], end: int) -> Iterator[bytes]:
-    """Yields the lines that begin before a byte."""
+    """Yields the lines that begin before byte `end`."""
     while stream.tell() < end and (line := stream.readline()):
         yield line
 
 
 def _cut(blocks: Iterable[bytes], end: bytes) -> Iterator[bytes]:
-    """Yields the lines of some blocks of bytes, each with its end but the last."""
+    """Yields the lines of some blocks of bytes; all but the last end in LF."""
     rest = b""
     for block in blocks:
         *lines, rest = (rest + block).split(end)
@@ -162,8 +161,8 @@ def _cut(blocks: Iterable[bytes], end: bytes) -> Iterator[bytes]:
 
 
 def split_lines(stream: IO[bytes] | Iterable[bytes], *, is_start: bool = True) -> Iterator[bytes]:
-    """Yields a binary stream's lines without line ends (LF or CRLF) and without a byte-order mark
-    at its start (`is_start`: that of the file)."""
+    """Yields a binary stream's lines without line ends (LF or CRLF), and without a byte-order mark if the stream begins
+    at the start of the file (`is_start`)."""
     for i, line in enumerate(stream):
         if i == 0 and is_start and line.startswith(BOM):
             line = line[len(BOM) :]
@@ -178,10 +177,10 @@ def decode_lines(
     """Yields the lines as text.
 
     Args:
-        lines: without line ends.
+        lines: lines without line ends.
         name: where they come from, for errors.
-        choose: called at the first line that is not UTF-8 if all before it are ASCII; returns the encoding from
-            here on, or None.
+        choose: called at the first line that is not UTF-8 if all before it are ASCII; returns the encoding of the
+            remaining lines, or None.
 
     Raises:
         InputError: bytes that are not UTF-8, with the number of the line.
@@ -207,7 +206,7 @@ def decode_lines(
 def read_lines(path: str | os.PathLike, encoding: str = "auto") -> Iterator[str]:
     """Yields the lines of a text file, plain or compressed.
 
-    `auto`: UTF-8, UTF-16 or UTF-32; a file that is mostly something else is read as cp1252, which is told.
+    `auto` is UTF-8, UTF-16 or UTF-32; a file that is mostly something else is read as cp1252, and a note says so.
 
     Raises:
         InputError: as `read_byte_lines` and `decode_lines`.
@@ -220,14 +219,16 @@ def read_lines(path: str | os.PathLike, encoding: str = "auto") -> Iterator[str]
 
 
 def settle_encoding(path: str | os.PathLike, config: DataConfig) -> DataConfig:
-    """Returns the settings with the encoding that a file has, for a reader that goes over it more than once."""
+    """Returns the settings with the encoding of a file, for a reader that reads it more than once."""
     if config.encoding != "auto":
         return config
     for line in read_byte_lines(path):
         if not line.isascii():
             try:
                 line.decode()
-                return config  # later lines in another encoding are damage, told where they stand
+                return (
+                    config  # later lines in another encoding are damage, reported with their place
+                )
             except UnicodeDecodeError:
                 found = choose_encoding(path, read_byte_lines(path))
                 return config if found is None else replace(config, encoding=found)

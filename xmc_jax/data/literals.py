@@ -1,4 +1,4 @@
-"""Lists as programs print them into a cell: JSON, Python, NumPy, PostgreSQL."""
+"""Lists as programs print them into cells: JSON, Python, NumPy, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def looks_like_list(cell: str) -> bool:
 def parse_list(cell: str) -> list[Any]:
     """Returns the elements of a printed list: strings, numbers, None, or mappings; an empty cell is an empty list.
 
-    Read are JSON, Python's lists, tuples and sets, NumPy's arrays (no commas), PostgreSQL's arrays (`{a,"b c"}`),
-    and bare words between commas.
+    Reads JSON, Python's lists, tuples and sets, NumPy's arrays (no commas), PostgreSQL's arrays (`{a,"b c"}`), and bare
+    words between commas.
 
     Raises:
-        ValueError: something else is in the cell, or the list was cut short when it was printed.
+        ValueError: the cell holds anything else, or a list that was cut short when it was printed.
     """
     text = cell.strip()
     if not text or _EMPTY.fullmatch(text):
@@ -92,7 +92,7 @@ def _elements(value: Any) -> list[Any]:
 def _parse_items(inner: str, cell: str) -> list[Any]:
     """Reads strings and bare words, between commas or white space.
 
-    Python would join `'a' 'b'` to one string; here they are two, as NumPy prints them.
+    Python would join `'a' 'b'` into one string; here they are two, as NumPy prints them.
     """
     items: list[Any] = []
     at, has_commas, bare = 0, "," in _without_strings(inner), ""
@@ -100,7 +100,7 @@ def _parse_items(inner: str, cell: str) -> list[Any]:
         match = _TOKEN.match(inner, at)
         if match is None:
             raise ValueError(
-                f"the labels are {cell!r:.60}, which is no whole list; a list of names needed"
+                f"the labels are {cell!r:.60}, which is not a complete list; a list of names needed"
             )
         at = match.end()
         if match["bare"] is not None:
@@ -150,7 +150,7 @@ def name_of(value: Any) -> Any:
     """Returns the name in an object such as `{"uri": ..., "label": ...}` or `{"id": 16, "name": "Comedy"}`.
 
     Raises:
-        ValueError: it has none of the keys.
+        ValueError: the object has none of these keys.
     """
     for key in _NAME_KEYS:
         if value.get(key) not in (None, ""):

@@ -1,5 +1,4 @@
-"""Checks of matrices that come from outside: features [N, D] and labels [N, L] become clean float32
-CSR."""
+"""Checks of matrices that come from outside: features [N, D] and labels [N, L] become clean float32 CSR."""
 
 from __future__ import annotations
 
@@ -17,9 +16,9 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 def check_features(
     matrix: Any, name: str, row_name: Callable[[int], str] | None = None
 ) -> sp.csr_matrix:
-    """Returns features [N, D] as float32 CSR, sorted within each row, or says which row is wrong.
+    """Returns features [N, D] as float32 CSR, sorted within each row, or raises an error that names the wrong row.
 
-    A matrix that is clean already is not copied: the result may share its arrays.
+    A matrix that is already clean is not copied: the result may share its arrays.
 
     Args:
         matrix: scipy sparse matrix or a two-dimensional array of numbers.
@@ -27,16 +26,15 @@ def check_features(
         row_name: what to call row i in errors; by default `name, row i + 1`.
 
     Raises:
-        InputError: not numbers, not two-dimensional, no rows, NaN or infinite values (also as
-            float32), ids out of range or twice in a row.
+        InputError: not numbers, not two-dimensional, no rows, NaN or infinite values (also as float32), ids out of
+            range or repeated in a row.
     """
     rows = _as_csr(matrix, name)
     place = row_name or (lambda i: f"{name}, row {i + 1}")
     if rows.nnz and not (rows.data.min() >= -FLOAT32_MAX and rows.data.max() <= FLOAT32_MAX):
         at = int((~(np.abs(rows.data) <= FLOAT32_MAX)).argmax())
         raise InputError(
-            f"{place(_row_of(rows, at))}: the value of feature {rows.indices[at]} is "
-            f"{rows.data[at]}; "
+            f"{place(_row_of(rows, at))}: the value of feature {rows.indices[at]} is {rows.data[at]}; "
             "finite 32-bit numbers needed"
         )
     if not rows.has_sorted_indices:
@@ -44,27 +42,23 @@ def check_features(
     at = _find_duplicate(rows)
     if at >= 0:
         raise InputError(
-            f"{place(_row_of(rows, at))}: feature {rows.indices[at]} stands twice in the row; "
-            "write it once"
+            f"{place(_row_of(rows, at))}: feature {rows.indices[at]} is in the row twice; write it once"
         )
     return rows.astype(np.float32, copy=False)
 
 
 def check_labels(matrix: Any, name: str) -> sp.csr_matrix:
-    """Returns labels [N, L] as float32 CSR of ones, sorted within each row; any value above 0 is a
-    label.
+    """Returns labels [N, L] as float32 CSR of ones, sorted within each row; any value above 0 is a label.
 
     Raises:
-        InputError: not numbers, not two-dimensional, no rows, NaN, infinite or negative values, ids
-            out of range.
+        InputError: not numbers, not two-dimensional, no rows, NaN, infinite or negative values, ids out of range.
     """
     rows = _as_csr(matrix, name)
     bad = ~((rows.data >= 0) & np.isfinite(rows.data))
     if bad.any():
         at = int(bad.argmax())
         raise InputError(
-            f"{name}, row {_row_of(rows, at) + 1}: label {rows.indices[at]} has the value "
-            f"{rows.data[at]}; "
+            f"{name}, row {_row_of(rows, at) + 1}: label {rows.indices[at]} has the value {rows.data[at]}; "
             "1 for a label, 0 or nothing for none needed"
         )
     ones = (rows.data > 0).astype(np.float32)
@@ -76,13 +70,12 @@ def check_labels(matrix: Any, name: str) -> sp.csr_matrix:
 
 
 def _as_csr(matrix: Any, name: str) -> sp.csr_matrix:
-    """Returns any matrix of real numbers as CSR, structure checked; it may share the matrix's
-    arrays."""
+    """Returns any matrix of real numbers as CSR, its structure checked; it may share the matrix's arrays."""
     if not sp.issparse(matrix):
         matrix = np.asarray(matrix)
     if matrix.ndim != 2:
         raise InputError(
-            f"{name}: has {matrix.ndim} dimension(s), a matrix with a row for each document needed"
+            f"{name}: has {matrix.ndim} dimension(s), a matrix with one row per document needed"
         )
     if matrix.dtype.kind not in "biuf":
         raise InputError(f"{name}: holds values of type {matrix.dtype}, real numbers needed")
@@ -92,17 +85,19 @@ def _as_csr(matrix: Any, name: str) -> sp.csr_matrix:
         if hasattr(matrix, "check_format"):
             matrix.check_format(full_check=True)  # before a conversion that would trust the ids
         rows = sp.csr_matrix(matrix)
-        # made anew, so that ids become 32 bits wide and nothing is believed of their order
+        # rebuilt, so that ids become 32 bits wide and no flag about their order is trusted
         rows = sp.csr_matrix((rows.data, rows.indices, rows.indptr), rows.shape)
     except ValueError as error:
-        raise InputError(f"{name}: is no valid sparse matrix ({error}); write it again") from None
+        raise InputError(
+            f"{name}: is not a valid sparse matrix ({error}); write it again"
+        ) from None
     return rows
 
 
 def scale_rows(matrix: sp.csr_matrix, norm: str) -> sp.csr_matrix:
     """Returns the rows divided by their `l1`, `l2` or `max` norm (rows of zeros stay), unchanged for `none`.
 
-    As the published experiments do: the penalty of a linear level supposes rows of about equal length.
+    The published experiments do so, since the penalty of a linear level assumes rows of about equal length.
     """
     if norm == "none":
         return matrix
@@ -125,8 +120,7 @@ def _row_of(rows: sp.csr_matrix, entry: int) -> int:
 
 
 def _find_duplicate(rows: sp.csr_matrix) -> int:
-    """Returns the position of the first entry that repeats the column before it in its (sorted)
-    row, or -1."""
+    """Returns the position of the first entry that repeats the column before it in its (sorted) row, or -1."""
     same = np.zeros(rows.nnz, bool)
     same[1:] = rows.indices[1:] == rows.indices[:-1]
     starts = rows.indptr[:-1]

@@ -1,4 +1,4 @@
-"""Display names of labels that are identifiers, with other names that people search by."""
+"""Display names of labels that are identifiers, and further names that people search by."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class LabelNames:
-    """What labels are called.
+    """Display names and further names of labels.
 
     Attributes:
         display: the name to show for a label, by the label's own name.
-        others: further names that find it.
+        others: further names under which a label is found.
     """
 
     display: Mapping[str, str] = field(default_factory=dict)
@@ -37,15 +37,16 @@ class LabelNames:
         return bool(self.display)
 
     def show(self, label: str) -> str:
-        """Returns the display name of a label, or the label."""
+        """Returns the display name of a label, or the label itself."""
         return self.display.get(label, label)
 
     def tell(self, label: str) -> str:
-        """Returns the display name and, behind it, the label; only the label where it has no other name."""
+        """Returns the display name followed by the label, or only the label if it has no other name."""
         return f"{self.display[label]} <{label}>" if label in self.display else label
 
     def find(self, wanted: str) -> list[str]:
-        """Returns the labels that are called so: exactly, or else but for case; display names before others."""
+        """Returns the labels with this name: an exact match, else one that ignores case; display names before
+        others."""
         steps: list[Callable[[str], str]] = [str, str.casefold]
         for fold in steps:
             for names in (self._list_display(), self._list_others()):
@@ -62,7 +63,7 @@ class LabelNames:
             yield from ((label, name) for name in names)
 
     def keep(self, labels: Iterable[str]) -> LabelNames:
-        """Returns the names of some labels only."""
+        """Returns the names of the given labels only."""
         wanted = set(labels)
         return LabelNames(
             {k: v for k, v in self.display.items() if k in wanted},
@@ -70,7 +71,7 @@ class LabelNames:
         )
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes a line per label: label, display name, other names, with tabs between."""
+        """Writes a line per label: label, display name and other names, separated by tabs."""
         with replace_file(path) as stream:
             for label, name in self.display.items():
                 row = [label, name, *self.others.get(label, ())]
@@ -78,16 +79,16 @@ class LabelNames:
 
 
 def tell_label(labels: Sequence[str], i: int) -> str:
-    """Returns what label i is called, with its own name behind."""
+    """Returns the display name of label i, followed by its own name."""
     names = getattr(labels, "names", None)
     return labels[i] if names is None else names.tell(labels[i])
 
 
 def find_label(labels: Sequence[str], wanted: str) -> int | None:
-    """Returns the number of a label by its own name, else by what it is called; None: there is none.
+    """Returns the number of a label by its own name, else by its display or further names; None if there is none.
 
     Raises:
-        InputError: several are called so.
+        InputError: several labels have this name.
     """
     if wanted in labels:
         return labels.index(wanted)
@@ -101,7 +102,7 @@ def find_label(labels: Sequence[str], wanted: str) -> int | None:
 
 
 class NamedLabels(list[str]):
-    """Label names that know what they are called; a list of the labels' own names in all else."""
+    """A list of the labels' own names, with their display names in `names`."""
 
     def __init__(self, labels: Iterable[str], names: LabelNames) -> None:
         super().__init__(labels)
@@ -109,7 +110,7 @@ class NamedLabels(list[str]):
 
 
 def read_saved_names(path: str | os.PathLike) -> LabelNames:
-    """Reads what `LabelNames.save` wrote."""
+    """Reads names written by `LabelNames.save`."""
     display, others = {}, {}
     for line in read_lines(path):
         label, name, *more = line.split("\t")
@@ -120,15 +121,15 @@ def read_saved_names(path: str | os.PathLike) -> LabelNames:
 
 
 def read_names(path: str | os.PathLike, labels: Sequence[str], language: str = "") -> LabelNames:
-    """Reads what labels are called.
+    """Reads the display names of labels.
 
     Args:
         path: SKOS in Turtle, N-Triples or RDF/XML, or a table (TSV, CSV) with a column of labels.
-        labels: the labels' own names: of a table's columns the one that holds most of them is theirs.
-        language: of the names to show, such as `fi`; empty: English where it is there, else the most frequent.
+        labels: the labels' own names; the column of a table that holds most of them is taken as theirs.
+        language: of the names to show, such as `fi`; empty for English if there is any, else the most frequent.
 
     Raises:
-        InputError: a file of another kind, or one that names none of the labels.
+        InputError: no such file, a file of another kind, or one that names none of the labels.
     """
     path = Path(path)
     if not path.is_file():
@@ -147,7 +148,7 @@ def read_names(path: str | os.PathLike, labels: Sequence[str], language: str = "
 
 
 def choose_reader(path: Path) -> Callable[[Path], Iterator[Name]] | None:
-    """Returns what reads a SKOS file, by its ending or first line; None for a table."""
+    """Returns the reader of a SKOS file, by its ending or first line; None for a table."""
     suffixes = {s.lower() for s in path.suffixes[-2:]}
     if suffixes & {".ttl", ".n3", ".nt", ".turtle"}:
         return read_turtle
@@ -163,7 +164,7 @@ def choose_reader(path: Path) -> Callable[[Path], Iterator[Name]] | None:
 
 
 def _choose_names(names: Iterable[Name], language: str) -> LabelNames:
-    """Returns the preferred name in the language wanted as the one to show, all others as further ones."""
+    """Returns the preferred name in the wanted language as the one to show, and all others as further names."""
     by_label: dict[str, list[Name]] = {}
     spoken: Counter[str] = Counter()
     for name in names:
@@ -195,9 +196,7 @@ def _read_table(path: Path, labels: set[str]) -> Iterator[Name]:
     rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if row]
     width = max(map(len, rows), default=0)
     if width < 2:
-        raise InputError(
-            f"{path}: has one column; a label and its name on a line needed, with a tab between"
-        )
+        raise InputError(f"{path}: has one column; lines of a label, a tab and its name needed")
     hits = [sum(len(row) > i and bare_uri(row[i]) in labels for row in rows) for i in range(width)]
     place = hits.index(max(hits))
     header = (

@@ -21,10 +21,11 @@ _SHOWN = 5
 def as_documents(x: Any) -> Any:
     """Returns documents as strings (any iterable of them) or as a matrix [N, D] of numbers, sparse or dense.
 
-    A table with one column of strings is that column; one of numbers is a matrix; a column of vectors is a matrix.
+    A table with one column of strings stands for that column; a table of numbers, or a column of vectors, is a matrix.
 
     Raises:
-        InputError: several columns of strings, strings beside nothing that could be texts, a row of numbers.
+        InputError: one string, an array of strings with several dimensions, a table with several columns of strings or
+            without columns.
     """
     if isinstance(x, TextStore):
         return x
@@ -70,11 +71,11 @@ def _documents_of_frame(x: Frame) -> Any:
 def as_labels(labels: Any, what: str = "labels") -> tuple[Any, list[str] | None]:
     """Returns labels as a matrix [N, L] with the names of its columns (or None), or as rows of names and None.
 
-    A table of zeros and ones is a matrix named by its columns; lists of zeros and ones are a matrix; a column or a
-    list of strings is read as a column of a file would be, which is told; numbers are one label each.
+    A table of zeros and ones is a matrix named by its columns; lists of zeros and ones are a matrix; a column or a list
+    of strings is read like a column of a file, and a note says how; numbers are one label each.
 
     Raises:
-        InputError: several columns that are not zeros and ones, something that is no labels.
+        InputError: several columns that are not zeros and ones, or anything that is not labels.
     """
     if isinstance(labels, (str, bytes, dict)) or not (
         isinstance(labels, Iterable) or hasattr(labels, "shape")
@@ -134,7 +135,7 @@ def _labels_of_array(x: np.ndarray) -> Any:
 
 
 def _labels_of_rows(rows: Sequence[Any], what: str) -> tuple[Any, list[str] | None]:
-    """Returns rows of names; those that are strings, numbers or zeros and ones are read as cells of a file."""
+    """Returns rows of names; strings, numbers, and zeros and ones are read like cells of a file."""
     rows = [
         unwrap(row) if hasattr(row, "__array__") or hasattr(row, "detach") else row for row in rows
     ]
@@ -159,7 +160,7 @@ def _labels_of_rows(rows: Sequence[Any], what: str) -> tuple[Any, list[str] | No
         return [
             [] if r is None else [r] if isinstance(r, (int, float, np.number)) else r for r in rows
         ], None
-    return rows, None  # refused with the row's number
+    return rows, None  # refused later, with the number of the row
 
 
 def _stack_bits(rows: Sequence[Any], what: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What looks odd in data: labels nearly the same, unseen labels, empty and repeated texts, too few documents."""
+"""Finds what looks odd in data: nearly equal labels, unseen labels, empty and repeated texts, too few documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FEW = 3.0
 
 
 class Near(NamedTuple):
-    """Pairs of names that differ in writing only: how many, how, and one of them."""
+    """Pairs of names that differ only in spelling: their number, how they differ, and one of them."""
 
     n_pairs: int
     how: str
@@ -28,7 +28,7 @@ class Near(NamedTuple):
 
 
 def fold_name(name: str) -> str:
-    """Returns what names have in common that differ only in white space, case or Unicode form."""
+    """Returns a form that is equal for names that differ only in white space, case or Unicode form."""
     if not name.isascii():
         name = unicodedata.normalize("NFKC", name)
         name = "".join(c for c in name if unicodedata.category(c) != "Cf")
@@ -36,7 +36,7 @@ def fold_name(name: str) -> str:
 
 
 def find_near(names: Iterable[str]) -> Near | None:
-    """Returns the names of a vocabulary that are nearly the same, or None."""
+    """Returns the pairs of names in a vocabulary that are nearly equal, or None."""
     groups: dict[str, list[str]] = defaultdict(list)
     for name in names:
         groups[fold_name(name)].append(name)
@@ -45,7 +45,7 @@ def find_near(names: Iterable[str]) -> Near | None:
 
 
 def find_near_known(unknown: Iterable[str], vocabulary: Iterable[str]) -> Near | None:
-    """Returns the unknown names that are nearly known ones, or None."""
+    """Returns the unknown names that nearly equal a known one, or None."""
     folded = {fold_name(name): name for name in unknown}
     if not folded:
         return None
@@ -66,11 +66,11 @@ def _compare(one: str, other: str) -> str:
 
 
 def list_oddities(splits: Mapping[str, Split], max_leaf_size: int = 0) -> list[str]:
-    """Returns what looks odd in some splits, a sentence each.
+    """Returns what looks odd in some splits, one sentence each.
 
     Args:
-        splits: by name; labels of the others are those of `train`, unknown ones counted.
-        max_leaf_size: labels of a cluster at most in the tree to be trained; 0: there will be none.
+        splits: by name; the labels of all are those of `train`, and unknown ones are counted.
+        max_leaf_size: largest number of labels per cluster in the tree to be trained; 0 if there will be no tree.
     """
     found: list[str] = []
     train = splits.get("train")
@@ -93,7 +93,7 @@ def list_oddities(splits: Mapping[str, Split], max_leaf_size: int = 0) -> list[s
                 n_same = sum(hash(text) in known for text in split.texts if text.strip())
                 if n_same:
                     found.append(
-                        f"{n_same:,} of {len(split):,} texts of '{name}' stand in 'train' too"
+                        f"{n_same:,} of {len(split):,} texts of '{name}' are also in 'train'"
                     )
     return found
 
@@ -104,7 +104,7 @@ def find_unseen(split: Split, n: int) -> list[str]:
 
 
 def list_unseen(split: Split, name: str) -> list[str]:
-    """Returns which labels of a split the vocabulary does not hold: their number, and three."""
+    """Returns sentences on the labels of a split that the vocabulary does not hold, with three examples."""
     if not split.unknown:
         return []
     shown = ", ".join(repr(label)[:60] for label in find_unseen(split, 3))

@@ -1,5 +1,4 @@
-"""PECOS's format: scipy matrices `X.trn.npz` and `Y.trn.npz` (`tst`, `val`), raw texts `X.trn.txt`
-if there."""
+"""PECOS's format: SciPy matrices `X.trn.npz` and `Y.trn.npz` (`tst`, `val`), and raw texts `X.trn.txt` if present."""
 
 from __future__ import annotations
 
@@ -28,8 +27,8 @@ Three = tuple[Path | None, Path | None, Path]
 def find_splits(folder: Path) -> Files:
     """Returns the files of each split that the folder holds in this format.
 
-    The published sets keep AttentionXML's TF-IDF in a folder of their own,
-    `tfidf-attnxml/X.trn.npz`; it is taken if there is no `X.trn.npz` beside the labels.
+    The published sets keep AttentionXML's TF-IDF in a folder of its own, `tfidf-attnxml/X.trn.npz`, which is used if
+    there is no `X.trn.npz` beside the labels.
 
     Raises:
         InputError: X without Y or Y without X.
@@ -57,8 +56,7 @@ def read_matrices(files: Three) -> Matrices:
     """Returns features [N, D] and texts (None where there is no file) and labels [N, L].
 
     Raises:
-        InputError: a file that is no matrix of finite numbers, or files with different numbers of
-            documents.
+        InputError: a file that is not a matrix of finite numbers, or files with different numbers of documents.
     """
     feature_path, text_path, label_path = files
     labels = check_labels(load_matrix(label_path), str(label_path))
@@ -67,9 +65,8 @@ def read_matrices(files: Three) -> Matrices:
         features = check_features(load_matrix(feature_path), str(feature_path))
         if features.shape[0] != labels.shape[0]:
             raise InputError(
-                f"{feature_path}: {features.shape[0]} rows, but {label_path} has "
-                f"{labels.shape[0]}; "
-                "a row for each document needed in both"
+                f"{feature_path}: {features.shape[0]} rows, but {label_path} has {labels.shape[0]}; "
+                "both need one row per document"
             )
     if text_path:
         texts = _read_texts(text_path, label_path, labels.shape[0])
@@ -98,25 +95,23 @@ def load_matrix(path: Path) -> Any:
         if "pickle" in reason:
             reason = "it holds pickled objects, which are never loaded"
         raise InputError(
-            f"{path}: no sparse matrix ({reason}); write it with scipy.sparse.save_npz"
+            f"{path}: not a sparse matrix ({reason}); write it with scipy.sparse.save_npz"
         ) from None
 
 
 def _read_texts(path: Path, label_path: Path, n_rows: int) -> TextStore:
-    """Reads a text a line; further lines must be blank."""
+    """Reads one text per line; lines beyond the last row must be blank."""
     texts = TextStoreBuilder()
     for number, line in enumerate(read_lines(path), 1):
         if number <= n_rows:
             texts.add(line)
         elif line.strip():
             raise InputError(
-                f"{path}:{number}: a text, but {label_path} has {n_rows} rows; a line for each row "
-                "needed"
+                f"{path}:{number}: a text, but {label_path} has {n_rows} rows; one line per row needed"
             )
     if len(texts) < n_rows:
         raise InputError(
-            f"{path}: {len(texts)} lines, but {label_path} has {n_rows} rows; a line for each row "
-            "needed"
+            f"{path}: {len(texts)} lines, but {label_path} has {n_rows} rows; one line per row needed"
         )
     return texts.build()
 

@@ -1,4 +1,4 @@
-"""Rows with named columns to documents: one reading for all splits of a data set."""
+"""Turns rows with named columns into documents, in the same way for all splits of a data set."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from xmc_jax.data.split import Document, cut_documents
 from xmc_jax.errors import InputError
 
 _LEAST_REPEATED = 0.1
-"""Share of rows whose text stands in another row with another label, from which on rows are labels of documents."""
+"""Share of rows that repeat the text of another row from which rows with the same text are one document."""
 
 
 @dataclass(frozen=True)
 class RecordReading:
-    """How the documents of records are read; one for all splits of a data set.
+    """How records are read as documents; the same for all splits of a data set.
 
     Attributes:
-        columns: of the text and of the labels.
-        cells: how a label cell is read; None where each label has a column of zeros and ones.
-        joins: rows with the same text are one document with the labels of all.
+        columns: the columns of the text and of the labels.
+        cells: how a label cell is read; None if each label has a column of zeros and ones.
+        joins: whether rows with the same text are one document with the labels of all.
         says: the choices, in a phrase.
     """
 
@@ -37,7 +37,7 @@ class RecordReading:
     says: str
 
     def settle(self) -> dict[str, str]:
-        """Returns the settings that make the same choices again, whatever the rows."""
+        """Returns the settings that repeat the choices, whatever the rows."""
         chosen = {"text_column": ",".join(self.columns.text)}
         if self.cells is not None:
             chosen["labels_column"] = ",".join(self.columns.labels)
@@ -50,7 +50,7 @@ def open_records(
     config: DataConfig,
     names: Sequence[str] | None = None,
 ) -> Reader:
-    """Returns what reads splits of records, as the first of them shows; `names` are those of `labels.txt`."""
+    """Returns a reader of splits of records, read as the first of them suggests; `names` are those in `labels.txt`."""
     opened: dict[str, Records] = {}
 
     def find(split: str) -> Records:
@@ -83,15 +83,15 @@ def _read_part(
 def choose_record_reading(
     records: Records, config: DataConfig, names: Sequence[str] | None = None
 ) -> RecordReading:
-    """Decides from the rows of a split how the documents of a data set are read.
+    """Returns how the documents of a data set are to be read, given the rows of a split.
 
     Args:
-        records: of the training split, or of the only one.
-        config: what the user set.
-        names: of the labels by number, if a file beside the data has them.
+        records: rows of the training split, or of the only split.
+        config: the user's settings.
+        names: names of the labels by number, if a file beside the data has them.
 
     Raises:
-        InputError: no such column, or none that may be the text or the labels.
+        InputError: no such column, or none that may hold the text or the labels.
     """
     columns = choose_columns(records, config)
     if columns.has_bits:
@@ -135,7 +135,7 @@ def read_documents(records: Records, reading: RecordReading) -> Iterator[Documen
     """Yields the documents of a split.
 
     Raises:
-        InputError: a text or labels of another kind, with the line.
+        InputError: a text or labels of the wrong kind, with the line.
     """
     columns, n_text = reading.columns, len(reading.columns.text)
     whole = records.rows((*columns.text, *columns.labels))
@@ -158,7 +158,7 @@ def read_documents(records: Records, reading: RecordReading) -> Iterator[Documen
 
 
 def join_text(values: Sequence[Any]) -> Any:
-    """Returns the text in some cells: strings, or lists of paragraphs, with a space between them."""
+    """Returns the text in some cells: strings, or lists of paragraphs, joined by spaces."""
     if len(values) == 1 and isinstance(values[0], str):
         if not (values[0][:1] == "[" and looks_like_list(values[0])):
             return values[0]
@@ -176,7 +176,7 @@ def join_text(values: Sequence[Any]) -> Any:
 
 
 def _join_printed(text: str) -> str:
-    """Returns the paragraphs of a list that was printed into a cell; other text is left as it is."""
+    """Returns the joined paragraphs of a list that was printed into a cell; other text is left as it is."""
     if text[:2] not in ("['", '["') or not looks_like_list(text):
         return text
     try:
@@ -187,7 +187,7 @@ def _join_printed(text: str) -> str:
 
 
 def _name_classes(reading: CellReading, classes: Sequence[str]) -> CellReading:
-    """Puts names in the place of class numbers."""
+    """Replaces class numbers by names."""
 
     def name_of(number: Any) -> Any:
         if isinstance(number, bool) or not isinstance(number, int):

@@ -1,4 +1,4 @@
-"""Rows with named columns, of whatever file or library."""
+"""Rows with named columns, from any file or library."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _SAMPLE = 200
 
 @dataclass(frozen=True)
 class Records:
-    """Rows with named columns, which can be read again and again.
+    """Rows with named columns, which can be read any number of times.
 
     Attributes:
-        source: where they come from, for errors.
-        columns: their names; of JSON lines those of the first rows.
-        rows: yields line and values of the columns asked for.
-        says: how they are written.
+        source: where the rows come from, for errors.
+        columns: their names; for JSON lines, the keys of the first rows.
+        rows: yields line number and values of the requested columns.
+        says: how the rows are written, in a phrase.
         classes: names of class numbers, by column.
-        is_table: the names come from a header line, which may be missing.
+        is_table: whether the names come from a header line, which may be missing.
         head: the first rows, where rows may lack columns.
-        cut: returns the rows of one of several parts, by its number (from 0) and how many there are; None: all rows
-            have to be read to find them.
+        cut: returns the rows of a part, given its number (from 0) and the number of parts; None if all rows have to be
+            read to find them.
     """
 
     source: str
@@ -36,7 +36,7 @@ class Records:
     cut: Callable[[int, int], Records] | None = None
 
     def sample(self) -> list[dict[str, Any]]:
-        """Returns the first rows by column; what a row lacks is None."""
+        """Returns the first rows by column, with None for a column that a row lacks."""
         if self.head is not None:
             return [{name: row.get(name) for name in self.columns} for row in self.head]
         rows = islice(self.rows(self.columns), _SAMPLE)

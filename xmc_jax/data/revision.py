@@ -1,6 +1,6 @@
-"""A training set that changes: documents come, their labels are corrected, labels come, go and are renamed.
+"""Changes of a training set: documents are added, their labels corrected; labels are added, retired and renamed.
 
-The documents that were known keep their places, and new ones stand behind them; so do the labels that stay.
+Known documents keep their places and new ones follow them; the same holds for labels.
 A document is known if it is the same text (or the same row of features).
 """
 
@@ -18,7 +18,7 @@ from xmc_jax.errors import InputError, suggest, tell
 from xmc_jax.types import PAD
 
 Same = Literal["correct", "add"]
-"""A text that is known already: its labels are corrected, or it is one more document."""
+"""What to do with a text that is already known: correct its labels, or add it as another document."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Revision:
     """A training set after a change.
 
     Attributes:
-        labels: CSR [N', L'], those of the known documents first.
-        names: of the L' labels, or None.
+        labels: CSR [N', L'], with the known documents first.
+        names: names of the L' labels, or None.
         label_origin: int32 [L'], the number that a label had before, or PAD for a new one.
-        added: int64, which of the documents given are new.
-        n_corrected: known documents that have other labels now.
-        retired: what was taken out, in the numbers of before.
+        added: int64, numbers of the given documents that are new.
+        n_corrected: number of known documents whose labels changed.
+        retired: old numbers of the labels that were taken out.
     """
 
     labels: sp.csr_matrix
@@ -43,18 +43,18 @@ class Revision:
 
     @property
     def n_new_labels(self) -> int:
-        """Labels that were not there before."""
+        """Number of new labels."""
         return int((self.label_origin == PAD).sum())
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """Documents by what they are known by, and their labels.
+    """Documents, each identified by a key, and their labels.
 
     Attributes:
-        keys: of N documents: texts, or bytes of rows.
+        keys: texts of N documents, or bytes of their rows.
         labels: CSR [N, L].
-        names: of the columns, or None.
+        names: names of the columns, or None.
     """
 
     keys: Iterable[str | bytes]
@@ -73,15 +73,16 @@ def revise(
     """Returns a training set with further documents and labels.
 
     Args:
-        known: what is there.
-        given: further documents, and known ones whose labels are corrected; columns without names are those of `known`,
-            and new labels behind them. None: none.
-        retire: labels that go, by name (by number, if they have none).
-        rename: name of before → name from now on; further documents may use either.
-        same: what a text is that is known already. Of one that is given twice the last counts.
+        known: the training set before the change.
+        given: further documents, and known ones with corrected labels, or None; columns without names are those of
+            `known`, followed by new labels.
+        retire: labels to take out, by name (by number, if they have no names).
+        rename: old name → new name; further documents may use either.
+        same: what to do with a text that is already known; of a text given twice, the last counts.
 
     Raises:
-        InputError: unknown labels to retire or rename, names that would be two labels', too few columns, nothing left.
+        InputError: unknown labels to retire or rename, a name that two labels would have, too few columns, nothing
+            left.
     """
     if rename is not None and not isinstance(rename, Mapping):
         raise InputError(f"rename={rename!r:.60} given, {{name: new name}} needed")
@@ -101,7 +102,7 @@ def revise(
     kept = np.setdiff1d(np.arange(further.shape[1]), retired)
     n_lost = int(further[:, retired].nnz) if len(retired) else 0
     if n_lost:
-        tell(f"retired labels that the documents given have are left out, {n_lost:,} times")
+        tell(f"retired labels are left out of the documents given, {n_lost:,} times")
     if not len(kept) or not labels[:, kept].nnz:
         raise InputError("every label would be retired, or no document would have one; one needed")
     labels = labels[:, kept].tocsr()
@@ -117,7 +118,7 @@ def revise(
 
 
 def _rename(names: Sequence[str] | None, rename: Mapping[str, str]) -> list[str] | None:
-    """Returns the names of now."""
+    """Returns the names after renaming."""
     if names is None:
         if rename:
             raise InputError("labels to rename given, but the labels of the model have no names")
@@ -146,7 +147,7 @@ def _find_retired(
     retire: Collection[str] | Collection[int],
     rename: Mapping[str, str],
 ) -> np.ndarray:
-    """Returns the numbers of labels that go, ascending."""
+    """Returns the numbers of the labels to take out, ascending."""
     if isinstance(retire, str) or not isinstance(retire, Iterable):
         raise InputError(f"retire={retire!r} given, a list of labels needed; give [{retire!r}]")
     n, found = known.labels.shape[1], []
@@ -167,7 +168,7 @@ def _find_retired(
 def _align(
     given: Labelled, names: list[str] | None, n_labels: int, rename: Mapping[str, str]
 ) -> tuple[sp.csr_matrix, list[str] | None]:
-    """Returns the labels of further documents in the columns known, new ones behind them, and all names."""
+    """Returns the labels of further documents in the known columns followed by new ones, and all names."""
     labels = sp.csr_matrix(given.labels, dtype=np.float32)
     if given.names is None or names is None:
         if given.names is not None:
@@ -192,9 +193,9 @@ def _align(
         place[i] = known.get(name, PAD)
     n_bare = sum(name not in known and name not in rename for name in given.names)
     if n_bare:
-        tell(f"new labels that no document given has are left out: {n_bare:,}")
+        tell(f"new labels without a document are left out: {n_bare:,}")
     if n_renamed:
-        tell(f"names of before that the documents given have are renamed: {n_renamed:,}")
+        tell(f"old names in the documents given are renamed: {n_renamed:,}")
     at = place[labels.indices]
     ones = np.ones(len(at), np.float32)
     out = sp.csr_matrix((ones, at, labels.indptr), (labels.shape[0], len(every)))
@@ -210,8 +211,8 @@ def _match(
     further: sp.csr_matrix,
     same: Same,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns for each known document where its labels stand among [known, given], which given ones are new, and how
-    many known ones have other labels now."""
+    """Returns the row of each known document's labels in [known, given], the given documents that are new, and the
+    number of known ones whose labels changed."""
     source = np.arange(old.shape[0])
     if same == "add" or not keys:
         return source, np.arange(len(keys)), 0
@@ -228,8 +229,8 @@ def _match(
     n_corrected = int((np.diff((before != after).tocsr().indptr) > 0).sum())
     if len(rows):
         tell(
-            f"documents that are known already: {len(rows):,}, of which {n_corrected:,} have other labels now "
-            "(same=add takes a text that is known for another document)"
+            f"documents that are already known: {len(rows):,}, of which {n_corrected:,} have other labels now "
+            "(same=add adds them as further documents)"
         )
     return source, added, n_corrected
 

@@ -1,4 +1,4 @@
-"""Corpora of a published set's shape at any scale, made block by block: for tests of time and memory.
+"""Corpora with the shape of a published set at any scale, made block by block: for tests of time and memory.
 
 Labels and features follow Zipf's law as Mandelbrot shifted it, P(rank r) ∝ 1 / (q + r). Labels lie in topics; a
 document has a topic, most of its labels from that one and the rest from the next two, and its features are drawn
@@ -24,12 +24,12 @@ from xmc_jax.errors import InputError
 from xmc_jax.files import replace_folder
 
 _BLOCK = 8192
-"""Documents made at once: some tens of megabytes, whatever the scale."""
+"""Documents made at once: tens of megabytes, whatever the scale."""
 _TOPIC = 256
-"""Labels of a topic."""
+"""Labels per topic."""
 _TOPIC_FEATURES, _LABEL_FEATURES = 24, 4
 _SHARES = (0.6, 0.2)
-"""Of a document's features, those drawn from its labels and from its topic; the rest from the language."""
+"""Shares of a document's features drawn from its labels and from its topic; the rest come from the language."""
 _SPREAD = 0.5
 """Standard deviation of the logarithm of a document's length."""
 _ARRAYS = {"indices": np.int32, "data": np.float32, "indptr": np.int64}
@@ -37,22 +37,22 @@ _ARRAYS = {"indices": np.int32, "data": np.float32, "indptr": np.int64}
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a set: documents, features D, labels L, and the mean entries of a document."""
+    """Sizes of a set: documents, features D, labels L, and mean numbers of entries per document."""
 
     n_train: int
     n_test: int
     n_features: int
     n_labels: int
-    labels_a_document: float
-    features_a_document: float
+    labels_per_document: float
+    features_per_document: float
 
     def __post_init__(self) -> None:
         least = {"n_train": 1, "n_test": 0, "n_features": 2, "n_labels": 1}
-        least |= {"labels_a_document": 1, "features_a_document": 1}
+        least |= {"labels_per_document": 1, "features_per_document": 1}
         for name, minimum in least.items():
             if not minimum <= getattr(self, name) < 2**31:
                 raise InputError(f"{name}={getattr(self, name)} given, {minimum} or more needed")
-        most = {"labels_a_document": self.n_labels, "features_a_document": self.n_features}
+        most = {"labels_per_document": self.n_labels, "features_per_document": self.n_features}
         for name, size in most.items():
             if getattr(self, name) > size / 2:
                 raise InputError(
@@ -60,7 +60,8 @@ class Shape:
                 )
 
     def scale(self, factor: float) -> Shape:
-        """Returns the shape of a sample: documents and labels by the factor, features by its root (Heaps' law)."""
+        """Returns the shape of a sample: documents and labels scaled by the factor, features by its root (Heaps'
+        law)."""
         if not 0 < factor <= 100:
             raise InputError(f"factor={factor} given, a number in (0, 100] needed")
         return replace(
@@ -78,12 +79,12 @@ AMAZON_3M = Shape(1_717_899, 742_507, 337_067, 2_812_281, 36.0, 49.6)
 
 @dataclass(frozen=True)
 class _Laws:
-    """What all documents of a corpus share; positions are labels in the order of topics.
+    """Distributions shared by all documents of a corpus; positions are labels in the order of topics.
 
     Attributes:
-        popularity: float64 [L + 1], shares of the positions summed up.
+        popularity: float64 [L + 1], cumulative shares of the positions.
         label: int32 [L], id of a position.
-        language: float64 [D], shares of the features summed up.
+        language: float64 [D], cumulative shares of the features.
         idf: float32 [D].
         of_label: int32 [L, 4]; of_topic: int32 [topics, 24]: their features.
     """
@@ -101,9 +102,9 @@ def make_shape(
 ) -> Iterator[tuple[sp.csr_matrix, sp.csr_matrix]]:
     """Yields features [n, D], rows of unit length, and labels [n, L] of 8,192 documents at a time.
 
-    Memory is that of the labels' own features (some 30 bytes a label) and of one block. Equal arguments give equal
-    corpora; a split does not depend on the other. At least one label and one feature a document; a label that is
-    rare may be in no document.
+    It needs memory for the labels' own features (about 30 bytes per label) and for one block. Equal arguments give
+    equal corpora; one split does not depend on the other. Every document has at least one label and one feature; a rare
+    label may occur in no document.
 
     Raises:
         InputError: an unknown split.
@@ -143,7 +144,7 @@ def _make_laws(shape: Shape, rng: np.random.Generator) -> _Laws:
         popularity=np.append(0.0, np.cumsum(shares)),
         label=rng.permutation(n_labels).astype(np.int32),
         language=ends,
-        idf=np.log1p(1.0 / (language * shape.features_a_document)).astype(np.float32),
+        idf=np.log1p(1.0 / (language * shape.features_per_document)).astype(np.float32),
         of_label=draw(n_labels, _LABEL_FEATURES),
         of_topic=draw(n_topics, _TOPIC_FEATURES),
     )
@@ -167,8 +168,8 @@ def _make_block(
     n_labels, n_features = shape.n_labels, shape.n_features
     n_topics = len(laws.of_topic)
     topic = np.minimum(_find(laws.popularity[1:], rng.random(n)) // _TOPIC, n_topics - 1)
-    wanted = _draw_lengths(shape.labels_a_document, n_labels, n, rng)
-    # Twice as many draws as wanted, since popular labels are drawn again and again.
+    wanted = _draw_lengths(shape.labels_per_document, n_labels, n, rng)
+    # Twice as many draws as wanted, since popular labels are drawn repeatedly.
     row = np.repeat(np.arange(n), 2 * wanted + 4)
     apart = np.searchsorted([0.7, 0.9], rng.random(len(row)))
     position = _draw_positions(laws, (topic[row] + apart) % n_topics, rng)
@@ -185,7 +186,7 @@ def _make_block(
 
 
 def _draw_lengths(mean: float, most: int, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns entries wanted of n documents, log-normal, 1 to half of what there is."""
+    """Returns the wanted numbers of entries of n documents, log-normal, from 1 to half of `most`."""
     lengths = mean * np.exp(rng.normal(-(_SPREAD**2) / 2, _SPREAD, n))
     return np.clip(np.round(lengths), 1, max(1, most // 2)).astype(np.int64)
 
@@ -203,7 +204,7 @@ def _draw_positions(laws: _Laws, topic: np.ndarray, rng: np.random.Generator) ->
 def _take_distinct(
     row: np.ndarray, item: np.ndarray, wanted: np.ndarray, n_items: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns of each row's draws the first distinct ones, as many as are wanted; rows stay in order."""
+    """Returns the first distinct draws of each row, as many as are wanted; rows stay in order."""
     first = np.sort(np.unique(row * n_items + item, return_index=True)[1])
     row, item = row[first], item[first]
     place = np.arange(len(row)) - _offsets(row, len(wanted))[row]
@@ -221,7 +222,7 @@ def _draw_features(
 ) -> sp.csr_matrix:
     """Returns 1 + log of how often each feature was drawn, float32 CSR [n, D]; `position` are labels of `row`."""
     n, n_features = len(topic), shape.n_features
-    wanted = _draw_lengths(shape.features_a_document, n_features, n, rng)
+    wanted = _draw_lengths(shape.features_per_document, n_features, n, rng)
     of = np.repeat(np.arange(n), 2 * wanted + 4)
     source = np.searchsorted(np.cumsum(_SHARES), rng.random(len(of)))
     starts = _offsets(row, n)
@@ -245,7 +246,7 @@ def _offsets(row: np.ndarray, n: int) -> np.ndarray:
 
 
 def _write_split(folder: Path, shape: Shape, split: Literal["train", "test"], seed: int) -> None:
-    """Streams a split into raw arrays, then packs these as the two matrices."""
+    """Streams a split into raw arrays, then packs them as the two matrices."""
     names = [f"{matrix}.{ENDINGS[split]}" for matrix in "XY"]
     files = {(m, a): open(folder / f"{m}.{a}", "wb") for m in names for a in _ARRAYS}  # noqa: SIM115
     try:
@@ -268,7 +269,7 @@ def _write_split(folder: Path, shape: Shape, split: Literal["train", "test"], se
 
 
 def _pack(folder: Path, name: str, shape: tuple[int, int]) -> None:
-    """Makes `NAME.npz`, as `scipy.sparse.save_npz` writes it, of raw arrays, and removes these."""
+    """Packs raw arrays into `NAME.npz`, as `scipy.sparse.save_npz` writes it, and removes them."""
     with zipfile.ZipFile(folder / f"{name}.npz", "w") as archive:
         for array, value in (("shape", np.array(shape)), ("format", np.array(b"csr"))):
             with archive.open(f"{array}.npy", "w") as member:

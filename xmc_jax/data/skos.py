@@ -1,7 +1,8 @@
 """SKOS vocabularies in Turtle (N-Triples) and RDF/XML: the labels of concepts, with their languages.
 
-Of Turtle all is read that such files hold: prefixes, lists with `;` and `,`, literals of both lengths with languages,
-blank nodes, collections, comments; only triples whose subject is a URI and whose predicate is a label are kept.
+The part of Turtle that such files use is read: prefixes, lists with `;` and `,`, short and long literals with
+languages, blank nodes, collections, comments. Only triples whose subject is a URI and whose predicate is a label are
+kept.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def read_turtle(path: Path) -> Iterator[Name]:
     """Yields the labels in a Turtle or N-Triples file.
 
     Raises:
-        InputError: something that is no Turtle, with its line; a prefix that is not declared.
+        InputError: anything that is not Turtle, with its line; a prefix that is not declared.
     """
     text = "\n".join(read_lines(path))
     tokens = _Tokens(path, text)
@@ -134,11 +135,11 @@ def _read_node(
     if kind == "type":
         _read_node(tokens, tokens.need(), prefixes, base)
         return None
-    raise tokens.error(f"{value!r} stands where a node was needed")
+    raise tokens.error(f"{value!r} found where a node is needed")
 
 
 class _Tokens:
-    """The tokens of a text, one ahead."""
+    """The tokens of a text, with one token of lookahead."""
 
     def __init__(self, path: Path, text: str) -> None:
         self._path, self._text, self._at = path, text, 0
@@ -149,7 +150,7 @@ class _Tokens:
         while self._at < len(self._text):
             match = _TOKEN.match(self._text, self._at)
             if match is None:
-                raise self.error(f"{self._text[self._at : self._at + 20]!r} is no Turtle")
+                raise self.error(f"{self._text[self._at : self._at + 20]!r} is not Turtle")
             self._at = match.end()
             if match.lastgroup != "space":
                 self._next = str(match.lastgroup), match[0]
@@ -197,7 +198,7 @@ def read_rdf_xml(path: Path) -> Iterator[Name]:
     """Yields the labels in an RDF/XML file.
 
     Raises:
-        InputError: it is no XML, with the line.
+        InputError: the file is not XML, with the line.
     """
     language = "{http://www.w3.org/XML/1998/namespace}lang"
     stack: list[tuple[str | None, str]] = []
@@ -219,5 +220,5 @@ def read_rdf_xml(path: Path) -> Iterator[Name]:
     except ElementTree.ParseError as error:
         line = error.position[0]
         raise InputError(
-            f"{path}:{line}: is no RDF/XML ({error}); a SKOS vocabulary needed"
+            f"{path}:{line}: is not RDF/XML ({error}); a SKOS vocabulary needed"
         ) from None

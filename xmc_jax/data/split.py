@@ -30,10 +30,10 @@ class Split:
         name: "train", "test" or "valid".
         vocabulary: names of the L label columns.
         labels: float32 CSR [N, L] of ones, sorted, without duplicates.
-        texts: the N texts, or None where the format has vectors only.
-        features: float32 CSR [N, D], or None where the format has texts only.
-        unknown: documents of each label that was dropped because the vocabulary does not hold it.
-        total: of a part, documents of all parts, where the file says so.
+        texts: the N texts, or None if the format has only vectors.
+        features: float32 CSR [N, D], or None if the format has only texts.
+        unknown: number of documents with each label that was dropped because the vocabulary does not hold it.
+        total: for a part, the number of documents in all parts, if the file states it.
         excluded: bool CSR [N, L] of labels that count neither as predictions nor as truth, or None.
     """
 
@@ -57,14 +57,14 @@ class Split:
 
     @property
     def n_unknown_labels(self) -> int:
-        """Labels of documents that were dropped because the vocabulary does not hold them."""
+        """Number of label entries dropped because the vocabulary does not hold them."""
         return sum(self.unknown.values())
 
     def iter_texts(self, batch: int) -> Iterator[list[str]]:
         """Yields the texts in order, `batch` at a time.
 
         Raises:
-            InputError: the split has vectors and no texts.
+            InputError: the split has only vectors.
         """
         if self.texts is None:
             raise InputError(
@@ -75,7 +75,7 @@ class Split:
     def take(self, rows: np.ndarray, name: str, vocabulary: Sequence[str] | None) -> Split:
         """Returns some of the documents, as a split of another name.
 
-        The label columns are those of `vocabulary`, all of them known here or not; None: those that occur.
+        The label columns are those of `vocabulary`, whether they are known here or not; None keeps those that occur.
         """
         labels = self.labels[rows]
         if vocabulary is None:
@@ -102,10 +102,10 @@ class Split:
 
 
 def find_file(folder: Path, names: Sequence[str]) -> Path | None:
-    """Returns the file of the folder that has one of the names, or None.
+    """Returns the file in a folder that has one of the names, or None.
 
     Raises:
-        InputError: there are two.
+        InputError: two files have such a name.
     """
     found = [folder / name for name in names if (folder / name).is_file()]
     if len(found) > 1:
@@ -122,13 +122,13 @@ def collect_documents(
     vocabulary: Sequence[str] | None,
     allowed: Collection[str] | None = None,
 ) -> Split:
-    """Fills a split in one pass over its documents.
+    """Makes a split in one pass over its documents.
 
     Args:
-        name: of the split.
+        name: name of the split.
         source: where the documents come from, for errors.
-        vocabulary: the label columns; None: the names that occur, sorted.
-        allowed: the names that may occur, or None.
+        vocabulary: names of the label columns; None for the names that occur, sorted.
+        allowed: the only names that may occur, or None.
 
     Raises:
         InputError: no documents, or a text or labels of the wrong kind, with file and line.
@@ -151,7 +151,7 @@ def collect_documents(
 def cut_documents(
     read: Callable[[], Iterator[Document]], number: int, n_parts: int
 ) -> Iterator[Document]:
-    """Yields one of several parts of the documents, which are gone over twice: how many there are is not known before.
+    """Yields one of several parts of the documents, which are read twice, since their number is not known beforehand.
 
     Args:
         read: yields all of them.
@@ -163,11 +163,11 @@ def cut_documents(
 
 
 def join_documents(documents: Iterable[Document]) -> Iterator[Document]:
-    """Yields each text once, where it came first, with the labels of all its rows."""
+    """Yields each text once, in the place of its first row, with the labels of all its rows."""
     joined: dict[Any, Document] = {}
     for path, line, text, names in documents:
         if not isinstance(text, str) or not isinstance(names, list):
-            yield path, line, text, names  # to be refused with its line
+            yield path, line, text, names  # refused later, with its line
         elif text in joined:
             joined[text][3].extend(names)
         else:

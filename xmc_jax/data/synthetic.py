@@ -1,5 +1,4 @@
-"""A small hierarchical corpus with a known tree, made from a seed: a stand-in for real data in
-tests and demos."""
+"""A small hierarchical corpus with a known tree, made from a seed: a stand-in for real data in tests and demos."""
 
 from __future__ import annotations
 
@@ -13,12 +12,12 @@ from xmc_jax.data.jsonl import write_documents
 from xmc_jax.data.labels import write_labels
 from xmc_jax.errors import InputError
 
-WORDS_A_NODE = 4
-"""Words that only the documents of a node of the tree use."""
+WORDS_PER_NODE = 4
+"""Words that only the documents below a node of the tree use."""
 COMMON_WORDS = 200
 """Words that any document uses."""
 EXTRA_LABELS = 2
-"""Labels a document has at most beside its first."""
+"""Largest number of labels that a document has beside its first."""
 
 _SYLLABLES = [c + v for c in "bdfghklmnprstvwz" for v in "aeiou"]
 
@@ -55,8 +54,7 @@ def make_corpus(
     corpora.
 
     Raises:
-        InputError: a number below its least: 1 document to train on, 0 to test, 1 label, branching
-            2.
+        InputError: a number below its minimum: 1 training document, 0 test documents, 1 label, branching 2.
     """
     least = {
         "n_train": (n_train, 1),
@@ -79,8 +77,7 @@ def make_corpus(
 
 
 def make_tree(n_labels: int, branching: int) -> tuple[np.ndarray, ...]:
-    """Returns the parents of each level's nodes, top level first: node i hangs below node i //
-    branching."""
+    """Returns the parents of each level's nodes, top level first: node i is a child of node i // branching."""
     sizes = [n_labels]
     while sizes[0] > branching:
         sizes.insert(0, -(-sizes[0] // branching))
@@ -89,8 +86,7 @@ def make_tree(n_labels: int, branching: int) -> tuple[np.ndarray, ...]:
 
 
 def write_corpus(path: str | os.PathLike, **settings: int) -> Corpus:
-    """Makes a corpus (`settings` as in `make_corpus`) and writes it as a folder of JSON lines;
-    returns it too."""
+    """Makes a corpus (`settings` as in `make_corpus`), writes it as a folder of JSON lines, and returns it."""
     corpus = make_corpus(**settings)
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,13 +125,15 @@ def _write_texts(
     three common ones."""
     n_rows, width = labels.shape
     sizes = [len(level) for level in parents]
-    starts = np.concatenate([[0], np.cumsum(sizes)]) * WORDS_A_NODE + COMMON_WORDS
+    starts = np.concatenate([[0], np.cumsum(sizes)]) * WORDS_PER_NODE + COMMON_WORDS
     words = [np.minimum(rng.zipf(1.3, (n_rows, 3)), COMMON_WORDS) - 1]
     node = labels
     for level in range(len(parents) - 1, -1, -1):
         for _ in range(2 if level == len(parents) - 1 else 1):
             word = (
-                starts[level] + node * WORDS_A_NODE + rng.integers(0, WORDS_A_NODE, (n_rows, width))
+                starts[level]
+                + node * WORDS_PER_NODE
+                + rng.integers(0, WORDS_PER_NODE, (n_rows, width))
             )
             words.append(np.where(labels >= 0, word, -1))
         node = parents[level][node]

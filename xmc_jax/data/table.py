@@ -31,8 +31,8 @@ class Dialect:
 
     Attributes:
         delimiter: one character.
-        quoted: cells may stand in quotes, a quote inside is doubled.
-        escaped: a backslash stands before a quote inside, instead.
+        quoted: cells may be in quotes, and a quote inside is doubled.
+        escaped: a quote inside is escaped by a backslash instead.
         skipped: lines before the header.
     """
 
@@ -53,7 +53,7 @@ class Dialect:
 
 @dataclass(frozen=True)
 class _Scan:
-    """What reading a whole table in a dialect showed: the first fault, cells over several lines, blank rows at the
+    """Findings of reading a whole table in a dialect: the first fault, cells over several lines, blank rows at the
     end."""
 
     fault: InputError | None
@@ -63,10 +63,10 @@ class _Scan:
 
 
 def read_records(path: Path, config: DataConfig) -> Records:
-    """Reads a table's header, and the whole of it once to see how it is written.
+    """Reads a table's header, and the whole table once to see how it is written.
 
     Raises:
-        InputError: an empty file, a row of another number of cells, a quote that does not close; with its line.
+        InputError: an empty file, a row with another number of cells, a quote that does not close; with its line.
     """
     config = settle_encoding(path, config)
     dialect = choose_dialect(path, config)
@@ -75,7 +75,7 @@ def read_records(path: Path, config: DataConfig) -> Records:
     if scan.fault is not None:
         raise scan.fault
     if scan.n_blank:
-        tell(f"{path}: {scan.n_blank:,} rows without any content at the end are left out")
+        tell(f"{path}: {scan.n_blank:,} blank rows at the end are left out")
 
     def rows(columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
         places = [header.index(name) for name in columns]
@@ -88,9 +88,9 @@ def read_records(path: Path, config: DataConfig) -> Records:
 
 
 def choose_dialect(path: Path, config: DataConfig) -> Dialect:
-    """Returns the dialect that the header shows; quotes are supposed.
+    """Returns the dialect that the header suggests, with quotes.
 
-    Excel's first line `sep=;` is obeyed. Else the character that cuts the header into most cells is taken.
+    Excel's first line `sep=;` is obeyed. Otherwise the delimiter is the character that cuts the header into most cells.
     """
     first, skipped = "", 0
     for line in read_lines(path, config.encoding):
@@ -133,10 +133,10 @@ def _read_header(path: Path, dialect: Dialect, config: DataConfig) -> list[str]:
 def _choose_rows(
     path: Path, dialect: Dialect, header: list[str], config: DataConfig
 ) -> tuple[Dialect, _Scan]:
-    """Returns how rows are read, and what that showed.
+    """Returns how rows are to be read, and the findings of reading them so.
 
-    Tab-separated text is taken without quoting unless every quoted cell closes on its own line; a table with other
-    delimiters is taken with it.
+    Tab-separated text is read without quoting unless every quoted cell closes on its own line; a table with another
+    delimiter is read with quoting.
     """
     scan = _scan(path, dialect, header, config)
     if config.quoting != "auto" or (scan.fault is None and not scan.n_spread):
@@ -155,13 +155,13 @@ def _choose_rows(
     if dialect.delimiter == "\t":
         if other.fault is None and best[1].fault is None:
             tell(
-                f"{path}: is read without quoting, a row per line; if {best[1].n_spread:,} quoted cells stretch "
-                "over several lines, set --data.quoting quotes"
+                f"{path}: is read without quoting, a row per line; if {best[1].n_spread:,} quoted cells span "
+                "several lines, set --data.quoting quotes"
             )
         return best if other.fault is not None and best[1].fault is None else (plain, other)
     if other.fault is None:
         tell(
-            f"{path}: {best[1].n_spread:,} quoted cells stretch over several lines; if each line is a row, "
+            f"{path}: {best[1].n_spread:,} quoted cells span several lines; if each line is a row, "
             "set --data.quoting none"
         )
     return best
@@ -248,7 +248,7 @@ def _find_open_quote(
 
 @contextlib.contextmanager
 def _allow_long_cells() -> Iterator[None]:
-    allowed = csv.field_size_limit(LONGEST_CELL)  # of the module, hence put back
+    allowed = csv.field_size_limit(LONGEST_CELL)  # global to the module, so it is restored
     try:
         yield
     finally:
@@ -256,7 +256,7 @@ def _allow_long_cells() -> Iterator[None]:
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
-    """Returns whether a file is named as a table, or its first line has several cells."""
+    """Returns whether a file has an ending of a table, or its first line has several cells."""
     is_named = any(s in (".csv", ".tsv", ".tab", ".psv") for s in path.suffixes[-2:])
     first = next((line for line in lines if line.strip()), "")
     return is_named or any(d in first for d in ("\t", ";", "|", ","))

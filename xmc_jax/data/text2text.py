@@ -1,4 +1,4 @@
-"""PECOS' text2text format: `0,1,2 TAB text` per line, numbers of lines in a file of label names."""
+"""PECOS's text2text format: `0,1,2 TAB text` per line, where the numbers are lines of a file of label names."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NAME_FILES = (
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
-    """Returns whether every line is numbers between commas, a tab and a text; an only number is not enough to tell."""
+    """Returns whether every line is numbers between commas, a tab and a text; some line must have several numbers."""
     matches = [_LINE.fullmatch(line) for line in lines if line.strip()]
     return (
         all(matches)
@@ -69,7 +69,7 @@ def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) ->
             )
         if weighed:
             tell(
-                f"{path}: the weights of labels are left out; give fit relevance=... in Python to use them"
+                f"{path}: the weights of labels are left out; to use them, give fit(relevance=...) in Python"
             )
 
     says = f"numbers of the lines of {found.name}" if found else "numbers of labels"
@@ -77,7 +77,7 @@ def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) ->
 
 
 def _tell_apart(names: list[str] | None) -> list[str] | None:
-    """Returns the names with the line's number behind those that stand there twice, or are blank."""
+    """Returns the names, with the line's number added to those that are repeated or blank."""
     if names is None:
         return None
     seen: set[str] = set()

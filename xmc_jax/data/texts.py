@@ -1,4 +1,4 @@
-"""Documents held once: one buffer of UTF-8 and the offsets into it, decoded when asked for."""
+"""Documents held once: one buffer of UTF-8 with offsets into it, decoded on access."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from xmc_jax.errors import InputError
 
 
 class TextStore(Sequence[str]):
-    """A read-only sequence of N texts; a Python string exists only while it is looked at.
+    """A read-only sequence of N texts; Python strings are made on access.
 
-    Indexing by a number gives a string, by a slice or an integer array another store
-    (which shares the buffer if the slice has step 1).
+    Indexing by a number gives a string, by a slice or an integer array another store (which shares the buffer if the
+    slice has step 1).
+
+    >>> store = TextStore.from_texts(["one", "two", "three"])
+    >>> store[1], list(store[1:])
+    ('two', ['two', 'three'])
     """
 
     def __init__(self, buffer: bytes | bytearray, offsets: np.ndarray) -> None:
-        """Takes the UTF-8 bytes of all texts and int64 offsets [N + 1], text i being bytes
-        offsets[i:i+1]."""
+        """Takes the UTF-8 bytes of all texts and int64 offsets [N + 1]; text i is bytes offsets[i] to offsets[i +
+        1]."""
         self._buffer = buffer
         self._offsets = offsets
 
@@ -29,8 +33,7 @@ class TextStore(Sequence[str]):
         """Copies any texts into a store.
 
         Raises:
-            InputError: one string instead of a list, a text that is not a string or holds half a
-                surrogate pair.
+            InputError: one string instead of a list, a text that is not a string or holds half a surrogate pair.
         """
         if isinstance(texts, (str, bytes, dict)) or not isinstance(texts, Iterable):
             raise InputError(f"texts: {texts!r:.60} given, a list of strings needed")
@@ -62,7 +65,7 @@ class TextStore(Sequence[str]):
         if isinstance(index, np.ndarray) and index.ndim:
             rows = np.flatnonzero(index) if index.dtype == bool else index
             return TextStore.from_texts(self[int(i)] for i in rows)
-        i = range(len(self))[index]  # counts from the end, raises IndexError
+        i = range(len(self))[index]  # a range counts from the end and raises IndexError
         return self._buffer[self._offsets[i] : self._offsets[i + 1]].decode()
 
     def __iter__(self) -> Iterator[str]:
@@ -73,8 +76,7 @@ class TextStore(Sequence[str]):
                 start = stop
 
     def iter_batches(self, batch: int) -> Iterator[list[str]]:
-        """Yields the texts in order, `batch` (1 or more) at a time; the last list may be
-        shorter."""
+        """Yields the texts in order, `batch` (1 or more) at a time; the last list may be shorter."""
         if batch < 1:
             raise ValueError(f"batch={batch} given, 1 or more needed")
         for start in range(0, len(self), batch):
@@ -100,8 +102,7 @@ class TextStoreBuilder:
         """Appends a text.
 
         Raises:
-            ValueError: not a string, or a string with half a surrogate pair, which no file can
-                hold.
+            ValueError: not a string, or a string with half a surrogate pair, which a file cannot hold.
         """
         if not isinstance(text, str):
             raise ValueError(f"the text is {text!r:.60}, a string needed")

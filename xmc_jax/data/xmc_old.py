@@ -18,7 +18,7 @@ _SPLITS = {"train": ("trSplit", "trainSplit"), "test": ("tstSplit", "testSplit")
 
 
 def find_splits(folder: Path) -> Files:
-    """Returns the files (documents, their numbers) of each split.
+    """Returns the files of each split: the documents, and their numbers.
 
     Raises:
         InputError: several `*_data.txt`.
@@ -56,7 +56,7 @@ def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) ->
 
 
 def _read_numbers(path: Path, n_rows: int) -> np.ndarray:
-    """Returns the rows, from 0, that the first column of a split file names."""
+    """Returns the rows, from 0, in the first column of a split file."""
     found: list[int] = []
     width = 1
     for number, line in enumerate(read_lines(path), 1):
@@ -70,7 +70,7 @@ def _read_numbers(path: Path, n_rows: int) -> np.ndarray:
         width = max(width, len(words))
         found.append(int(words[0]) - 1)
     if width > 1:
-        tell(f"{path}: holds {width} splits; the first is taken")
+        tell(f"{path}: holds {width} splits; the first is used")
     return np.array(found, np.int64)
 
 

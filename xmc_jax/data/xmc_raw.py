@@ -1,7 +1,7 @@
 """The XMC repository's raw texts: `trn.json.gz`, `tst.json.gz` and the labels' own texts in `lbl.json.gz`.
 
-A line of the first two holds `title`, `content` and `target_ind`, numbers of lines of the third. Pairs in
-`filter_labels_test.txt` (document, label) are of labels that are the document itself.
+A line of the first two holds `title`, `content` and `target_ind`, which are numbers of lines in the third. A pair
+(document, label) in `filter_labels_test.txt` is a label that is the document itself.
 """
 
 from __future__ import annotations
@@ -65,8 +65,10 @@ def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) ->
 
 
 def read_label_texts(path: Path, config: DataConfig) -> tuple[list[str], LabelNames]:
-    """Returns the names of the labels by line: their titles if these differ, else `uid`, else titles with the line;
-    and the titles as display names."""
+    """Returns the names of the labels by line, and their display names.
+
+    The names are the titles if all differ, else `uid`, else titles where they are unique and line numbers elsewhere.
+    """
     records = [
         parse_object(line, path, number)
         for number, line in enumerate(read_lines(path, config.encoding), 1)
@@ -84,7 +86,7 @@ def read_label_texts(path: Path, config: DataConfig) -> tuple[list[str], LabelNa
 
 
 def join_title(record: dict[str, Any], keys: Sequence[str] = ("title", "content")) -> Any:
-    """Returns title and content with a space between, blank ones left out."""
+    """Returns title and content joined by a space, without blank ones."""
     parts = [record[key] for key in keys if record.get(key)]
     wrong = next((part for part in parts if not isinstance(part, str)), None)
     return wrong if wrong is not None else " ".join(part.strip() for part in parts)
@@ -104,7 +106,7 @@ def read_pairs(path: Path, n_labels: int) -> Iterator[tuple[int, int]]:
     """Yields the pairs (document, label) of a filter file.
 
     Raises:
-        InputError: a line that is no pair of numbers, or a label that is not there.
+        InputError: a line that is not a pair of numbers, or an unknown label.
     """
     for number, line in enumerate(read_lines(path), 1):
         words = line.split()

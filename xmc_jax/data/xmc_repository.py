@@ -1,5 +1,4 @@
-"""The XMC repository's text format: header `N D L`, then `l1,l2 f:v f:v` a document; plain or
-gzip."""
+"""The XMC repository's text format: header `N D L`, then a line `l1,l2 f:v f:v` per document."""
 
 from __future__ import annotations
 
@@ -22,7 +21,7 @@ _FEATURE = rb"\d{1,10}:[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _LINE = re.compile(rb"(" + _IDS + rb")?+((?:[ \t]++" + _FEATURE + rb")*+)[ \t]*+")
 _HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s+(\d{1,18})\s*")
 _CHUNK = 1 << 22
-"""Bytes of lines that are turned into numbers at once."""
+"""Bytes of lines that are converted to numbers at once."""
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
@@ -45,12 +44,11 @@ def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) ->
 def read_matrices(path: Path) -> tuple[sp.csr_matrix, None, sp.csr_matrix]:
     """Returns features [N, D], no texts, and labels [N, L].
 
-    A line that starts with white space, or with a feature, has no labels; features need not be
-    sorted.
+    A line that starts with white space, or with a feature, has no labels; features need not be sorted.
 
     Raises:
-        InputError: a line or header of another form, counts that disagree, ids out of range or
-            given twice, values that are not finite; with the line.
+        InputError: a malformed line or header, counts that disagree, ids out of range or repeated, values that are not
+            finite; with the line.
     """
     lines = read_byte_lines(path)
     n_rows, n_features, n_labels = _parse_header(next(lines, b""), path)
@@ -58,7 +56,7 @@ def read_matrices(path: Path) -> tuple[sp.csr_matrix, None, sp.csr_matrix]:
 
 
 def _read_part(path: Path, part: tuple[int, int]) -> Matrices:
-    """Returns the documents of a part, and how many the header says there are in all."""
+    """Returns the documents of a part, and their number in all parts, from the header."""
     header = next(read_byte_lines(path), b"")
     n_rows, n_features, n_labels = _parse_header(header, path)
     lines = _drop_blank_end(read_part_lines(path, part, 1))
@@ -67,7 +65,7 @@ def _read_part(path: Path, part: tuple[int, int]) -> Matrices:
 
 
 def _drop_blank_end(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yields lines but for blank ones at the end, which are no documents there."""
+    """Yields lines except for blank ones at the end, which are not documents there."""
     blank: list[bytes] = []
     for line in lines:
         if line.strip():
@@ -100,13 +98,13 @@ def _parse_header(line: bytes, path: Path) -> tuple[int, int, int]:
     if b":" in line and _LINE.fullmatch(line.strip()):
         raise InputError(
             f"{path}:1: {_show(line)} given: libsvm without a header; put a first line 'N D L' there (numbers of "
-            "documents, features and labels; both count from 0, so the largest number of each and one), the same D and "
-            "L in each split"
+            "documents, features and labels; D and L are the largest ids plus one, since ids count from 0), the same D "
+            "and L in each split"
         )
     if not match:
         raise InputError(
-            f"{path}:1: {_show(line)} given, a header 'N D L' needed: numbers of documents, "
-            "features and labels"
+            f"{path}:1: {_show(line)} given, a header 'N D L' needed: numbers of documents, features "
+            "and labels"
         )
     n_rows, n_features, n_labels = map(int, match.groups())
     if not n_rows:
@@ -119,7 +117,7 @@ def _parse_header(line: bytes, path: Path) -> tuple[int, int, int]:
 
 
 def _check_count(lines: Iterator[bytes], n_rows: int, path: Path) -> Iterator[bytes]:
-    """Yields N lines and checks that nothing but blank lines follows."""
+    """Yields N lines and checks that only blank lines follow."""
     n_seen = 0
     for line in lines:
         n_seen += 1
@@ -127,23 +125,21 @@ def _check_count(lines: Iterator[bytes], n_rows: int, path: Path) -> Iterator[by
             yield line
         elif line.strip():
             raise InputError(
-                f"{path}:{n_seen + 1}: one document more than the {n_rows} of the header; correct "
-                "it"
+                f"{path}:{n_seen + 1}: more than the {n_rows} documents in the header; correct it"
             )
     if n_seen < n_rows:
         raise InputError(
-            f"{path}:1: the header says {n_rows} documents, the file holds {n_seen}; copy it again "
-            "or correct it"
+            f"{path}:1: the header says {n_rows} documents, the file holds {n_seen}; copy it "
+            "again or correct it"
         )
 
 
 def _parse_chunks(
     lines: Iterator[bytes], path: str, n_features: int, n_labels: int
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Yields feature ids, values, features per row, label ids and labels per row, for some thousand
-    lines at a time.
+    """Yields feature ids, values, features per row, label ids and labels per row, for a few thousand lines at a time.
 
-    The pattern makes sure of a line's form; numpy turns many lines at once into numbers.
+    The pattern checks the form of a line; numpy then converts many lines at once.
     """
 
     def convert() -> tuple[np.ndarray, ...]:
@@ -151,14 +147,17 @@ def _parse_chunks(
         labels = (
             np.fromstring(b",".join(heads), np.int64, sep=",") if heads else np.empty(0, np.int64)
         )
-        id_counts, label_counts = np.array(ids_a_row, np.int64), np.array(labels_a_row, np.int64)
+        id_counts, label_counts = (
+            np.array(ids_per_row, np.int64),
+            np.array(labels_per_row, np.int64),
+        )
         ids = _check_range(ids, id_counts, n_features, "feature", path, first)
         labels = _check_range(labels, label_counts, n_labels, "label", path, first)
         return ids, values, id_counts, labels, label_counts
 
     heads: list[bytes] = []
     tails: list[bytes] = []
-    ids_a_row, labels_a_row = array("q"), array("q")
+    ids_per_row, labels_per_row = array("q"), array("q")
     first, size = 2, 0
     for number, line in enumerate(lines, 2):
         match = _LINE.fullmatch(line) or _LINE.fullmatch(b" " + line)
@@ -169,12 +168,12 @@ def _parse_chunks(
             heads.append(head)
         if tail:
             tails.append(tail)
-        labels_a_row.append(head.count(b",") + 1 if head else 0)
-        ids_a_row.append(tail.count(b":"))
+        labels_per_row.append(head.count(b",") + 1 if head else 0)
+        ids_per_row.append(tail.count(b":"))
         size += len(line)
         if size > _CHUNK:
             yield convert()
-            heads, tails, ids_a_row, labels_a_row = [], [], array("q"), array("q")
+            heads, tails, ids_per_row, labels_per_row = [], [], array("q"), array("q")
             first, size = number + 1, 0
     yield convert()
 
@@ -186,20 +185,21 @@ def _parse_features(tails: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
         pairs = np.fromstring(b" ".join(tails).replace(b":", b" "), np.float64, sep=" ")
     ids, values = pairs[0::2].astype(np.int64), pairs[1::2]
     in_range = np.abs(values) <= np.finfo(np.float32).max
-    return ids, np.where(in_range, values, np.inf).astype(np.float32)  # check_features refuses inf
+    return ids, np.where(in_range, values, np.inf).astype(
+        np.float32
+    )  # `check_features` refuses infinity
 
 
 def _check_range(
     ids: np.ndarray, counts: np.ndarray, end: int, what: str, path: str, first: int
 ) -> np.ndarray:
-    """Returns the ids as int32 if all are below `end`, else names the line; `first` is the line of
-    row 0."""
+    """Returns the ids as int32 if all are below `end`, else raises an error with the line; `first` is that of row 0."""
     if len(ids) and ids.max() >= end:
         at = int((ids >= end).argmax())
         line = first + int(np.searchsorted(_to_offsets(counts), at, side="right")) - 1
         raise InputError(
-            f"{path}:{line}: {what} {ids[at]} is out of range; the header says {end}, so ids are 0 "
-            f"to {end - 1}"
+            f"{path}:{line}: {what} {ids[at]} is out of range; the header says {end}, so ids are 0 to "
+            f"{end - 1}"
         )
     return ids.astype(np.int32)
 
@@ -209,7 +209,7 @@ def _to_offsets(counts: np.ndarray) -> np.ndarray:
 
 
 def _find_fault(line: bytes) -> str:
-    """Says which part of a line is not as it should be."""
+    """Returns which part of a line is malformed."""
     for i, token in enumerate(line.split()):
         if i or b":" in token or line[:1].isspace():
             if not re.fullmatch(_FEATURE, token):

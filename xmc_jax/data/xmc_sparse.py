@@ -51,7 +51,7 @@ def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) ->
         y = check_labels(read_rows(label_path), str(label_path))
         if x.shape[0] != y.shape[0]:
             raise InputError(
-                f"{feature_path}: {x.shape[0]} rows, but {label_path} has {y.shape[0]}; a row for each document needed"
+                f"{feature_path}: {x.shape[0]} rows, but {label_path} has {y.shape[0]}; both need one row per document"
             )
         return Matrices(x, None, y)
 
@@ -69,7 +69,7 @@ def read_rows(path: Path) -> sp.csr_matrix:
     """Returns the matrix in a file of sparse rows.
 
     Raises:
-        InputError: a header or line of another form, counts that disagree, ids out of range; with the line.
+        InputError: a malformed header or line, counts that disagree, ids out of range; with the line.
     """
     lines = read_byte_lines(path)
     header = next(lines, b"").split()
@@ -84,7 +84,7 @@ def read_rows(path: Path) -> sp.csr_matrix:
         if n_seen == n_rows:
             if line.strip():
                 raise InputError(
-                    f"{path}:{number}: one row more than the {n_rows} of the header; correct it"
+                    f"{path}:{number}: more than the {n_rows} rows in the header; correct it"
                 )
             continue
         if not _ROW.fullmatch(line):
