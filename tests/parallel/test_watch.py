@@ -57,15 +57,12 @@ class Service:
         if len(self.live) < 2:
             raise RuntimeError("the others do not come")
 
-    def key_value_set(self, name: str, value: str) -> None:
-        self.at_end.append(name)
-
 
 def test_processes_that_come_to_the_end_leave_once():
     service = Service([0, 1])
     watch = Watch(service, 1, 2)
     assert watch.leave() and watch.leave()
-    assert service.at_end == ["xmc_jax/end", "xmc_jax/gone/1"]
+    assert service.at_end == ["xmc_jax/end"]
 
 
 def test_a_process_that_fails_alone_does_not_wait_for_ever(monkeypatch):

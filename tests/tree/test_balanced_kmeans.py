@@ -93,7 +93,7 @@ def test_all_ties_are_cut_by_label_id(sparse):
 
 
 def test_cut_orders_signs_and_zeros():
-    layout = balanced_kmeans._lay_out(np.array([4, 4]))
+    layout = balanced_kmeans.lay_out(np.array([4, 4]))
     node = balanced_kmeans._locate_nodes(layout, jnp.asarray(1))
     cut_in_half = jax.jit(balanced_kmeans._cut_in_half)
     cases = {

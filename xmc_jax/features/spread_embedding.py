@@ -15,7 +15,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features.label_embedding import choose_sketch, multiply_rows
 from xmc_jax.features.projection import make_projection
 from xmc_jax.features.vectors import normalize_rows
-from xmc_jax.parallel import Arrays, add_up, gather_each, trade
+from xmc_jax.parallel import Arrays, add_up, trade
 from xmc_jax.types import Features
 
 _SENT_ROWS = 2**18
@@ -79,12 +79,6 @@ def embed_spread(
         empty = sp.csr_matrix((0, n_columns), dtype=np.float32)
         return LabelRows(empty.toarray() if is_dense else empty, bounds)
     return LabelRows(np.concatenate(parts) if is_dense else sp.vstack(parts, format="csr"), bounds)
-
-
-def gather_labels(embeddings: LabelRows) -> np.ndarray:
-    """Returns dense embeddings of all labels in every process."""
-    every = gather_each({"rows": np.asarray(embeddings.rows)})
-    return np.concatenate([part["rows"] for part in every])
 
 
 def _cut_evenly(weights: np.ndarray, n: int) -> np.ndarray:

@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+
 HEARTBEAT = 30
 """Seconds without a word from a process after which it is dead."""
 _PAUSE = 2.0
@@ -72,12 +74,10 @@ class Watch:
         self._ended.set()
         with contextlib.suppress(Exception):
             if self._process:
-                self._client.key_value_set(f"xmc_jax/gone/{self._process}", "1")
+                jax.distributed.shutdown()
             else:
-                # The service lies in this process: the others let go of it before.
-                for other in range(1, self._n):
-                    self._client.blocking_key_value_get(f"xmc_jax/gone/{other}", 10_000)
-                time.sleep(0.5)
+                # The service lies in this process, which stays until the others have let go of it.
+                self._client.get_live_nodes(list(range(self._n)))
         return True
 
     def wait_for_loss(self) -> None:

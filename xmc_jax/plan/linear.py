@@ -28,8 +28,8 @@ Documents held out for probabilities or a re-ranker cost a training without them
 memory of the training set takes 8 an entry of X at most, and 4 + 12·m a label of Y.
 
 Of P processes that hold their share, each has 1 / P of texts, X, Y, the rows of a level and its weights, and all of the
-label names, the vocabulary (100 a feature), the tree (8 a label) and sketched label vectors. An exact embedding is cut
-into up to eight parts. While a level is solved a process also has X of the documents of its clusters: of a document in
+label names, the vocabulary (100 a feature) and the tree (8 a label). Label vectors are cut into P parts, exact ones
+into eight at most. While a level is solved a process also has X of the documents of its clusters: of a document in
 k clusters of a level with the probability 1 - (1 - 1 / P)^k.
 
 The trees of a forest are trained one after the other: a tree's work and weights times their number,
@@ -120,7 +120,7 @@ def plan_one_tree(
         held += 8 * counts.n_labels + (100 * counts.n_features if counts.text_bytes else 0)
     stages = [Stage("features", held + made // n_processes, counts.nnz_features)]
     if len(sizes) > 1:
-        stages += _plan_tree(counts, config, sizes, held, min(n_processes, 8))
+        stages += _plan_tree(counts, config, sizes, held, n_processes)
     held += PROGRAM - LIBRARIES
     levels, model = _plan_levels(counts, config, sizes, held, n_processes=n_processes)
     stages += levels
@@ -260,7 +260,7 @@ def _plan_levels(
 
 
 def _plan_tree(
-    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, n_parts: int = 1
+    counts: Counts, config: LinearConfig, sizes: tuple[int, ...], held: int, n_processes: int = 1
 ) -> list[Stage]:
     from xmc_jax.features import choose_sketch
     from xmc_jax.tree.balanced_kmeans import ITERATIONS
@@ -270,10 +270,11 @@ def _plan_tree(
     if sketch == "auto":
         sketch = choose_sketch(products, counts.n_labels, counts.n_features)
     entries = min(products // 2, counts.n_labels * counts.n_features)
+    n_parts = min(n_processes, 8)
     embedding, tree = 20 * entries // n_parts, 41 * entries // n_parts
     if sketch:
         entries = counts.n_labels * sketch
-        embedding, tree = 8 * entries, 16 * entries
+        embedding, tree = 8 * entries // n_processes, 16 * entries // n_processes
         products = counts.nnz_features * sketch + counts.nnz_labels * sketch
     depth = (sizes[-2] - 1).bit_length()
     work = 2 * entries * depth * ITERATIONS

@@ -30,12 +30,11 @@ from jax import lax
 
 from xmc_jax.errors import InputError
 from xmc_jax.tree.exact_kmeans import POWER_STEPS, order_labels
-from xmc_jax.tree.spread_kmeans import order_spread
 
 _LAST_KEY = np.uint32(0xFFFFFFFF)
 
 
-class _Layout(NamedTuple):
+class Layout(NamedTuple):
     """Where members of nodes are stored; the same for every depth.
 
     valid [C, K] tells slots in use, position [C, K] counts them (in row order), slot [L] is its
@@ -110,8 +109,8 @@ def cluster_labels(
         )
     if depth == 0:
         return np.zeros(n_labels, np.int32)
-    leaf_sizes = _size_leaves(n_labels, depth)
-    draws = _draw(seed, depth)
+    leaf_sizes = size_leaves(n_labels, depth)
+    draws = draw_bits(seed, depth)
     if sp.issparse(embeddings):
         order = order_labels(
             embeddings,
@@ -123,77 +122,46 @@ def cluster_labels(
         )
     else:
         dense = jnp.asarray(embeddings, jnp.float32)
-        layout = _lay_out(leaf_sizes)
+        layout = lay_out(leaf_sizes)
         order = np.asarray(
             order_embeddings(dense, layout, draws, spherical, iterations, power_steps)
         )
-    return _name_leaves(order, leaf_sizes)
+    return name_leaves(order, leaf_sizes)
 
 
-def cluster_spread(
-    rows: sp.csr_matrix,
-    bounds: np.ndarray,
-    depth: int,
-    *,
-    seed: int = 0,
-    power_steps: int = POWER_STEPS,
-) -> np.ndarray:
-    """Splits labels whose embeddings lie with several processes, which call this together; as `cluster_labels` does.
-
-    Args:
-        rows: canonical CSR, those of this process's labels.
-        bounds: int64 [P + 1], the first label of each process, and the number of labels.
-        depth, seed, power_steps: as there; depth 1 or more.
-
-    Returns:
-        The leaf of every label, int32 [L].
-    """
-    leaf_sizes = _size_leaves(int(bounds[-1]), depth)
-    order = order_spread(
-        rows,
-        int(bounds[jax.process_index()]),
-        leaf_sizes,
-        np.asarray(_draw(seed, depth)),
-        spherical=True,
-        iterations=ITERATIONS,
-        power_steps=power_steps,
-    )
-    return _name_leaves(order, leaf_sizes)
-
-
-def _draw(seed: int, depth: int) -> jax.Array:
+def draw_bits(seed: int, depth: int) -> jax.Array:
     """Returns the random numbers of each depth's nodes, uint32 [depth, 2, C]."""
     return jax.random.bits(jax.random.key(seed), (depth, 2, 1 << depth), jnp.uint32)
 
 
-def _name_leaves(order: np.ndarray, leaf_sizes: np.ndarray) -> np.ndarray:
+def name_leaves(order: np.ndarray, leaf_sizes: np.ndarray) -> np.ndarray:
     """Returns the leaf of each label, for the labels in leaf order."""
     leaf = np.empty(len(order), np.int32)
     leaf[order] = np.repeat(np.arange(len(leaf_sizes), dtype=np.int32), leaf_sizes)
     return leaf
 
 
-def list_arguments(n_labels: int, depth: int, seed: int) -> tuple[_Layout, jax.Array]:
+def list_arguments(n_labels: int, depth: int, seed: int) -> tuple[Layout, jax.Array]:
     """Returns what `order_embeddings` takes beside the embeddings: where members of nodes are stored, random bits."""
-    return _lay_out(_size_leaves(n_labels, depth)), _draw(seed, depth)
+    return lay_out(size_leaves(n_labels, depth)), draw_bits(seed, depth)
 
 
-def _size_leaves(n_labels: int, depth: int) -> np.ndarray:
+def size_leaves(n_labels: int, depth: int) -> np.ndarray:
     sizes = np.array([n_labels], np.int32)
     for _ in range(depth):
         sizes = np.stack([sizes // 2, sizes - sizes // 2], axis=1).reshape(-1)
     return sizes
 
 
-def _lay_out(leaf_sizes: np.ndarray) -> _Layout:
+def lay_out(leaf_sizes: np.ndarray) -> Layout:
     valid = np.arange(leaf_sizes.max()) < leaf_sizes[:, None]
     position: np.ndarray = (np.cumsum(valid) - valid.reshape(-1)).astype(np.int32)
     start = np.concatenate([[0], np.cumsum(leaf_sizes)]).astype(np.int32)
     slot = np.flatnonzero(valid).astype(np.int32)
-    return _Layout(*map(jnp.asarray, (valid, position.reshape(valid.shape), slot, start)))
+    return Layout(*map(jnp.asarray, (valid, position.reshape(valid.shape), slot, start)))
 
 
-def _locate_nodes(layout: _Layout, height: jax.Array) -> _Node:
+def _locate_nodes(layout: Layout, height: jax.Array) -> _Node:
     """Returns the node of each row of slots, `height` ≥ 1 halvings above the leaves."""
     row = jnp.arange(layout.valid.shape[0], dtype=jnp.int32)
     first = (row >> height) << height
@@ -227,7 +195,7 @@ def _rank_in_node(flags: jax.Array, node: _Node) -> jax.Array:
     return before - before[node.row, 0][:, None]
 
 
-def _cut_in_half(score: jax.Array, layout: _Layout, node: _Node) -> jax.Array:
+def _cut_in_half(score: jax.Array, layout: Layout, node: _Node) -> jax.Array:
     """Returns the right half of every node, bool [C, K]: the larger scores, ties by label id.
 
     The cutting score is found digit by digit (base 16) in an order-preserving integer image of the
@@ -254,7 +222,7 @@ def _cut_in_half(score: jax.Array, layout: _Layout, node: _Node) -> jax.Array:
     return layout.valid & ~left
 
 
-def _pick_pairs(draws: jax.Array, layout: _Layout, node: _Node) -> jax.Array:
+def _pick_pairs(draws: jax.Array, layout: Layout, node: _Node) -> jax.Array:
     """Returns e_r − e_l [C, K] of two members of each node, chosen by `draws` uint32 [2, C].
 
     A node of one member gets zeros.
@@ -269,7 +237,7 @@ def _pick_pairs(draws: jax.Array, layout: _Layout, node: _Node) -> jax.Array:
     return jnp.where(layout.valid, pair, 0.0)
 
 
-def _centre(score: jax.Array, layout: _Layout, node: _Node, height: jax.Array) -> jax.Array:
+def _centre(score: jax.Array, layout: Layout, node: _Node, height: jax.Array) -> jax.Array:
     """Returns scores [C, K] less their node's mean, scaled to its root mean square."""
     score = jnp.where(layout.valid, score, 0.0)
     size = jnp.maximum(node.size, 1).astype(jnp.float32)
@@ -294,7 +262,7 @@ def _score(
     return p * scale[:, :1] - rest * scale[:, 1:]
 
 
-def _reorder(order: jax.Array, right: jax.Array, layout: _Layout, node: _Node) -> jax.Array:
+def _reorder(order: jax.Array, right: jax.Array, layout: Layout, node: _Node) -> jax.Array:
     """Moves the left half of each node before its right one, both still by id; `order` is [L]."""
     n_labels = order.shape[0]
     rank = jnp.where(
@@ -309,7 +277,7 @@ def _reorder(order: jax.Array, right: jax.Array, layout: _Layout, node: _Node) -
 @partial(jax.jit, static_argnames=("spherical",))
 def order_embeddings(
     embeddings: jax.Array,
-    layout: _Layout,
+    layout: Layout,
     draws: jax.Array,
     spherical: bool,
     iterations: int,
@@ -318,34 +286,48 @@ def order_embeddings(
     """Builds the whole tree: embeddings float32 [L, D] → labels in leaf order, int32 [L]."""
     n_labels = embeddings.shape[0]
     shape = layout.valid.shape
-    exact = lax.Precision.HIGHEST
 
     def split(t: jax.Array, order: jax.Array) -> jax.Array:
-        height = draws.shape[0] - t
-        node = _locate_nodes(layout, height)
         source = (
             jnp.full(shape, n_labels).reshape(-1).at[layout.slot].set(order, unique_indices=True)
         )
         Z = embeddings.at[source].get(mode="fill", fill_value=0.0).reshape(*shape, -1)
-
-        def apply_gram(w: jax.Array) -> jax.Array:
-            total = _sum_in_node(jnp.einsum("ckd,ck->cd", Z, w, precision=exact), height)
-            return jnp.einsum("ckd,cd->ck", Z, total, precision=exact)
-
-        def resplit(state: tuple) -> tuple:
-            right, _, i = state
-            p = apply_gram(jnp.where(i == 0, first, right))  # first along the principal direction
-            score = jnp.where(i == 0, p, _score(p, q, right, node, height, spherical))
-            new = _cut_in_half(score, layout, node)
-            return new, jnp.any(new != right), i + 1
-
-        q = apply_gram(layout.valid.astype(jnp.float32))
-        pair = _pick_pairs(draws[t], layout, node)
-        first = lax.fori_loop(
-            0, power_steps, lambda _, w: _centre(apply_gram(w), layout, node, height), pair
-        )
-        nothing = (jnp.zeros(shape, bool), True, 0)
-        state = lax.while_loop(lambda s: s[1] & (s[2] < iterations), resplit, nothing)
-        return _reorder(order, state[0], layout, node)
+        return split_nodes(Z, order, layout, draws, t, spherical, iterations, power_steps)
 
     return lax.fori_loop(0, draws.shape[0], split, jnp.arange(n_labels, dtype=jnp.int32))
+
+
+def split_nodes(
+    Z: jax.Array,
+    order: jax.Array,
+    layout: Layout,
+    draws: jax.Array,
+    t: jax.Array,
+    spherical: bool,
+    iterations: int,
+    power_steps: int,
+) -> jax.Array:
+    """Returns the labels [L] in their order below depth t, for Z [C, K, D], the embeddings of their slots before."""
+    shape, exact = layout.valid.shape, lax.Precision.HIGHEST
+    height = draws.shape[0] - t
+    node = _locate_nodes(layout, height)
+
+    def apply_gram(w: jax.Array) -> jax.Array:
+        total = _sum_in_node(jnp.einsum("ckd,ck->cd", Z, w, precision=exact), height)
+        return jnp.einsum("ckd,cd->ck", Z, total, precision=exact)
+
+    def resplit(state: tuple) -> tuple:
+        right, _, i = state
+        p = apply_gram(jnp.where(i == 0, first, right))  # first along the principal direction
+        score = jnp.where(i == 0, p, _score(p, q, right, node, height, spherical))
+        new = _cut_in_half(score, layout, node)
+        return new, jnp.any(new != right), i + 1
+
+    q = apply_gram(layout.valid.astype(jnp.float32))
+    pair = _pick_pairs(draws[t], layout, node)
+    first = lax.fori_loop(
+        0, power_steps, lambda _, w: _centre(apply_gram(w), layout, node, height), pair
+    )
+    nothing = (jnp.zeros(shape, bool), True, 0)
+    right, _, _ = lax.while_loop(lambda s: s[1] & (s[2] < iterations), resplit, nothing)
+    return _reorder(order, right, layout, node)

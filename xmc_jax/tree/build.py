@@ -10,10 +10,11 @@ import scipy.sparse as sp
 
 from xmc_jax.config import TreeConfig
 from xmc_jax.errors import InputError
-from xmc_jax.features.spread_embedding import LabelRows, gather_labels
+from xmc_jax.features.spread_embedding import LabelRows
 from xmc_jax.model import LabelTree, make_tree
-from xmc_jax.tree.balanced_kmeans import cluster_labels, cluster_spread, split_depth
+from xmc_jax.tree.balanced_kmeans import cluster_labels, split_depth
 from xmc_jax.tree.exact_kmeans import POWER_STEPS
+from xmc_jax.tree.spread_clusters import cluster_spread
 
 
 def build_tree(
@@ -46,11 +47,9 @@ def build_spread_tree(embeddings: LabelRows, config: TreeConfig, seed: int) -> L
     """Returns the tree of labels whose embeddings lie with several processes, which call this together.
 
     Args:
-        embeddings: of this process's labels; dense ones are gathered, and clustered by every process.
+        embeddings: of this process's labels.
         config, seed: as in `build_tree`, whose tree this is.
     """
-    if not sp.issparse(embeddings.rows):
-        return build_tree(gather_labels(embeddings), config, seed)
     n_labels = int(embeddings.bounds[-1])
     depth = 0 if config.kind == "flat" else split_depth(n_labels, config.max_leaf_size)
     if depth == 0:
