@@ -52,6 +52,12 @@ def parse(argv: list[str]) -> Arguments:
         help="the data that OLD was trained on, if they are not where they were then",
     )
     parser.add_argument(
+        "--labels-text",
+        metavar="FILE",
+        help="of a model with prototypes, texts of labels (name, tab, text); a name that is no label yet becomes one "
+        "that is known by its text alone",
+    )
+    parser.add_argument(
         "--retire", nargs="+", action="extend", default=[], metavar="LABEL", help="labels that go"
     )
     parser.add_argument(
@@ -81,6 +87,7 @@ def run(arguments: Arguments) -> None:
         )
     greet(f"update of {named.old} into {folder}")
     check_devices()
+    from xmc_jax.data import read_label_texts
     from xmc_jax.estimator import load
 
     model = load(named.old)
@@ -93,6 +100,7 @@ def run(arguments: Arguments) -> None:
         options, source = _read_data(named, model, settings.data, rename)
         newer = model.update(
             **options,
+            labels_text=None if named.labels_text is None else read_label_texts(named.labels_text),
             retire=_read_labels(named.retire, model),
             rename=rename,
             same=named.same,
@@ -190,8 +198,12 @@ def describe_update(done: dict[str, Any]) -> str:
     labels = [f"{done['new_labels']:,} new"] if done["new_labels"] else []
     labels += [f"{done[k]:,} {k}" for k in ("retired", "renamed") if done[k]]
     parts.append(f"{done['labels']:,} labels" + (f" ({', '.join(labels)})" if labels else ""))
-    parts.append(f"{done['solved']:,} of {done['nodes']:,} nodes solved anew")
-    if done["clusters_split"]:
+    if "nodes" in done:
+        parts.append(f"{done['solved']:,} of {done['nodes']:,} nodes solved anew")
+    if "prototypes_moved" in done:
+        moved, made = done["prototypes_moved"], done["prototypes_made"]
+        parts.append(f"{moved:,} prototypes moved, {made:,} made")
+    if done.get("clusters_split"):
         parts.append(f"clusters that were split: {done['clusters_split']:,}")
     return "; ".join(parts)
 

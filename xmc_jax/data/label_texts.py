@@ -71,6 +71,15 @@ def resolve_texts(
     return ResolvedTexts(texts, [], 0)
 
 
+def list_own_texts(
+    texts: Sequence[str] | None, names: Sequence[str] | None, n_labels: int
+) -> list[str] | None:
+    """Returns the texts of L labels, if they are others than those that their names give; None is as if all were
+    empty."""
+    mine = list(texts or [""] * n_labels)
+    return None if mine == resolve_texts(None, names, n_labels).texts else mine
+
+
 def read_label_texts(path: str | os.PathLike) -> LabelTexts:
     """Reads texts of labels: a `.json` with an object or a list, or lines that are all `name TAB text`, or all texts.
 

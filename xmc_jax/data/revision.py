@@ -7,7 +7,7 @@ A document is known if it is the same text (or the same row of features).
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -45,6 +45,28 @@ class Revision:
     def n_new_labels(self) -> int:
         """Number of new labels."""
         return int((self.label_origin == PAD).sum())
+
+    def count_changes(self) -> dict[str, int]:
+        """Returns how much changed, JSON-ready."""
+        return {
+            "documents": self.labels.shape[0],
+            "added": len(self.added),
+            "corrected": self.n_corrected,
+            "labels": self.labels.shape[1],
+            "new_labels": self.n_new_labels,
+            "retired": len(self.retired),
+        }
+
+    def add_labels(self, names: Sequence[str]) -> Revision:
+        """Returns a change with further labels, which no document has, behind the others."""
+        if not names:
+            return self
+        labels, n = self.labels.copy(), self.labels.shape[1] + len(names)
+        labels.resize(self.labels.shape[0], n)
+        origin = np.append(self.label_origin, np.full(len(names), PAD, np.int32))
+        return replace(
+            self, labels=labels, names=[*(self.names or ()), *names], label_origin=origin
+        )
 
 
 @dataclass(frozen=True)

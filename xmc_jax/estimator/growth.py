@@ -3,81 +3,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import Config, DataConfig, from_dict
-from xmc_jax.data import Labelled, LabelNames, Revision, Split, TextStore, open_dataset, revise
-from xmc_jax.data.revision import Same
+from xmc_jax.data import LabelNames, Split, open_dataset, revise
 from xmc_jax.errors import InputError, Note, tell
+from xmc_jax.estimator.change import Documents
 from xmc_jax.features import check_width, concatenate, unit_rows
 from xmc_jax.linear.sources import read_documents, read_label_matrix
 from xmc_jax.run import Trained, fingerprint, read_header
-from xmc_jax.types import Features
 
 if TYPE_CHECKING:
     from xmc_jax.estimator.update import Updating
-
-
-class Documents(NamedTuple):
-    """Labelled documents.
-
-    Attributes:
-        texts: N texts, or None.
-        features: of N documents, or None; beside texts, those of the user's own.
-        labels: CSR [N, L].
-        names: of the labels, or None.
-    """
-
-    texts: TextStore | None
-    features: Features | None
-    labels: sp.csr_matrix
-    names: list[str] | None
-
-    @property
-    def keys(self) -> Iterable[str | bytes]:
-        """What tells a document from another."""
-        return self.texts if self.texts is not None else _iter_rows(self.features)
-
-    def as_labelled(self) -> Labelled:
-        return Labelled(self.keys, self.labels, self.names)
-
-    def add(self, other: Documents, rows: np.ndarray, revision: Revision) -> Documents:
-        """Returns these documents, behind them some of others, with the labels of a revision."""
-        texts, features = self.texts, self.features
-        if texts is not None and other.texts is not None:
-            theirs = other.texts
-            texts = TextStore.from_texts(chain(texts, (theirs[int(i)] for i in rows)))
-        if features is not None and other.features is not None:
-            some = other.features[rows]
-            features = Features(
-                sp.vstack([features.sparse, some.sparse], format="csr"),
-                np.concatenate([features.dense, some.dense]),
-            )
-        return Documents(texts, features, revision.labels, revision.names)
-
-    def take(self, rows: np.ndarray) -> Documents:
-        """Returns some of the documents."""
-        texts, features = self.texts, self.features
-        return Documents(
-            None if texts is None else texts[rows],
-            None if features is None else features[rows],
-            self.labels[rows],
-            self.names,
-        )
-
-
-def _iter_rows(features: Features | None) -> Iterator[bytes]:
-    assert features is not None
-    sparse, dense = features.sparse, features.dense
-    for i in range(len(features)):
-        row = slice(sparse.indptr[i], sparse.indptr[i + 1])
-        yield sparse.indices[row].tobytes() + sparse.data[row].tobytes() + dense[i].tobytes()
 
 
 def read_given(model: Updating, x: Any, labels: Any, names: Sequence[str] | None) -> Documents:
@@ -235,6 +177,7 @@ def _redo(model: Updating, known: Documents, update: dict[str, Any]) -> Document
     given = None
     if update["data"] is not None:
         given = read_split(model, update["data"], from_dict(DataConfig, update["settings"]))
+    known = _name_silent(known, [*update["retire"], *update["rename"]])
     revision = revise(
         known.as_labelled(),
         None if given is None else given.as_labelled(),
@@ -243,6 +186,17 @@ def _redo(model: Updating, known: Documents, update: dict[str, Any]) -> Document
         same=update["same"],
     )
     return known.add(given or known, revision.added, revision)
+
+
+def _name_silent(known: Documents, names: Collection[str] | Collection[int]) -> Documents:
+    """Returns documents with a column for each label that an update named and no document has: it had a text alone."""
+    if known.names is None:
+        return known
+    there = set(known.names)
+    missing = [str(name) for name in names if name not in there]
+    labels = known.labels.copy()
+    labels.resize(labels.shape[0], labels.shape[1] + len(missing))
+    return known._replace(labels=labels, names=[*known.names, *missing])
 
 
 def read_split(model: Updating, data: str, settings: DataConfig) -> Documents:
@@ -296,29 +250,3 @@ def tell_dropped(old: Trained, new: Trained, has_held_out: bool) -> None:
             "the probabilities were those of the model of before and are left out; fit them to documents that it was "
             "not trained on: xmc calibrate, or validation=(x, labels)"
         )
-
-
-def change_training(
-    known: Documents,
-    given: Documents | None,
-    retire: Collection[str] | Collection[int],
-    rename: Mapping[str, str] | None,
-    same: Same,
-) -> tuple[Documents, Revision]:
-    """Returns the training set of now, and what changed.
-
-    Raises:
-        InputError: nothing would change, or see `revise`.
-    """
-    if given is None and not retire and not rename:
-        raise InputError("nothing to update given; documents with labels, retire or rename needed")
-    if same not in ("correct", "add"):
-        raise InputError(f"same={same!r} given, 'correct' or 'add' needed")
-    revision = revise(
-        known.as_labelled(),
-        None if given is None else given.as_labelled(),
-        retire=retire,
-        rename=rename,
-        same=same,
-    )
-    return known.add(given or known, revision.added, revision), revision

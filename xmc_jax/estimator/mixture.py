@@ -36,6 +36,8 @@ class Mixture(Estimator):
     prototypes: Prototypes | None = None
     _mix = 0.0
     _near: Nearest | None = None
+    _label_texts: list[str] | None = None
+    """Texts of the labels, where they are others than the names."""
 
     @property
     @abstractmethod

@@ -15,6 +15,7 @@ from xmc_jax.config import PrototypeConfig
 from xmc_jax.data import LabelTexts, check_features
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
+from xmc_jax.estimator.change import Change
 from xmc_jax.estimator.estimator import Estimator
 from xmc_jax.estimator.reasons import explain_prototypes
 from xmc_jax.estimator.texts import find_label_texts
@@ -28,7 +29,9 @@ from xmc_jax.predict import Asked, Predictions
 from xmc_jax.predict.nearest import Nearest
 from xmc_jax.progress import expect
 from xmc_jax.run import Trained
+from xmc_jax.tuning.prototype.growth import PrototypeGrowth
 from xmc_jax.tuning.prototype.training import PrototypeTraining, train_prototypes
+from xmc_jax.tuning.prototype.update import PrototypeUpdate, update_prototypes
 from xmc_jax.types import Features, Progress
 
 HeldOut = tuple[Any, sp.csr_matrix] | None
@@ -59,6 +62,8 @@ class PrototypeModel(Estimator):
     prototypes: Prototypes | None = None
     encoder: Encoder | None = None
     _near: Nearest | None = None
+    _label_texts: list[str] | None = None
+    """Texts of the labels, where they are others than the names."""
 
     @property
     def reads_text(self) -> bool:
@@ -129,6 +134,7 @@ class PrototypeModel(Estimator):
             training, held_out = self._hold_out(training)
         expect(told, lambda: list_prototypes(training))
         self._take(train_prototypes(training, workdir, told, source), workdir)
+        self._known = x, labels, label_names
         if held_out is not None and self.config.rerank.mode != "off" and self.reranker is None:
             self._learn(training.texts, training.labels, *held_out)
         return self._finish(held_out)
@@ -162,10 +168,10 @@ class PrototypeModel(Estimator):
                 "calibrate.share, or give validation documents"
             )
         n = training.labels.shape[0]
-        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
-        rest = np.setdiff1d(np.arange(n), held)
-        if not len(held) or not len(rest):
+        rest = self._list_trained(n)
+        if rest is None:
             return training, None
+        held = np.setdiff1d(np.arange(n), rest)
         labels = training.labels[rest]
         truth = drop_labels(training.labels[held], labels.getnnz(axis=0) > 0)
         part = replace(training, texts=training.texts[rest], labels=labels)
@@ -269,6 +275,8 @@ class PrototypeModel(Estimator):
             prototypes=self.prototypes,
             reranker=self.reranker,
             prototype_tree=None if self._near is None else self._near.made_tree,
+            updates=self._updates,
+            label_texts=self._label_texts,
         )
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
@@ -279,13 +287,40 @@ class PrototypeModel(Estimator):
         self.label_names, self.label_counts = held.label_names, held.label_counts
         self.n_train, self.calibration = held.n_train, held.calibration
         self.reranker, self._workdir = held.reranker, workdir
+        self._updates, self._label_texts = held.updates, held.label_texts
+        self._known = None
 
     def _check_growth(self) -> None:
         self._need_model()
-        raise InputError(
-            "a prototype model cannot be updated: the vectors of its labels were tuned together with the encoder; "
-            "train anew, or give texts of labels (labels_text), which need no documents"
-        )
+
+    def _list_trained(self, n: int) -> np.ndarray | None:
+        share, _ = choose_share(self.config)
+        if not share:
+            return None
+        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
+        rest = np.setdiff1d(np.arange(n), held)
+        return rest if len(held) and len(rest) else None
+
+    def _read_label_texts(self, change: Change, given: LabelTexts | None) -> Change:
+        return change.take_texts(self._label_texts, given, self.config.head.labels_text)
+
+    def _follow(
+        self,
+        change: Change,
+        workdir: str | os.PathLike | None,
+        progress: Progress,
+        source: dict[str, Any] | None,
+    ) -> Trained:
+        assert change.now.texts is not None
+        prototypes = self._need_prototypes()
+
+        def embed(texts: Any) -> np.ndarray:
+            return self.encode(texts, progress=progress)
+
+        growth = PrototypeGrowth(prototypes, *change.labels, self.config.head, embed)
+        texts, renamed = change.now.texts, change.n_renamed
+        update = PrototypeUpdate(self._give(), growth, texts, change.revision, renamed)
+        return update_prototypes(update, workdir, progress, source)
 
     def _need_prototypes(self) -> Prototypes:
         if self.prototypes is None:

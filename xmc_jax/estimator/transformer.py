@@ -16,6 +16,7 @@ from xmc_jax.config import XRTransformerConfig, XTransformerConfig, linear_part
 from xmc_jax.data import LabelTexts, TextStore, as_documents
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
+from xmc_jax.estimator.change import Change
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.estimator.mixture import Mixture
 from xmc_jax.estimator.texts import find_label_texts
@@ -24,8 +25,8 @@ from xmc_jax.features import Vectorizer, as_features, check_width
 from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
-from xmc_jax.linear.update import Featurize
-from xmc_jax.model import LabelTree, XRModel
+from xmc_jax.linear.update import Featurize, Prototyped
+from xmc_jax.model import LabelTree, Prototypes, XRModel
 from xmc_jax.parallel import Machine
 from xmc_jax.plan import list_transformer
 from xmc_jax.predict import (
@@ -37,6 +38,8 @@ from xmc_jax.progress import expect
 from xmc_jax.rerank import Reranker
 from xmc_jax.run import Run, Trained, layout, load_arrays, save_arrays
 from xmc_jax.tuning.hybrid import join_features
+from xmc_jax.tuning.prototype.growth import PrototypeGrowth
+from xmc_jax.tuning.prototype.update import grow_in
 from xmc_jax.tuning.recursion import TransformerTraining, train_transformer
 from xmc_jax.types import Features, Progress
 
@@ -247,13 +250,29 @@ class XRTransformer(Mixture):
         rest = np.setdiff1d(np.arange(n), held)
         return rest if len(held) and len(rest) else None
 
-    def _check_growth(self) -> None:
-        super()._check_growth()
-        if self.prototypes is not None:
-            raise InputError(
-                "tuning.head=prototype: the prototypes of the labels were tuned together with the encoder, so new "
-                "labels have none; train anew, or update a model without them"
-            )
+    def _read_label_texts(self, change: Change, given: LabelTexts | None) -> Change:
+        if self.prototypes is None:
+            return super()._read_label_texts(change, given)
+        source = self.config.head.labels_text
+        return change.take_texts(self._label_texts, given, source, adds=False)
+
+    def _follow_prototypes(self, change: Change) -> Prototyped | None:
+        if self.prototypes is None:
+            return None
+        encoder = self._need_encoder().unscaled()
+        growth = PrototypeGrowth(
+            self.prototypes,
+            *change.labels,
+            self.config.head,
+            lambda texts: self._embed(encoder, texts),
+        )
+
+        def grow(
+            run: Run, features: Features, progress: Progress
+        ) -> tuple[Prototypes, dict[str, int]]:
+            return grow_in(run, growth, lambda: features.dense, progress)
+
+        return Prototyped(growth.list_identity(), growth.list_texts(change.now.names), grow)
 
     def _count_kept_levels(self) -> int:
         # The first level of X-Transformer is the head that its encoder was tuned with.
@@ -352,6 +371,7 @@ class XRTransformer(Mixture):
     def _give(self) -> Trained:
         parts = {"config": self.config, "vectorizer": self.vectorizer, "encoder": self.encoder}
         parts |= {"scale": self._scale, "prototypes": self.prototypes, "mix": self._mix}
+        parts |= {"label_texts": self._label_texts}
         return dataclasses.replace(self._linear._give(), **parts)
 
     def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None:
@@ -359,6 +379,7 @@ class XRTransformer(Mixture):
         self.encoder, self.vectorizer, self._scale = held.encoder, held.vectorizer, held.scale
         self._workdir = workdir
         self.prototypes, self._mix = held.prototypes, held.mix
+        self._label_texts = held.label_texts
         self._near = None if held.prototypes is None else Nearest(held.prototypes)
 
 

@@ -10,11 +10,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import linear_part
-from xmc_jax.data import LabelNames
+from xmc_jax.data import LabelNames, LabelTexts
 from xmc_jax.data.revision import Same
 from xmc_jax.errors import InputError
+from xmc_jax.estimator.change import Change, change_training
 from xmc_jax.estimator.growth import (
-    change_training,
     find_known,
     read_given,
     rename_display,
@@ -25,7 +25,7 @@ from xmc_jax.estimator.work import hear, working
 from xmc_jax.linear.sources import read_truth
 from xmc_jax.linear.spread import holds_share
 from xmc_jax.linear.training import Training
-from xmc_jax.linear.update import Featurize, Update, check_update, run_update
+from xmc_jax.linear.update import Featurize, Prototyped, Update, check_update, run_update
 from xmc_jax.model import XRModel
 from xmc_jax.parallel import Machine
 from xmc_jax.run import Trained
@@ -50,6 +50,7 @@ class Updating(Parameters):
         def _need_model(self) -> XRModel: ...
         def _give(self) -> Trained: ...
         def _take(self, held: Trained, workdir: str | os.PathLike | None) -> None: ...
+        def _learn(self, x: Any, labels: Any, held: Any, truth: sp.csr_matrix) -> None: ...
         def _finish(self, held_out: tuple[Any, sp.csr_matrix] | None) -> Self: ...
 
     @working
@@ -63,6 +64,7 @@ class Updating(Parameters):
         rename: Mapping[str, str] | None = None,
         same: Same = "correct",
         label_names: Sequence[str] | None = None,
+        labels_text: LabelTexts | None = None,
         validation: tuple[Any, Any] | None = None,
         workdir: str | os.PathLike | None = None,
         progress: Progress | bool | None = None,
@@ -85,6 +87,9 @@ class Updating(Parameters):
             rename: name of a label → its name from now on.
             same: `correct`, or `add`: a text that is known already is one more document.
             label_names: names of the columns of `labels`, if it is a matrix.
+            labels_text: of a model with prototypes, texts of labels: name → text, where one that is no label yet
+                becomes one known by its text alone; or a text for each label of before, in order, and for each new one
+                behind them. Labels without one here keep theirs.
             validation: (x, labels) that probabilities are fitted to, and that are scored.
             workdir: folder of the new run; an update that was stopped there resumes. None keeps nothing.
             progress: True shows a bar or lines; or what is told about the work.
@@ -109,7 +114,36 @@ class Updating(Parameters):
             )
         before = find_known(self, known)
         given = None if x is None else read_given(self, x, labels, self._name(labels, label_names))
-        now, revision = change_training(before, given, retire, rename, same)
+        adds_labels = labels_text is not None
+        change = change_training(before, given, retire, rename, same, adds_labels)
+        change = self._read_label_texts(change, labels_text)
+        now = change.now
+        held_out = None
+        if validation is not None:
+            held = read_given(self, *validation, self._name(validation[1], None))
+            truth = read_truth(validation[1], now.names, now.labels.shape[1], "validation labels")
+            held_out = validation[0], truth
+            del held  # read for what is wrong with it
+        new, old = type(self)(self.config), self._give()
+        trained = self._follow(change, workdir, hear(progress), source)
+        new._take(trained, workdir)
+        new._known = now.inputs, now.labels, now.names
+        if self.names:
+            new.name_labels(rename_display(self.names, rename or {}))
+        tell_dropped(old, trained, held_out is not None)
+        if held_out is not None and self.config.rerank.mode != "off" and new.reranker is None:
+            new._learn(now.inputs, now.labels, *held_out)
+        return new._finish(held_out)
+
+    def _follow(
+        self,
+        change: Change,
+        workdir: str | os.PathLike | None,
+        progress: Progress,
+        source: dict[str, Any] | None,
+    ) -> Trained:
+        """Returns the model of the documents of now."""
+        now = change.now
         training = Training(
             config=linear_part(self.config),
             texts=now.texts,
@@ -119,33 +153,31 @@ class Updating(Parameters):
             label_names=now.names,
             unit_rows=bool(getattr(self, "_unit_rows", False)),
         )
-        held_out = None
-        if validation is not None:
-            held = read_given(self, *validation, self._name(validation[1], None))
-            n_labels, names = now.labels.shape[1], now.names
-            truth = read_truth(validation[1], names, n_labels, "validation labels")
-            held_out = validation[0], truth
-            del held  # read for what is wrong with it
-        change = Update(
+        update = Update(
             training,
             self._give(),
-            before.labels,
-            revision,
-            renamed=len(rename or ()),
+            change.before.labels,
+            change.revision,
+            renamed=change.n_renamed,
             n_kept=self._count_kept_levels(),
             learns=self._learns_from_held_out,
+            prototypes=self._follow_prototypes(change),
         )
-        new = type(self)(self.config)
-        trained = run_update(change, self._featurize_all(training), workdir, hear(progress), source)
-        new._take(trained, workdir)
-        x_now: Any = now.features if now.texts is None else now.texts
-        if now.texts is not None and now.features is not None:
-            x_now = now.texts, now.features.sparse
-        new._known = x_now, now.labels, now.names
-        if self.names:
-            new.name_labels(rename_display(self.names, rename or {}))
-        tell_dropped(change.old, trained, held_out is not None)
-        return new._finish(held_out)
+        return run_update(update, self._featurize_all(training), workdir, progress, source)
+
+    def _read_label_texts(self, change: Change, given: LabelTexts | None) -> Change:
+        """Returns a change with the texts of labels that prototypes are made of.
+
+        Raises:
+            InputError: texts given to a model that reads none, or others than it was trained with.
+        """
+        if given is not None:
+            raise InputError("labels_text given, which only prototypes read; leave it out")
+        return change
+
+    def _follow_prototypes(self, change: Change) -> Prototyped | None:
+        """Returns what prototypes beside the levels become; None: there are none."""
+        return None
 
     def _name(self, labels: Any, names: Sequence[str] | None) -> Sequence[str] | None:
         """Returns the names of the columns of a matrix: those given, or the model's where it has as many."""

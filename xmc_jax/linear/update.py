@@ -24,13 +24,14 @@ from xmc_jax.linear.growth import Growth, grow_level, measure_reached
 from xmc_jax.linear.heldout import Learned
 from xmc_jax.linear.recursion import learn
 from xmc_jax.linear.training import Training
-from xmc_jax.model import LevelWeights, XRModel
+from xmc_jax.model import LevelWeights, Prototypes, XRModel
 from xmc_jax.ranker import Choice
 from xmc_jax.run import (
     Run,
     Start,
     Trained,
     fingerprint,
+    keep_label_texts,
     layout,
     load_level,
     load_origins,
@@ -50,6 +51,20 @@ Featurize = Callable[[Run, Vectorizer | None], Features]
 """Makes the features that the levels score, of all documents."""
 
 
+class Prototyped(NamedTuple):
+    """Prototypes beside the levels of a model, which follow the documents too.
+
+    Attributes:
+        identity: what tells them from others.
+        label_texts: texts of the labels of now, where they are others than the names.
+        grow: makes them, given all features, and says what was done.
+    """
+
+    identity: list[np.ndarray]
+    label_texts: list[str] | None
+    grow: Callable[[Run, Features, Progress], tuple[Prototypes, dict[str, int]]]
+
+
 @dataclass(frozen=True)
 class Update:
     """What a model is to become.
@@ -62,6 +77,7 @@ class Update:
         renamed: labels that have another name now.
         n_kept: levels from the top that stay as they are.
         learns: whether held-out documents teach probabilities and a re-ranker as in a training.
+        prototypes: what prototypes beside the levels become, or None.
     """
 
     training: Training
@@ -71,6 +87,7 @@ class Update:
     renamed: int = 0
     n_kept: int = 0
     learns: bool = True
+    prototypes: Prototyped | None = None
 
     def describe_data(self) -> dict[str, Any]:
         """Returns what tells this update from another and from a training, JSON-ready."""
@@ -78,23 +95,14 @@ class Update:
         extras = [np.array([self.labels.shape[0], len(old.updates)]), self.revision.label_origin]
         for model in old.models:
             extras += [*model.tree.parents, model.tree.edge_label, model.tree.edge_cluster]
+        if self.prototypes is not None:
+            extras += self.prototypes.identity
         return fingerprint(training.texts, training.features, training.labels, extras)
 
     def describe(self, reached: dict[str, Any], solved: int, nodes: int, split: int) -> dict:
         """Returns what it did, JSON-ready."""
-        revision = self.revision
-        return {
-            "documents": revision.labels.shape[0],
-            "added": len(revision.added),
-            "corrected": revision.n_corrected,
-            "labels": revision.labels.shape[1],
-            "new_labels": revision.n_new_labels,
-            "retired": len(revision.retired),
-            "renamed": self.renamed,
-            "clusters_split": split,
-            "solved": solved,
-            "nodes": nodes,
-        } | reached
+        facts = {"renamed": self.renamed, "clusters_split": split, "solved": solved, "nodes": nodes}
+        return self.revision.count_changes() | facts | reached
 
 
 class _Solved(NamedTuple):
@@ -170,6 +178,12 @@ def run_update(
         trained = training.describe_model(
             old.config, models, vectorizer, learned, old.encoder, old.scale
         )
+        if update.prototypes is not None:
+            grown, moved = update.prototypes.grow(run, features, progress)
+            done |= moved
+            texts = update.prototypes.label_texts
+            keep_label_texts(run, texts)
+            trained = replace(trained, prototypes=grown, mix=old.mix, label_texts=texts)
         trained = replace(trained, updates=(*old.updates, done))
         run.close(trained.list_facts())
         run.log({"stage": "update"} | done)

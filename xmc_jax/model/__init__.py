@@ -25,5 +25,6 @@ from xmc_jax.model.level_weights import to_matrix as to_matrix
 from xmc_jax.model.prototypes import Prototypes as Prototypes
 from xmc_jax.model.prototypes import make_prototypes as make_prototypes
 from xmc_jax.model.prototypes import project_prototypes as project_prototypes
+from xmc_jax.model.prototypes import restore_rows as restore_rows
 from xmc_jax.model.prototypes import store_prototypes as store_prototypes
 from xmc_jax.model.xr_model import XRModel as XRModel

@@ -32,6 +32,8 @@ class Prototypes:
     scores: Scores = field(metadata={"static": True})
     basis: AnyArray | None = None
     """float32 [H, P]: principal directions that vectors are projected on; None: they are compared as they are."""
+    norms: AnyArray | None = None
+    """float32 [L]: what the rows were divided by, which an update multiplies them by; None: not known, 1 serves."""
 
     def __repr__(self) -> str:
         return f"Prototypes({self.n_labels:,} labels of {self.hidden:,} numbers)"
@@ -62,7 +64,8 @@ def make_prototypes(
     known = norms > 0
     unit = (rows / np.where(known, norms, 1)[:, None]).astype(np.float32)
     factor = np.full(len(rows), scale, np.float32)
-    return Prototypes(unit, factor, np.where(known, bias, -np.inf).astype(np.float32), scores)
+    bias = np.where(known, bias, -np.inf).astype(np.float32)
+    return Prototypes(unit, factor, bias, scores, norms=norms.astype(np.float32))
 
 
 def store_prototypes(prototypes: Prototypes, storage: Storage) -> Prototypes:
@@ -83,12 +86,15 @@ def store_prototypes(prototypes: Prototypes, storage: Storage) -> Prototypes:
     return replace(prototypes, rows=rows, factor=(prototypes.factor * unit).astype(np.float32))
 
 
-def project_prototypes(prototypes: Prototypes, n_columns: int) -> Prototypes:
+def project_prototypes(
+    prototypes: Prototypes, n_columns: int, basis: Float[np.ndarray, "H P"] | None = None
+) -> Prototypes:
     """Returns float32 prototypes in their first principal directions, which lose least of their rows.
 
     Args:
         prototypes: float32, not projected yet.
         n_columns: P.
+        basis: the directions of others, in the place of their own.
 
     Raises:
         InputError: more columns than a vector has.
@@ -98,6 +104,20 @@ def project_prototypes(prototypes: Prototypes, n_columns: int) -> Prototypes:
         raise InputError(
             f"{n_columns} columns of prototypes asked for, 1 to {prototypes.hidden} needed, those of the encoder"
         )
-    directions = np.linalg.eigh(rows.T.astype(np.float64) @ rows)[1][:, ::-1]
-    basis = np.ascontiguousarray(directions[:, :n_columns], np.float32)
+    if basis is None:
+        directions = np.linalg.eigh(rows.T.astype(np.float64) @ rows)[1][:, ::-1]
+        basis = np.ascontiguousarray(directions[:, :n_columns], np.float32)
     return replace(prototypes, rows=rows @ basis, basis=basis)
+
+
+def restore_rows(prototypes: Prototypes, scale: float) -> Float[np.ndarray, "L P"]:
+    """Returns the rows of stored prototypes in float32, before they were divided by their norms.
+
+    Args:
+        prototypes: of any type.
+        scale: factor of the cosine in a logit, which `int8` holds a unit of its own beside.
+    """
+    rows = np.asarray(prototypes.rows, np.float32)
+    if prototypes.rows.dtype == np.int8:
+        rows = rows * (prototypes.factor / np.float32(scale))[:, None]
+    return rows if prototypes.norms is None else rows * prototypes.norms[:, None]

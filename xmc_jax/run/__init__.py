@@ -31,6 +31,7 @@ from xmc_jax.run.parts import save_encoder as save_encoder
 from xmc_jax.run.parts import save_level as save_level
 from xmc_jax.run.parts import save_share as save_share
 from xmc_jax.run.parts import save_tree as save_tree
+from xmc_jax.run.prototypes import keep_label_texts as keep_label_texts
 from xmc_jax.run.prototypes import load_prototypes as load_prototypes
 from xmc_jax.run.prototypes import save_prototypes as save_prototypes
 from xmc_jax.run.restore import Trained as Trained

@@ -10,6 +10,7 @@ round_01/ …        of disentangling: beams/, tree/, level_00/ …
 member_00/ …       of a forest: tree/, level_00/ …, round_01/ …
 tuning/            states of a fine-tuning against all labels
 prototypes/        one prototype per label
+label_texts.json   texts of the labels, where they are others than the names
 encoder/           fine-tuned parameters, what computes them, the tokenizer
 ranker/            tree and levels (or members) that rank, beside an encoder
 calibration/       maps from scores to probabilities
@@ -43,6 +44,7 @@ TOKENIZER = "tokenizer.json"
 RANKER = "ranker"
 TUNING = "tuning"
 PROTOTYPES = "prototypes"
+LABEL_TEXTS = "label_texts.json"
 
 
 def level_name(level: int) -> str:

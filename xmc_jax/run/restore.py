@@ -32,7 +32,7 @@ from xmc_jax.run.identity import read_config
 from xmc_jax.run.manifest import RESTORE, Manifest
 from xmc_jax.run.opening import find_manifest, read_header
 from xmc_jax.run.parts import SavedTree, load_encoder, load_level, load_tree
-from xmc_jax.run.prototypes import load_prototypes
+from xmc_jax.run.prototypes import load_prototypes, read_label_texts
 from xmc_jax.run.reranker import read_reranker
 from xmc_jax.run.stages import Run
 from xmc_jax.types import Progress
@@ -63,6 +63,7 @@ class Trained:
         unit_rows: whether rows of features that it is given are scaled to length 1.
         prototype_tree: that prototypes are searched by, or None.
         updates: what each update since its first training did, JSON-ready.
+        label_texts: texts of the labels that prototypes were made of, where they are others than the names.
     """
 
     config: Config
@@ -80,6 +81,7 @@ class Trained:
     unit_rows: bool = False
     prototype_tree: LabelTree | None = None
     updates: tuple[dict[str, Any], ...] = ()
+    label_texts: list[str] | None = None
 
     def list_facts(self) -> dict[str, Any]:
         """Returns what marks a run of it complete, JSON-ready."""
@@ -178,6 +180,7 @@ def restore_run(
         reranker,
         bool(facts.get("unit_rows", False)),
         updates=tuple(facts.get("updates", ())),
+        label_texts=read_label_texts(run),
     )
 
 
@@ -198,6 +201,8 @@ def _restore_prototypes(
         prototypes=prototypes,
         reranker=reranker,
         prototype_tree=run.read(layout.TREE, load_tree).tree if run.has(layout.TREE) else None,
+        updates=tuple(facts.get("updates", ())),
+        label_texts=read_label_texts(run),
     )
 
 

@@ -20,7 +20,7 @@ from xmc_jax.run.lock import check_free
 from xmc_jax.run.manifest import Manifest, add_sum
 from xmc_jax.run.opening import FORMAT, find_manifest
 from xmc_jax.run.parts import save_encoder, save_level, save_tree
-from xmc_jax.run.prototypes import save_prototypes
+from xmc_jax.run.prototypes import keep_label_texts, save_prototypes
 from xmc_jax.run.reranker import write_reranker
 from xmc_jax.run.restore import Trained, final_run, list_members
 from xmc_jax.run.stages import Run
@@ -71,6 +71,7 @@ def _write_parts(run: Run, trained: Trained) -> None:
     if prototypes is not None:
         write = partial(save_prototypes, prototypes=prototypes, counts=trained.label_counts)
         run.keep(layout.PROTOTYPES, write)
+    keep_label_texts(run, trained.label_texts)
     tree = trained.prototype_tree
     if tree is not None:
         save = partial(save_tree, tree=tree, counts=trained.label_counts, note={})

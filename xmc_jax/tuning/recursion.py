@@ -8,9 +8,7 @@ import dataclasses
 import os
 from typing import Any
 
-from xmc_jax.config import (
-    XTransformerConfig,
-)
+from xmc_jax.config import XRTransformerConfig, XTransformerConfig
 from xmc_jax.encoder import start_encoder
 from xmc_jax.errors import InputError
 from xmc_jax.linear.recursion import (
@@ -21,11 +19,13 @@ from xmc_jax.run import (
     Start,
     Trained,
     find_trained,
+    keep_label_texts,
     layout,
     open_run,
 )
 from xmc_jax.tuning.placement import choose_mesh
 from xmc_jax.tuning.prototype.training import choose_mesh as choose_prototype_mesh
+from xmc_jax.tuning.prototype.training import list_texts
 from xmc_jax.tuning.stages import Stages
 from xmc_jax.tuning.training import TransformerTraining
 from xmc_jax.types import Progress
@@ -64,16 +64,19 @@ def train_transformer(
         tokens = encoder.tokenize(linear.texts)
         progress.finish(f"{tokens.lengths.mean():.1f} a document")
         trees = work.make_trees(tokens, features)
-        prototypes, head, mix = None, None, 0.0
+        prototypes, head = None, None
         if getattr(config, "has_prototypes", False):
             encoder, prototypes = work.tune_prototypes(tokens)
         else:
             encoder, head = work.tune(trees, tokens, features, vectorizer)
         models, scale, learned = work.rank(trees, encoder, head, tokens, features)
-        if prototypes is not None:
-            mix = work.choose_mix(models, prototypes, encoder, vectorizer)
         trained = linear.describe_model(config, models, vectorizer, learned, encoder, scale)
-        trained = dataclasses.replace(trained, prototypes=prototypes, mix=mix)
+        if prototypes is not None:
+            assert isinstance(config, XRTransformerConfig)
+            mix = work.choose_mix(models, prototypes, encoder, vectorizer)
+            said = list_texts(config.head, training.label_texts, linear.label_names, prototypes)
+            keep_label_texts(run, said)
+            trained = dataclasses.replace(trained, prototypes=prototypes, mix=mix, label_texts=said)
         run.close(trained.list_facts())
         run.inside(layout.RANKER).drop(layout.VECTORS)
     return trained

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from xmc_jax.config import HeadConfig
 from xmc_jax.features import normalize_rows
@@ -135,19 +135,50 @@ def finish_head(
     del documents, seed
     n_labels = labels.shape[1]
     rows = np.asarray(join_labels(np.asarray(head.rows), n_labels), np.float32)
-    bias = join_labels(np.asarray(head.bias), n_labels).copy()
-    trained = labels.getnnz(axis=0) > 0
-    has_text = np.zeros(n_labels, bool) if texts is None else texts.any(axis=1)
-    counts, level = labels.getnnz(axis=0), 0.0
-    if config.loss == "bce" and trained.any():
-        level = float(np.median(bias[trained] - config.prior * np.log(counts[trained])))
-    zero_shot = ~trained & has_text & (config.start != "random")
+    bias = join_labels(np.asarray(head.bias), n_labels)
+    has_text = np.zeros(n_labels, bool)
+    if texts is not None and config.start != "random":
+        has_text = np.asarray(texts.any(axis=1))
+    counts = labels.getnnz(axis=0)
+    level = find_level(bias, counts, config)
+    bias = settle_bias(bias, counts, has_text, level, config)
+    return make_prototypes(rows, bias, config.scale, SCORES[config.loss])
+
+
+def find_level(
+    bias: Float[np.ndarray, "L"], counts: Int[np.ndarray, "L"], config: HeadConfig
+) -> float:
+    """Returns what a label's bias is beside prior · log n: 0, but for `bce`, whose biases have a level."""
+    trained = counts > 0
+    if config.loss != "bce" or not trained.any():
+        return 0.0
+    return float(np.median(bias[trained] - config.prior * np.log(counts[trained])))
+
+
+def settle_bias(
+    bias: Float[np.ndarray, "L"],
+    counts: Int[np.ndarray, "L"],
+    has_text: Bool[np.ndarray, "L"],
+    level: float,
+    config: HeadConfig,
+) -> Float[np.ndarray, "L"]:
+    """Returns biases with those of the labels without documents: of a text as if they had as many as `expect_unseen`
+    says, of nothing −∞.
+
+    Args:
+        bias: of the labels with documents.
+        counts: documents of each label.
+        has_text: whether a label without documents can be predicted from its text.
+        level: of `find_level`.
+        config: settings.
+    """
+    trained = counts > 0
+    zero_shot = ~trained & has_text
     expected = config.unseen
     if expected == "auto":
         expected = expect_unseen(counts, int(zero_shot.sum()))
-    bias[zero_shot] = level + config.prior * np.log(expected)
-    bias[~trained & ~zero_shot] = -np.inf
-    return make_prototypes(rows, bias, config.scale, SCORES[config.loss])
+    unseen = np.where(zero_shot, level + config.prior * np.log(expected), -np.inf)
+    return np.where(trained, bias, unseen)
 
 
 def expect_unseen(counts: Int[np.ndarray, "L"], n_unseen: int) -> float:

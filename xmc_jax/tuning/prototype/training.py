@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from jax.sharding import Mesh
 
 from xmc_jax.config import HeadConfig, PrototypeConfig, UpdateConfig
+from xmc_jax.data import list_own_texts
 from xmc_jax.encoder import Encoder, flatten_params, start_encoder
 from xmc_jax.errors import InputError
 from xmc_jax.metrics import evaluate as score_ranking
@@ -27,6 +28,7 @@ from xmc_jax.run import (
     digest_texts,
     find_trained,
     fingerprint,
+    keep_label_texts,
     layout,
     load_prototypes,
     load_tree,
@@ -198,11 +200,18 @@ def make_evaluation(tuning: PrototypeTuning, texts: Any, labels: sp.csr_matrix) 
     return evaluate
 
 
-def store(prototypes: Prototypes, head: HeadConfig) -> Prototypes:
-    """Returns finished prototypes as the settings want them kept."""
+def store(prototypes: Prototypes, head: HeadConfig, basis: np.ndarray | None = None) -> Prototypes:
+    """Returns finished prototypes as the settings want them kept; `basis` is that of others, None: their own."""
     if head.project is not None:
-        prototypes = project_prototypes(prototypes, head.project)
+        prototypes = project_prototypes(prototypes, head.project, basis)
     return store_prototypes(prototypes, head.storage)
+
+
+def list_texts(
+    head: HeadConfig, texts: list[str] | None, names: list[str] | None, prototypes: Prototypes
+) -> list[str] | None:
+    """Returns the texts of labels that a model has to keep, as its names do not give them."""
+    return None if head.labels_text is None else list_own_texts(texts, names, prototypes.n_labels)
 
 
 def check_columns(head: HeadConfig, encoder: Encoder) -> None:
@@ -258,6 +267,8 @@ def _keep(training: PrototypeTraining, run: Run, tuned: Tuned, encoder: Encoder)
         lambda path, made: save_prototypes(path, *made),
         load_prototypes,
     )
+    said = list_texts(training.config.head, training.label_texts, training.label_names, prototypes)
+    keep_label_texts(run, said)
     tree = None
     if training.config.search.beam is not None:
         tree, *_ = run.once(
@@ -276,4 +287,5 @@ def _keep(training: PrototypeTraining, run: Run, tuned: Tuned, encoder: Encoder)
         final,
         prototypes=prototypes,
         prototype_tree=tree,
+        label_texts=said,
     )

@@ -320,7 +320,9 @@ def _unpack(tuning: PrototypeTuning, arrays: dict[str, np.ndarray], source: str)
     n_labels, hidden = tuning.labels.shape[1], tuning.encoder.hidden
     shape = jax.ShapeDtypeStruct
     rows, line = shape((n_labels, hidden), np.float32), shape((n_labels,), np.float32)
-    empty = Prototypes(rows, line, line, SCORES[tuning.head.loss])
+    # States of before there were norms have none.
+    norms = line if "prototypes/norms" in arrays else None
+    empty = Prototypes(rows, line, line, SCORES[tuning.head.loss], norms=norms)
     both = fill_params({"params": tuning.encoder.params, "prototypes": empty}, arrays, source)
     return Tuned(both["params"], both["prototypes"])
 
