@@ -112,7 +112,6 @@ def run_ours(data: Path, work: Path, kind: str, warm: bool) -> dict:
 
     import xmc_jax as xmc
     from xmc_jax.data import open_dataset
-    from xmc_jax.predict import Endpoint
 
     stages = Stages()
     if kind == "matrices":
@@ -143,14 +142,13 @@ def run_ours(data: Path, work: Path, kind: str, warm: bool) -> dict:
         out[f"PSP@{k}"] = round(report[f"PSP@{k}"], 2)
     out["trained_peak_MB"] = trained_peak
     if kind == "matrices":
-        endpoint = Endpoint(model.model, model.config.search)
-        endpoint.warm_up()
+        endpoint = model.endpoint().warm_up()
         rows = [xt[i] for i in range(min(200, xt.shape[0]))]
         for row in rows:
-            endpoint.predict_one(row)
+            endpoint(row)
         began = time.perf_counter()
         for row in rows:
-            endpoint.predict_one(row)
+            endpoint(row)
         out["online_ms_per_query"] = 1e3 * (time.perf_counter() - began) / len(rows)
         folder = work / f"ours-{os.getpid()}"
         model.save(folder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -10,7 +12,7 @@ import xmc_jax as xmc
 from xmc_jax.calibrate import RULES
 from xmc_jax.data.synthetic import make_corpus
 from xmc_jax.errors import InputError
-from xmc_jax.predict import Asked, UncalibratedWarning
+from xmc_jax.predict import Asked, UncalibratedWarning, search
 from xmc_jax.types import PAD
 
 CORPUS = make_corpus(n_train=200, n_test=80, n_labels=20, branching=4, seed=0)
@@ -44,6 +46,50 @@ def check(found, plain_found):
     np.testing.assert_array_equal(found.scores, plain_found.scores)
     assert (np.diff(found.probabilities, axis=1) <= 0).all()
     assert ((found.probabilities > 0) == (found.ids != PAD)).all()
+
+
+ENDPOINTS = [
+    dict(top_k=4),
+    dict(probabilities=True, beam=5),
+    dict(threshold=0.2, min_k=1),
+    dict(decide="micro-f1", max_k=3),
+    dict(restrict_to=[1, 5, 7], probabilities=True),
+]
+
+
+@pytest.mark.parametrize("options", ENDPOINTS)
+def test_an_endpoint_answers_what_predict_answers(model, options):
+    endpoint = model.endpoint(**options)
+    given = {k: v for k, v in options.items() if k != "probabilities"}
+    ask = model.predict_proba if "probabilities" in options else model.predict
+    for text in CORPUS.test_texts[:2]:
+        found, expected = endpoint(text), ask([text], **given)
+        for name in ("ids", "scores", "probabilities"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    assert endpoint(text, 2).ids.shape[1] <= 3
+
+
+def test_an_endpoint_is_called_from_threads_and_compiles_nothing_after_its_warm_up(model):
+    endpoint = model.endpoint(top_k=3).warm_up()
+    before = search._cache_size()
+    texts = [" ".join(CORPUS.test_texts[:n]) for n in range(12)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(endpoint, texts))
+    assert search._cache_size() == before
+    for text, one in zip(texts, found, strict=True):
+        np.testing.assert_array_equal(one.ids, model.predict([text], top_k=3).ids)
+
+
+def test_an_endpoint_wants_one_document_and_a_model_that_can(plain):
+    endpoint = plain.endpoint()
+    with pytest.raises(InputError, match="2 documents given to an endpoint"):
+        endpoint(["a", "b"])
+    with pytest.raises(InputError, match="texts"):
+        endpoint(np.zeros(3))
+    with pytest.raises(InputError, match="no probabilities"):
+        plain.endpoint(probabilities=True)
+    with pytest.raises(InputError, match="not trained"):
+        xmc.XRLinear().endpoint()
 
 
 def test_every_kind_has_probabilities_and_keeps_them(model, tmp_path):

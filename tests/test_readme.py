@@ -118,10 +118,10 @@ def write_examples(folder: Path) -> None:
     first = str(corpus.train_labels[0][0])
     names = {first: "old name"}  # which the guide renames
     lines = [
-        f"{text},{';'.join(names.get(str(label), str(label)) for label in labels)}"
-        for text, labels in rows
+        f"{number},{text},{';'.join(names.get(str(label), str(label)) for label in labels)},9.50"
+        for number, (text, labels) in enumerate(rows)
     ]
-    (folder / "products.csv").write_text("text,labels\n" + "\n".join(lines) + "\n")
+    (folder / "products.csv").write_text("sku,text,labels,price\n" + "\n".join(lines) + "\n")
     (folder / "documents.txt").write_text("\n".join(corpus.test_texts) + "\n")
 
 

@@ -43,8 +43,8 @@ def count_cores(system: str | os.PathLike = "/") -> int:
 
 @contextmanager
 def use_threads(threads: int | Literal["auto"]) -> Iterator[None]:
-    """Keeps the work of a `with` block to so many threads; `auto`: to what was said outside it."""
-    token = _limit.set(_limit.get() if threads == "auto" else threads)
+    """Keeps the work of a `with` block to so many threads; `auto`: to what was said outside it, or to the cores."""
+    token = _limit.set(count_cores() if threads == "auto" else threads)
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,18 +91,14 @@ def test_documents_are_searched_in_parts(corpus, whole, monkeypatch):
     assert seen == [40] * 9 + [30] * 3
 
 
-@pytest.mark.parametrize("rule", ["average", "rank_average"])
-def test_single_queries_are_answered_as_in_a_batch(corpus, whole, rule):
+def test_single_documents_are_answered_as_in_a_batch(corpus, whole):
     _, model, _ = whole
-    x = model.featurize(corpus.test_texts[:4])
-    search = replace(model.config.search, top_k=25)
-    batch = forest.predict_forest(model.models, x, search, rule=rule)
-    endpoint = forest.ForestEndpoint(model.models, search, rule=rule)
-    endpoint.warm_up(64)
+    batch = model.predict(corpus.test_texts[:4], 25)
+    endpoint = model.endpoint(top_k=25)
     for i in range(4):
-        ids, scores = endpoint.predict_one(x.sparse[i])
-        assert ids.tolist() == [j for j in batch.ids[i].tolist() if j >= 0]
-        np.testing.assert_allclose(scores, batch.scores[i, : len(ids)], rtol=1e-5)
+        found = endpoint(corpus.test_texts[i])
+        assert found.ids[0].tolist() == batch.ids[i].tolist()
+        np.testing.assert_allclose(found.scores[0], batch.scores[i], rtol=1e-5)
 
 
 def test_candidates_and_restrictions(corpus, whole):

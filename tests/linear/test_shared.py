@@ -49,6 +49,13 @@ if "save" in settings:
         model.save(workdir + "_saved")
     except xmc.InputError as error:
         digest.update(str(error).removeprefix("process 0: ").encode())
+if "endpoint" in settings:
+    from concurrent.futures import ThreadPoolExecutor
+    endpoint = model.endpoint(top_k=5)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(endpoint, corpus.test_texts))
+    for text, one in zip(corpus.test_texts, found):
+        assert (one.ids == model.predict([text], top_k=5).ids).all()
 print(len(chunks), len({d for _, d in chunks}), digest.hexdigest())
 """
 
@@ -75,7 +82,7 @@ def alone(start, finish) -> list[str]:
 
 
 def test_eight_devices_train_as_one(start, finish, alone):
-    chunks, devices, digest = finish(start(8, 1, 0, "", ""))[0]
+    chunks, devices, digest = finish(start(8, 1, 0, "", "", "endpoint"))[0]
     assert alone[1] == "1" and int(devices) > 3
     assert (chunks, digest) == (alone[0], alone[2])
 

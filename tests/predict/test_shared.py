@@ -20,7 +20,8 @@ from conftest import make_features, make_model
 from xmc_jax.config import ParallelConfig, SearchConfig
 from xmc_jax.matcher import level
 from xmc_jax.parallel import join_processes, local_rows, make_mesh
-from xmc_jax.predict import predict_batches, restrict
+import scipy.sparse as sp
+from xmc_jax.predict import lay_out, matched_clusters, predict_batches, restrict, score_candidates
 from xmc_jax.predict.shared import find_shared_index
 
 n, process, address, *grids = sys.argv[1:]
@@ -47,6 +48,16 @@ for grid in grids:
         assert min(held) < model.levels[-1].n_nodes
     rows = local_rows(21, mesh)
     assert rows.stop - rows.start in (21 // int(n), 21 - 21 // int(n))
+    prefix = model.cut(-1)
+    one = matched_clusters(prefix, features, 3)
+    for searched in (prefix, lay_out(prefix, mesh)):
+        many = matched_clusters(searched, features, 3, mesh=mesh)
+        assert (one != many).nnz == 0 or abs(one - many).max() < 1e-5
+        np.testing.assert_array_equal(one.indices, many.indices)
+    asked = sp.random(21, model.tree.n_labels, 0.3, "csr", np.float32, rng=0)
+    one, many = (score_candidates(model, features, asked, mesh=m) for m in (None, mesh))
+    np.testing.assert_array_equal(one.indices, many.indices)
+    np.testing.assert_allclose(one.data, many.data, rtol=1e-5)
 some = np.array([3, 17, 30])
 one = predict_batches(restrict(model, some), features, config)
 many = predict_batches(restrict(model, some), features, config, mesh=mesh)
@@ -80,6 +91,26 @@ def test_one_device_needs_no_mesh(tools):
     np.testing.assert_array_equal(one.ids, same.ids)
 
 
-def test_an_index_is_refused(tools):
+def test_another_device_than_the_first_is_used(processes):
+    code = """
+import jax
+import numpy as np
+from conftest import make_features, make_model
+from xmc_jax.config import ParallelConfig, SearchConfig
+from xmc_jax.parallel import make_mesh
+from xmc_jax.predict import matched_clusters, predict_batches
+from xmc_jax.predict.shared import find_shared_index
+
+model, features, config = make_model(), make_features(5), SearchConfig(beam=4, top_k=7)
+last = make_mesh(ParallelConfig(data=1), devices=jax.devices()[1:])
+one, other = (predict_batches(model, features, config, mesh=m) for m in (None, last))
+np.testing.assert_array_equal(one.ids, other.ids)
+assert find_shared_index(model, last).edge_label.devices() == {jax.devices()[1]}
+print("used")
+"""
+    assert processes.finish(processes.start(code, devices=2, beside=HERE)) == ["used"]
+
+
+def test_an_index_of_other_devices_is_refused(tools):
     with pytest.raises(InputError, match="its model needed"):
         find_shared_index(build_index(tools.model()), make_mesh(ParallelConfig(data=1)))

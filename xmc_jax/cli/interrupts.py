@@ -36,12 +36,19 @@ _AGAIN = 4.0
 class Interrupts:
     """Hears of signals while it is entered, if that is in the main thread.
 
+    Args:
+        ends_process: whether the process ends afterwards; then it keeps listening, and a signal after the work ends the
+            process with the exit code of the work.
+
     Attributes:
         asked: whether a signal asked for the end.
+        code: exit code of the work, once it is done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, ends_process: bool = False) -> None:
         self.asked = False
+        self.code: int | None = None
+        self._ends_process = ends_process
         self._first = 0.0
         self._echoes = 0
         self._before: dict[int, Any] = {}
@@ -62,7 +69,7 @@ class Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._before:
+        if not self._before or self._ends_process:
             return
         signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._before.items():
@@ -76,6 +83,7 @@ class Interrupts:
             raise KeyboardInterrupt
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
+        self._end_if_done()
         self.asked = True
         if not _is_importing(frame):
             raise KeyboardInterrupt
@@ -96,7 +104,12 @@ class Interrupts:
                     if number in self._before:
                         self._hear()
 
+    def _end_if_done(self) -> None:
+        if self.code is not None:
+            os._exit(self.code)
+
     def _hear(self) -> None:
+        self._end_if_done()
         if self._echoes:
             self._echoes -= 1
             return

@@ -50,10 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not debug:
         _silence_libraries()
     stage = Stage(argv)
-    interrupts = Interrupts()
+    interrupts = Interrupts(ends_process=is_process)
     try:
         with listen(interrupts):
-            code = _run(stage, interrupts, debug)
+            code = interrupts.code = _run(stage, interrupts, debug)
     except KeyboardInterrupt as error:  # in the last moment
         code = _fail(error, f"interrupted; {stage.resume_hint()}", debug)
     if is_process and interrupts.asked:

@@ -93,10 +93,10 @@ def choose_text(
 ) -> tuple[str, ...]:
     """Returns the columns of the text: `text` if there is one, else a title together with its body."""
     if config.text_column != "auto":
-        return find_columns(records, config.text_column, "text_column")
+        return find_columns(records, config.text_column, "data.text_column")
     names = {name.lower().strip(): name for name in reversed(records.columns)}
     if "text" in names:
-        return find_columns(records, names["text"], "text_column")
+        return find_columns(records, names["text"], "data.text_column")
     title = next((names[n] for n in TITLES if n in names), None)
     body = next((names[n] for n in TEXTS if n in names and _may_be_text(sample, names[n])), None)
     found = tuple(dict.fromkeys(name for name in (title, body) if name))
@@ -123,7 +123,7 @@ def _choose_labels(
     records: Records, config: DataConfig, sample: list[dict[str, Any]], text: tuple[str, ...]
 ) -> tuple[str, ...]:
     if config.labels_column != "auto":
-        return find_columns(records, config.labels_column, "labels_column")
+        return find_columns(records, config.labels_column, "data.labels_column")
     others = [name for name in records.columns if name not in text]
     names = {name.lower().strip(): name for name in reversed(others)}
     bits = tuple(n for n in others if not _ID.fullmatch(n) and _hold_bits(sample, (n,)))
@@ -131,7 +131,7 @@ def _choose_labels(
         if wanted == "y" and len(bits) > 1:
             continue  # one label of several
         if wanted in names:
-            return find_columns(records, names[wanted], "labels_column")
+            return find_columns(records, names[wanted], "data.labels_column")
     numbered = [n for n in others if (m := _NUMBERED.fullmatch(n)) and m[1].lower() in LABELS]
     if len(numbered) > 1:
         return tuple(numbered)
@@ -155,7 +155,7 @@ def find_columns(records: Records, names: str, option: str) -> tuple[str, ...]:
         if name not in records.columns:
             place = f"{records.source}:1" if records.is_table else records.source
             raise InputError(
-                f"{place}: no column {name!r}{suggest(name, records.columns)}; set --data.{option}"
+                f"{place}: no column {name!r}{suggest(name, records.columns)}; set --{option}"
             )
         if records.columns.count(name) > 1:
             raise InputError(f"{records.source}:1: two columns are called {name!r}; rename one")
@@ -168,7 +168,7 @@ def _check_named(records: Records, config: DataConfig) -> None:
         (config.labels_column, "labels_column"),
     ):
         if names != "auto" and records.is_table:
-            find_columns(records, names, option)
+            find_columns(records, names, f"data.{option}")
 
 
 def _none_found(records: Records, what: str, option: str) -> InputError:

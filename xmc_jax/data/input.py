@@ -139,7 +139,7 @@ def _read_records(records: Records, config: DataConfig, keep: Sequence[str]) -> 
         return iter(())
     columns = choose_text(records, _look_for_text(records.columns, config), sample)
     for name in keep:
-        find_columns(records, name, "text_column") if name not in records.columns else None
+        find_columns(records, name, "id-column, --keep") if name not in records.columns else None
     return _join(records, columns, keep)
 
 

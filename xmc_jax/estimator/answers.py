@@ -25,6 +25,7 @@ from xmc_jax.rerank import Reranker
 from xmc_jax.types import Progress
 
 if TYPE_CHECKING:
+    from xmc_jax.estimator.endpoint import Endpoint
     from xmc_jax.report import Page
 
 
@@ -170,6 +171,20 @@ class Answers:
         scores: Any = self._predict(x, top_k, Asked(), candidates=candidates, **options)
         found = self.calibration.score_pairs(scores.data)
         return sp.csr_matrix((found, scores.indices, scores.indptr), scores.shape)
+
+    def endpoint(self, *, probabilities: bool = False, **options: Any) -> Endpoint:
+        """Returns what answers one document at a time, as `predict` does, from any thread.
+
+        Args:
+            probabilities: whether every answer has probabilities, as from `predict_proba`.
+            options: of `predict`, for every call.
+
+        Raises:
+            InputError: the model is not trained, or has no probabilities that were asked for.
+        """
+        from xmc_jax.estimator.endpoint import Endpoint
+
+        return Endpoint(self, probabilities=probabilities, **options)
 
     def calibrate(
         self,

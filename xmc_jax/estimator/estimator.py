@@ -197,7 +197,7 @@ class Estimator(Updating):
         for name, value in (("top_k", top_k), ("n_terms", n_terms)):
             if isinstance(value, bool) or int(value) != value or value < 1:
                 raise InputError(f"{name}={value!r} given, a whole number of 1 or more needed")
-        text, rows = _read_one(x)
+        text, rows = read_one(x)
         features = self.featurize(rows)
         if len(features) != 1:
             raise InputError(f"{len(features)} documents given to explain, one needed")
@@ -334,12 +334,12 @@ class Estimator(Updating):
         return self.model
 
 
-def _read_one(x: Any) -> tuple[str, Any]:
+def read_one(x: Any) -> tuple[str, Any]:
     """Returns the text of one document, empty if it has none, and the document as `featurize` takes it."""
     if isinstance(x, str):
         return x, [x]
     if isinstance(x, tuple) and len(x) == 2 and isinstance(x[0], str):
-        return x[0], ([x[0]], x[1])
+        return x[0], ([x[0]], read_one(x[1])[1])
     if isinstance(x, (list, tuple)) and len(x) == 1 and isinstance(x[0], str):
         return x[0], x
     if isinstance(x, np.ndarray) and x.ndim == 1 and x.dtype.kind not in "OUST":

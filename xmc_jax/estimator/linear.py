@@ -156,7 +156,8 @@ class XRLinear(Estimator):
         merge = choose_merge(config)
         if candidates is not None and reranker is None:
             given = check_features(candidates, "candidates")
-            scores = [score_candidates(m, features, given, merge=merge) for m in models]
+            mesh = self.machine.mesh
+            scores = [score_candidates(m, features, given, merge=merge, mesh=mesh) for m in models]
             return scores[0] if len(scores) == 1 else combine_candidates(scores, config.combine)
         ranked = predict_forest(
             models,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from typing import Any, TypeVar
+
+import jax
 
 from xmc_jax.ops import (
     MOST_PROGRAMS,
@@ -29,6 +31,17 @@ class _UnderWay:
     n = 0
 
 
+class _Turn:
+    """One call after the other where several devices of a process work together: each waits for the others' part of
+    a program, so all have to take up the programs in the same order."""
+
+    lock = threading.RLock()
+
+
+def _shares_devices(model: Any) -> bool:
+    return jax.local_device_count() > 1 and model.machine.mesh.size > 1
+
+
 def working(method: Method) -> Method:
     """Makes a computing method keep to the threads of the settings and show a bar for `progress=True`.
 
@@ -37,12 +50,15 @@ def working(method: Method) -> Method:
     """
     most = MOST_PROGRAMS if method.__name__ == "fit" else MOST_PROGRAMS_EVER
 
+    in_turn = method.__name__ != "fit"
+
     @wraps(method)
     def work(self: Any, *arguments: Any, **named: Any) -> Any:
         check_process()
         keep_compiled()
         told = open_progress(named.get("progress"))
-        with _count(most), use_threads(self.config.threads), told as progress:
+        turn = _Turn.lock if in_turn and _shares_devices(self) else nullcontext()
+        with turn, _count(most), use_threads(self.config.threads), told as progress:
             if "progress" in named:
                 named["progress"] = progress
             return method(self, *arguments, **named)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from jax.sharding import Mesh
 
 from xmc_jax.config import LinearConfig, TreeConfig
 from xmc_jax.disentangle import assign_clusters, count_matches, find_reached
@@ -22,7 +23,7 @@ from xmc_jax.linear.training import Training
 from xmc_jax.memory import release_memory
 from xmc_jax.model import LabelTree, LevelWeights, XRModel, labels_at, merge_levels
 from xmc_jax.ops import concatenate_ranges
-from xmc_jax.predict import build_index, matched_clusters
+from xmc_jax.predict import lay_out, matched_clusters
 from xmc_jax.ranker import Choice, solve_level
 from xmc_jax.tree import Grown, cluster_labels, grow_tree
 from xmc_jax.types import PAD, Features, Progress
@@ -86,7 +87,8 @@ class Growth:
         label = cluster = np.zeros(0, np.int64)
         if len(rows):
             beam = self.config.search.choose_beam()
-            matched = matched_clusters(build_index(self.model.cut(-1)), self.features[rows], beam)
+            upper, mesh = self.model.cut(-1), self.training.machine.own_mesh
+            matched = matched_clusters(lay_out(upper, mesh), self.features[rows], beam, mesh=mesh)
             order = count_matches(labels[rows], matched).order
             room = np.full(len(new), self.config.disentangle.copies)
             label, cluster = assign_clusters(order, room, np.full(n_clusters, len(new)))
@@ -261,7 +263,7 @@ def _invert(origin: np.ndarray, n_nodes: int) -> np.ndarray:
 
 
 def measure_reached(
-    model: XRModel, features: Features, labels: sp.csr_matrix, beam: int
+    model: XRModel, features: Features, labels: sp.csr_matrix, beam: int, mesh: Mesh | None
 ) -> float | None:
     """Returns the share of positives whose label lies under a cluster of the document's beam; None: there are no
     clusters.
@@ -271,9 +273,10 @@ def measure_reached(
         features: of N documents, of which so many as are enough are looked at.
         labels: [N, L].
         beam: clusters of a document.
+        mesh: of the devices that share the work; None: the default device.
     """
     if model.tree.n_levels == 1 or not labels.nnz:
         return None
     rows = np.unique(np.linspace(0, len(features) - 1, MEASURED).astype(int))
-    matched = matched_clusters(build_index(model.cut(-1)), features[rows], beam)
+    matched = matched_clusters(lay_out(model.cut(-1), mesh), features[rows], beam, mesh=mesh)
     return find_reached(labels[rows], matched, model.tree).share

@@ -25,7 +25,7 @@ from xmc_jax.model import (
     labels_at,
 )
 from xmc_jax.parallel import Machine, Rows, run_together
-from xmc_jax.predict import build_index, find_line, match_spread, matched_clusters
+from xmc_jax.predict import find_line, lay_out, match_spread, matched_clusters
 from xmc_jax.ranker import (
     Choice,
     LevelProblem,
@@ -144,7 +144,8 @@ def _match(training: Training, model: XRModel, features: Features) -> sp.csr_mat
     if training.rows is not None:
         return match_spread(model, features, beam, find_line())
     # An index of its own, dropped here: the model's would be kept while the level is solved.
-    return matched_clusters(build_index(model), features, beam)
+    mesh = training.machine.own_mesh
+    return matched_clusters(lay_out(model, mesh), features, beam, mesh=mesh)
 
 
 def prepare_nodes(

@@ -125,7 +125,8 @@ def train_trees(
         check_overlap(tree, config.disentangle)
         model = train_levels(part, tree, features, at, told, heads=heads if not i else ())
         retrain = partial(_retrain, part, features, told)
-        models.append(run_rounds(config, model, features, part.labels, at, retrain, told))
+        mesh = part.machine.own_mesh
+        models.append(run_rounds(config, model, features, part.labels, at, retrain, told, mesh))
     return tuple(models)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from jax.sharding import Mesh
 
 from xmc_jax.config import DisentangleConfig, LinearConfig
 from xmc_jax.disentangle import Disentangled, disentangle, route_positives
@@ -109,6 +110,7 @@ def run_rounds(
     run: Run,
     retrain: Callable[[Round], XRModel],
     progress: Progress,
+    mesh: Mesh | None = None,
 ) -> XRModel:
     """Disentangles the labels of a trained model; returns it as it is if the settings ask for one copy.
 
@@ -120,6 +122,7 @@ def run_rounds(
         run: where rounds are kept.
         retrain: trains the levels of a round.
         progress: told about the work.
+        mesh: of the devices that share the search; None: the default device.
     """
     settings = config.disentangle
     if settings.copies == 1:
@@ -127,7 +130,7 @@ def run_rounds(
     counts = np.bincount(labels.indices, minlength=labels.shape[1])
     for number in range(1, settings.rounds + 1):
         at = find_round(run, number)
-        match = partial(_match, config, model, features, number, retrain, progress)
+        match = partial(_match, config, model, features, number, retrain, progress, mesh)
         matched = at.once(layout.BEAMS, match, _save_beams, load_beams)
         is_new = not at.has(layout.TREE)
         tree, _, note = at.once(
@@ -156,13 +159,14 @@ def _match(
     number: int,
     retrain: Callable[[Round], XRModel],
     progress: Progress,
+    mesh: Mesh | None,
 ) -> sp.csr_matrix:
     """Returns the clusters in the beams of the training documents [N, C], searched fold by fold."""
     n, beam = len(features), config.search.choose_beam()
     folds = min(config.disentangle.folds, n)
     if folds < 2:
         progress.start(f"round {number}, beams", n)
-        matched = matched_clusters(model.cut(-1), features, beam)
+        matched = matched_clusters(model.cut(-1), features, beam, mesh=mesh)
         progress.finish("")
         return matched
     fold = np.random.default_rng([config.seed, number]).permutation(n) % folds
@@ -172,7 +176,8 @@ def _match(
         upper = retrain(
             Round(number, model.tree, Run(), (), (), None, fold=held_out + 1, rows=rows)
         )
-        parts.append(matched_clusters(upper, features[np.flatnonzero(fold == held_out)], beam))
+        held = features[np.flatnonzero(fold == held_out)]
+        parts.append(matched_clusters(upper, held, beam, mesh=mesh))
     order = np.argsort(np.argsort(fold, kind="stable"))
     return sp.vstack(parts, format="csr")[order]
 

@@ -282,6 +282,7 @@ def _measure(update: Update, models: tuple[XRModel, ...], features: Features) ->
     """Returns the shares of positives that are reached: of the known documents by the model of before, of the new ones
     by it (their known labels), of all by the model of now; mean over the trees."""
     beam = update.training.config.search.choose_beam()
+    mesh = update.training.machine.own_mesh
     n, origin = update.labels.shape[0], update.revision.label_origin
     labels = update.training.labels
     new = sp.csr_matrix((0, update.labels.shape[1]), dtype=np.float32)
@@ -298,7 +299,7 @@ def _measure(update: Update, models: tuple[XRModel, ...], features: Features) ->
     }
     found = {}
     for name, (searched, rows, truth) in asked.items():
-        shares = [measure_reached(m, features[rows], truth, beam) for m in searched]
+        shares = [measure_reached(m, features[rows], truth, beam, mesh) for m in searched]
         if None not in shares:
             found[name] = float(np.mean([s for s in shares if s is not None]))
     return found

@@ -20,6 +20,7 @@ from xmc_jax.parallel.machine import find_machine as find_machine
 from xmc_jax.parallel.mesh import DATA as DATA
 from xmc_jax.parallel.mesh import LABEL as LABEL
 from xmc_jax.parallel.mesh import join_processes as join_processes
+from xmc_jax.parallel.mesh import keep_mesh as keep_mesh
 from xmc_jax.parallel.mesh import make_mesh as make_mesh
 from xmc_jax.parallel.placement import SPREAD as SPREAD
 from xmc_jax.parallel.placement import WHOLE as WHOLE

@@ -29,6 +29,11 @@ class Machine:
         """The devices of this process, to which independent work is dealt."""
         return tuple(self.mesh.local_devices)
 
+    @property
+    def own_mesh(self) -> Mesh | None:
+        """The mesh, for work that every process does alone; None, its first device, where there are several."""
+        return self.mesh if jax.process_count() == 1 else None
+
 
 def find_machine(memory: str = "auto", parallel: ParallelConfig | None = None) -> Machine:
     """Returns what there is of devices and memory, as far as the settings ask for it.

@@ -54,6 +54,13 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
     return mesh
 
 
+def keep_mesh(mesh: Mesh | None) -> Mesh | None:
+    """Returns the mesh if work on it differs from work on this process's first device alone, else None."""
+    if mesh is None or (mesh.size == 1 and mesh.devices.flat[0] == jax.local_devices()[0]):
+        return None
+    return mesh
+
+
 def join_processes(
     address: str | None = None, n_processes: int | None = None, process: int | None = None
 ) -> None:

@@ -1,4 +1,4 @@
-"""Search of whole trees: for sets of documents, single queries, and given candidates."""
+"""Search of whole trees: for sets of documents, and for given candidates."""
 
 from xmc_jax.predict.answers import UNCALIBRATED as UNCALIBRATED
 from xmc_jax.predict.answers import Asked as Asked
@@ -12,7 +12,6 @@ from xmc_jax.predict.combination import combine_candidates as combine_candidates
 from xmc_jax.predict.combination import match_names as match_names
 from xmc_jax.predict.combination import renumber as renumber
 from xmc_jax.predict.extend import extend_matches as extend_matches
-from xmc_jax.predict.forest import ForestEndpoint as ForestEndpoint
 from xmc_jax.predict.forest import choose_results as choose_results
 from xmc_jax.predict.forest import find_depth as find_depth
 from xmc_jax.predict.forest import predict_forest as predict_forest
@@ -22,7 +21,7 @@ from xmc_jax.predict.predictions import Predictions as Predictions
 from xmc_jax.predict.restrict import drop_excluded as drop_excluded
 from xmc_jax.predict.restrict import restrict as restrict
 from xmc_jax.predict.search import search as search
-from xmc_jax.predict.single import Endpoint as Endpoint
+from xmc_jax.predict.shared import lay_out as lay_out
 from xmc_jax.predict.spread import find_line as find_line
 from xmc_jax.predict.spread import match_spread as match_spread
 from xmc_jax.predict.stream import FewResultsWarning as FewResultsWarning

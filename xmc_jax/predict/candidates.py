@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import scipy.sparse as sp
 from jax.sharding import Mesh
@@ -13,11 +15,23 @@ from jaxtyping import Array, Float, Int
 from xmc_jax.config import MergeName, PostProcessorName
 from xmc_jax.errors import InputError
 from xmc_jax.matcher import SearchLevel, score_children
-from xmc_jax.model import XRModel
+from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.ops import concatenate_ranges
-from xmc_jax.parallel import Target
+from xmc_jax.parallel import (
+    DATA,
+    WHOLE,
+    Target,
+    choose_spec,
+    fetch,
+    gather_rows,
+    keep_mesh,
+    place,
+    shard_step,
+    take_largest,
+)
 from xmc_jax.predict.batches import Batch, pack_batch, plan_batches, run_parallel
-from xmc_jax.predict.index import find_index
+from xmc_jax.predict.index import SearchIndex, find_index
+from xmc_jax.predict.shared import choose_level_specs, find_shared_index
 from xmc_jax.scores import MERGES, POST_PROCESSORS
 from xmc_jax.types import PAD, Features
 
@@ -39,7 +53,8 @@ def score_candidates(
         features: [N], of the kind that the model was trained on.
         candidates: [N, L]; stored entries are scored, whatever their values.
         merge: how a label's scores under several clusters become one, by name in `MERGES`; all are found.
-        mesh: devices for whose kind batches are chosen; None for the default device.
+        mesh: of several devices, which share the work; None: the default device. Every process calls with the same
+            arguments and gets all scores.
 
     Returns:
         float32 CSR [N, L] with the entries of `candidates`, sorted; a score of 0 is stored.
@@ -47,7 +62,8 @@ def score_candidates(
     Raises:
         InputError: a wrong shape or number of features, or a label that the restricted model must not return.
     """
-    index, tree = find_index(model), model.tree
+    mesh, tree = keep_mesh(mesh), model.tree
+    index = find_index(model) if mesh is None else find_shared_index(model, mesh)
     if not index.is_complete:
         raise InputError(
             f"a model with {len(index.levels)} of {index.n_levels} levels given, all needed to "
@@ -57,7 +73,7 @@ def score_candidates(
     asked = check_candidates(candidates, features, tree.n_labels)
     rows = np.repeat(np.arange(len(features)), np.diff(asked.indptr))
     edge_row, edge, owner = _list_edges(model, rows, asked.indices)
-    scores = _score_edges(model, features, edge_row, edge, Target.of(mesh))
+    scores = _score_edges(index, tree, features, edge_row, edge, mesh)
     # Copies of a label stand together: the first of each, then the second, …
     copy = np.arange(len(owner)) - np.searchsorted(owner, owner)
     asked.data[:] = scores[copy == 0]
@@ -125,10 +141,14 @@ def _list_edges(
 
 
 def _score_edges(
-    model: XRModel, features: Features, row: np.ndarray, edge: np.ndarray, target: Target
+    index: SearchIndex,
+    tree: LabelTree,
+    features: Features,
+    row: np.ndarray,
+    edge: np.ndarray,
+    mesh: Mesh | None,
 ) -> np.ndarray:
     """Returns the score of each (row, edge), float32 [E]."""
-    index, tree = find_index(model), model.tree
     key = score = back = np.zeros(0, np.int64)
     for t in range(tree.n_levels):
         # The nodes on the paths, once each, by row and then by node.
@@ -140,7 +160,7 @@ def _score_edges(
         cluster = tree.parent(t)[node]
         child = node - tree.children_offsets(t)[cluster]
         kind = index.post_processors[t]
-        score = _score_nodes(index.levels[t], kind, features, node_row, cluster, child, target)
+        score = _score_nodes(index.levels[t], kind, features, node_row, cluster, child, mesh)
         if t:
             above = np.searchsorted(above_key, node_row * tree.n_parents(t) + cluster)
             score = POST_PROCESSORS[kind].combine(score, above_score[above])
@@ -156,7 +176,7 @@ def _score_nodes(
     row: np.ndarray,
     cluster: np.ndarray,
     child: np.ndarray,
-    target: Target,
+    mesh: Mesh | None,
 ) -> np.ndarray:
     """Returns the own score of nodes [E] that are sorted by (row, cluster): siblings are scored together."""
     new = np.ones(len(row), bool)
@@ -169,17 +189,25 @@ def _score_nodes(
     def score(batch: Batch) -> None:
         pairs = np.sort(batch.rows)
         rows, query = np.unique(pair_row[pairs], return_inverse=True)
-        packed = pack_batch(features, Batch(rows, batch.width, batch.size))
+        packed: Any = pack_batch(features, Batch(rows, batch.width, batch.size))
         unused = (0, batch.size - len(pairs))
         query = np.pad(query.astype(np.int32), unused)
         which = np.pad(pair_cluster[pairs].astype(np.int32), unused, constant_values=PAD)
-        scores = np.asarray(_score_pairs(level, kind, *packed, query, which))
+        if mesh is None:
+            scores = np.asarray(_score_pairs(level, kind, *packed, query, which))
+        else:
+            packed, pairs_put = place(packed, mesh), place((query, which), mesh, choose_spec("B"))
+            scores = fetch(_score_pairs_on_mesh(level, kind, *packed, *pairs_put, mesh=mesh))
         counts = first[pairs + 1] - first[pairs]
         nodes = concatenate_ranges(first[pairs], counts)
         out[nodes] = scores[np.repeat(np.arange(len(pairs)), counts), child[nodes]]
 
-    limit = max(1, _FLOATS // level.max_children)
-    run_parallel(score, plan_batches(lengths, limit, target), target)
+    limit, target = max(1, _FLOATS // level.max_children), Target.of(mesh)
+    if mesh is None:
+        run_parallel(score, plan_batches(lengths, limit, target), target)
+    else:
+        for batch in plan_batches(lengths, limit, target, mesh.shape[DATA]):
+            score(batch)
     return out
 
 
@@ -194,3 +222,30 @@ def _score_pairs(
     cluster: Int[Array, "P"],
 ) -> Float[Array, "P K"]:
     return POST_PROCESSORS[kind].transform(score_children(level, ids, values, dense, row, cluster))
+
+
+@partial(jax.jit, static_argnames=("kind", "mesh"))
+def _score_pairs_on_mesh(
+    level: SearchLevel,
+    kind: PostProcessorName,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    dense: Float[Array, "B H"],
+    row: Int[Array, "P"],
+    cluster: Int[Array, "P"],
+    *,
+    mesh: Mesh,
+) -> Float[Array, "P K"]:
+    """Returns what `_score_pairs` returns, whole on every device; each scores its share of the pairs."""
+
+    def step(level, ids, values, dense, row, cluster):
+        if level.shard is None:
+            return gather_rows(score_children(level, ids, values, dense, row, cluster))
+        own = (cluster >= level.shard[0]) & (cluster < level.shard[1])
+        mine = score_children(level, ids, values, dense, row, jnp.where(own, cluster, PAD))
+        return gather_rows(take_largest(mine))
+
+    pairs = choose_spec("B")
+    specs = (choose_level_specs(level), WHOLE, WHOLE, WHOLE, pairs, pairs)
+    margins = shard_step(step, mesh, specs, WHOLE)(level, ids, values, dense, row, cluster)
+    return POST_PROCESSORS[kind].transform(margins)

@@ -6,17 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
-from jaxtyping import Float, Int
-
-from xmc_jax.config import CombinationName, MergeName, SearchConfig
+from xmc_jax.config import CombinationName, SearchConfig
 from xmc_jax.model import LabelTree, XRModel
-from xmc_jax.predict.combination import check_rule, combine
+from xmc_jax.predict.combination import combine
 from xmc_jax.predict.predictions import Predictions, concatenate
-from xmc_jax.predict.single import Endpoint
 from xmc_jax.predict.stream import predict_batches
-from xmc_jax.types import PAD, Features, NoProgress, Progress
+from xmc_jax.types import Features, NoProgress, Progress
 
 RESULTS = 20
 """Fewest labels that each member of an ensemble returns, so that a short result is chosen from more; on held-out
@@ -61,66 +56,6 @@ def predict_forest(
         parts.append(combine(found, rule, config.top_k))
     progress.finish("")
     return concatenate(parts)
-
-
-class ForestEndpoint:
-    """Answers single queries as `predict_forest` does; it is made once and may be called from any thread.
-
-    Args:
-        models: finished, of the same labels.
-        config: `beam` and `top_k`.
-        rule: see `combine`.
-        merge: as in `Endpoint`.
-
-    Raises:
-        InputError: an unfinished model.
-
-    Warns:
-        FewResultsWarning: a beam cannot return `top_k` labels.
-    """
-
-    def __init__(
-        self,
-        models: Sequence[XRModel],
-        config: SearchConfig,
-        *,
-        rule: CombinationName = "average",
-        merge: MergeName = "mean",
-    ) -> None:
-        check_rule(rule)
-        self._top_k, self._rule, self._n_labels = config.top_k, rule, models[0].tree.n_labels
-        self._wanted = [choose_results(model.tree, config) for model in models]
-        self._members = [
-            Endpoint(model, replace(config, top_k=n), merge=merge)
-            for model, n in zip(models, self._wanted, strict=True)
-        ]
-
-    def warm_up(self, longest: int = 512) -> None:
-        """Compiles for queries with up to `longest` non-zeros, so that none of them has to wait."""
-        for member in self._members:
-            member.warm_up(longest)
-
-    def predict_one(
-        self, row: sp.csr_matrix, dense: Float[np.ndarray, "H"] | None = None
-    ) -> tuple[Int[np.ndarray, "R"], Float[np.ndarray, "R"]]:
-        """Returns the labels of one query, best first, and their scores; as many as were found.
-
-        Args:
-            row: CSR [1, D].
-            dense: the dense columns [H], if the models have any.
-
-        Raises:
-            InputError: the shape is not that of the models.
-        """
-        parts = []
-        for member, wanted in zip(self._members, self._wanted, strict=True):
-            ids, scores = np.full((1, wanted), PAD, np.int32), np.zeros((1, wanted), np.float32)
-            found, best = member.predict_one(row, dense)
-            ids[0, : len(found)], scores[0, : len(found)] = found, best
-            parts.append(Predictions(ids, scores, None, self._n_labels))
-        combined = combine(parts, self._rule, self._top_k)
-        used = int((combined.ids[0] != PAD).sum())
-        return combined.ids[0, :used], combined.scores[0, :used]
 
 
 def choose_results(tree: LabelTree, config: SearchConfig) -> int:

@@ -13,7 +13,13 @@ from jaxtyping import Array, Float, Int
 
 from xmc_jax.config import MergeName
 from xmc_jax.errors import InputError
-from xmc_jax.matcher import choose_layout, lay_out_level, shard_level, spread_level
+from xmc_jax.matcher import (
+    SearchLevel,
+    choose_layout,
+    lay_out_level,
+    shard_level,
+    spread_level,
+)
 from xmc_jax.model import XRModel
 from xmc_jax.parallel import (
     LABEL,
@@ -22,12 +28,19 @@ from xmc_jax.parallel import (
     choose_spec,
     fetch,
     gather_rows,
+    keep_mesh,
     place,
     shard_step,
 )
 from xmc_jax.predict.batches import Batch, pack_batch, write_rows
-from xmc_jax.predict.index import SearchIndex, join_levels, list_stored, replace_biases
-from xmc_jax.predict.search import search
+from xmc_jax.predict.index import (
+    SearchIndex,
+    build_index,
+    join_levels,
+    list_stored,
+    replace_biases,
+)
+from xmc_jax.predict.search import match, search
 from xmc_jax.types import Features
 
 
@@ -35,10 +48,14 @@ def find_shared_index(model: XRModel | SearchIndex, mesh: Mesh) -> SearchIndex:
     """Returns the index of a model on a mesh, built at its first use and held by the model.
 
     Raises:
-        InputError: an index in the place of a model.
+        InputError: an index of another mesh in the place of a model.
     """
     if not isinstance(model, XRModel):
-        raise InputError("an index given to search on several devices, its model needed")
+        if getattr(model.edge_label.sharding, "mesh", None) != mesh:
+            raise InputError(
+                "an index of other devices given to search on a mesh, its model needed"
+            )
+        return model
 
     def make() -> SearchIndex:
         source = model.layouts.source
@@ -54,6 +71,12 @@ def build_shared_index(model: XRModel, mesh: Mesh) -> SearchIndex:
     """Returns `lay_out_shared`, put on the mesh."""
     index = lay_out_shared(model, mesh.shape[LABEL], Target.of(mesh))
     return place(index, mesh, choose_index_specs(index))
+
+
+def lay_out(model: XRModel, mesh: Mesh | None) -> SearchIndex:
+    """Returns an index that the model does not keep, on a mesh or (None) on the default device."""
+    mesh = keep_mesh(mesh)
+    return build_index(model) if mesh is None else build_shared_index(model, mesh)
 
 
 def lay_out_shared(model: XRModel, n_shards: int, target: Target) -> SearchIndex:
@@ -80,25 +103,21 @@ def run_on_mesh(
     index: SearchIndex,
     features: Features,
     batches: list[Batch],
-    out: tuple[np.ndarray, np.ndarray],
-    advance: Callable[[int], None],
-    *,
+    step: Callable[..., tuple[jax.Array, ...]],
+    out: tuple[np.ndarray, ...],
     mesh: Mesh,
-    wanted: np.ndarray,
-    beam: int,
-    top_k: int,
-    merge: MergeName,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> None:
-    """Searches every batch on all devices and writes labels and scores to the rows of `out`.
+    """Runs `step(index, ids, values, dense)` on every batch and all devices, and writes results to the rows of `out`.
 
     Args:
         batches: their sizes are multiples of the mesh's axis `data`.
+        step: such as `search_on_mesh`.
         out: arrays [N, ...], to which the first columns of the results are written.
-        wanted, beam, top_k, merge: of `search`.
         advance: called with the number of rows that are done.
     """
 
-    def write(batch: Batch, results: tuple[jax.Array, jax.Array]) -> None:
+    def write(batch: Batch, results: tuple[jax.Array, ...]) -> None:
         write_rows(out, batch, [fetch(result) for result in results])
         advance(len(batch.rows))
 
@@ -106,9 +125,7 @@ def run_on_mesh(
     waiting = None
     for batch in batches:
         packed = place(pack_batch(features, batch), mesh, choose_spec("B"))
-        results = search_on_mesh(
-            index, *packed, wanted, mesh=mesh, beam=beam, top_k=top_k, merge=merge
-        )
+        results = step(index, *packed)
         if waiting is not None:
             write(*waiting)
         waiting = batch, results
@@ -140,11 +157,34 @@ def search_on_mesh(
     return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense, wanted)
 
 
+@partial(jax.jit, static_argnames=("mesh", "beam"))
+def match_on_mesh(
+    index: SearchIndex,
+    ids: Int[Array, "B J"],
+    values: Float[Array, "B J"],
+    dense: Float[Array, "B H"],
+    *,
+    mesh: Mesh,
+    beam: int,
+) -> tuple[Int[Array, "B W"], Float[Array, "B W"]]:
+    """Returns what `match` returns, whole on every device."""
+
+    def step(index, ids, values, dense):
+        return gather_rows(match(index, ids, values, dense, beam=beam))
+
+    rows = choose_spec("B")
+    specs = (choose_index_specs(index), rows, rows, rows)
+    return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense)
+
+
 def choose_index_specs(index: SearchIndex) -> SearchIndex:
     """Returns how each array of an index lies on the mesh."""
     specs: SearchIndex = jax.tree.map(lambda _: WHOLE, index)
-    levels = tuple(
-        spec if level.shard is None else spread_level(level, choose_spec("C"), WHOLE)
-        for level, spec in zip(index.levels, specs.levels, strict=True)
-    )
-    return dataclasses.replace(specs, levels=levels)
+    return dataclasses.replace(specs, levels=tuple(map(choose_level_specs, index.levels)))
+
+
+def choose_level_specs(level: SearchLevel) -> SearchLevel:
+    """Returns how each array of a level lies on the mesh."""
+    if level.shard is not None:
+        return spread_level(level, choose_spec("C"), WHOLE)
+    return jax.tree.map(lambda _: WHOLE, level)

@@ -15,12 +15,12 @@ from jax.sharding import Mesh
 from xmc_jax.config import MergeName, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
-from xmc_jax.parallel import DATA, Target, gather_each
+from xmc_jax.parallel import DATA, Target, gather_each, keep_mesh
 from xmc_jax.predict.batches import choose_results, limit_rows, plan_batches, run_batches
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.predictions import Predictions
 from xmc_jax.predict.search import match, search
-from xmc_jax.predict.shared import find_shared_index, run_on_mesh
+from xmc_jax.predict.shared import find_shared_index, match_on_mesh, run_on_mesh, search_on_mesh
 from xmc_jax.predict.spread import build_spread_index, find_line, search_spread
 from xmc_jax.types import PAD, Features, NoProgress, Progress
 
@@ -63,8 +63,7 @@ def predict_batches(
     """
     if isinstance(model, XRModel) and model.is_spread:
         return _predict_spread(model, features, config, label_names, merge, memory, progress)
-    if mesh is not None and mesh.size == 1:
-        mesh = None
+    mesh = keep_mesh(mesh)
     index = find_index(model) if mesh is None else find_shared_index(model, mesh)
     check_complete(index)
     index.check(features)
@@ -80,12 +79,19 @@ def predict_batches(
     progress.start("search", len(features))
     if mesh is not None:
         batches = plan_batches(_count_slots(features), limit, target, mesh.shape[DATA])
-        out = (ids, scores)
-        run_on_mesh(index, features, batches, out, progress.advance, mesh=mesh, **options)
+        step = partial(search_on_mesh, mesh=mesh, **options)
+        run_on_mesh(index, features, batches, step, (ids, scores), mesh, progress.advance)
     else:
         batches = plan_batches(_count_slots(features), limit, target)
-        step = partial(search, **options)
-        run_batches(index, features, batches, step, (ids, scores), target, progress.advance)
+        run_batches(
+            index,
+            features,
+            batches,
+            partial(search, **options),
+            (ids, scores),
+            target,
+            progress.advance,
+        )
     progress.finish("")
     return Predictions(ids, scores, label_names, index.n_labels)
 
@@ -138,11 +144,11 @@ def matched_clusters(
     The levels may be a prefix of the tree's: the matcher of the next level.
 
     Args:
-        model: searched on its default device.
+        model: whose levels are searched; an index is on the mesh already, and is not kept.
         features: [N].
         beam: nodes that are kept.
         batch: rows of a batch at most; 0: chosen.
-        mesh: for whose kind of device batches are chosen; None: the default one.
+        mesh: of the devices that share the work; None: the default device.
 
     Returns:
         float32 CSR [N, nodes] with sorted indices; a score of 0 is stored.
@@ -150,14 +156,22 @@ def matched_clusters(
     Raises:
         InputError: another number of features than the model's.
     """
-    index = find_index(model)
+    mesh = keep_mesh(mesh)
+    index = find_index(model) if mesh is None else find_shared_index(model, mesh)
     index.check(features)
     n_nodes = index.levels[-1].n_nodes
     shape = (len(features), min(beam, n_nodes))
     nodes, scores = np.full(shape, PAD, np.int32), np.zeros(shape, np.float32)
     target = Target.of(mesh)
-    batches = plan_batches(_count_slots(features), limit_rows(index, beam, target, batch), target)
-    run_batches(index, features, batches, partial(match, beam=beam), (nodes, scores), target)
+    limit, out = limit_rows(index, beam, target, batch), (nodes, scores)
+    if mesh is None:
+        batches = plan_batches(_count_slots(features), limit, target)
+        run_batches(index, features, batches, partial(match, beam=beam), out, target)
+    else:
+        batches = plan_batches(_count_slots(features), limit, target, mesh.shape[DATA])
+        run_on_mesh(
+            index, features, batches, partial(match_on_mesh, mesh=mesh, beam=beam), out, mesh
+        )
     used = nodes != PAD
     ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
     return sp.csr_matrix((scores[used], nodes[used], ends), (len(features), n_nodes))
