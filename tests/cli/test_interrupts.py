@@ -124,6 +124,26 @@ def test_the_second_signal_ends_at_once():
     assert (process.returncode, err) == (1, "xmc: ended at once\n")
 
 
+AFTERWARDS = """
+import atexit, sys, time
+from xmc_jax.cli.main import main
+atexit.register(lambda: (print("ended", flush=True), time.sleep(30)))
+sys.argv = ["xmc", *sys.argv[1:]]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("trian", 2)])
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_after_the_work_keeps_its_exit_code(command, code, number):
+    process = start(AFTERWARDS, command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while "ended" not in process.stdout.readline():
+        pass
+    process.send_signal(number)
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == code and "Traceback" not in err
+
+
 @pytest.fixture
 def words(tiny, settings) -> list[str]:
     options = [*settings, "--copies", "2", "--beam", "4"]

@@ -105,7 +105,7 @@ class Interrupts:
                         self._hear()
 
     def _end_if_done(self) -> None:
-        if self.code is not None:
+        if self._ends_process and self.code is not None:
             os._exit(self.code)
 
     def _hear(self) -> None:
