@@ -21,12 +21,12 @@ from xmc_jax.ranker.solvers import primal
 from xmc_jax.tree import build_tree
 from xmc_jax.types import Features
 
-N_CLUSTERS, LABELS_EACH = 20, 2
+N_CLUSTERS, LABELS_EACH = 8, 5
 EXACT = 1e-6
 
 
 class Level:
-    """Twenty clusters of the last level, from the smallest to one of a thousand rows."""
+    """Eight clusters of the last level, from the smallest to one of a thousand rows: each size compiles anew."""
 
     def __init__(self) -> None:
         split = open_dataset("bundled:wordnet").load_split("train")
@@ -66,7 +66,7 @@ class Level:
         return rows, signs
 
     def some_nodes(self) -> list[int]:
-        """Nodes with both signs, two a cluster."""
+        """Nodes with both signs, up to five per cluster."""
         out = []
         for c in range(N_CLUSTERS):
             nodes = range(self.child_offsets[c], self.child_offsets[c + 1])
@@ -141,7 +141,7 @@ def test_objective_is_liblinears(level, loss, formulation):
     )
     weights = solve_level(level.pose(), Penalty(loss, 2.0, 0.5, 1.0), settings)
     found, best = ours(level, weights, loss, 2.0, 0.5), liblinear(level, loss, 2.0, 0.5)
-    assert len(best) >= N_CLUSTERS
+    assert len(best) >= 3 * N_CLUSTERS
     # Neither may be better by more: LIBLINEAR's own tolerance bounds how far ours can fall below.
     np.testing.assert_allclose(found, best, rtol=1e-4)
 

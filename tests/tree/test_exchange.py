@@ -58,7 +58,7 @@ def test_odd_trees_round_trip(tree):
 
 def test_json_that_does_not_fit(tree, tmp_path):
     content = tree_to_json(tree, NAMES)
-    with pytest.raises(InputError, match="'label 3', which is no label"):
+    with pytest.raises(InputError, match="'label 3', which is not a label"):
         tree_from_json(content, [n for n in NAMES if n != "label 3"])
     with pytest.raises(InputError, match=r"levels \[4, 16, 101\] but says \[4, 16, 102\]"):
         tree_from_json(content | {"levels": [4, 16, 102]}, NAMES)
@@ -97,7 +97,7 @@ def test_user_files(tmp_path):
     ("name", "content", "message"),
     [
         ("t.json", b'{"a": "x",\n"b": }', "line 2: Expecting value"),
-        ("t.json", b'{"a": "x", "a": "y"}', "name 'a' stands twice"),
+        ("t.json", b'{"a": "x", "a": "y"}', "name 'a' is in one object twice"),
         ("t.json", b'"a"', "as a JSON object"),
         ("t.json", b'{"a": "x"}', "label 'b' is not in the parent map"),
         ("t.json", b'{"a": ["b"], "b": ["a"]}', 'wrap it as {"tree"'),

@@ -96,11 +96,11 @@ def test_wrong_maps_are_refused(parents, names, message):
 @pytest.mark.parametrize(
     ("nested", "message"),
     [
-        ({"x": ["a", "bb"]}, "cluster 'x' of the tree holds 'bb', which is no label"),
+        ({"x": ["a", "bb"]}, "cluster 'x' of the tree holds 'bb', which is not a label"),
         ({"x": ["a"]}, "label 'b' is not in the tree"),
         ({"x": ["a", "a"], "y": ["b"]}, "cluster 'x' of the tree holds label 'a' twice"),
         ({"x": "a"}, "cluster 'x' of the tree holds 'a', a dict of clusters or a list of labels"),
-        ({"x": [["a"]]}, "which is no label"),
+        ({"x": [["a"]]}, "which is not a label"),
         (7, "the top of the tree holds 7"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Host side: text and the user's own vectors to features, and labels to vectors to cluster."""
+"""Host side: turns texts and the user's own vectors into features, and labels into vectors for clustering."""
 
 from xmc_jax.features.label_embedding import choose_sketch, embed_labels
 from xmc_jax.features.vectorizer import (

@@ -1,4 +1,4 @@
-"""Texts cut into blocks, which threads work on."""
+"""Cuts texts into blocks for threads to work on."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from xmc_jax.errors import InputError
 
 _DOCUMENTS = 16384
 _CHARACTERS = 4_000_000
-"""Larger blocks leave the processor's cache, smaller ones repeat more terms; both are slower."""
+"""Larger blocks exceed the processor's cache, smaller ones repeat more terms; both are slower."""
 
 
 def cut_blocks(texts: Iterable[str], sizes: int = 1) -> Iterator[list[str]]:
-    """Yields lists of at most 16,384 documents, in order, of about 4 million characters at most.
+    """Yields lists of at most 16,384 documents and about 4 million characters, in order.
 
     Args:
-        sizes: n-gram lengths wanted: the characters of a block are that many times fewer.
+        texts: any iterable of strings.
+        sizes: number of n-gram lengths; blocks have that many times fewer characters.
 
     Raises:
         InputError: an element is not text.

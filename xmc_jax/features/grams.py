@@ -9,7 +9,7 @@ import numpy as np
 from xmc_jax.features.slices import PADDING, Slices
 
 WIDTHS = np.array([1] * 0xC0 + [2] * 0x20 + [3] * 0x10 + [4] * 0x10, np.int32)
-"""Bytes of the UTF-8 character that begins with this byte."""
+"""Length in bytes of the UTF-8 character that begins with each byte."""
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,10 @@ class Stream:
     """Units (words or characters) in reading order; an n-gram is a run of units inside one segment.
 
     Attributes:
-        units: the units, in one buffer; neighbours in a segment stand `gap` bytes apart.
+        units: the units, in one buffer; neighbours in a segment are `gap` bytes apart.
         segment_ends: int [n], number of the first unit beyond the segment of each unit.
-        is_start: bool [n], the unit is the first of its segment.
-        documents: int32 [n].
+        is_start: bool [n], whether the unit is the first of its segment.
+        documents: int32 [n], the document of each unit.
     """
 
     units: Slices
@@ -30,7 +30,7 @@ class Stream:
 
 
 def ends_of(is_start: np.ndarray) -> np.ndarray:
-    """Returns for each unit the number of the first unit of the next segment."""
+    """Returns for each unit the first unit of the next segment."""
     starts = np.flatnonzero(is_start)
     ends = np.append(starts, len(is_start))[1:]
     return np.repeat(ends, ends - starts)
@@ -61,7 +61,7 @@ def make_grams(
 ) -> tuple[Slices, np.ndarray]:
     """Returns the n-grams of `low` to `high` units, and their documents.
 
-    `keeps_short`: a segment that is shorter than the shortest n-gram is kept whole, as scikit-learn does with
+    With `keeps_short`, a segment that is shorter than the shortest n-gram is kept whole, as scikit-learn does with
     `char_wb`.
     """
     units, place = stream.units, np.arange(len(stream.units))

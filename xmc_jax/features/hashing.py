@@ -3,7 +3,7 @@
 The hash is MurmurHash3 (Appleby, 32 bits, x86 variant, seed 0) of the term's UTF-8 bytes, read as a
 signed number h: the column is |h| mod 2^bits and the sign of the term's weight is that of h, which
 keeps inner products unbiased when two terms share a column. These are the columns and signs of
-scikit-learn's HashingVectorizer; they depend on nothing but the term.
+scikit-learn's HashingVectorizer; they depend only on the term.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def fold_columns(
     """Adds the signed values of the terms that share a column.
 
     Args:
-        values: float32 [N, U], a column for each distinct term.
-        columns, signs: [U] of `hash_terms`.
+        values: float32 [N, U], one column per distinct term.
+        columns, signs: [U], from `hash_terms`.
 
     Returns:
         float32 CSR [N, 2^bits]; entries that cancel stay as explicit zeros.

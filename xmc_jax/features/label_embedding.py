@@ -1,10 +1,9 @@
-"""Labels as vectors, for clustering: from the instances that carry them or the instances' features.
+"""Vectors of labels for clustering, made from the instances that carry them or from the instances' features.
 
 With Ȳ the label matrix, each *row* divided by its l2 norm:
 PIFA  Z = ȲᵀX, rows of Z divided by their l2 norm (Yu et al. 2022);
 PII   Z = Yᵀ, rows divided by their l2 norm;
-PIFA-LF concat [PIFA | F] and PIFA-LF convex a·PIFA + (1 - a)·F, F the label features [L, D'], as
-they are.
+PIFA-LF concat [PIFA | F] and PIFA-LF convex ½·PIFA + ½·F, with the label features F [L, D'] as given.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from xmc_jax.threads import map_threads
 from xmc_jax.types import Features
 
 SKETCH = 512
-"""Columns of a sketch that `choose_sketch` asks for."""
+"""Columns of a sketch chosen by `choose_sketch`."""
 
 _MUCH_WORK = 1_000_000_000
-"""Multiplications of an exact embedding beyond which it is sketched."""
+"""Number of multiplications beyond which an embedding is sketched."""
 _BLOCK_WORK = 8_000_000
-"""Multiplications of a block of labels, which bound the memory of the products under way."""
+"""Multiplications per block of labels, which bound the memory of the products under way."""
 
 
 def embed_labels(
@@ -44,21 +43,26 @@ def embed_labels(
     """Returns `config.embedding` of each label; a label without instances has a row of zeros.
 
     Args:
-        features: of N instances.
+        features: features of N instances.
         labels: [N, L], weights of the labels or ones.
-        config: `sketch` > 0 replaces sparse columns by that many sketched ones, -1 lets
-            `choose_sketch` say.
-        seed: of the sketch.
-        label_features: [L, D'], sparse or dense, for the two `pifa_lf` embeddings. A sketched
-            embedding sketches them too where they are sparse and wider than the sketch, or combined
-            convexly.
-        threads: 0: one thread per core; the result does not depend on it.
+        config: a number as `sketch` replaces sparse columns by that many sketched ones, "auto" asks `choose_sketch`.
+        seed: seed of the sketch.
+        label_features: [L, D'], sparse or dense, for the two `pifa_lf` embeddings. A sketched embedding sketches them
+            too if they are sparse and wider than the sketch, or combined convexly.
+        threads: number of threads, or 0 for one per core; the result does not depend on it.
 
     Returns:
-        float32 [L, D']: an array if sketched or made of dense columns only, otherwise CSR.
+        float32 [L, D']: an array if sketched or made only of dense columns, otherwise CSR.
 
     Raises:
-        InputError: numbers of rows, labels or columns that do not fit, or label features missing.
+        InputError: numbers of rows, labels or columns that do not match, or missing label features.
+
+    Example:
+        >>> features = Features(sp.csr_matrix(np.eye(2, dtype=np.float32)), np.zeros((2, 0), np.float32))
+        >>> both = sp.csr_matrix(np.array([[1, 1], [0, 1]], np.float32))
+        >>> embed_labels(features, both, config=TreeConfig(), seed=0).toarray().round(2)
+        array([[1.  , 0.  ],
+               [0.58, 0.82]], dtype=float32)
     """
     labels = to_csr(labels, "labels")
     if labels.shape[0] != features.n_rows:
@@ -88,14 +92,18 @@ def embed_labels(
 
 
 def choose_sketch(work: int, n_labels: int, n_features: int) -> int:
-    """Returns the columns of the sketch, or 0 where the exact embedding can be afforded.
+    """Returns the number of columns of the sketch, or 0 if the exact embedding is affordable.
 
-    Clusters of the exact embedding are tighter: on 519,317 library records with 24,831 subjects the
-    sketch cost half a point of P@1. So the exact one is made up to some gigabytes and minutes.
+    Clusters of the exact embedding are tighter: on 519,317 library records with 24,831 subjects, the sketch cost half a
+    point of P@1. So the exact one is used up to a few gigabytes and minutes.
 
     Args:
-        work: multiplications of the exact product, Σ_i nnz(x_i)·nnz(y_i), at most twice its size.
-        n_labels, n_features: its shape.
+        work: multiplications of the exact product, Σ_i nnz(x_i)·nnz(y_i); it is taken as at most twice its size.
+        n_labels, n_features: shape of the product.
+
+    Example:
+        >>> choose_sketch(10**6, 1000, 50_000), choose_sketch(10**12, 10**6, 500_000)
+        (0, 512)
     """
     work = min(work, 2 * n_labels * n_features)
     return SKETCH if n_features > SKETCH and work > _MUCH_WORK else 0
@@ -134,7 +142,7 @@ def _multiply_block(
     is_dense: bool,
     block: tuple[int, int],
 ) -> sp.csr_matrix | np.ndarray:
-    """Returns normalised rows block[0] to block[1] - 1 of the embedding."""
+    """Returns the normalised rows block[0] to block[1] - 1 of the embedding."""
     return multiply_rows(by_label[block[0] : block[1]], columns, dense, is_dense)
 
 
@@ -147,7 +155,7 @@ def multiply_rows(
         rows: [labels, N], shares of the documents in each label.
         columns: [N, D], sparse columns of the documents.
         dense: [N, H].
-        is_dense: makes an array, not a matrix.
+        is_dense: whether the result is an array instead of a matrix.
     """
     left = rows @ columns
     if is_dense:

@@ -1,9 +1,9 @@
-"""A sparse Johnson–Lindenstrauss projection that every machine makes alike (Kane & Nelson 2014).
+"""A sparse Johnson–Lindenstrauss projection that is the same on every machine (Kane & Nelson 2014).
 
-Row j of R, one a feature, holds `s` entries ±1/√s, one in each of `s` groups of columns; column and
+Row j of R, one per feature, holds `s` entries ±1/√s, one in each of `s` groups of columns; column and
 sign are hashes of (seed, j, group). Inner products of xR and yR are those of x and y up to an error
-of standard deviation at most √2·‖x‖·‖y‖/√width, as with a dense R of random signs, at s instead of
-`width` operations an entry and D·s instead of D·width numbers in memory.
+of standard deviation at most √2·‖x‖·‖y‖/√width, as with a dense R of random signs, at s instead of `width` operations
+per entry and D·s instead of D·width numbers in memory.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 _ENTRIES = 4
-"""`s`: with one entry, two heavy features that meet in a column would spoil a label's vector."""
+"""`s`: with one entry, two heavy features that share a column would spoil a label's vector."""
 
 
 def make_projection(n_features: int, width: int, seed: int) -> sp.csr_matrix:

@@ -1,8 +1,7 @@
 """Many byte strings in one buffer, and their distinct values found without a loop over strings.
 
-A term of a document is a slice of the buffer that holds the documents. Python objects are made for
-the terms that survive only, which is what makes this several times faster than a dictionary look-up
-a token.
+A term of a document is a slice of the buffer that holds the documents. Python objects are made only for the terms that
+are kept, which makes this several times faster than a dictionary look-up per token.
 """
 
 from __future__ import annotations
@@ -12,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 PADDING = 8
-"""Bytes that every buffer holds beyond its last slice: slices are read eight bytes at a time."""
+"""Bytes that every buffer holds beyond its last slice, since slices are read eight bytes at a time."""
 
 _LONG = 256
-"""Longer slices are told apart by a dictionary: they are few, and every 8 bytes cost a pass."""
+"""Longer slices are compared with a dictionary: they are few, and every 8 bytes would cost a pass."""
 
 _MASKS = np.array([(1 << (8 * n)) - 1 for n in range(9)], dtype=np.uint64)
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
@@ -29,7 +28,7 @@ class Slices:
     Attributes:
         buffer: uint8 [bytes + PADDING] or more.
         starts: int32 or int64 [n], offset of each string in `buffer`.
-        lengths: of the type of `starts`, [n].
+        lengths: [n], in the type of `starts`.
     """
 
     buffer: np.ndarray
@@ -84,9 +83,9 @@ def concatenate(parts: list[Slices]) -> Slices:
 def number_distinct(slices: Slices) -> tuple[np.ndarray, np.ndarray]:
     """Numbers the distinct strings.
 
-    Each round writes the row number of every open string into a table at the string's hash; the
-    strings equal, byte by byte, to the one that stayed in their slot are settled. A hash collision
-    so costs time and never a wrong answer: the loser is settled in a later round, by another hash.
+    Each round writes the row number of every open string into a table at the string's hash; strings that equal, byte by
+    byte, the one that stayed in their slot are settled. So a hash collision costs time but never gives a wrong answer:
+    the loser is settled in a later round, by another hash.
 
     Returns:
         ids: int32 [n], the number of each string, in 0..U-1.
@@ -127,13 +126,13 @@ def number_distinct(slices: Slices) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _words(slices: Slices, at: int) -> np.ndarray:
-    """Returns bytes `at` to `at` + 7 of each string as uint64 [n], zeros beyond its end."""
+    """Returns bytes `at` to `at` + 7 of each string as uint64 [n], with zeros beyond its end."""
     whole = np.ndarray((len(slices.buffer) - 7,), "<u8", slices.buffer, 0, (1,))
     return whole[slices.starts + at] & _MASKS[np.minimum(slices.lengths - at, 8)]
 
 
 def hash_slices(slices: Slices) -> np.ndarray:
-    """Returns a 64-bit hash of each string; only speed depends on its quality."""
+    """Returns a 64-bit hash of each string; its quality affects only speed."""
     hashes = (_words(slices, 0) + slices.lengths.astype(np.uint64)) * _MULTIPLIER
     rows = np.flatnonzero(slices.lengths > 8)
     at = 8
@@ -148,7 +147,7 @@ def hash_slices(slices: Slices) -> np.ndarray:
 
 
 def _equal(slices: Slices, other: np.ndarray) -> np.ndarray:
-    """Returns bool [n]: string i has the bytes of string other[i]."""
+    """Returns bool [n]: whether string i has the bytes of string other[i]."""
     equal = slices.lengths == slices.lengths[other]
     first = _words(slices, 0)
     equal &= first == first[other]

@@ -1,4 +1,5 @@
-"""PIFA where documents lie with several processes: each embeds some of the labels, from the rows that carry them."""
+"""PIFA of documents that several processes hold: each process embeds some of the labels, from the rows that carry
+them."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from xmc_jax.parallel import Arrays, add_up, trade
 from xmc_jax.types import Features
 
 _SENT_ROWS = 2**18
-"""Pairs of a document and a label that a process is sent at once."""
+"""Pairs of a document and a label that are sent to a process at once."""
 
 
 class LabelRows(NamedTuple):
@@ -37,18 +38,19 @@ class LabelRows(NamedTuple):
 def embed_spread(
     features: Features, labels: sp.csr_matrix, *, config: TreeConfig, seed: int
 ) -> LabelRows:
-    """Returns the embeddings of this process's labels, the same as `embed_labels` makes; all call this together.
+    """Returns the embeddings of this process's labels, equal to those of `embed_labels`; all processes call this
+    together.
 
     Args:
-        features, labels: of this process's documents.
+        features, labels: features and labels of this process's documents.
         config, seed: as in `embed_labels`.
 
     Raises:
-        InputError: another embedding than PIFA.
+        InputError: an embedding other than PIFA.
     """
     if config.embedding != "pifa":
         raise InputError(
-            f"parallel.holds=share given with tree.embedding={config.embedding}, which is made of all documents at "
+            f"parallel.holds=share given with tree.embedding={config.embedding}, which needs all documents at "
             "once; set tree.embedding=pifa or parallel.holds=all"
         )
     n_labels, width = labels.shape[1], config.sketch or 0
@@ -88,7 +90,7 @@ def _cut_evenly(weights: np.ndarray, n: int) -> np.ndarray:
 
 
 def _cut_blocks(counts: np.ndarray, bounds: np.ndarray) -> list[list[int]]:
-    """Returns the borders of the blocks of labels that each process embeds one after the other."""
+    """Returns the borders of the blocks of labels that each process embeds in turn."""
     blocks = []
     for first, stop in pairwise(bounds.tolist()):
         part = np.cumsum(counts[first:stop]) // _SENT_ROWS
@@ -98,14 +100,14 @@ def _cut_blocks(counts: np.ndarray, bounds: np.ndarray) -> list[list[int]]:
 
 
 def _range(borders: list[int]) -> tuple[int, int]:
-    """Returns the first and the last border of a block; of a process that has no more blocks an empty range."""
+    """Returns the first and the last border of a block, or an empty range for a process without further blocks."""
     return (borders[0], borders[1]) if len(borders) == 2 else (0, 0)
 
 
 def _cut_labels(
     by_label: sp.csr_matrix, columns: sp.csr_matrix, dense: np.ndarray, first: int, stop: int
 ) -> dict[str, np.ndarray]:
-    """Returns what this process's documents give to some labels: pairs and the rows of the documents in them."""
+    """Returns what this process's documents contribute to some labels: pairs, and the rows of their documents."""
     pairs = by_label[first:stop]
     documents, places = np.unique(pairs.indices, return_inverse=True)
     rows = columns[documents]
@@ -123,7 +125,7 @@ def _cut_labels(
 def _join_sent(
     sent: Sequence[Arrays], n_labels: int, n_columns: int
 ) -> tuple[sp.csr_matrix, sp.csr_matrix, np.ndarray]:
-    """Returns labels [labels, M] over the M documents that were sent, in their order, and the rows of these."""
+    """Returns labels [labels, M] over the M documents that were sent, in their order, and the documents' rows."""
 
     def join(name: str) -> np.ndarray:
         return np.concatenate([part[name] for part in sent])

@@ -1,4 +1,4 @@
-"""The terms of documents that lie with several processes, made one vocabulary: each process adds up some of them."""
+"""One vocabulary from the terms of documents that several processes hold; each process counts some of the terms."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from xmc_jax.parallel import Arrays, gather_each, trade
 def join_terms(
     terms: Slices, totals: np.ndarray, least: int
 ) -> tuple[list[bytes], np.ndarray, int]:
-    """Returns the terms that occur so often in the documents of all processes, which call this together.
+    """Returns the terms that are frequent in the documents of all processes, which call this together.
 
     Args:
-        terms: of this process's documents, each once.
-        totals: how often each occurs in them.
-        least: occurrences of a term in all.
+        terms: the distinct terms of this process's documents.
+        totals: number of occurrences of each in these documents.
+        least: smallest number of occurrences of a term in all documents.
 
     Returns:
-        the terms in sorted order, the occurrences of each, and how many there are of those that are too rare, too.
+        the terms in sorted order, the occurrences of each, and the number of distinct terms including rare ones.
     """
     n_processes = jax.process_count()
     owner = (hash_slices(terms) % np.uint64(n_processes)).astype(np.int64)

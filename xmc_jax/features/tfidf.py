@@ -1,4 +1,4 @@
-"""Counts of terms to TF-IDF weights (Salton & Buckley 1988), with scikit-learn's formulas.
+"""Turns counts of terms into TF-IDF weights (Salton & Buckley 1988), with scikit-learn's formulas.
 
 weight(t, d) = tf(t, d) · idf(t), rows then divided by their l1 or l2 norm, with
 tf = count, 1 + ln(count) (sublinear) or 1 (binary) and
@@ -17,10 +17,12 @@ from xmc_jax.features.vectors import scale_rows
 
 
 def count_terms(block: Block, columns: np.ndarray, n_columns: int) -> sp.csr_matrix:
-    """Counts how often each term occurs in each document.
+    """Returns how often each term occurs in each document.
 
     Args:
+        block: terms of some documents.
         columns: int32 [U], the column of each of the block's terms, -1 for a term that is left out.
+        n_columns: width of the result.
 
     Returns:
         float32 CSR [documents, n_columns] with sorted indices.
@@ -50,7 +52,7 @@ def weigh_counts(counts: sp.csr_matrix, config: FeaturesConfig) -> sp.csr_matrix
 
 
 def weigh_columns(tf: sp.csr_matrix, weights: np.ndarray, config: FeaturesConfig) -> sp.csr_matrix:
-    """Multiplies by the columns' weights [D] (0 drops one) and normalises rows, in place."""
+    """Multiplies the columns by their weights [D] (0 drops one) and normalises the rows, in place."""
     tf.data *= weights[tf.indices]
     if config.kind == "hashing":
         tf.eliminate_zeros()
@@ -63,7 +65,7 @@ def compute_idf(frequencies: np.ndarray, n_documents: int, config: FeaturesConfi
     """Returns float32 [D] for document frequencies [D] of 1 or more; ones without `use_idf`."""
     if not config.use_idf:
         return np.ones(len(frequencies), np.float32)
-    # As if one more document held every term: one that all documents have keeps a weight.
+    # Smoothed as if one more document held every term, so that a term in all documents keeps a weight.
     idf = np.log((n_documents + 1.0) / (frequencies + 1.0)) + 1.0
     return idf.astype(np.float32)
 
@@ -75,19 +77,20 @@ def choose_columns(
     n_terms: int,
     config: FeaturesConfig,
 ) -> np.ndarray:
-    """Says which columns `min_count`, `max_share` and `max_features` leave.
+    """Returns which columns `min_count`, `max_share` and `max_features` leave.
 
     Args:
         frequencies: int [D], documents that hold the term.
-        totals: [D], occurrences (with `binary` or hashing, documents); of equals the smaller column
-            is kept.
-        n_terms: distinct terms seen, those too rare to have a column included.
+        totals: [D], occurrences (with `binary` or hashing, documents); among equal ones, smaller columns are kept.
+        n_documents: N.
+        n_terms: number of distinct terms seen, including those too rare to have a column.
+        config: the limits.
 
     Returns:
         bool [D].
 
     Raises:
-        InputError: none is left.
+        InputError: no column is left.
     """
     rare = frequencies < bound_min_count(config, n_documents)
     common = frequencies > config.max_share * n_documents
@@ -103,7 +106,7 @@ def choose_columns(
 
 
 def bound_min_count(config: FeaturesConfig, n_documents: int) -> int:
-    """Returns the least number of documents for a feature: no more than there are documents."""
+    """Returns the smallest number of documents of a feature, which is at most the number of documents."""
     return min(config.min_count, n_documents)
 
 

@@ -1,9 +1,8 @@
-"""Documents to terms (words or characters, and their n-grams), a block of documents at a time.
+"""Terms of documents (words or characters, and their n-grams), a block of documents at a time.
 
-`split_document` says in plain Python what the terms of one document are. `read_block` gives the
-same terms for thousands of documents at once: it normalises the joined text, finds the borders of
-all words with array operations on the UTF-8 bytes, and numbers the distinct terms (`slices.py`). A
-lone surrogate, which has no UTF-8 form, is read as U+FFFD.
+`split_document` defines the terms of one document in plain Python. `read_block` finds the same terms for thousands of
+documents at once: it normalises the joined text, finds the borders of all words with array operations on the UTF-8
+bytes, and numbers the distinct terms (`slices.py`). A lone surrogate, which has no UTF-8 form, is read as U+FFFD.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _TERM = re.compile(
     \#(?![0-9A-Za-z_\x80-\U0010ffff+#]))?""",
     re.VERBOSE | re.DOTALL,
 )
-"""A word of cleaned text, in which all beyond ASCII is of words; `find_signs` says the same of signs."""
+"""A word of cleaned text, in which every character beyond ASCII belongs to a word; `find_signs` has the same rules."""
 _SPACES = re.compile(r"\s\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = ord(" ")
@@ -53,11 +52,10 @@ class Block:
     """The terms of some documents.
 
     Attributes:
-        documents: int32 [n], document of each occurrence of a term, in 0..n_documents-1; not
-            sorted.
+        documents: int32 [n], document of each occurrence of a term, in 0..n_documents-1; not sorted.
         ids: int32 [n], number of the term in `terms`.
         terms: the U distinct terms in UTF-8, in no particular order.
-        n_documents: documents, those without terms included.
+        n_documents: number of documents, including those without terms.
     """
 
     documents: np.ndarray
@@ -84,7 +82,7 @@ def split_document(text: str, config: FeaturesConfig) -> list[str]:
 
 
 def read_block(texts: list[str], config: FeaturesConfig) -> Block:
-    """Finds the terms of all `texts`, as `split_document` would one by one."""
+    """Returns the terms of all `texts`, the same as `split_document` finds one by one."""
     if config.analyzer in WORDS:
         units, documents, n_ascii = _find_words(texts, config)
         kinds = _kinds_of_words(units, n_ascii) if _spreads(config) else None
@@ -104,7 +102,7 @@ def read_block(texts: list[str], config: FeaturesConfig) -> Block:
 
 
 def read_few(texts: list[str], config: FeaturesConfig) -> Block:
-    """Does what `read_block` does, faster where there are a few short documents only."""
+    """Returns the same as `read_block`, faster for a few short documents."""
     numbers: dict[str, int] = {}
     documents: list[int] = []
     ids: list[int] = []
@@ -145,7 +143,7 @@ def _split_words(text: str, config: FeaturesConfig) -> list[str]:
 
 
 def _clean_text(text: str, config: FeaturesConfig) -> str:
-    """Does to one text what `_clean_points` does to many: spaces for what is of no word, and between scripts."""
+    """Cleans one text as `_clean_points` does many: spaces replace what belongs to no word, and separate scripts."""
     kept: list[str] = []
     before = 0
     for c in text:
@@ -161,8 +159,8 @@ def _clean_text(text: str, config: FeaturesConfig) -> str:
 
 
 def _spread_words(words: list[str], low: int, high: int) -> list[str]:
-    """Returns words and their n-grams; a word of a script without blanks is its runs of characters, and ends a run of
-    words."""
+    """Returns words and their n-grams; a word of a script without blanks gives its runs of characters, and ends a run
+    of words."""
     terms: list[str] = []
     segments: list[list[str]] = [[]]
     for word in words:
@@ -190,7 +188,7 @@ def _slide(segments: list, low: int, high: int, glue: str) -> list[str]:
 
 
 def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.ndarray, int]:
-    """Returns every word of every document, its document, int32 [n], and how many of the first words are of
+    """Returns every word of every document, its document, int32 [n], and how many words, which come first, are of
     documents in ASCII."""
     is_ascii = np.fromiter(map(str.isascii, texts), bool, len(texts))
     plain = list(compress(texts, is_ascii.tolist()))
@@ -200,7 +198,7 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
     ends = np.cumsum(np.fromiter(map(len, plain), np.int64, len(plain)) + 1)
     if len(plain) < len(texts):
         other = _clean_joined(list(compress(texts, (~is_ascii).tolist())), config)
-        # What NFKD brings in ("™" to "TM") stays in upper case, as in scikit-learn.
+        # What NFKD introduces ("™" becomes "TM") stays in upper case, as in scikit-learn.
         newlines = np.flatnonzero(np.frombuffer(other, np.uint8) == ord("\n"))
         ends = np.concatenate([ends, newlines + 1 + len(raw)])
         places, bytes_there = _keep_signs(other, config)
@@ -231,7 +229,7 @@ def _find_words(texts: list[str], config: FeaturesConfig) -> tuple[Slices, np.nd
 
 
 def _keep_signs(raw: bytes, config: FeaturesConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Returns where a text holds signs that belong to words, and the signs."""
+    """Returns the places of signs that belong to words, and the signs."""
     if config.token_pattern != "words" or not raw:
         return np.empty(0, np.int64), np.empty(0, np.uint8)
     places = find_signs(raw)
@@ -239,8 +237,8 @@ def _keep_signs(raw: bytes, config: FeaturesConfig) -> tuple[np.ndarray, np.ndar
 
 
 def _kinds_of_words(words: Slices, n_ascii: int) -> np.ndarray | None:
-    """Returns the kind of script of each word, uint8 [n], by its first character; None if all have blanks, as the
-    first `n_ascii` have."""
+    """Returns the kind of script of each word, uint8 [n], by its first character; None if all scripts have blanks, as
+    that of the first `n_ascii` words does."""
     first = words.buffer[words.starts[n_ascii:]]
     wide = np.flatnonzero(first >= 0xE0) + n_ascii
     if not len(wide):
@@ -270,7 +268,7 @@ def _join_words(
 def _spread_block(
     words: Slices, documents: np.ndarray, kinds: np.ndarray, config: FeaturesConfig
 ) -> tuple[Slices, np.ndarray]:
-    """Does to a block what `_spread_words` does to a document."""
+    """Returns the terms of a block, as `_spread_words` does those of a document."""
     plain = kinds == 0
     breaks = np.cumsum(~plain)[plain]
     parts = [_join_words(words[plain], documents[plain], config, breaks)]
@@ -282,7 +280,7 @@ def _spread_block(
 
 
 def _byte_table(config: FeaturesConfig, lowercase: bool) -> bytes:
-    """Returns the table that puts ASCII to lower case, if wanted, and borders to a space."""
+    """Returns the table that maps ASCII to lower case, if wanted, and borders to a space."""
     table = []
     for byte in range(256):
         c = chr(byte)
@@ -304,8 +302,8 @@ def _is_word_character(c: str, config: FeaturesConfig) -> bool:
 def _clean_joined(texts: list[str], config: FeaturesConfig) -> bytes:
     """Normalises documents all at once; each ends in a newline and holds no other.
 
-    Joining changes nothing: a newline neither combines nor composes with its neighbours, has no
-    case, and is no context for the lower case of sigma.
+    Joining them changes nothing: a newline neither combines nor composes with its neighbours, has no case, and does not
+    affect the lower case of sigma.
     """
     joined = "\n".join(texts) + "\n"
     if joined.count("\n") != len(texts):
@@ -326,7 +324,7 @@ def _code_points(text: str) -> np.ndarray:
 
 
 def _clean_points(points: np.ndarray, config: FeaturesConfig) -> np.ndarray:
-    """Drops combining marks and puts a space for each non-ASCII character that is not of a word."""
+    """Drops combining marks and replaces each non-ASCII character that belongs to no word by a space."""
     seen = np.zeros(0x110000, bool)
     seen[points] = True
     kinds = np.zeros(0x110000, np.uint8)

@@ -1,4 +1,4 @@
-"""Text to sparse vectors: a fitted TF-IDF or feature-hashing vectoriser, and its folder on disk."""
+"""Turns text into sparse vectors: a fitted TF-IDF or feature-hashing vectoriser, and its folder on disk."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ if TYPE_CHECKING:  # reading texts does not wait for JAX
     from xmc_jax.parallel import Rows
 
 _FEW_DOCUMENTS, _FEW_CHARACTERS = 32, 20_000
-"""Up to both, plain Python beats the array operations' start-up."""
+"""Up to both of these, plain Python is faster than starting the array operations."""
 
 _SHARE_OF_RUNS = 0.2
-"""Of the terms, from which on runs of characters are told."""
+"""Share of the terms from which runs of characters are reported."""
 _MANY = 10
-"""Documents without terms up to which nothing is said."""
+"""Number of documents without terms up to which nothing is reported."""
 _FORMAT = 1
 _FILES = ("vocabulary.json", "weights.npz")
 
@@ -54,9 +54,8 @@ class Vectorizer:
 
     Attributes:
         config: the options it was fitted with.
-        vocabulary: the terms in sorted order, a column each; empty for feature hashing.
-        weights: float32 [D], idf (1 without `use_idf`) of each column; 0: the hashed column is left
-            out.
+        vocabulary: the terms in sorted order, one per column; empty for feature hashing.
+        weights: float32 [D], idf (1 without `use_idf`) of each column; 0 for a hashed column that is left out.
     """
 
     config: FeaturesConfig
@@ -74,16 +73,21 @@ class Vectorizer:
         """Returns float32 CSR [N, D], indices sorted; a text without known terms has an empty row.
 
         Raises:
-            InputError: something that is not text (its position is named).
+            InputError: something that is not text, with its position.
+
+        Example:
+            >>> vectorizer = fit_vectorizer(["red fish", "blue fish"], FeaturesConfig(min_count=1))
+            >>> vectorizer.vocabulary, vectorizer.transform(["red", "green"]).toarray().tolist()
+            (('blue', 'fish', 'red'), [[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
         """
         parts = map_threads(self._transform_block, _cut(texts, self.config))
         return _stack(list(parts), self.n_features)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `vectorizer.json`, `vocabulary.json` and `weights.npz`, each whole or not at all.
+        """Writes `vectorizer.json`, `vocabulary.json` and `weights.npz`, each atomically.
 
-        `vectorizer.json` comes last and holds the others' check sums, so that an interrupted save
-        over an older one is noticed when read.
+        `vectorizer.json` comes last and holds the checksums of the others, so that a save that was interrupted over an
+        older one is noticed when it is read.
         """
         path = Path(folder)
         stream = io.BytesIO()
@@ -118,7 +122,7 @@ def fit_vectorizer(texts: Iterable[str], config: FeaturesConfig | None = None) -
     """Learns the vocabulary (or the weights of the hashed columns) and idf from `texts`, read once.
 
     Raises:
-        InputError: no document, something that is not text, or no feature survives the limits.
+        InputError: no document, something that is not text, or no feature within the limits.
     """
     return fit_transform(texts, config)[0]
 
@@ -129,10 +133,10 @@ def fit_transform(
     """Returns the fitted vectoriser and float32 CSR [N, D] of the same texts, tokenised once.
 
     Args:
-        texts: of all documents, or of this process's.
+        texts: texts of all documents, or of this process's.
         config: defaults if None.
-        rows: whose documents are which, where several processes have a part each, which then call this together and
-            get the same vectoriser; None: these are all.
+        rows: the documents of each process if several processes have a part each, which then call this together and get
+            the same vectoriser; None if `texts` are all.
     """
     config = config or FeaturesConfig()
     fit = _fit_hashing if config.kind == "hashing" else _fit_tfidf
@@ -143,7 +147,7 @@ def fit_transform(
 
 
 def _tell_scripts(vectorizer: Vectorizer) -> None:
-    """Notes that terms are runs of characters, where scripts have no blanks between words."""
+    """Reports that terms are runs of characters, if scripts have no blanks between words."""
     if vectorizer.config.analyzer != "auto":
         return
     runs = [term for term in vectorizer.vocabulary if term > "\u0e00" and blankless_kind(term[0])]
@@ -156,7 +160,7 @@ def _tell_scripts(vectorizer: Vectorizer) -> None:
 
 
 def _tell_empty(matrix: sp.csr_matrix, config: FeaturesConfig) -> None:
-    """Notes that most documents have no term left."""
+    """Reports that most documents have no terms."""
     n_empty = int((np.diff(matrix.indptr) == 0).sum())
     if n_empty > max(_MANY, matrix.shape[0] // 2):
         tell(
@@ -167,10 +171,10 @@ def _tell_empty(matrix: sp.csr_matrix, config: FeaturesConfig) -> None:
 
 
 def load_vectorizer(folder: str | os.PathLike[str]) -> Vectorizer:
-    """Reads what `Vectorizer.save` wrote.
+    """Reads a vectoriser written by `Vectorizer.save`.
 
     Raises:
-        InputError: a file is missing, damaged or of another save (it is named).
+        InputError: a file is missing, damaged or from another save; the message names it.
     """
     path = Path(folder)
     head_path = path / "vectorizer.json"
@@ -213,8 +217,7 @@ def _fit_tfidf(
     numbers, first = number_distinct(terms)
     occurrences = [np.bincount(block.ids, minlength=len(block.terms)) for block in blocks]
     totals = np.bincount(numbers, np.concatenate(occurrences), len(first))
-    # A term of fewer occurrences than `min_count` is in fewer documents too: no need to sort or
-    # count it.
+    # A term with fewer occurrences than `min_count` is in fewer documents too, so it is neither sorted nor counted.
     least = bound_min_count(config, n_documents)
     if rows is None:
         n_terms = len(first)
@@ -245,7 +248,7 @@ def _fit_tfidf(
 
 
 def _add_up(counts: np.ndarray, rows: Rows | None) -> np.ndarray:
-    """Returns counts of all documents, from those of this process's."""
+    """Returns counts over all documents, given those over this process's."""
     if rows is None:
         return counts
     from xmc_jax.parallel import add_up
@@ -256,7 +259,7 @@ def _add_up(counts: np.ndarray, rows: Rows | None) -> np.ndarray:
 def _fit_hashing(
     texts: Iterable[str], config: FeaturesConfig, rows: Rows | None
 ) -> tuple[Vectorizer, sp.csr_matrix]:
-    """The limits, df and idf are those of columns: a column stands for the terms that it holds."""
+    """Fits limits, df and idf by column: a column stands for all terms hashed to it."""
 
     def read(block_texts: list[str]) -> sp.csr_matrix:
         return _hash_block(read_block(block_texts, config), config)

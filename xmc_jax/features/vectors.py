@@ -1,4 +1,4 @@
-"""The user's own vectors: checked, and brought into the one form that the levels score."""
+"""The user's own vectors, checked and brought into the form that the levels score."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from xmc_jax.errors import InputError
 from xmc_jax.types import Features
 
 _NEAR_ONE = 1e-3
-"""A row is not scaled for less: rows of TF-IDF have length 1 but for rounding."""
+"""Rows that deviate less from length 1 are not scaled: rows of TF-IDF have length 1 up to rounding."""
 
 
 def as_features(x: Any) -> Features:
     """Returns sparse input as `Features.sparse`, a dense array as `Features.dense`.
 
     Args:
-        x: scipy sparse matrix or array of any format, or numbers [N, D] that numpy understands;
-            Features pass.
+        x: SciPy sparse matrix or array of any format, or numbers [N, D] that NumPy understands; Features are returned
+            as they are.
 
     Raises:
-        InputError: not two-dimensional, not numbers, or NaN or infinite somewhere (the row is
-            named).
+        InputError: not two-dimensional, not numbers, or a value that is NaN or infinite, with its row.
+
+    Example:
+        >>> as_features([[1.0, 0.0], [0.5, 2.0]]).dense.shape
+        (2, 2)
     """
     if isinstance(x, Features):
         return x
@@ -38,7 +41,7 @@ def as_features(x: Any) -> Features:
 
 
 def to_csr(x: Any, what: str = "features") -> sp.csr_matrix:
-    """Returns float32 CSR of `x`: indices sorted, duplicates added up, no explicit zeros."""
+    """Returns `x` as float32 CSR, with sorted indices, duplicates added up and no explicit zeros."""
     if x.ndim != 2:
         raise InputError(f"{what} of shape {x.shape} given, a matrix (two dimensions) needed")
     _check_numbers(x.dtype, what)
@@ -86,10 +89,15 @@ def to_dense(x: Any, what: str = "features") -> np.ndarray:
 
 
 def concatenate(sparse: Any, dense: Any) -> Features:
-    """Puts sparse columns [N, D] and dense columns [N, H] side by side.
+    """Returns features of sparse columns [N, D] and dense columns [N, H] side by side.
 
     Raises:
-        InputError: as `as_features`, or the two differ in rows.
+        InputError: as `as_features`, or different numbers of rows.
+
+    Example:
+        >>> both = concatenate(sp.csr_matrix(np.eye(2)), np.ones((2, 3)))
+        >>> both.n_sparse, both.n_dense
+        (2, 3)
     """
     if not sp.issparse(sparse):
         raise InputError(
@@ -105,7 +113,14 @@ def concatenate(sparse: Any, dense: Any) -> Features:
 
 
 def check_width(features: Features, n_sparse: int, n_dense: int) -> None:
-    """Refuses features whose columns are not those that the model was trained on."""
+    """Checks that features have the columns that a model was trained on.
+
+    Raises:
+        InputError: they have another number of sparse or dense columns.
+
+    Example:
+        >>> check_width(as_features(np.ones((1, 3))), n_sparse=0, n_dense=3)
+    """
     if (features.n_sparse, features.n_dense) != (n_sparse, n_dense):
         raise InputError(
             f"{features.n_sparse} sparse and {features.n_dense} dense features given, the model "
@@ -117,8 +132,12 @@ def normalize_rows(x: Any, norm: Literal["l1", "l2"] | str = "l2") -> Any:
     """Returns rows divided by their norm; a zero row stays zero.
 
     Args:
-        x: CSR matrix or array [N, D] of float32; a matrix keeps its sparsity, and `x` is not
-            changed.
+        x: CSR matrix or array [N, D] of float32; a matrix keeps its sparsity, and `x` is not changed.
+        norm: "l1" or "l2".
+
+    Example:
+        >>> normalize_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+        [[0.6, 0.8], [0.0, 0.0]]
     """
     if not sp.issparse(x):
         sums = np.abs(x).sum(1) if norm == "l1" else np.sqrt(np.einsum("nd,nd->n", x, x))
@@ -128,9 +147,13 @@ def normalize_rows(x: Any, norm: Literal["l1", "l2"] | str = "l2") -> Any:
 
 
 def unit_rows(features: Features) -> Features:
-    """Returns rows of length 1 over sparse and dense columns together; zero rows, and rows that have it, as they are.
+    """Returns rows scaled to length 1 over sparse and dense columns together; zero rows stay as they are.
 
-    The threshold for weights and the cost of errors suppose rows of about this length, whatever the numbers were.
+    The threshold for weights and the cost of errors assume rows of about this length.
+
+    Example:
+        >>> unit_rows(as_features([[3.0, 4.0]])).dense
+        array([[0.6, 0.8]], dtype=float32)
     """
     lengths = row_lengths(features)
     scales = np.where(
@@ -147,7 +170,11 @@ def unit_rows(features: Features) -> Features:
 
 
 def row_lengths(features: Features) -> np.ndarray:
-    """Returns the length of each row over all columns, float64 [N]."""
+    """Returns the length of each row over all columns, float64 [N].
+
+    >>> row_lengths(as_features([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [5.0, 0.0]
+    """
     sparse, dense = features.sparse, features.dense.astype(np.float64)
     rows = np.repeat(np.arange(sparse.shape[0]), np.diff(sparse.indptr))
     squares = np.bincount(rows, np.square(sparse.data, dtype=np.float64), minlength=sparse.shape[0])
@@ -155,7 +182,7 @@ def row_lengths(features: Features) -> np.ndarray:
 
 
 def scale_rows(x: sp.csr_matrix, norm: str) -> np.ndarray:
-    """Returns for each stored entry, float32 [nnz], what normalising its row multiplies it by."""
+    """Returns the factor, float32 [nnz], by which normalising its row multiplies each stored entry."""
     counts = np.diff(x.indptr)
     filled = counts > 0
     powers = (
@@ -168,10 +195,13 @@ def scale_rows(x: sp.csr_matrix, norm: str) -> np.ndarray:
 
 
 def load_matrix(path: str | os.PathLike[str]) -> Any:
-    """Reads a scipy sparse matrix (.npz) or an array (.npy) from a file, without pickle.
+    """Reads a SciPy sparse matrix (.npz) or an array (.npy) from a file, without pickle.
 
     Returns:
-        CSR float32 or array float32, checked as in `as_features`.
+        float32 CSR or array, checked as in `as_features`.
+
+    Raises:
+        InputError: no such file, another ending, or a file that is not a matrix of finite numbers.
     """
     name = os.fspath(path)
     if not os.path.isfile(name):
@@ -208,7 +238,7 @@ def _check_numbers(kind: np.dtype, what: str) -> None:
 
 
 def _round_to_float32(values: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # too large becomes infinite, which is refused
+    with np.errstate(over="ignore"):  # too large a value becomes infinite, which is refused
         return values.astype(np.float32, copy=False)
 
 

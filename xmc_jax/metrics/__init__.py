@@ -1,6 +1,6 @@
-"""Scores of rankings and of decisions, of arrays or of whole sets in batches.
+"""Scores of rankings and of decisions, for arrays or for whole sets in batches.
 
-To add a metric is to add a value to `METRICS`.
+A new metric is a value in `METRICS`.
 """
 
 from xmc_jax.metrics.accumulator import Accumulator as Accumulator

@@ -1,4 +1,4 @@
-"""Metrics over batches of documents, and of one batch that is everything: `evaluate`."""
+"""Metrics over batches of documents, and of a single batch: `evaluate`."""
 
 from __future__ import annotations
 
@@ -14,16 +14,23 @@ from xmc_jax.metrics.propensity import PROPENSITY, inverse_propensities
 from xmc_jax.metrics.truth import check_cuts, check_equal, read, read_labels
 
 Wanted = tuple[Metric, int | None]
-"""A metric and the number of results that it looks at; None: all of a decision."""
+"""A metric and the number of results that it looks at; None for all of a decision."""
 
 
 class Accumulator:
-    """Sums what metrics need over batches of documents; memory is that of a batch and some counters per label.
+    """Adds up what metrics need over batches of documents; it holds one batch and a few counters per label.
 
     Args:
         wanted: the metrics.
-        inverse: inverse propensity of each label [L]; without it no metric that needs it.
-        drop_unlabelled: leaves documents without true labels out of means over documents.
+        inverse: inverse propensity of each label [L]; without it, metrics that need it are left out.
+        drop_unlabelled: whether documents without true labels are left out of means over documents.
+
+    Example:
+        >>> total = Accumulator([(METRICS["P"], 1)])
+        >>> for ids, truth in (([[0]], [[1, 0]]), ([[1]], [[1, 0]])):
+        ...     total.add(np.array(ids), np.array(truth))
+        >>> total.values()
+        {'P@1': 50.0}
     """
 
     def __init__(
@@ -43,9 +50,9 @@ class Accumulator:
         self._decides = False
         self.n_documents = 0
         self.n_results: int | None = None
-        """The fewest results of a document in any batch."""
+        """The smallest number of results of a document in any batch."""
         self.n_unknown = 0
-        """True labels left out because the predictions do not know their names."""
+        """Number of true labels left out because the predictions do not know their names."""
         self.calibrated = True
         """Whether the confidences are probabilities."""
 
@@ -54,11 +61,11 @@ class Accumulator:
 
         Args:
             predictions, labels: in any form that `evaluate` takes; label matrices are the fastest.
-            decisions: the labels decided on, in a form as `predictions`; metrics of all predictions
-                of a document look at these. Either every batch has them or none.
+            decisions: the labels decided on, in the same forms as `predictions`; metrics of all predictions of a
+                document look at these. Either every batch has them or none.
 
         Raises:
-            InputError: bad predictions or labels; nothing of the batch is added then.
+            InputError: bad predictions or labels; then nothing of the batch is added.
         """
         ranked = self._make_batch(predictions, labels, self._width)
         decided = None if decisions is None else self._make_batch(decisions, labels, None)
@@ -85,7 +92,7 @@ class Accumulator:
         size = batch.reading.truth.shape[1]
         if self._n_labels not in (None, size):
             raise InputError(f"{size} labels in a batch, {self._n_labels} as in training needed")
-        batch.hits.any()  # found now, so that a batch that is refused adds nothing
+        batch.hits.any()  # found now, so that a refused batch adds nothing
         return batch
 
     def _count(self, key: tuple[Tally, int | None], cells: np.ndarray) -> None:
@@ -97,14 +104,14 @@ class Accumulator:
             self._sums[key] = total
 
     def sum(self, tally: Tally, k: int | None) -> Any:
-        """Returns what a tally has counted: an array [L], or `Cells`."""
+        """Returns the counts of a tally: an array [L], or `Cells`."""
         key = _key(tally, k)
         if key in self._sums:
             return self._sums[key]
         return np.zeros(self._n_labels or 0, np.int64) if tally.per_label else NOTHING
 
     def values(self) -> dict[str, float]:
-        """Returns every metric that can be told, in percent: `P@5`, or `micro-F1` of decisions."""
+        """Returns every metric that can be computed, in percent: `P@5`, or `micro-F1` of decisions."""
         scope = Scope(None, self._n_labels or 0, self._inverse)
         result = {}
         for metric, k in self._wanted:
@@ -136,22 +143,22 @@ def evaluate(
         labels: a matrix [N, L] (CSR or dense), lists of ids, or lists of names if the predictions
             carry label names. Names they do not know are left out of the truth, and counted.
         k: ranks to cut at, 1 or more.
-        metrics: names of `METRICS`, or metrics of your own; None: P, nDCG and recall, with training
-            labels PSP and PSnDCG. Those that are named and have a meaning for sets of labels
-            (recall, coverage, the F1s, ECE, Brier) are given for all predictions of a document too.
-        train_labels: the training set's labels, in a form as `labels`; or `train_counts` [L] and
-            `n_train`. Without them there are no PSP and PSnDCG.
+        metrics: names of `METRICS`, or metrics of your own; None for P, nDCG and recall, and with training labels PSP
+            and PSnDCG. Named metrics that are defined for sets of labels (recall, coverage, the F1s, ECE, Brier) are
+            also given for all predictions of a document.
+        train_labels: the training set's labels, in the same forms as `labels`; or `train_counts` [L] and `n_train`.
+            Without them there are no PSP and PSnDCG.
         a, b: propensity constants, see `propensity_constants`.
-        drop_unlabelled: leaves documents without true labels out of means over documents.
+        drop_unlabelled: whether documents without true labels are left out of means over documents.
 
     Returns:
-        `P@k` … of each metric and k; `micro-F1` … of all predictions, where metrics are named; with
-        training labels the constants used (`propensity`); `n` documents; `unknown_labels`, where
-        names were left out.
+        `P@k` and the like for each metric and k; if metrics are named, `micro-F1` and the like of all predictions; with
+        training labels, the constants used (`propensity`); `n`, the number of documents; `unknown_labels`, the number
+        of names left out, if any.
 
     Raises:
-        InputError: predictions or labels in another form, an unknown metric, half of the training
-            statistics, a metric that needs what is not there.
+        InputError: predictions or labels in another form, an unknown metric, only one of `train_counts` and `n_train`,
+            a metric that needs something that was not given.
 
     Example:
         >>> ids, truth = np.array([[2, 0], [1, 3]]), np.array([[0, 0, 1, 1], [1, 0, 0, 0]])
@@ -193,10 +200,10 @@ _NEEDED = {
 
 
 def find_metric(metric: str | Metric) -> Metric:
-    """Returns a metric by its name, or the one that is given.
+    """Returns the metric with a name; a metric is returned as it is.
 
     Raises:
-        InputError: there is no metric of this name.
+        InputError: no metric has this name.
     """
     if isinstance(metric, Metric):
         return metric

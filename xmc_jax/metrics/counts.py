@@ -1,7 +1,7 @@
-"""What a batch of documents leaves behind: counts, all of them whole numbers, which add up over batches.
+"""Counts of batches of documents: whole numbers, which add up over batches.
 
-A `Tally` names the cells that a batch counts into; a metric is a function of such counts and of
-nothing else, so that batching and the order of documents change no digit.
+A `Tally` names the cells that a batch counts into; a metric is a function of such counts only, so that batching and the
+order of documents change no digit.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from xmc_jax.types import PAD
 
 @dataclass(frozen=True)
 class Batch:
-    """Predictions of N documents beside the truth.
+    """Predictions and truth of N documents.
 
     Attributes:
-        reading: ids [N, R], confidences [N, R] or None, the true labels [N, L].
+        reading: ids [N, R], confidences [N, R] or None, and the true labels [N, L].
         inverse: inverse propensity of each label [L], or None.
-        drop_unlabelled: documents without true labels do not count in means over documents.
+        drop_unlabelled: whether documents without true labels are left out of means over documents.
 
     Raises:
         InputError: as `find_hits`.
@@ -61,11 +61,11 @@ class Tally:
     """Counts of one kind.
 
     Attributes:
-        cells: (batch, k) -> the cells, whole numbers of 0 or more, that the batch adds 1 to; k is
-            the number of results looked at, None for all of them.
-        per_label: cells are label ids: the sum is an array [L]. Else it is `Cells`.
-        at_k: k makes a difference.
-        needs: what of the batch must be there: "", "inverse" or "confidence".
+        cells: (batch, k) -> the cells, whole numbers of 0 or more, to which the batch adds 1; k is the number of
+            results looked at, None for all of them.
+        per_label: whether cells are label ids, so that the sum is an array [L]; otherwise it is `Cells`.
+        at_k: whether k makes a difference.
+        needs: what the batch must have: "", "inverse" or "confidence".
     """
 
     cells: Callable[[Batch, int | None], np.ndarray]
@@ -76,7 +76,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Cells:
-    """The cells that were counted into, ascending, and how often."""
+    """The cells that were counted into, ascending, and their counts."""
 
     cells: np.ndarray
     counts: np.ndarray
@@ -134,7 +134,7 @@ def _pairs(batch: Batch, k: int | None) -> np.ndarray:
     assert batch.reading.confidence is not None
     used = batch.reading.ids[:, :k] != PAD
     values = np.ascontiguousarray(batch.reading.confidence[:, :k][used], np.float32) + 0.0
-    # The bits of a float32 of 0 or more are a whole number that grows with it.
+    # The bits of a float32 of 0 or more, read as a whole number, grow with it.
     return values.view(np.int32).astype(np.int64) * 2 + batch.hits[:, :k][used]
 
 
@@ -164,7 +164,7 @@ def _width(batch: Batch, k: int | None) -> int:
 
 
 DOCUMENTS = Tally(_count_documents, at_k=False)
-"""In cell 0: the documents."""
+"""Documents, in cell 0."""
 HIT_SIZES = Tally(_hit_sizes)
 """Hits by their document's number of true labels."""
 HIT_RANKS = Tally(_hit_ranks)

@@ -1,11 +1,11 @@
 """The metrics, each a value: the counts it reads and its formula over them.
 
-They give percent. Conventions:
+All are in percent. Conventions:
 - A row of predictions is ranked, best first. PAD slots and ranks past R are misses.
-- Documents without a true label count 0 in the means, or are left out by `drop_unlabelled=True`.
-- A mean over no document is 0, and so is a ratio to an ideal of 0.
+- Documents without a true label count as 0 in the means, or are left out by `drop_unlabelled=True`.
+- A mean over no documents is 0, and so is a ratio to an ideal of 0.
 
-With `hit_ir` 1 where rank r of document i is a true label, d_r = 1 / log2(r + 1), p_l propensities:
+With `hit_ir` = 1 where rank r of document i is a true label, d_r = 1 / log2(r + 1), and propensities p_l:
 
     P@k          mean_i (hits in the first k) / k, also where fewer are predicted or true
     recall@k     mean_i (hits in the first k) / max(n_true_i, 1)
@@ -20,7 +20,7 @@ With `hit_ir` 1 where rank r of document i is a true label, d_r = 1 / log2(r + 1
                  equally many of the pairs that the first k results are
     Brier@k      mean over the same pairs of (confidence - hit)²
 
-PSP and PSnDCG are ratios of two means, as published tables have them. Sources: the Extreme
+PSP and PSnDCG are ratios of two means, as in published tables. Sources: the Extreme
 Classification Repository (Bhatia et al. 2016), Jain et al. 2016, Guo et al. 2017 (ECE).
 """
 
@@ -40,8 +40,9 @@ ECE_BINS = 20
 
 
 class Scope(NamedTuple):
-    """What a formula may read beside its counts: `k` results are looked at, None for all of them;
-    `n_labels` labels there are; their inverse propensities [L], if known."""
+    """What a formula may read beside its counts: the number `k` of results looked at, None for all of them; the number
+    of
+    labels; their inverse propensities [L], if known."""
 
     k: int | None
     n_labels: int
@@ -54,9 +55,9 @@ class Metric:
 
     Attributes:
         name: key of the result, before `@k`.
-        tallies: the counts that are read.
+        tallies: the counts that the formula reads.
         formula: (scope, the sum of each tally) -> percent.
-        of_sets: it has a meaning for all predictions of a document together, whatever their number.
+        of_sets: whether it is defined for all predictions of a document together, whatever their number.
     """
 
     name: str
@@ -66,7 +67,7 @@ class Metric:
 
     @property
     def needs(self) -> set[str]:
-        """Returns what must be known: some of "inverse" (propensities), "confidence"."""
+        """What must be known: some of "inverse" (propensities), "confidence"."""
         return {tally.needs for tally in self.tallies} - {""}
 
 
@@ -121,7 +122,7 @@ def _example_f1(scope: Scope, documents: Cells, rows: Cells) -> float:
 
 
 def _ece(scope: Scope, pairs: Cells) -> float:
-    """Where pairs of one confidence lie in two bins, hits and misses are split in proportion."""
+    """If pairs of one confidence are in two bins, hits and misses are split in proportion."""
     values, n, hits = by_confidence(pairs)
     ends = np.append(0, np.cumsum(n))
     edges = np.linspace(0, ends[-1], ECE_BINS + 1)
@@ -136,7 +137,8 @@ def _brier(scope: Scope, pairs: Cells) -> float:
 
 
 def by_confidence(pairs: Cells) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the confidences that occur, ascending, how many pairs have each, and how many of these are hits."""
+    """Returns the confidences that occur, ascending, the number of pairs with each, and the number of hits among
+    them."""
     bits, start = np.unique(pairs.cells >> 1, return_index=True)
     hits = pairs.counts * (pairs.cells & 1)
     if not len(bits):
@@ -181,4 +183,4 @@ METRICS: dict[str, Metric] = {
         Metric("Brier", (counts.PAIRS,), _brier, of_sets=True),
     )
 }
-"""Every metric by its name. One that is added here is known to `evaluate`, fit and the command line."""
+"""Every metric by name. `evaluate`, `fit` and the command line know each metric in this table."""

@@ -1,4 +1,4 @@
-"""The report on a whole data set: what `xmc evaluate` prints and a run's validation notes."""
+"""Scores of a whole data set, as `xmc evaluate` prints them and a run records them for validation."""
 
 from __future__ import annotations
 
@@ -26,21 +26,27 @@ REPORTED: dict[str, tuple[int | None, ...]] = {
     "ECE": (1, 5),
     "Brier": (5,),
 }
-"""The metrics of the report and where they cut; None: at the labels that were decided on."""
+"""The metrics of the report and their cuts; None is the labels that were decided on."""
 FREQUENCIES = (0, 1, 2, 5, 10, 30, 100, 300, 1000)
-"""Where the groups of labels by their training documents begin."""
+"""Smallest numbers of training documents of the groups of labels."""
 
 
 class Report:
-    """The report on documents that come in batches.
+    """The report on documents that are added in batches.
 
     Args:
-        train_counts: training documents of each label [L], for propensities and label frequencies.
-        n_train: training documents.
+        train_counts: number of training documents with each label [L], for propensities and label frequencies.
+        n_train: number of training documents.
         a, b: propensity constants (`propensity_constants` knows those of public sets).
 
     Raises:
         InputError: as `inverse_propensities`.
+
+    Example:
+        >>> total = Report(train_counts=np.array([5, 5]), n_train=10)
+        >>> total.add(np.array([[0], [1]]), np.array([[1, 0], [1, 0]]))
+        >>> total.report()["P@1"]
+        50.0
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class Report:
         self._total.add(predictions, labels, decisions)
 
     def report(self) -> dict[str, Any]:
-        """Returns the report on all that was added: see `report`."""
+        """Returns the report on everything added so far; see the function `report`."""
         total = self._total
         result: dict[str, Any] = total.values()
         if "ECE@1" in result and total.n_documents:
@@ -118,17 +124,16 @@ def report(
     Args:
         predictions, labels: as `evaluate` takes them; recall@100 needs 100 results or more.
         train_counts, n_train, a, b: see `Report`.
-        decisions: the labels decided on, in a form as `predictions`.
+        decisions: the labels decided on, in the same forms as `predictions`.
 
     Returns:
-        `P`, `nDCG`, `PSP`, `coverage`, `macro-F1`, `micro-F1`, `example-F1` at 1, 3, 5, `recall` at
-        1, 3, 5, 10, 100 (keys `P@1` …), the F1s of the decisions (`micro-F1` …) if there are any;
-        where predictions have probabilities, or scores from 0 to 1, `ECE@1`, `ECE@5`, `Brier@5` and
-        which of the two they are of (`confidence`); `by_frequency`: precision, recall and macro-F1
-        of the first five results for labels of like numbers of training documents; `n` documents;
-        `results_per_document`: R, and where it is below 100 recall@100 saw R results only;
-        `propensity`: the constants {"A", "B"}; and, if there are any, `unknown_labels`: true labels
-        left out because the predictions do not know them.
+        `P`, `nDCG`, `PSP`, `coverage`, `macro-F1`, `micro-F1`, `example-F1` at 1, 3, 5 and `recall` at 1, 3, 5, 10, 100
+        (keys `P@1` and so on); the F1s of the decisions (`micro-F1` and so on) if there are any; if predictions have
+        probabilities, or scores from 0 to 1, `ECE@1`, `ECE@5`, `Brier@5` and which of the two was used (`confidence`);
+        `by_frequency`: precision, recall and macro-F1 of the first five results for labels with similar numbers of
+        training documents; `n`: the number of documents; `results_per_document`: R (below 100, recall@100 sees only R
+        results); `propensity`: the constants {"A", "B"}; and, if there are any, `unknown_labels`: the number of true
+        labels left out because the predictions do not know them.
 
     Raises:
         InputError: as `evaluate`.
@@ -139,12 +144,12 @@ def report(
 
 
 def format_table(report: dict[str, Any]) -> str:
-    """Returns a report as lines for reading: a row per metric, a column per rank, then labels by frequency."""
+    """Returns a report as text: a row per metric, a column per rank, then labels by frequency."""
     cells: dict[str, dict[int, float]] = {}
     for key, value in report.items():
         name, _, k = key.partition("@")
         if name in METRICS:
-            cells.setdefault(name, {})[int(k or 0)] = value  # 0: of the decisions
+            cells.setdefault(name, {})[int(k or 0)] = value  # 0 stands for the decisions
     cuts = sorted({k for row in cells.values() for k in row}, key=lambda k: k or np.inf)
     wide = max((len(name) for name in cells), default=0)
     lines = [" " * wide + "".join(f"{f'@{k}' if k else 'decided':>9}" for k in cuts)]
@@ -171,8 +176,8 @@ def _format_frequencies(rows: list[dict[str, Any]]) -> list[str]:
 def _legend(report: dict[str, Any], cuts: list[int]) -> list[str]:
     results, constants = report["results_per_document"], report["propensity"]
     lines = [
-        f"percent; {report['n']:,} documents, {results} results each; the second table is of labels by their "
-        "training documents",
+        f"percent; {report['n']:,} documents, {results} results each; the second table groups labels by "
+        "their number of training documents",
         f"propensity constants A = {constants['A']:g}, B = {constants['B']:g}",
     ]
     if "confidence" in report:
@@ -185,5 +190,9 @@ def _legend(report: dict[str, Any], cuts: list[int]) -> list[str]:
 
 
 def to_json(report: dict[str, Any]) -> str:
-    """Returns a report as one line of JSON."""
+    """Returns a report as one line of JSON.
+
+    >>> to_json({"P@1": 50.0})
+    '{"P@1": 50.0}'
+    """
     return json.dumps(report, allow_nan=False)

@@ -1,7 +1,7 @@
-"""Predictions and true labels in every form that people have them in, read into arrays, and compared.
+"""Reads predictions and true labels, in any of their usual forms, into arrays, and compares them.
 
-- A row of `ids` is ranked, best first, in the order its maker gave it. Where scores are ranked
-  here (a CSR matrix), equal scores put the smaller id first.
+- A row of `ids` is ranked, best first, in the order in which it was given. Where scores are ranked
+  here (a CSR matrix), the smaller id comes first among equal scores.
 - A label is true where the matrix [N, L] holds a value above 0: counts are read as 1, and stored
   zeros are not true.
 """
@@ -24,7 +24,7 @@ Ids = Int[np.ndarray, "N R"]
 Hits = Bool[np.ndarray, "N R"]
 
 BLOCK = 1 << 20
-"""Slots of `ids` looked up at once: the work space stays at some tens of megabytes."""
+"""Slots of `ids` looked up at once, which keeps the work space at tens of megabytes."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Reading:
 
     Attributes:
         ids: [N, R], best first, PAD for none.
-        confidence: [N, R] in [0, 1]: the probabilities where the predictions have them, else the
-            scores where all of them lie in [0, 1]; None: neither.
-        calibrated: whether they are probabilities.
+        confidence: [N, R] in [0, 1], the probabilities if the predictions have them, else the scores if all of them are
+            in [0, 1], else None.
+        calibrated: whether the confidences are probabilities.
         truth: the true labels [N, L], as `as_truth` gives them.
-        n_unknown: true labels left out because the predictions do not know their names.
+        n_unknown: number of true labels left out because the predictions do not know their names.
     """
 
     ids: Ids
@@ -57,11 +57,14 @@ class RankedRows(NamedTuple):
 
 
 def find_hits(ids: Ids, labels: sp.csr_matrix) -> Hits:
-    """Marks the predicted ids, in [0, L) or PAD, that are true labels [N, L] of their row.
+    """Returns which predicted ids, in [0, L) or PAD, are true labels [N, L] of their row, bool [N, R].
 
     Raises:
-        InputError: an id out of range, an id twice in a row (it would hit twice), or other
-            numbers of rows.
+        InputError: an id out of range, an id twice in a row (which would count twice), or different numbers of rows.
+
+    Example:
+        >>> find_hits(np.array([[1, 0]]), sp.csr_matrix([[0, 1]])).tolist()
+        [[True, False]]
     """
     ids, truth = _check_ids(ids), as_truth(labels)
     n_rows, n_labels = truth.shape
@@ -73,7 +76,7 @@ def find_hits(ids: Ids, labels: sp.csr_matrix) -> Hits:
         _check_block(block, n_labels, start)
         starts = truth.indptr[start : start + step + 1]
         rows = np.arange(len(block))
-        # (row, label) as one number; the true pairs ascend. -1 stands behind them and equals none.
+        # (row, label) as one number; the true pairs ascend. The -1 after them equals none.
         pairs = np.repeat(rows, np.diff(starts)) * n_labels
         pairs += truth.indices[starts[0] : starts[-1]]
         wanted = rows[:, None] * n_labels + block
@@ -87,10 +90,10 @@ def read(predictions: Any, labels: Any, n_results: int | None = None) -> Reading
 
     Args:
         predictions, labels: see `evaluate`.
-        n_results: results of a document that are kept, the best; None: all of them.
+        n_results: number of best results to keep per document; None for all of them.
 
     Raises:
-        InputError: another form, or not the same documents and labels.
+        InputError: another form, or different numbers of documents or labels.
     """
     scores: np.ndarray | None
     probabilities: np.ndarray | None = None
@@ -120,7 +123,7 @@ def _find_confidence(ids: Ids, values: np.ndarray | None) -> np.ndarray | None:
 
 
 def as_truth(labels: Any) -> sp.csr_matrix:
-    """Returns a label matrix as CSR of True, indices sorted and unique; `labels` is not changed."""
+    """Returns a label matrix as CSR of True, with sorted, unique indices; `labels` is not changed."""
     matrix = sp.csr_matrix(labels)
     if not (matrix.data >= 0).all():  # nan fails too
         raise InputError("a label matrix with negative values or nan given, 1 (or a count) needed")
@@ -134,10 +137,9 @@ def as_truth(labels: Any) -> sp.csr_matrix:
 def label_matrix(
     rows: Iterable[Iterable[str | int]], label_names: Sequence[str] | None, n_labels: int
 ) -> tuple[sp.csr_matrix, int]:
-    """Reads lists of label names, or of ids, into a matrix of true labels [N, L].
+    """Returns a matrix of true labels [N, L] from lists of label names, or of ids, and the number of labels left out.
 
-    Also returns how many labels were left out because `label_names` does not hold them. A label
-    given twice for a document counts once.
+    Labels that `label_names` does not hold are left out. A label given twice for a document counts once.
     """
     known = {name: i for i, name in enumerate(() if label_names is None else label_names)}
     columns, ends, unknown = [], [0], 0
@@ -161,10 +163,18 @@ def label_matrix(
 def top_entries(
     scores: sp.csr_matrix, n_results: int | None
 ) -> tuple[Ids, Float[np.ndarray, "N R"]]:
-    """Returns ids and scores of the `n_results` best stored entries of each row (None: all), PAD and 0 where there
-    are fewer.
+    """Returns ids and scores of the `n_results` best stored entries of each row (None for all), with PAD and 0 after
+    them.
 
-    Stored zeros and negative scores are predictions like others; what is not stored is none.
+    Stored zeros and negative scores are predictions like others; entries that are not stored are none.
+
+    Raises:
+        InputError: a score that is NaN.
+
+    Example:
+        >>> ids, scores = top_entries(sp.csr_matrix([[0.1, 0.0, 0.7]]), 2)
+        >>> ids.tolist()
+        [[2, 0]]
     """
     matrix = sp.csr_matrix(scores)
     if np.isnan(matrix.data).any():
@@ -206,7 +216,7 @@ def _list_names(table: Frame) -> list[list[str]]:
         return table.columns[0]
     if not all(table.is_numeric(i) for i in range(len(table.names))):
         raise InputError(
-            "a table of labels with columns that are no zeros and ones given; give one column of lists"
+            "a table of labels with columns other than zeros and ones given; give one column of lists"
         )
     return [
         [n for n, value in zip(table.names, row, strict=True) if value > 0]
@@ -215,7 +225,11 @@ def _list_names(table: Frame) -> list[list[str]]:
 
 
 def check_cuts(k: int | Sequence[int]) -> tuple[int, ...]:
-    """Returns ranks to cut at, refuses what are none."""
+    """Returns the ranks to cut at as a tuple.
+
+    Raises:
+        InputError: anything but whole numbers of 1 or more.
+    """
     cuts = tuple(k) if isinstance(k, Iterable) and not isinstance(k, str) else (k,)
     whole = (isinstance(c, (int, np.integer)) and not isinstance(c, bool) for c in cuts)
     if not cuts or not all(whole) or min(cuts) < 1:

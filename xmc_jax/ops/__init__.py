@@ -1,4 +1,4 @@
-"""The kernels: padded sparse rows, gather-accumulate, look-up, top-k."""
+"""The kernels: padded sparse rows, gather-accumulate, look-up, top-k; and what a process holds of JAX."""
 
 from xmc_jax.ops.accumulate import SLOT_BLOCK, Gathers, accumulate, accumulate_on, scatter_rows
 from xmc_jax.ops.compile_cache import ONE_THREAD, keep_compiled

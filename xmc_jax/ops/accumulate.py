@@ -1,4 +1,4 @@
-"""The one primitive of the linear core: gather K-wide rows of a table and add them up, weighted."""
+"""The primitive of the linear core: gathers rows of a table, K wide, and adds them up with weights."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from jaxtyping import Array, Float, Int
 from xmc_jax.types import AnyArray
 
 Gathers = Literal["unrolled", "looped", "fused"]
-"""How the slots of a row are gathered, a choice of the target:
+"""How the slots of a row are gathered, which depends on the target:
 
-- `unrolled`: sixteen slots in one expression, compiled to one loop over the lanes. For a CPU: 20 G multiply-adds/s, ten
-  times a loop over the slots.
-- `looped`: one gather in a loop over the slots. For a TPU, which runs a gather as an operation of its own: the program
-  stays small.
+- `unrolled`: sixteen slots in one expression, compiled to one loop over the lanes. For a CPU: 20 G multiply-adds per
+second, ten times as many as a loop over the slots.
+- `looped`: one gather in a loop over the slots. For a TPU, which runs a gather as an operation of its own; the program
+stays small.
 - `fused`: one gather of all slots, summed where it is read. For a GPU: one kernel.
 """
 
 SLOT_BLOCK = 16
-"""Slots of a padded row that are written out in one expression."""
+"""Slots of a padded row that are unrolled in one expression."""
 
 
 def accumulate(
@@ -33,8 +33,12 @@ def accumulate(
 ) -> Float[Array, "*R K"]:
     """Returns `out[r] = Σ_j values[r, j] · table[ids[r, j]]`: the product of padded sparse rows with a dense table.
 
-    Ids must lie in [0, F); unused slots carry value 0. On a CPU all [R, J, K] at once would cost an order of magnitude
-    more time and memory.
+    Ids must be in [0, F); unused slots have value 0. On a CPU, [R, J, K] at once would take an order of magnitude more
+    time and memory.
+
+    >>> ids, values = jnp.array([[0, 2]]), jnp.array([[1.0, 0.5]])
+    >>> accumulate(ids, values, jnp.array([[1.0], [2.0], [4.0]])).tolist()
+    [[3.0]]
     """
     return _WAYS[gathers](ids, values, table)
 
@@ -70,7 +74,9 @@ def accumulate_on(
     values: Float[Array, "J *R"],
     table: Float[Array, "F K"],
 ) -> Float[Array, "*R K"]:
-    """Returns `out` and what `accumulate` gives, added slot by slot; their axis comes first, for a step takes one."""
+    """Returns `out` plus the result of `accumulate`, added slot by slot; the axis of slots comes first, so that each
+    step
+    takes one."""
 
     def add_slot(j, out):
         some = lax.dynamic_index_in_dim(ids, j, keepdims=False)
@@ -106,6 +112,10 @@ def scatter_rows(
     values: Float[Array, "*S J"],
     rows: Float[Array, "*S K"],
 ) -> Float[Array, "F K"]:
-    """Returns the table with `values[s, j] · rows[s]` added to row `ids[s, j]`: the transpose of `accumulate`."""
+    """Returns the table with `values[s, j] · rows[s]` added to row `ids[s, j]`: the transpose of `accumulate`.
+
+    >>> scatter_rows(jnp.zeros((2, 1)), jnp.array([[1]]), jnp.array([[2.0]]), jnp.array([[3.0]])).tolist()
+    [[0.0], [6.0]]
+    """
     added = values[..., None] * rows[..., None, :]
     return table.at[ids].add(added, mode="promise_in_bounds", wrap_negative_indices=False)

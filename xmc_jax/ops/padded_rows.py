@@ -1,4 +1,4 @@
-"""Sparse rows of different lengths as arrays of few, fixed shapes (host side)."""
+"""Packs sparse rows of different lengths into arrays of a few fixed shapes (host side)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import scipy.sparse as sp
 
 
 def concatenate_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Returns the integers of all `[starts[i], starts[i] + lengths[i])`, one range after the other.
+    """Returns the integers of all ranges `[starts[i], starts[i] + lengths[i])`, one after the other.
 
     Args:
         starts: integers [N].
@@ -15,6 +15,10 @@ def concatenate_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
     Returns:
         int64 [sum(lengths)].
+
+    Example:
+        >>> concatenate_ranges(np.array([5, 0]), np.array([2, 3])).tolist()
+        [5, 6, 0, 1, 2]
     """
     lengths = np.asarray(lengths, np.int64)
     ends = np.cumsum(lengths)
@@ -23,7 +27,11 @@ def concatenate_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 
 def round_up(n: int, steps: int = 8) -> int:
-    """Returns the next size of a coarse grid (`steps` sizes per power of two), so that few shapes are compiled."""
+    """Returns the next size in a coarse grid (`steps` sizes per power of two), so that few shapes are compiled.
+
+    >>> round_up(17), round_up(1000)
+    (18, 1024)
+    """
     if n <= steps:
         return max(n, 1)
     grain = 2 ** (int(n - 1).bit_length() - steps.bit_length())
@@ -31,9 +39,10 @@ def round_up(n: int, steps: int = 8) -> int:
 
 
 def choose_widths(lengths: np.ndarray, n_widths: int) -> list[int]:
-    """Chooses at most `n_widths` widths J so that padding each row to the next of them stores the fewest slots.
+    """Returns at most `n_widths` widths J for which padding each row to the next width stores the fewest slots.
 
-    A dynamic programme over 32 quantiles of the lengths; one long row must not set the width of all.
+    They are found by a dynamic programme over 32 quantiles of the lengths; so one long row does not set the width of
+    all.
 
     Args:
         lengths: integers [N], 1 or more.
@@ -41,6 +50,10 @@ def choose_widths(lengths: np.ndarray, n_widths: int) -> list[int]:
 
     Returns:
         Increasing even widths, the last at least `max(lengths)`.
+
+    Example:
+        >>> choose_widths(np.array([3, 4, 4, 50]), n_widths=2)
+        [4, 50]
     """
     if len(lengths) == 0:
         return [2]
@@ -66,15 +79,20 @@ def choose_widths(lengths: np.ndarray, n_widths: int) -> list[int]:
 
 
 def pack_rows(matrix: sp.csr_matrix, width: int, *, pad: int) -> tuple[np.ndarray, np.ndarray]:
-    """Packs CSR rows [N, D] into fixed slots.
+    """Packs CSR rows [N, D] into a fixed number of slots.
 
     Args:
         matrix: rows of at most `width` non-zeros.
-        width: slots J of a row.
-        pad: id of an unused slot; its value is 0.
+        width: number of slots J per row.
+        pad: id of an unused slot, whose value is 0.
 
     Returns:
         ids int32 [N, J] and values float32 [N, J].
+
+    Example:
+        >>> ids, values = pack_rows(sp.csr_matrix(np.array([[0, 7.0], [0, 0]])), 2, pad=-1)
+        >>> ids.tolist(), values.tolist()
+        ([[1, -1], [-1, -1]], [[7.0, 0.0], [0.0, 0.0]])
     """
     lengths = np.diff(matrix.indptr)
     n = len(lengths)
@@ -87,7 +105,7 @@ def pack_rows(matrix: sp.csr_matrix, width: int, *, pad: int) -> tuple[np.ndarra
 
 
 def place_rows(rows: np.ndarray, at: np.ndarray, total: int) -> np.ndarray:
-    """Returns [total, ...] zeros with the given rows at their places."""
+    """Returns [total, ...] zeros with the given rows at the places `at`."""
     out = np.zeros((total, *rows.shape[1:]), rows.dtype)
     out[at] = rows
     return out

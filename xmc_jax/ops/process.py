@@ -1,4 +1,4 @@
-"""What this process has of JAX: whether it may start it, and how many compiled programs it keeps."""
+"""JAX in this process: whether it may start, and how many compiled programs are kept."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ import jax
 from xmc_jax.errors import RunError
 
 MOST_PROGRAMS = 128
-"""Compiled programs that a process keeps beyond a training. On a CPU each holds some hundred memory maps, of which
+"""Compiled programs that a process keeps after a training. On a CPU, each holds about a hundred memory maps, of which
 Linux allows a process 65,530."""
 MOST_PROGRAMS_EVER = 384
-"""Those that it keeps beyond a search, which more likely needs them again."""
+"""Compiled programs that it keeps after a search, which is more likely to need them again."""
 
 
 class _Process:
-    """Whether this process is a copy of one in which JAX had run, whose threads are not in it."""
+    """Whether this process is a copy of one in which JAX had run, and so lacks JAX's threads."""
 
     is_watched = False
     is_copy = False
 
 
 def check_process() -> None:
-    """Refuses work in a process that was forked after JAX had started its back end: it would wait for ever.
+    """Checks that this process was not forked after JAX had started its back end: it would hang.
 
     Raises:
-        RunError: it is such a process.
+        RunError: it was.
     """
     if _Process.is_copy:
         raise RunError(
@@ -37,29 +37,30 @@ def check_process() -> None:
 
 
 def watch_forks() -> None:
-    """Notes from now on when a process is forked off, once."""
+    """Records forks from now on; calling it again changes nothing."""
     if not _Process.is_watched and hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=_note_fork)
         _Process.is_watched = True
 
 
 def free_programs(most: int) -> None:
-    """Lets go of all compiled programs if there are more than `most`; those still needed are made again, most of them
-    from the cache on disk. Nothing may be under way."""
+    """Frees all compiled programs if there are more than `most`; those still needed are made again, most of them from
+    the
+    cache on disk. No program may be running."""
     if has_started() and count_programs() > most:
         jax.clear_caches()
 
 
 def count_programs() -> int:
-    """Returns how many compiled programs this process holds."""
+    """Returns the number of compiled programs that this process holds."""
     return len(jax.local_devices()[0].client.live_executables())
 
 
 def has_started() -> bool:
-    """Returns whether JAX has started a back end in this process or in the one that it was forked from."""
+    """Returns whether JAX has started a back end in this process or in the one it was forked from."""
     from jax._src import xla_bridge
 
-    # No public name tells it. Of a version without this one, any fork counts as one too late.
+    # There is no public name for it. With a version that lacks this one, any fork counts as too late.
     known = getattr(xla_bridge, "backends_are_initialized", None)
     return True if known is None else bool(known())
 

@@ -1,4 +1,4 @@
-"""Selection of the best candidates with a fixed rule for ties."""
+"""Selects the best candidates, with a fixed rule for ties."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-_COUNTED = 128  # longest row that is sorted by counting
+_COUNTED = 128  # length of the longest rows that are sorted by counting
 
 
 def select_top(
     scores: Float[Array, "*B M"], k: int
 ) -> tuple[Float[Array, "*B k"], Int[Array, "*B k"]]:
-    """Returns the k largest scores and their positions; of equal scores the smaller position comes first.
+    """Returns the k largest scores and their positions; among equal scores, the smaller position comes first.
 
-    With fewer than k candidates the rest is filled with score -inf at position M - 1.
+    With fewer than k candidates, the rest is filled with score -inf at position M - 1.
+
+    >>> scores, positions = select_top(jnp.array([1.0, 3.0, 3.0]), 2)
+    >>> positions.tolist()
+    [1, 2]
     """
     m = scores.shape[-1]
     values, positions = jax.lax.top_k(scores, min(k, m))
@@ -26,10 +30,10 @@ def select_top(
 
 
 def sort_rows(keys: tuple[Array, Array], n_keys: int = 1) -> tuple[Array, Array]:
-    """Returns two arrays [B, S] with their rows sorted, ascending, by the first (n_keys = 2: then the second).
+    """Returns two arrays [B, S] with their rows sorted, ascending, by the first (with n_keys = 2, then by the second).
 
-    Short rows are sorted by counting the smaller ones before each: no branches, where a sort of ten numbers
-    costs a CPU a microsecond and a GPU a kernel of its own. Equal keys keep their order; no nan.
+    Equal keys keep their order; there must be no NaN. Short rows are sorted by counting the smaller elements of each:
+    this needs no branches, and a sort of ten numbers costs a CPU a microsecond and a GPU a kernel of its own.
     """
     first, second = keys
     n = first.shape[1]

@@ -1,4 +1,4 @@
-"""Label trees: their shape, how they are built, and how they are exchanged with people."""
+"""Label trees: building them, growing them, and reading and writing them for people."""
 
 from xmc_jax.tree.balanced_kmeans import cluster_labels as cluster_labels
 from xmc_jax.tree.balanced_kmeans import split_depth as split_depth

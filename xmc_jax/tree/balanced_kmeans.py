@@ -1,20 +1,20 @@
 """Balanced recursive 2-means over label embeddings, all nodes of a depth at once.
 
-A node with n members gives floor(n / 2) of them to its left child and the rest to its right one, so
-the sizes of all nodes are known before anything runs. The leaves are therefore laid out once as
-slots [C, K] (C = 2^depth leaves, K = largest leaf), and a node of depth t owns 2^(depth - t)
+A node with n members gives floor(n / 2) of them to its left child and the rest to its right one, so the sizes of all
+nodes are known before anything runs. The leaves are therefore laid out once as slots [C, K] (C = 2^depth leaves, K =
+largest leaf), and a node of depth t owns 2^(depth - t)
 consecutive rows of slots, whatever t is: arrays keep one shape from the root to the leaves, and the
 tree compiles once.
 
-A split only needs products with the Gram matrix of its node. With w the indicator of the right
+A split needs only products with the Gram matrix of its node. With w the indicator of the right
 half, p = Z Zᵀ w and q = Z Zᵀ 1, the score of label i against the direction c_R/‖c_R‖ − c_L/‖c_L‖ is
-p_i / √(wᵀp) − (q_i − p_i) / √((1−w)ᵀ(q−p)). The dense path forms these products on the device in
-one jitted call, `exact_kmeans` on the host for sparse rows.
+p_i / √(wᵀp) − (q_i − p_i) / √((1−w)ᵀ(q−p)). The dense path forms these products on the device in one jitted call;
+`exact_kmeans` forms them on the host for sparse rows.
 
 Algorithm: the balanced spherical 2-means of Prabhu et al. 2018 ("Parabel"), as Yu et al. 2022
-("PECOS") use it, but a node's first direction is not the difference of two random members: from
-there a few power iterations lead to the principal direction of the node, as in the principal
-direction divisive partitioning of Boley 1998. Clusters come out tighter and depend less on the seed.
+("PECOS") use it, except for a node's first direction: from the difference of two random members, a few power iterations
+lead to the principal direction of the node, as in the principal direction divisive partitioning of Boley 1998. Clusters
+are tighter and depend less on the seed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _LAST_KEY = np.uint32(0xFFFFFFFF)
 class Layout(NamedTuple):
     """Where members of nodes are stored; the same for every depth.
 
-    valid [C, K] tells slots in use, position [C, K] counts them (in row order), slot [L] is its
-    inverse (flat), start [C + 1] is the first position of each leaf.
+    valid [C, K] marks the slots in use, position [C, K] numbers them (in row order), slot [L] is its inverse (flat),
+    start [C + 1] is the first position of each leaf.
     """
 
     valid: jax.Array
@@ -59,11 +59,15 @@ class _Node(NamedTuple):
 
 
 ITERATIONS = 20
-"""Splits tried for a node at most; nearly all settle earlier."""
+"""Largest number of splits tried for a node; nearly all settle earlier."""
 
 
 def split_depth(n_labels: int, max_leaf_size: int) -> int:
-    """Returns how often the labels are halved until no leaf exceeds `max_leaf_size` (0: never)."""
+    """Returns how often labels must be halved until no leaf exceeds `max_leaf_size`; 0 if they fit in one leaf.
+
+    >>> split_depth(1000, 100), split_depth(100, 100)
+    (4, 0)
+    """
     if max_leaf_size >= n_labels:
         return 0
     return (-(-n_labels // max_leaf_size) - 1).bit_length()
@@ -81,14 +85,14 @@ def cluster_labels(
     """Splits labels into 2^depth leaves whose sizes differ by at most one.
 
     Args:
-        embeddings: finite numbers [L, D]; a dense array is clustered on the device, a SciPy sparse
-            matrix exactly, by host products. All-zero rows are allowed.
+        embeddings: finite numbers [L, D]; a dense array is clustered on the device, a SciPy sparse matrix by products
+            on the host. All-zero rows are allowed.
         depth: number of halvings, 0 or more.
-        seed: chooses the two members of a node from which its principal direction is sought.
-        spherical: compares directions of centroids instead of centroids.
-        iterations: splits tried for a node at most; it stops earlier when nothing changes.
-        power_steps: from those two members towards the principal direction before the first split;
-            0: it is between the two members, as in Parabel.
+        seed: chooses the two members of a node from which the search for its principal direction starts.
+        spherical: whether directions of centroids are compared, instead of centroids.
+        iterations: largest number of splits tried for a node; it stops earlier when nothing changes.
+        power_steps: power iterations before the first split; with 0, the first direction is the difference of the two
+            members, as in Parabel.
 
     Returns:
         The leaf of each label, int32 [L] in [0, 2^depth); leaves are ordered from left to right.
@@ -96,10 +100,15 @@ def cluster_labels(
 
     Raises:
         InputError: an empty or non-finite embedding.
+
+    Example:
+        >>> cluster_labels(np.array([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1], [0.1, 0.9]]), 1).tolist() in (
+        ...     [0, 1, 0, 1], [1, 0, 1, 0])
+        True
     """
     if embeddings.ndim != 2 or embeddings.shape[0] == 0:
         raise InputError(
-            f"label embeddings of shape {embeddings.shape} given, one row for each label needed"
+            f"label embeddings of shape {embeddings.shape} given, one row per label needed"
         )
     n_labels = embeddings.shape[0]
     values = embeddings.data if sp.issparse(embeddings) else embeddings
@@ -130,19 +139,19 @@ def cluster_labels(
 
 
 def draw_bits(seed: int, depth: int) -> jax.Array:
-    """Returns the random numbers of each depth's nodes, uint32 [depth, 2, C]."""
+    """Returns random numbers for the nodes of each depth, uint32 [depth, 2, C]."""
     return jax.random.bits(jax.random.key(seed), (depth, 2, 1 << depth), jnp.uint32)
 
 
 def name_leaves(order: np.ndarray, leaf_sizes: np.ndarray) -> np.ndarray:
-    """Returns the leaf of each label, for the labels in leaf order."""
+    """Returns the leaf of each label, given the labels in leaf order."""
     leaf = np.empty(len(order), np.int32)
     leaf[order] = np.repeat(np.arange(len(leaf_sizes), dtype=np.int32), leaf_sizes)
     return leaf
 
 
 def list_arguments(n_labels: int, depth: int, seed: int) -> tuple[Layout, jax.Array]:
-    """Returns what `order_embeddings` takes beside the embeddings: where members of nodes are stored, random bits."""
+    """Returns the arguments of `order_embeddings` after the embeddings: the layout of nodes, and random bits."""
     return lay_out(size_leaves(n_labels, depth)), draw_bits(seed, depth)
 
 
@@ -181,15 +190,15 @@ def _count_in_node(counts: jax.Array, node: _Node) -> jax.Array:
 def _sum_in_node(values: jax.Array, height: jax.Array) -> jax.Array:
     """Sums floats [C, ...] over the rows of each node; every row gets its node's sum.
 
-    Rows swap partial sums with the partner that differs in one bit of the row number: no scatter,
-    no difference of running sums (which would cancel), and a fixed order.
+    Rows exchange partial sums with the row whose number differs in one bit: this needs no scatter and no difference of
+    running sums (which would cancel), and the order is fixed.
     """
     row = jnp.arange(values.shape[0], dtype=jnp.int32)
     return lax.fori_loop(0, height, lambda bit, x: x + x[row ^ (1 << bit)], values)
 
 
 def _rank_in_node(flags: jax.Array, node: _Node) -> jax.Array:
-    """Returns for each slot [C, K] how many flagged slots of its node stand before it."""
+    """Returns for each slot [C, K] the number of flagged slots of its node before it."""
     flat = flags.reshape(-1).astype(jnp.int32)
     before = (jnp.cumsum(flat) - flat).reshape(flags.shape)
     return before - before[node.row, 0][:, None]
@@ -199,7 +208,7 @@ def _cut_in_half(score: jax.Array, layout: Layout, node: _Node) -> jax.Array:
     """Returns the right half of every node, bool [C, K]: the larger scores, ties by label id.
 
     The cutting score is found digit by digit (base 16) in an order-preserving integer image of the
-    floats: eight rounds of counting, on a CPU a third of the time of one sort.
+    floats: eight rounds of counting, which take a CPU a third of the time of one sort.
     """
     score = jnp.where(score == 0, 0.0, score)  # -0.0 ties with 0.0
     bits = lax.bitcast_convert_type(score, jnp.uint32)
@@ -263,7 +272,7 @@ def _score(
 
 
 def _reorder(order: jax.Array, right: jax.Array, layout: Layout, node: _Node) -> jax.Array:
-    """Moves the left half of each node before its right one, both still by id; `order` is [L]."""
+    """Moves the left half of each node before its right half, both still by id; `order` is [L]."""
     n_labels = order.shape[0]
     rank = jnp.where(
         right,
@@ -283,7 +292,7 @@ def order_embeddings(
     iterations: int,
     power_steps: int,
 ) -> jax.Array:
-    """Builds the whole tree: embeddings float32 [L, D] → labels in leaf order, int32 [L]."""
+    """Builds the whole tree; returns the labels in leaf order, int32 [L], for embeddings float32 [L, D]."""
     n_labels = embeddings.shape[0]
     shape = layout.valid.shape
 

@@ -26,13 +26,16 @@ def build_tree(
     `config.branching` until at most `config.min_clusters` are left (Yu et al. 2022, "PECOS").
 
     Args:
-        embeddings: finite numbers [L, D], dense or sparse (clustered exactly); a flat tree uses L
-            only.
+        embeddings: finite numbers [L, D], dense or sparse; a flat tree uses only L.
         config: defaults if None.
-        seed: of the first direction of each split.
+        seed: seed of the first direction of each split.
 
     Raises:
         InputError: no labels, or embeddings that are not finite.
+
+    Example:
+        >>> build_tree(np.eye(6), TreeConfig(max_leaf_size=2, branching=2)).level_sizes
+        (2, 4, 6)
     """
     config = config or TreeConfig()
     n_labels = embeddings.shape[0]
@@ -44,11 +47,11 @@ def build_tree(
 
 
 def build_spread_tree(embeddings: LabelRows, config: TreeConfig, seed: int) -> LabelTree:
-    """Returns the tree of labels whose embeddings lie with several processes, which call this together.
+    """Returns the tree of labels whose embeddings several processes hold, which call this together.
 
     Args:
-        embeddings: of this process's labels.
-        config, seed: as in `build_tree`, whose tree this is.
+        embeddings: embeddings of this process's labels.
+        config, seed: as in `build_tree`, which gives the same tree.
     """
     n_labels = int(embeddings.bounds[-1])
     depth = 0 if config.kind == "flat" else split_depth(n_labels, config.max_leaf_size)
@@ -65,13 +68,17 @@ def _count_steps(config: TreeConfig) -> int:
 
 
 def _group_leaves(leaf: np.ndarray, config: TreeConfig) -> LabelTree:
-    _, leaf = np.unique(leaf, return_inverse=True)  # more leaves than labels: some are empty
+    _, leaf = np.unique(leaf, return_inverse=True)  # with more leaves than labels, some are empty
     labels = np.arange(len(leaf))
     return join_levels([], labels, leaf, len(leaf), config.branching, config.min_clusters)
 
 
 def flat_tree(n_labels: int) -> LabelTree:
-    """Returns the tree without inner levels: all labels below the root (one-vs-rest)."""
+    """Returns the tree without inner levels, with all labels below the root (one-vs-rest).
+
+    >>> flat_tree(3).level_sizes
+    (3,)
+    """
     return make_tree((), np.arange(n_labels), np.zeros(n_labels, np.int32), n_labels)
 
 
@@ -81,20 +88,24 @@ def tree_from_levels(
     branching: int = 16,
     min_clusters: int | Literal["auto"] = "auto",
 ) -> LabelTree:
-    """Returns the tree of given levels, completed upwards where it does not begin at the root.
+    """Returns the tree of given levels, completed upwards if it does not begin at the root.
 
     Args:
         levels: from the top to the labels; each is a matrix [children, parents] whose non-zeros are
-            memberships, or (one parent each) the parent ids [children]. The last has one row for
-            each label and may give a label several clusters. Often only the last is given.
-        branching: consecutive topmost clusters join in blocks of so many …
-        min_clusters: … until at most so many are left ("auto": `branching`).
+            memberships, or (one parent each) the parent ids [children]. The last has one row per label and may give a
+            label several clusters. Often only the last is given.
+        branching: number of consecutive topmost clusters that are joined, repeatedly, …
+        min_clusters: … until at most this many are left ("auto" is `branching`).
 
-    Empty clusters are dropped; clusters are renumbered so that siblings stand together.
+    Empty clusters are dropped; clusters are renumbered so that siblings are consecutive.
 
     Raises:
-        InputError: sizes that do not chain, a cluster with no or several parents, a label with
+        InputError: sizes that do not match from level to level, a cluster with no or several parents, a label with
             none.
+
+    Example:
+        >>> tree_from_levels([np.array([0, 0, 1, 1])]).level_sizes
+        (2, 4)
     """
     if not len(levels):
         raise InputError("no levels given, at least the clusters of the labels needed")
@@ -121,7 +132,9 @@ def tree_from_levels(
             )
         inner.append(parent[np.argsort(node)])
     kept, cluster = np.unique(cluster, return_inverse=True)
-    for t in reversed(range(last)):  # clusters without labels go, and so do those above them
+    for t in reversed(
+        range(last)
+    ):  # clusters without labels are dropped, and so are those left empty above them
         kept, inner[t] = np.unique(inner[t][kept], return_inverse=True)
     return join_levels(inner, child, cluster, n_labels, branching, min_clusters)
 
@@ -129,7 +142,7 @@ def tree_from_levels(
 def _read_level(
     level: np.ndarray | sp.spmatrix, t: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Returns (child, parent) of every membership of a level and its shape."""
+    """Returns child and parent of every membership of a level, and its shape."""
     place = f"level {t} of the tree"
     if not sp.issparse(level):
         level = np.asarray(level)

@@ -19,7 +19,7 @@ POWER_STEPS = 8
 """Power iterations towards a node's principal direction before its first cut."""
 
 PARTS = 8
-"""Column blocks of a product; fixed, so that sums do not depend on the number of threads."""
+"""Column blocks of a product; a fixed number, so that sums do not depend on the number of threads."""
 
 
 def order_labels(
@@ -36,7 +36,7 @@ def order_labels(
     Args:
         embeddings: finite CSR [L, D].
         leaf_sizes: int32 [C], C = 2^depth.
-        draws: uint32 [depth, 2, C], the random numbers of each depth's nodes.
+        draws: uint32 [depth, 2, C], random numbers for the nodes of each depth.
         spherical, iterations, power_steps: as in `balanced_kmeans.cluster_labels`.
     """
     embeddings = embeddings.tocsr().astype(np.float32, copy=False)
@@ -48,7 +48,7 @@ def order_labels(
     with ThreadPoolExecutor(min(PARTS, count_cores())) as pool:
         for t in range(len(draws)):
             nodes = 1 << t
-            width = leaf_sizes.reshape(nodes, 2, -1).sum(2)  # of the left and the right child
+            width = leaf_sizes.reshape(nodes, 2, -1).sum(2)  # of the left and right children
             used = valid.reshape(nodes, -1)
             gram = _BlockGram(embeddings[order].tocsc(), used, pool)
             right = split_nodes(
@@ -60,14 +60,14 @@ def order_labels(
 
 
 def move_halves(order: np.ndarray, used: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Returns the labels with the left half of each node before its right one.
+    """Returns the labels with the left half of each node before its right half.
 
     Args:
         order: int32 [L], the labels by node.
         used: bool [nodes, slots].
-        right: bool [nodes, slots], of `split_nodes`.
+        right: bool [nodes, slots], from `split_nodes`.
     """
-    # Stable, so members stay sorted by label id, which is what breaks ties.
+    # A stable sort keeps members sorted by label id, which breaks ties.
     slots = np.argsort(~used * 2 + right, axis=1, kind="stable")
     label = np.full(used.shape, -1, np.int32)
     label[used] = order
@@ -83,7 +83,7 @@ class Gram(Protocol):
         """Returns Z Zᵀ w float32 [nodes, slots] for w [nodes, slots]."""
 
     def keep(self, moving: np.ndarray) -> None:
-        """Lets products be wrong for nodes outside `moving` [nodes]."""
+        """Allows products to be wrong for nodes outside `moving` [nodes]."""
 
 
 def split_nodes(
@@ -134,7 +134,7 @@ def _centre(score: np.ndarray, used: np.ndarray, size: np.ndarray) -> np.ndarray
 
 
 def _pick_pairs(draws: np.ndarray, used: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Returns e_r − e_l float32 [nodes, slots] of two members of each node (zero for one)."""
+    """Returns e_r − e_l float32 [nodes, slots] of two members of each node (zeros for a single member)."""
     size = np.maximum(size, 1)
     right = draws[0] % size
     left = (right + 1 + draws[1] % np.maximum(size - 1, 1)) % size
@@ -159,12 +159,12 @@ def _cut_in_half(score: np.ndarray, used: np.ndarray, size_left: np.ndarray) -> 
 class _BlockGram:
     """Products with the block-diagonal Gram matrix Z Zᵀ of the nodes of one depth.
 
-    The columns of a node are its own: (column, node) pairs are renumbered in the order in which
-    a CSC matrix of the slots stores them. A pair with one non-zero only touches the diagonal.
+    Every node has columns of its own: (column, node) pairs are renumbered in the order in which a CSC matrix of the
+    slots stores them. A pair with a single non-zero affects only the diagonal.
     """
 
     def __init__(self, columns: sp.csc_matrix, used: np.ndarray, pool: ThreadPoolExecutor) -> None:
-        """Takes the labels in leaf order, so that those of a node stand together; `columns` is used up."""
+        """Takes the labels in leaf order, so that those of a node are consecutive; `columns` is overwritten."""
         index = columns.indices
         slots = np.flatnonzero(used).astype(index.dtype)
         np.take(slots, index, out=index, mode="clip")  # this mode writes in place without a copy
@@ -196,7 +196,7 @@ class _BlockGram:
         self.pool = pool
 
     def keep(self, moving: np.ndarray) -> None:
-        """Lets products be wrong for nodes outside `moving` [nodes], where that halves the work."""
+        """Allows products to be wrong for nodes outside `moving` [nodes], if that halves the work."""
         kept = [moving[nodes] for nodes in self.nodes]
         if 2 * sum(map(np.count_nonzero, kept)) < sum(map(len, kept)):
             self.parts = list(self.pool.map(lambda A, k: A[np.flatnonzero(k)], self.parts, kept))

@@ -1,4 +1,4 @@
-"""The label tree as people see it: JSON, users' tree files, tables of levels and clusters."""
+"""Label trees in the forms that people read and write: JSON, tree files, tables of levels and clusters."""
 
 from __future__ import annotations
 
@@ -30,22 +30,25 @@ def tree_to_json(
     """Returns the tree as nested dicts (and writes them to `path`).
 
     Args:
-        tree: of L labels.
+        tree: tree of L labels.
         label_names: [L]; ids as text if None.
-        path: a .json file to write, complete or not at all.
+        path: a .json file to write, atomically.
 
     Returns:
-        `{"format", "labels", "levels", "tree"}`; in `tree` a cluster is a dict of clusters or a
-        list of labels, its name the path of numbers from the root ("3.17").
+        `{"format", "labels", "levels", "tree"}`; in `tree` a cluster is a dict of clusters or a list of labels, and its
+        name is the path of numbers from the root ("3.17").
 
     Raises:
-        InputError: not one name for each label. RunError: the file cannot be written.
+        InputError: not one name per label.
+        RunError: the file cannot be written.
+
+    Example:
+        >>> tree_to_json(tree_from_nested({"a": ["x"], "b": ["y", "z"]}, "xyz"), "xyz")["tree"]
+        {'0': ['x'], '1': ['y', 'z']}
     """
     names = [str(i) for i in range(tree.n_labels)] if label_names is None else list(label_names)
     if len(names) != tree.n_labels:
-        raise InputError(
-            f"{len(names)} label names given, {tree.n_labels} needed (one for each label)"
-        )
+        raise InputError(f"{len(names)} label names given, {tree.n_labels} needed (one per label)")
     labels = [names[i] for i in tree.edge_label]
     last = tree.children_offsets(-1).tolist()
     nested: list[Any] = [labels[a:b] for a, b in pairwise(last)]
@@ -69,10 +72,15 @@ def tree_to_json(
 def tree_from_json(
     source: Mapping[str, Any] | str | os.PathLike, label_names: Sequence[str]
 ) -> LabelTree:
-    """Returns the tree that `tree_to_json` gave, from its dict or its file.
+    """Returns the tree in a dict or file of `tree_to_json`.
 
     Raises:
-        InputError: no such file, broken JSON, another format, labels that do not fit.
+        InputError: no such file, broken JSON, another format, labels that do not match.
+
+    Example:
+        >>> tree = tree_from_nested({"a": ["x"], "b": ["y", "z"]}, "xyz")
+        >>> tree_from_json(tree_to_json(tree, "xyz"), "xyz").level_sizes == tree.level_sizes
+        True
     """
     content = source if isinstance(source, Mapping) else _read_json(Path(source))
     if not isinstance(content, Mapping) or content.get("format") != FORMAT or "tree" not in content:
@@ -94,18 +102,18 @@ def read_tree_file(
     min_clusters: int | Literal["auto"] = "auto",
     allow_extra: bool = False,
 ) -> LabelTree:
-    """Returns the tree of a user's file.
+    """Returns the tree in a user's file.
 
     Args:
         path: `.json` or `.json.gz`: an exported tree, nested clusters (`tree_from_nested`) or a
-            parent map (`tree_from_parents`); `{"tree": …}` and `{"parents": …}` say which. `.npz`:
-            the SciPy matrix of labels × clusters, completed upwards by `branching`.
+            parent map (`tree_from_parents`); `{"tree": …}` and `{"parents": …}` distinguish them. `.npz`: a SciPy
+            matrix of labels × clusters, completed upwards by `branching`.
         label_names: [L].
-        branching, min_clusters: as in `tree_from_levels`; .npz only.
-        allow_extra: as in `tree_from_parents`; parent maps only.
+        branching, min_clusters: as in `tree_from_levels`; for .npz only.
+        allow_extra: as in `tree_from_parents`; for parent maps only.
 
     Raises:
-        InputError: what is wrong with the file, in a line.
+        InputError: no such file, or one that does not describe a tree over these labels.
     """
     path = Path(path)
     if path.name.endswith((".json", ".json.gz")):
@@ -128,12 +136,13 @@ def read_tree_file(
 
 
 def describe_levels(tree: LabelTree) -> list[dict[str, Any]]:
-    """Returns a row for each level: its number, what it holds and how many of them a node above it
-    has.
+    """Returns one row per level, from the top.
 
-    Keys: `level`, `kind` ("clusters", "labels", or "label copies" where labels sit in several
-        clusters),
-    `size`, and `children_min`, `children_mean`, `children_max` per node of the level above.
+    Keys: `level`, `kind` ("clusters", "labels", or "label copies" if labels are in several clusters), `size`, and
+    `children_min`, `children_mean`, `children_max` per node of the level above.
+
+    >>> [row["size"] for row in describe_levels(tree_from_nested({"a": ["x"], "b": ["y", "z"]}, "xyz"))]
+    [2, 3]
     """
     last = "labels" if tree.n_edges == tree.n_labels else "label copies"
     rows = []
@@ -163,16 +172,24 @@ def summarize_clusters(
     """Returns the names of the most frequent labels below each node of `level`, ties by label id.
 
     Args:
-        tree: of L labels.
+        tree: tree of L labels.
         level: 0 to n_levels − 1.
-        label_counts: [L].
+        label_counts: [L], frequencies of the labels.
         label_names: [L].
-        top: names for each node at most.
+        top: largest number of names per node.
+
+    Raises:
+        InputError: not one count and one name per label.
+
+    Example:
+        >>> tree = tree_from_nested({"a": ["x"], "b": ["y", "z"]}, "xyz")
+        >>> summarize_clusters(tree, 0, np.array([1, 2, 3]), "xyz", top=1)
+        [['x'], ['z']]
     """
     if len(label_counts) != tree.n_labels or len(label_names) != tree.n_labels:
         raise InputError(
             f"{len(label_counts)} counts and {len(label_names)} names given, "
-            f"{tree.n_labels} of each needed (one for each label)"
+            f"{tree.n_labels} of each needed (one per label)"
         )
     size = tree.level_sizes[level]
     pairs = np.unique(tree.edge_ancestor(level) * np.int64(tree.n_labels) + tree.edge_label)
@@ -194,7 +211,7 @@ def _name_clusters(tree: LabelTree) -> list[list[str]]:
 
 
 def _tell_kind(content: Any, label_names: Sequence[str]) -> tuple[str, Any]:
-    """Returns ("tree" or "parents", the content) for JSON that says which or is recognised."""
+    """Returns ("tree" or "parents", the content) of JSON that names its kind or is recognised."""
     if isinstance(content, list):
         return "tree", content
     if not isinstance(content, Mapping) or not content:
@@ -207,7 +224,7 @@ def _tell_kind(content: Any, label_names: Sequence[str]) -> tuple[str, Any]:
         return "tree", content
     if any(v is None or isinstance(v, str) for v in values):
         return "parents", content
-    # Only lists: of a label's parents, or of a cluster's labels?
+    # There are only lists, either of a label's parents or of a cluster's labels.
     listed = {name for v in values if isinstance(v, list) for name in v if isinstance(name, str)}
     nested = listed.issuperset(label_names)
     mapped = all(name in content or name in listed for name in label_names) and not nested
@@ -243,7 +260,7 @@ def _refuse_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out = dict(pairs)
     if len(out) != len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise InputError(f"name '{twice}' stands twice in one object; give it once")
+        raise InputError(f"name '{twice}' is in one object twice; give it once")
     return out
 
 
@@ -258,6 +275,6 @@ def _read_assignment(path: Path, n_labels: int) -> sp.csr_matrix:
         ) from None
     if matrix.shape[0] != n_labels:
         raise InputError(
-            f"{path}: matrix {matrix.shape} given, {n_labels} rows needed (one for each label)"
+            f"{path}: matrix {matrix.shape} given, {n_labels} rows needed (one per label)"
         )
     return sp.csr_matrix(matrix)

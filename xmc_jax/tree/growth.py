@@ -1,7 +1,7 @@
-"""A tree that grows: labels come under its clusters and leave them, and clusters split that hold too many.
+"""Growth of a tree: clusters gain and lose labels, and clusters with too many labels are split.
 
-The inner levels stay as they are but for clusters that are split (their parts are siblings) or left without a label
-(they go). A split changes nothing for the siblings: their documents are those of their common parent.
+The inner levels stay as they are, except for clusters that are split (into siblings) or left without a label (which are
+dropped). A split changes nothing for the siblings: their documents are those of the common parent.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from xmc_jax.types import PAD
 
 
 class Grown(NamedTuple):
-    """A tree and where its nodes come from.
+    """A tree and the origins of its nodes.
 
     Attributes:
-        tree: of L' labels.
-        origins: for each level the node of the old tree, or PAD for a new one, int32 [nodes].
-        n_split: clusters of the old tree that were split.
+        tree: tree of L' labels.
+        origins: for each level, int32 [nodes], the nodes in the old tree, or PAD for new ones.
+        n_split: number of clusters of the old tree that were split.
     """
 
     tree: LabelTree
@@ -39,14 +39,14 @@ def grow_tree(
     capacity: int | None,
     split: Callable[[np.ndarray, int], np.ndarray],
 ) -> Grown:
-    """Returns the tree with other labels.
+    """Returns the tree after a change of its labels.
 
     Args:
-        tree: of L labels.
-        label_origin: int [L'], for each label its number in the old tree, or PAD for a new one; labels of the old tree
-            that it does not hold are retired.
+        tree: tree of L labels.
+        label_origin: int [L'], the number of each label in the old tree, or PAD for a new one; labels of the old tree
+            that do not occur are retired.
         new_label, new_cluster: int [E], clusters (of the old tree) of each new label, one or more.
-        capacity: labels of a cluster beyond which it is split; None: none is.
+        capacity: largest number of labels of a cluster before it is split; None for no splits.
         split: takes the labels [n] of a cluster and a depth, and returns for each label one of 2^depth parts.
     """
     number = np.full(tree.n_labels, PAD, np.int64)
@@ -71,7 +71,7 @@ def grow_tree(
         parents.append(up)
         old = kept
         origins.append(kept)
-    n_levels = tree.n_levels  # the last origins are those of the root, or of nothing
+    n_levels = tree.n_levels  # the last origins would be those of the root
     found = tuple(np.asarray(o, np.int32) for o in reversed(origins[:n_levels]))
     grown = make_tree(parents[::-1], label[order], place[order], len(label_origin))
     return Grown(grown, found, len(split_up))
@@ -84,7 +84,7 @@ def _split_clusters(
     capacity: int,
     split: Callable[[np.ndarray, int], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns for each edge the part of its cluster that it goes to, and the clusters that have several."""
+    """Returns the part of its cluster that each edge goes to, and the clusters with several parts."""
     part = np.zeros(len(label), np.int64)
     full = np.flatnonzero(np.bincount(cluster, minlength=n_clusters) > capacity)
     for c in full:

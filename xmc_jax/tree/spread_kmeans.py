@@ -1,9 +1,9 @@
-"""The splits of `exact_kmeans` where several processes hold the embeddings: each some of the columns.
+"""The splits of `exact_kmeans` for embeddings that several processes hold, each some of the columns.
 
 A product with the Gram matrix is a sum over columns, which `exact_kmeans` adds up in a fixed number of blocks. Each
-block lies with one process; what the blocks give is exchanged and added up in their order, so that every process splits
-the nodes alike, and as one process alone would. A block begins and ends where it would there: at every depth columns
-move between processes, few of them after the first.
+block belongs to one process; the products of the blocks are exchanged and added up in order, so that every process
+splits the nodes in the same way, and as one process alone would. The blocks have the same borders as there, so at every
+depth columns move between processes, few of them after the first.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ def order_spread(
     iterations: int,
     power_steps: int = POWER_STEPS,
 ) -> np.ndarray:
-    """Returns the labels in leaf order, int32 [L], as `exact_kmeans.order_labels` does; all processes call it together.
+    """Returns the labels in leaf order, int32 [L], as `exact_kmeans.order_labels` does; all processes call this
+    together.
 
     Args:
         rows: canonical CSR, embeddings of this process's labels.
@@ -66,7 +67,7 @@ def order_spread(
 
 
 def _spread_columns(rows: sp.csr_matrix, first: int) -> _Entries:
-    """Returns the non-zeros of this process's columns, which it is sent by those that embedded the labels."""
+    """Returns the non-zeros of this process's columns, sent by the processes that embedded the labels."""
     n_processes = jax.process_count()
     counts = add_up(np.bincount(rows.indices, minlength=rows.shape[1]).astype(np.int64))
     total = np.append(0, np.cumsum(counts))
@@ -83,11 +84,12 @@ def _send(parts: list[_Entries]) -> _Entries:
 
 
 class _SpreadGram:
-    """Products with the block-diagonal Gram matrix of the nodes of one depth, as `exact_kmeans` has them.
+    """Products with the block-diagonal Gram matrix of the nodes of one depth, as in `exact_kmeans`.
 
     Attributes:
-        entries: this process's non-zeros of pairs (column, node) of several.
-        lone: of this process's labels, those that are alone in their node; they stay so, and touch the diagonal only.
+        entries: this process's non-zeros of pairs (column, node) with several non-zeros.
+        lone: non-zeros of this process's labels that are alone in their pair; they stay alone, and affect only the
+            diagonal.
     """
 
     def __init__(
@@ -123,13 +125,13 @@ class _SpreadGram:
         return out
 
     def _move(self, entries: _Entries, first: np.ndarray) -> tuple[_Entries, list[int]]:
-        """Sends each block's non-zeros to the process that has it; returns those of this one's, and their pairs."""
+        """Sends each block's non-zeros to its process; returns those of this process's blocks, and their pairs."""
         n_processes, me = jax.process_count(), jax.process_index()
         begins = np.flatnonzero(first)
         counts = gather_each({"n": np.array([len(entries.column), len(begins)])})
         before = np.cumsum([[0, 0], *(sent["n"] for sent in counts)], axis=0)
         targets = np.linspace(0, before[-1, 0], PARTS + 1)
-        # A block ends with the first pair that begins at its share of the non-zeros, or behind it.
+        # A block ends with the first pair that begins at or after its share of the non-zeros.
         local = np.searchsorted(begins + before[me, 0], targets)
         cuts = add_up(local.astype(np.int64))
         mine = np.clip(cuts - before[me, 1], 0, len(begins))
@@ -155,7 +157,7 @@ class _SpreadGram:
         self.shape = used.shape
 
     def keep(self, moving: np.ndarray) -> None:
-        """Lets products be wrong for nodes outside `moving` [nodes], where that halves the work."""
+        """Allows products to be wrong for nodes outside `moving` [nodes], if that halves the work."""
         kept = [moving[nodes] for nodes in self.nodes]
         n = [sum(map(np.count_nonzero, kept)), sum(map(len, kept))]
         n_kept, n_all = add_up(np.array(n, np.int64)).tolist()

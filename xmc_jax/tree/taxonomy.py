@@ -1,4 +1,4 @@
-"""Label trees from what people have: a taxonomy as a parent map, or nested clusters."""
+"""Label trees from existing taxonomies: parent maps, or nested clusters."""
 
 from __future__ import annotations
 
@@ -25,27 +25,29 @@ def tree_from_parents(
 ) -> LabelTree:
     """Returns the tree of a taxonomy.
 
-    Every name that is a parent becomes a cluster. A label without children sits in the clusters of
-    all its parents; a label that is itself a parent sits in its own cluster, beside its
-    descendants. A cluster hangs under the first of its parents; as a label it also sits in the
-    clusters of the others. Branches that end early are extended by clusters with a single child,
-    clusters without labels are left out, and so is a single cluster on top of everything.
+    Every name that is a parent becomes a cluster. A label without children is in the clusters of all its parents; a
+    label that is itself a parent is in its own cluster, beside its descendants. A cluster is placed under the first of
+    its parents; as a label, it is also in the clusters of the others. Branches that end early are extended by clusters
+    with a single child. Clusters without labels are left out, and so is a single cluster above all others.
 
     Args:
-        parent_map: name → its parent, several parents, or None (or "", []) for a name at the top. A
-            parent that is no key stands at the top.
-        label_names: name of each label [L].
-        allow_extra: drops names that are neither a label nor a parent (a taxonomy of more labels
-            than these) instead of refusing them.
+        parent_map: name → its parent, several parents, or None (or "", []) for a name at the top. A parent that is not
+            a key is at the top.
+        label_names: names of the labels [L].
+        allow_extra: whether names that are neither a label nor a parent (of a taxonomy with more labels) are dropped
+            instead of refused.
 
     Raises:
-        InputError: cycles, labels that are missing, names that are no label, values that are no
-            names.
+        InputError: cycles, missing labels, names that are not labels, values that are not names.
+
+    Example:
+        >>> tree_from_parents({"beagle": "dog", "manx": "cat"}, ["beagle", "manx"]).level_sizes
+        (2, 2)
     """
     number = _number_labels(label_names)
     for name in parent_map:
         if not isinstance(name, str):
-            raise InputError(f"parent map: the key {name!r} is no name; write it as a string")
+            raise InputError(f"parent map: the key {name!r} is not a name; write it as a string")
     parents = {name: _read_parents(name, value) for name, value in parent_map.items()}
     clusters = list(dict.fromkeys(chain.from_iterable(parents.values())))
     _check_names(parents, clusters, number, allow_extra)
@@ -71,18 +73,22 @@ def tree_from_nested(
 ) -> LabelTree:
     """Returns the tree of nested clusters: a dict holds named clusters, a list the names of labels.
 
-    For example `{"animals": {"dogs": ["poodle"], "cats": ["manx"]}, "plants": ["rose", "ivy"]}`;
-    clusters that stand higher than others (plants) are extended by clusters with a single child. A
-    list alone is a flat tree. A label may stand in several lists.
+    Clusters that end higher than others (plants, below) are extended by clusters with a single child. A list alone is a
+    flat tree. A label may be in several lists.
 
     Raises:
         InputError: unknown, repeated or missing labels, values that are neither dicts nor lists.
+
+    Example:
+        >>> nested = {"animals": {"dogs": ["poodle"], "cats": ["manx"]}, "plants": ["rose", "ivy"]}
+        >>> tree_from_nested(nested, ["poodle", "manx", "rose", "ivy"]).level_sizes
+        (2, 3, 4)
     """
     number = _number_labels(label_names)
     up: list[int] = []
     edges: list[tuple[int, int]] = []
     waiting: list[tuple[int, str, Any]] = [(_ROOT, "the top", nested)]
-    for cluster, name, content in waiting:  # grows while it is read: breadth first
+    for cluster, name, content in waiting:  # breadth first: the list grows while it is read
         if isinstance(content, Mapping):
             for child, inner in content.items():
                 waiting.append((len(up), f"cluster '{child}'", inner))
@@ -91,7 +97,9 @@ def tree_from_nested(
             for label in content:
                 if not isinstance(label, str) or label not in number:
                     near = _name_near(str(label), number)
-                    raise InputError(f"{name} of the tree holds '{label}', which is no label{near}")
+                    raise InputError(
+                        f"{name} of the tree holds '{label}', which is not a label{near}"
+                    )
                 edges.append((number[label], cluster))
             if len(set(content)) != len(content):
                 twice = Counter(content).most_common(1)[0][0]
@@ -115,9 +123,8 @@ def _level_clusters(
 ) -> LabelTree:
     """Builds a tree from clusters at any depth.
 
-    `up` is the parent of each cluster (any order, no cycles), `edges` are (label, cluster) pairs.
-    Where a cluster holds labels above the last level, a chain of single children (its carriers)
-    takes them down.
+    `up` is the parent of each cluster (any order, no cycles), `edges` are (label, cluster) pairs. If a cluster holds
+    labels above the last level, a chain of single children (its carriers) takes them down.
     """
     n = len(up)
     above = np.append(np.asarray(up, np.int64), n)  # the root is its own parent, number n
@@ -126,7 +133,9 @@ def _level_clusters(
     cluster = np.where(cluster == _ROOT, n, cluster)
     holds = np.bincount(cluster, minlength=n + 1) > 0
     depth, reached, used = np.zeros(n + 1, np.int64), np.arange(n + 1), holds.copy()
-    while (reached != n).any():  # one step up for all clusters at once: marks what is above a label
+    while (
+        reached != n
+    ).any():  # moves all clusters up one step at once, and marks those above a label
         depth += reached != n
         reached = above[reached]
         used[reached[holds]] = True
@@ -201,6 +210,6 @@ def _name_some(kind: str, names: Sequence[str]) -> str:
 
 
 def _name_near(name: str, known: Iterable[str]) -> str:
-    """Returns a suggestion, or nothing rather than all names (there may be a million)."""
+    """Returns a suggestion, or nothing; never a list of all names, which may be a million."""
     near = suggest(name, known)
     return near if "did you mean" in near else ""
