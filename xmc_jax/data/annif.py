@@ -17,18 +17,17 @@ from xmc_jax.data.names import LabelNames
 from xmc_jax.data.split import SPLITS, Document
 from xmc_jax.errors import InputError, tell
 
-_URIS = re.compile(r"(?:\s*<[^<>\s]+>)+\s*|\s*https?://\S+(?:\s+https?://\S+)*\s*")
+_URI = re.compile(r"<[^<>\s]+>|(?:https?://|urn:)\S+")
+_LINE = re.compile(rf"(.*?)\t((?:\s*(?:{_URI.pattern}))*\s*)", re.DOTALL)
+"""A text up to the first tab with nothing but URIs behind it."""
 _SUBJECTS = (".tsv", ".key")
 """Endings of the files with a document's labels: URI and name per line, or one of the two."""
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
     """Returns whether lines are a text, a tab and URIs; a line without labels may end with the tab."""
-    cells = [line.split("\t") for line in lines if line.strip()]
-    if not cells or any(len(row) != 2 for row in cells):
-        return False
-    uris = [row[1] for row in cells if row[1].strip()]
-    return bool(uris) and all(_URIS.fullmatch(cell) for cell in uris)
+    found = [_LINE.fullmatch(line) for line in lines if line.strip()]
+    return all(found) and any(match and match[2].strip() for match in found)
 
 
 def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
@@ -37,12 +36,12 @@ def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) ->
         for number, line in enumerate(read_lines(path, config.encoding), 1):
             if not line.strip():
                 continue
-            text, tab, labels = line.rpartition("\t")
-            if not tab or (labels.strip() and not _URIS.fullmatch(labels)):
+            match = _LINE.fullmatch(line)
+            if match is None:
                 raise InputError(
                     f"{path}:{number}: no tab and URIs at its end; 'text TAB <uri> <uri>' needed"
                 )
-            yield path, number, text, [bare_uri(uri) for uri in labels.split()]
+            yield path, number, match[1], [bare_uri(uri) for uri in _URI.findall(match[2])]
 
     return Reader("text, a tab, URIs between spaces", documents)
 
@@ -56,14 +55,14 @@ def find_splits(folder: Path) -> Files:
 
 
 def _list_documents(folder: Path) -> list[Path]:
-    """Returns the documents of a folder in the order of their names, if any has labels beside it."""
+    """Returns the documents of a folder, texts before objects, each by name, if any has labels beside it."""
     if not folder.is_dir():
         return []
     texts = sorted(folder.glob("*.txt"))
     names = {p.name for p in folder.iterdir()}
     labelled = [p for p in texts if any(p.stem + ending in names for ending in _SUBJECTS)]
     whole = [p for p in sorted(folder.glob("*.json")) if _holds_document(p)]
-    return sorted({*texts, *whole}) if labelled or (whole and not texts) else []
+    return [*texts, *whole] if labelled or (whole and not texts) else []
 
 
 def _holds_document(path: Path) -> bool:
@@ -84,13 +83,15 @@ def open_folder(files: Files, config: DataConfig, names: Sequence[str] | None) -
                 yield _read_object(path, display)
                 continue
             beside = next((p for e in _SUBJECTS if (p := path.with_suffix(e)).is_file()), None)
-            bare += beside is None
+            if beside is None:
+                bare += 1
+                continue
             text = "\n".join(read_lines(path, config.encoding))
-            labels = [] if beside is None else list(_read_subjects(beside, config, display))
-            yield path, 1, text, labels
+            yield path, 1, text, list(_read_subjects(beside, config, display))
         if bare:
+            n = len(files[split])
             tell(
-                f"{files[split][0].parent}: {bare:,} of {len(files[split]):,} documents have no label file"
+                f"{files[split][0].parent}: {bare:,} of {n:,} documents have no label file and are left out"
             )
 
     return Reader("a file per document, its labels beside it", documents, names=LabelNames(display))
@@ -99,12 +100,14 @@ def open_folder(files: Files, config: DataConfig, names: Sequence[str] | None) -
 def _read_subjects(path: Path, config: DataConfig, display: dict[str, str]) -> Iterator[str]:
     """Yields the labels of a document: URIs, or names where there are no URIs."""
     for line in read_lines(path, config.encoding):
-        label, _, name = line.partition("\t")
-        if not label.strip():
+        cells = [cell.strip() for cell in line.split("\t") if cell.strip()]
+        if not cells:
             continue
-        label = bare_uri(label.strip())
-        if name.strip():
-            display.setdefault(label, name.split("\t")[0].strip())
+        uri = next((bare_uri(cell) for cell in cells if cell != bare_uri(cell)), None)
+        label = cells[0] if uri is None else uri
+        names = [cell for cell in cells if bare_uri(cell) != label]
+        if names:
+            display.setdefault(label, names[0])
         yield label
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import codecs
 import os
+import re
 from collections.abc import Iterable
 
-from xmc_jax.errors import tell
+from xmc_jax.errors import InputError, tell
 
 _MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
@@ -19,6 +20,27 @@ _LEAST_ZEROS = 0.02
 """Share of zeros among the even or odd bytes of text in UTF-16; text of other encodings holds none."""
 
 
+_SAMPLE = 10_000
+"""Bytes that are looked at."""
+_RUN = re.compile(rb"[\x80-\xff]+")
+_HAN = "\u4e00-\u9fff\u3000-\u303f\uff00-\uff60"
+_LETTERS = {
+    codec: re.compile(f"[{letters}]")
+    for codec, letters in {
+        "cp932": f"\u3040-\u30ff{_HAN}",
+        "gb18030": _HAN,
+        "big5": _HAN,
+        "cp949": "\uac00-\ud7a3",
+        "cp1251": "а-яё",
+        "koi8-r": "а-яё",
+        "cp1253": "α-ώ",
+        "cp1255": "א-ת",
+        "cp1256": "ء-ي",
+    }.items()
+}
+"""Encodings that are no UTF-8 and not western, with the letters that most of a text in them consists of."""
+
+
 def find_wide(head: bytes) -> str | None:
     """Returns the name of the UTF-16 or UTF-32 codec if a file begins like one of them, else None."""
     for mark, name in _MARKS.items():
@@ -29,20 +51,26 @@ def find_wide(head: bytes) -> str | None:
         return None
     for start, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         part, other = sample[start::2], sample[1 - start :: 2]
-        if part.count(0) > _LEAST_ZEROS * len(part) and not other.count(0):
+        # Line ends are two bytes wide: else a zero is a stray one.
+        ends = sum(part[i] == 0 for i in range(len(part)) if other[i] in b"\r\n")
+        narrow = sample.count(b"\n") + sample.count(b"\r")
+        if part.count(0) > _LEAST_ZEROS * len(part) and not other.count(0) and 2 * ends >= narrow:
             return name
     return None
 
 
 def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | None:
-    """Returns the single-byte encoding to read a file in, or None for a UTF-8 file with damaged lines.
+    """Returns cp1252 for a file that is read so, or None for a file in UTF-8 with damaged lines.
 
-    An encoding is returned only if most lines that are not ASCII are not valid UTF-8: cp1252, or Latin-1 if cp1252
-    lacks one of the bytes. This is a guess, and reported as one: bytes do not show whether they are western, Cyrillic
-    or Greek.
+    Most of the lines that are not ASCII must be no UTF-8. That they are western is a guess, and told: bytes do not say
+    what they are. But western letters beyond ASCII stand alone among others; where most stand in a row it is another
+    encoding.
+
+    Raises:
+        InputError: the bytes are not those of a western text; the message shows what they are in other encodings.
     """
     n_wide = n_other = 0
-    codec, example = "cp1252", ""
+    sample, example = b"", ""
     for line in lines:
         if line.isascii():
             continue
@@ -51,15 +79,45 @@ def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | No
             n_wide += 1
         except UnicodeDecodeError as error:
             n_other += 1
-            try:
-                text = line.decode("cp1252")
-            except UnicodeDecodeError:
-                codec, text = "latin-1", line.decode("latin-1")
+            if len(sample) < _SAMPLE:
+                sample += line + b"\n"
+            text = line.decode("cp1252", "replace")
             example = example or text[max(error.start - 12, 0) : error.start + 12].strip()
     if n_other <= n_wide:
         return None
+    if not _is_western(sample):
+        raise InputError(
+            f"{path}: is not UTF-8, and no western text either; name its encoding with --data.encoding"
+            f"{_show_readings(sample)}"
+        )
     tell(
-        f"{path}: is not UTF-8; it is read as {codec} ({n_other:,} lines, such as {example!r}); "
+        f"{path}: is not UTF-8; it is read as cp1252 ({n_other:,} lines, such as {example!r}); "
         "--data.encoding names another, such as cp1251"
     )
-    return codec
+    return "cp1252"
+
+
+def _is_western(sample: bytes) -> bool:
+    """Returns whether bytes may be cp1252: it has all of them, and letters beyond ASCII are not in long runs."""
+    try:
+        sample.decode("cp1252")
+    except UnicodeDecodeError:
+        return False
+    runs = _RUN.findall(sample)
+    return sum(len(run) for run in runs if len(run) > 2) <= 0.5 * sum(map(len, runs))
+
+
+def _show_readings(sample: bytes) -> str:
+    """Returns what the beginning of a text is in the encodings that have all of its bytes, the likeliest first."""
+    found = []
+    for codec, letters in _LETTERS.items():
+        try:
+            text = sample.decode(codec)
+        except UnicodeDecodeError:
+            continue
+        foreign = [c for c in text if not c.isascii()]
+        likely = sum(bool(letters.match(c)) for c in foreign) / len(foreign)
+        at = text.index(foreign[0])
+        found.append((-likely, codec, text[at : at + 12].splitlines()[0]))
+    shown = ", ".join(f"{codec} gives {text!r}" for likely, codec, text in sorted(found)[:3])
+    return f": {shown}" if shown else ""

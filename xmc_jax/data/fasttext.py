@@ -14,8 +14,11 @@ PREFIX = "__label__"
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
-    """Returns whether a line begins with a label; a document without labels begins with its text."""
-    return any(line.lstrip().startswith(PREFIX) for line in lines)
+    """Returns whether a line begins with a label (one without labels begins with its text), or each holds one."""
+    held = [f" {line}" for line in lines if line.strip()]
+    return any(line.lstrip().startswith(PREFIX) for line in held) or (
+        bool(held) and all(f" {PREFIX}" in line for line in held)
+    )
 
 
 def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:

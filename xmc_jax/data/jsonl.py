@@ -26,6 +26,8 @@ from xmc_jax.errors import InputError
 from xmc_jax.files import replace_file
 
 _HEAD = 200
+_WRAPPERS = {"data", "documents", "examples", "items", "records", "results", "rows"}
+"""Keys under which exports put the list of objects."""
 
 
 def accepts(path: Path, lines: Sequence[str]) -> bool:
@@ -113,7 +115,8 @@ def _read_whole(path: Path) -> list[dict[str, Any]]:
             f"{path}:{line}: is not JSON ({error}); one object per line needed"
         ) from None
     if isinstance(value, dict):
-        value = _turn_columns(value)
+        wrapped = value.get(next((key for key in value if key.lower() in _WRAPPERS), ""))
+        value = wrapped if isinstance(wrapped, list) else _turn_columns(value)
     for i, record in enumerate(value):
         if not isinstance(record, dict):
             raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from xmc_jax.config import DataConfig
@@ -14,8 +14,10 @@ from xmc_jax.data.format import Reader
 from xmc_jax.data.literals import looks_like_list, parse_list
 from xmc_jax.data.records import Records
 from xmc_jax.data.split import Document, cut_documents
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
 
+_NOTHING = {"nan", "<na>", "null", "\\n", "#n/a", "nat"}
+_LIKE_NOTHING = {"none", "n/a"}
 _LEAST_REPEATED = 0.1
 """Share of rows that repeat the text of another row from which rows with the same text are one document."""
 
@@ -98,6 +100,7 @@ def choose_record_reading(
         return RecordReading(
             columns, None, False, f"{columns.says}, zeros and ones in a column for each"
         )
+    records = _blank_marks(records, columns.labels)
     if len(columns.labels) > 1:
         return RecordReading(
             columns, choose_reading((), "none"), False, f"{columns.says}, one in each"
@@ -131,6 +134,31 @@ def choose_record_reading(
     return RecordReading(columns, reading, joins, says)
 
 
+def _blank_marks(records: Records, labels: Sequence[str]) -> Records:
+    """Returns records without the words by which programs write that a label cell of a table holds nothing."""
+    if not records.is_table:
+        return records
+
+    def rows(columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        places = [i for i, name in enumerate(columns) if name in labels]
+        n, example, n_like = 0, "", 0
+        for number, values in records.rows(columns):
+            for i in places:
+                word = str(values[i]).strip()
+                if word.lower() in _NOTHING:
+                    n, example, values[i] = n + 1, word, ""
+                n_like += word.lower() in _LIKE_NOTHING
+            yield number, values
+        if n:
+            tell(f"{records.source}: {n:,} cells such as {example!r} are read as no label")
+        if n_like:
+            tell(
+                f"{records.source}: {n_like:,} cells 'None' or 'N/A' are read as labels; leave cells empty for no label"
+            )
+
+    return replace(records, rows=rows)
+
+
 def read_documents(records: Records, reading: RecordReading) -> Iterator[Document]:
     """Yields the documents of a split.
 
@@ -138,6 +166,8 @@ def read_documents(records: Records, reading: RecordReading) -> Iterator[Documen
         InputError: a text or labels of the wrong kind, with the line.
     """
     columns, n_text = reading.columns, len(reading.columns.text)
+    if not columns.has_bits:
+        records = _blank_marks(records, columns.labels)
     whole = records.rows((*columns.text, *columns.labels))
     for number, values in whole:
         try:

@@ -22,6 +22,8 @@ from xmc_jax.errors import InputError, tell
 
 DELIMITERS = (",", "\t", ";", "|")
 LONGEST_CELL = 2**31 - 1
+_ROWS = 200
+"""Rows that show which quotes a table has."""
 _SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -34,12 +36,14 @@ class Dialect:
         quoted: cells may be in quotes, and a quote inside is doubled.
         escaped: a quote inside is escaped by a backslash instead.
         skipped: lines before the header.
+        quote: the character around quoted cells.
     """
 
     delimiter: str
     quoted: bool = True
     escaped: bool = False
     skipped: int = 0
+    quote: str = '"'
 
     @property
     def says(self) -> str:
@@ -48,6 +52,7 @@ class Dialect:
             f"{show(self.delimiter)} between cells"
             + how
             + (", quotes escaped by \\" if self.escaped else "")
+            + (", single quotes around them" if self.quote == "'" else "")
         )
 
 
@@ -94,7 +99,7 @@ def choose_dialect(path: Path, config: DataConfig) -> Dialect:
     """
     first, skipped = "", 0
     for line in read_lines(path, config.encoding):
-        match = _SEP_LINE.fullmatch(line.strip()) if not first else None
+        match = _SEP_LINE.fullmatch(line.strip(" \r")) if not first else None
         if match and config.delimiter == "auto":
             return Dialect(match[1], config.quoting != "none", skipped=skipped + 1)
         if match or not line.strip():
@@ -113,7 +118,17 @@ def choose_dialect(path: Path, config: DataConfig) -> Dialect:
     best = max(DELIMITERS, key=lambda d: counts[d])
     if counts[best] == 1:
         best = "\t" if ".tsv" in path.suffixes else ","
-    return Dialect(best, quoted, skipped=skipped)
+    is_single = config.quoting == "auto" and _has_single_quotes(path, best, config)
+    return Dialect(best, quoted, skipped=skipped, quote="'" if is_single else '"')
+
+
+def _has_single_quotes(path: Path, delimiter: str, config: DataConfig) -> bool:
+    """Returns whether each of the first rows below the header has a cell in single quotes, and none half quoted."""
+    mark = re.escape(delimiter)
+    cell = rf"(?:'(?:[^']|'')*'|[^'\"{mark}]*)"
+    row = re.compile(rf"(?=(?:.*{mark})?')(?:{cell}{mark})*{cell}")
+    lines = [line for line in islice(read_lines(path, config.encoding), _ROWS) if line.strip()]
+    return len(lines) > 1 and all(map(row.fullmatch, lines[1:]))
 
 
 def _cut_header(line: str, delimiter: str) -> list[str]:
@@ -211,7 +226,11 @@ def _parse(path: Path, dialect: Dialect, config: DataConfig) -> Iterator[tuple[i
         return
     more: dict[str, Any] = {"doublequote": False, "escapechar": "\\"} if dialect.escaped else {}
     rows = csv.reader(
-        (line + "\n" for _, line in lines), delimiter=dialect.delimiter, strict=True, **more
+        (line + "\n" for _, line in lines),
+        delimiter=dialect.delimiter,
+        quotechar=dialect.quote,
+        strict=True,
+        **more,
     )
     end = 0
     with _allow_long_cells():
