@@ -98,7 +98,7 @@ def test_refuses_label_file_of_another_length(tmp_path):
         ("2 2 2\n0 0:1\n0 2:1\n", 3, "feature 2 is out of range; .* ids are 0 to 1"),
         ("2 2 2\n0 0:1\n2 0:1\n", 3, "label 2 is out of range"),
         ("2 2 2\n0 0:1\n0 -1:1\n", 3, "'-1:1' given, 'feature:value'"),
-        ("2 2 2\n0 0:1\n-1 0:1\n", 3, "'-1' given, label numbers"),
+        ("2 2 2\n0 0:1\n-1 0:1\n", 3, "label '-1' given, whole numbers"),
         ("2 2 2\n0 0:1\n0 1:nan\n", 3, "'1:nan' given"),
         ("2 2 2\n0 0:1\n0 1:inf\n", 3, "'1:inf' given"),
         ("2 2 2\n0 0:1\n0 1:1e99\n", 3, "the value of feature 1 is inf"),

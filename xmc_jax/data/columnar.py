@@ -29,8 +29,27 @@ def accepts(path: Path, lines: Sequence[str]) -> bool:
 
 def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
     return open_records(
-        {split: partial(read_records, p) for split, p in files.items()}, config, names
+        {split: partial(_read_parts, p) for split, p in files.items()}, config, names
     )
+
+
+def _read_parts(paths: Path | Sequence[Path]) -> Records:
+    """Returns the rows of a file, or of several with the same columns."""
+    if isinstance(paths, Path):
+        return read_records(paths)
+    parts = [read_records(path) for path in paths]
+    for part in parts:
+        if missing := sorted(set(parts[0].columns) - set(part.columns)):
+            raise InputError(
+                f"{part.source}: has no column {missing[0]!r} as {parts[0].source} has"
+            )
+
+    def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
+        whole = (values for part in parts for _, values in part.rows(wanted))
+        yield from enumerate(whole, 1)
+
+    source = f"{parts[0].source} and {len(parts) - 1} more"
+    return Records(source, parts[0].columns, rows)
 
 
 def read_records(path: Path) -> Records:

@@ -27,6 +27,8 @@ _OTHER = re.compile(
     re.IGNORECASE,
 )
 """Stems of files that hold no documents."""
+_PART = re.compile(r".+-\d+-of-\d+\.\w+")
+"""Name of a part of a split, as the Hugging Face hub writes them."""
 _HEAD = 30
 _WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
 
@@ -98,6 +100,10 @@ def find_folder(
         for split, path in paths:
             format = open_file(path, single, config)
             files = found.setdefault(format.name, (format, {}))[1]
+            if split in files and format.name == "parquet" and _PART.fullmatch(path.name):
+                before = files[split]
+                files[split] = (*(before if isinstance(before, tuple) else [before]), path)
+                continue
             if split in files:
                 raise InputError(
                     f"{folder}: {files[split].name} and {path.name} are both there; remove one of them"
@@ -119,7 +125,9 @@ def find_folder(
         )
     [(format, files)] = found.values()
     others = [
-        f"{p.name} as '{s}'" for s, p in files.items() if isinstance(p, Path) and _stem(p) != s
+        f"{p.name} as '{s}'"
+        for s, p in files.items()
+        if isinstance(p, Path) and _stem(p) != s and not _PART.fullmatch(p.name)
     ]
     if format.accepts and others:
         tell(f"{folder}: reading {', '.join(others)}")
@@ -137,9 +145,10 @@ def _list_data(folder: Path) -> list[tuple[str, Path]]:
         match = re.fullmatch(
             rf"(.+?)({'|'.join(map(re.escape, _KINDS))})({'|'.join(map(re.escape, ENDINGS))})",
             path.name,
+            re.IGNORECASE,
         )
         if match and path.is_file() and not path.name.startswith("."):
-            found.append((match[1], path))
+            found.append((match[1].lower(), path))
     return found
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from xmc_jax.data.labels import bare_uri
 from xmc_jax.data.lines import read_byte_lines, read_lines
@@ -124,7 +126,8 @@ def read_names(path: str | os.PathLike, labels: Sequence[str], language: str = "
     """Reads the display names of labels.
 
     Args:
-        path: SKOS in Turtle, N-Triples or RDF/XML, or a table (TSV, CSV) with a column of labels.
+        path: SKOS in Turtle, N-Triples or RDF/XML, a table (TSV, CSV) with a column of labels, or a JSON object
+            label → name.
         labels: the labels' own names; the column of a table that holds most of them is taken as theirs.
         language: of the names to show, such as `fi`; empty for English if there is any, else the most frequent.
 
@@ -150,6 +153,8 @@ def read_names(path: str | os.PathLike, labels: Sequence[str], language: str = "
 def choose_reader(path: Path) -> Callable[[Path], Iterator[Name]] | None:
     """Returns the reader of a SKOS file, by its ending or first line; None for a table."""
     suffixes = {s.lower() for s in path.suffixes[-2:]}
+    if ".json" in suffixes:
+        return _read_map
     if suffixes & {".ttl", ".n3", ".nt", ".turtle"}:
         return read_turtle
     if suffixes & {".rdf", ".xml", ".owl", ".skos"}:
@@ -188,12 +193,29 @@ def _choose_names(names: Iterable[Name], language: str) -> LabelNames:
     return LabelNames(display, others)
 
 
+def _read_map(path: Path) -> Iterator[Name]:
+    """Yields the names in a JSON object: label → name."""
+    try:
+        value = json.loads("\n".join(read_lines(path)))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({error})") from None
+    if not isinstance(value, dict) or not all(isinstance(name, str) for name in value.values()):
+        raise InputError(f'{path}: an object {{"label": "name", ...}} needed; or a table, or SKOS')
+    for label, name in value.items():
+        if name.strip():
+            yield Name(label, PREFERRED, " ".join(name.split()), "")
+
+
 def _read_table(path: Path, labels: set[str]) -> Iterator[Name]:
     """Yields the names in a table; a header may name languages, as `label_en`."""
     lines = [line for line in read_lines(path) if line.strip()]
     first = lines[0] if lines else ""
     delimiter = max("\t,;", key=first.count)
-    rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter) if row]
+    # A quote sign in tab-separated text is one, unless it encloses whole cells.
+    quoted = delimiter != "\t" or all(line.count('"') % 2 == 0 for line in lines)
+    quoting: Any = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
+    cut = csv.reader(lines, delimiter=delimiter, quoting=quoting)
+    rows = [[cell.strip() for cell in row] for row in cut if row]
     width = max(map(len, rows), default=0)
     if width < 2:
         raise InputError(f"{path}: has one column; lines of a label, a tab and its name needed")

@@ -19,6 +19,7 @@ from xmc_jax.errors import InputError
 
 _CORE = "http://www.w3.org/2004/02/skos/core#"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_XML = "{http://www.w3.org/XML/1998/namespace}"
 PREFERRED, OTHER = "preferred", "other"
 _KINDS = {
     f"{_CORE}prefLabel": PREFERRED,
@@ -200,25 +201,42 @@ def read_rdf_xml(path: Path) -> Iterator[Name]:
     Raises:
         InputError: the file is not XML, with the line.
     """
-    language = "{http://www.w3.org/XML/1998/namespace}lang"
-    stack: list[tuple[str | None, str]] = []
+    stack: list[_Element] = []
     try:
         with open_bytes(path) as stream:
             for event, element in ElementTree.iterparse(stream, ("start", "end")):
                 if event == "start":
-                    above = stack[-1][1] if stack else ""
-                    about = element.get(f"{_RDF}about")
-                    stack.append((about, element.get(language, above)))
-                    continue
-                _, spoken = stack.pop()
-                kind = _KINDS.get(element.tag[1:].replace("}", "", 1))
-                if kind and stack and stack[-1][0] and element.text and element.text.strip():
-                    text = " ".join(element.text.split())
-                    yield Name(str(stack[-1][0]), kind, text, spoken.lower())
-                if len(stack) == 1:
+                    stack.append(_open(element, stack[-1] if stack else _Element(None, "", "")))
+                    names = element.attrib  # labels may be written as attributes of their concept
+                    found = [(key, value, stack[-1]) for key, value in names.items()]
+                else:
+                    spoken = stack.pop().language
+                    above = stack[-1].concept if stack else None
+                    found = [(element.tag, element.text or "", _Element(above, spoken, ""))]
+                for key, text, held in found:
+                    kind = _KINDS.get(key[1:].replace("}", "", 1))
+                    if kind and held.concept and text.strip():
+                        yield Name(held.concept, kind, " ".join(text.split()), held.language)
+                if event == "end" and len(stack) == 1:
                     element.clear()
     except ElementTree.ParseError as error:
         line = error.position[0]
         raise InputError(
             f"{path}:{line}: is not RDF/XML ({error}); a SKOS vocabulary needed"
         ) from None
+
+
+class _Element(NamedTuple):
+    concept: str | None
+    language: str
+    base: str
+
+
+def _open(element: ElementTree.Element, above: _Element) -> _Element:
+    """Returns the concept of an element, and the language and base that hold inside it."""
+    base = element.get(f"{_XML}base", above.base)
+    about, number = element.get(f"{_RDF}about"), element.get(f"{_RDF}ID")
+    if about is None and number is not None:
+        about = f"#{number}"
+    concept = None if about is None else urljoin(base, about) if base else about
+    return _Element(concept, element.get(f"{_XML}lang", above.language).lower(), base)

@@ -17,8 +17,11 @@ from xmc_jax.data.matrices import check_features, check_labels
 from xmc_jax.errors import InputError
 
 _IDS = rb"\d{1,10}(?:,\d{1,10})*+"
+_SIGNED = rb"[-+]?\d+(?:,[-+]?\d+)*"
 _FEATURE = rb"\d{1,10}:[-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?"
 _LINE = re.compile(rb"(" + _IDS + rb")?+((?:[ \t]++" + _FEATURE + rb")*+)[ \t]*+")
+_ROW = re.compile(rb"(?:" + _SIGNED + rb")?+(?:[ \t]++" + _FEATURE + rb")*+[ \t]*+")
+"""A line of libsvm, whose labels may have signs."""
 _HEADER = re.compile(rb"\s*(\d{1,18})\s+(\d{1,18})\s+(\d{1,18})\s*")
 _CHUNK = 1 << 22
 """Bytes of lines that are converted to numbers at once."""
@@ -29,7 +32,7 @@ def accepts(path: Path, lines: Sequence[str]) -> bool:
     if any(e in path.suffixes for e in (".csv", ".tsv", ".jsonl")):
         return False
     head = [line.encode() for line in lines[:2]]
-    is_row = len(head) == 2 and b":" in head[1] and _LINE.fullmatch(head[1])
+    is_row = len(head) == 2 and b":" in head[1] and _ROW.fullmatch(head[1])
     return bool(head) and bool(_HEADER.fullmatch(head[0]) or is_row)
 
 
@@ -95,7 +98,7 @@ def _join_chunks(
 
 def _parse_header(line: bytes, path: Path) -> tuple[int, int, int]:
     match = _HEADER.fullmatch(line)
-    if b":" in line and _LINE.fullmatch(line.strip()):
+    if b":" in line and _ROW.fullmatch(line.strip()):
         raise InputError(
             f"{path}:1: {_show(line)} given: libsvm without a header; put a first line 'N D L' there (numbers of "
             "documents, features and labels; D and L are the largest ids plus one, since ids count from 0), the same D "
@@ -214,6 +217,11 @@ def _find_fault(line: bytes) -> str:
         if i or b":" in token or line[:1].isspace():
             if not re.fullmatch(_FEATURE, token):
                 return f"{_show(token)} given, 'feature:value' with a finite value needed"
+        elif not re.fullmatch(_IDS, token) and re.fullmatch(_SIGNED, token):
+            return (
+                f"label {_show(token)} given, whole numbers from 0 to L - 1 needed; of a file with the classes +1 and "
+                "-1, write 1 and 0"
+            )
         elif not re.fullmatch(_IDS, token):
             return (
                 f"{_show(token)} given, label numbers with commas and no spaces between them needed"
