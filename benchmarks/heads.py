@@ -34,6 +34,16 @@ from transformer import find_encoder, run_child
 N_DOCUMENTS, N_HELD_OUT, N_TEST = 8000, 2000, 9021
 UPDATES: dict[str, Any] = dict(steps=120, batch_size=64, learning_rate=2e-4, warmup=5, log_every=20)
 WHOLE = "whole"
+SAMPLED = 256
+STORED: dict[str, dict[str, Any]] = {
+    "bfloat16": dict(storage="bfloat16"),
+    "int8": dict(storage="int8"),
+    "192 columns": dict(project=192),
+    "96 columns": dict(project=96),
+    "48 columns": dict(project=48),
+    "96 columns, int8": dict(project=96, storage="int8"),
+}
+"""Ways to store the finished prototypes of the whole."""
 ROWS: dict[str, dict[str, dict[str, Any]]] = {
     WHOLE: {},
     "no texts": {"head": dict(labels_text=None)},
@@ -53,6 +63,8 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "row-adam": {"head": dict(optimizer="row-adam")},
     "bfloat16": {"head": dict(precision="bfloat16")},
+    "sampled": {"head": dict(negatives="sampled", sampled=SAMPLED)},
+    "clustered": {"head": dict(negatives="clustered", sampled=SAMPLED)},
     "frozen": {"tuning": dict(steps=0)},
     "twice the updates": {"tuning": dict(steps=240)},
     "seed 1": {"seed": dict(value=1)},
@@ -242,6 +254,8 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
             index, v, n_labels, top_k=100, scores=outcome.prototypes.scores
         )
         sources["head"][part] = to_matrix(ids, scores, n_labels)
+    if named.row == WHOLE and not named.unseen:
+        row["stored"] = score_stored(outcome.prototypes, vectors, case)
     row["head"] = {part: score(m, case, part) for part, m in sources["head"].items()}
     if named.unseen:
         part = "test" if named.test else "held out"
@@ -250,6 +264,22 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
         vectors["train"] = tuning.embed(tokens["train"], outcome.params)
         row |= mix(case, vectors, sources)
     return row
+
+
+def score_stored(prototypes: Any, vectors: dict[str, Any], case: Case) -> dict[str, Any]:
+    """Returns the scores of prototypes stored smaller."""
+    from xmc_jax.config import HeadConfig
+    from xmc_jax.predict.nearest import Nearest
+    from xmc_jax.tuning.prototype.training import store
+
+    found: dict[str, Any] = {}
+    for name, change in STORED.items():
+        near = Nearest(store(prototypes, HeadConfig(**change)))
+        for part, v in vectors.items():
+            ranked = near.find(v, min(100, len(case.names)))[0]
+            matrix = to_matrix(ranked.ids, ranked.scores, len(case.names))
+            found.setdefault(name, {})[part] = score(matrix, case, part)
+    return found
 
 
 def embed_start(

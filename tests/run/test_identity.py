@@ -2,7 +2,16 @@ from dataclasses import replace
 
 import pytest
 
-from xmc_jax.config import FeaturesConfig, LinearConfig
+from xmc_jax.config import (
+    FeaturesConfig,
+    LinearConfig,
+    PrototypeConfig,
+    TuningConfig,
+    XRTransformerConfig,
+    from_dict,
+    replace_field,
+    to_dict,
+)
 from xmc_jax.run.identity import compare_settings
 
 EARLIER = LinearConfig(features=FeaturesConfig(analyzer="word", token_pattern="unicode"))
@@ -18,3 +27,37 @@ def test_other_terms_are_another_run(change):
     new = LinearConfig(features=replace(FeaturesConfig(), **change))
     assert compare_settings(EARLIER, new)
     assert compare_settings(LinearConfig(), new)
+
+
+@pytest.mark.parametrize("then, now, same", [("auto", 4, True), (4, "auto", True), (2, 4, False)])
+def test_parts_of_a_batch_decide_which_units_are_dropped(then, now, same):
+    """Only those that memory chose may be others when a run resumes."""
+    old, new = (XRTransformerConfig(tuning=TuningConfig(accumulate=n)) for n in (then, now))
+    found = compare_settings(old, new)
+    assert (found == []) is same and (same or "tuning.accumulate: 2 -> 4" in found)
+
+
+@pytest.mark.parametrize(
+    "name, value, same",
+    [
+        ("search.beam", 7, True),
+        ("tuning.log_every", 3, True),
+        ("tuning.embed_batch", 3, True),
+        ("rerank.mode", "mixture", True),
+        ("tuning.accumulate", 2, False),
+        ("head.storage", "int8", False),
+        ("head.cluster_every", 9, False),
+    ],
+)
+def test_what_cannot_change_prototypes_hinders_no_resume(name, value, same):
+    new = replace_field(PrototypeConfig(), name, value)
+    assert (compare_settings(PrototypeConfig(), new) == []) is same
+
+
+def test_a_run_of_before_there_was_a_prior_of_unseen_labels_is_another_run():
+    values = to_dict(PrototypeConfig())
+    del values["head"]["unseen"]
+    old = from_dict(PrototypeConfig, values)
+    assert old.head.unseen == 1.0
+    assert compare_settings(old, PrototypeConfig()) == ["head.unseen: 1.0 -> 'auto'"]
+    assert from_dict(PrototypeConfig, {}) == PrototypeConfig()

@@ -152,7 +152,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 def from_dict(config_type: type[T], values: dict[str, Any]) -> T:
     """Rebuilds a config from `to_dict`'s result, an earlier version's too.
 
-    Missing fields take their defaults, unknown ones are refused.
+    Missing fields take their defaults, or what was done where there was no such field; unknown ones are refused.
     """
     config = config_type()
     for name, value in _renew(config_type, values).items():
@@ -170,6 +170,8 @@ def _renew(config_type: type, values: dict[str, Any]) -> dict[str, Any]:
             renewed[field.name] = _renew(kind, value)
         elif field.name in renewed:
             renewed[field.name] = translate(field, value)
+        elif values and "absent" in field.metadata:
+            renewed[field.name] = field.metadata["absent"]
     return renewed
 
 

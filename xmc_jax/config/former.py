@@ -64,6 +64,11 @@ def former(values: dict[Any, Any]) -> dict[str, Any]:
     return {"former": values}
 
 
+def absent(value: Any) -> dict[str, Any]:
+    """Metadata of a field that earlier versions did not have: what they did, which is what their folders mean."""
+    return {"absent": value}
+
+
 def translate(field: Field, value: Any) -> Any:
     """Returns the value that says now what an earlier version's value said; any other as it is."""
     for old, new in field.metadata.get("former", {}).items():

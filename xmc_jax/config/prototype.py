@@ -7,7 +7,7 @@ from typing import Literal
 
 from xmc_jax.config.calibrate import CalibrateConfig
 from xmc_jax.config.fields import EXECUTION, QUIET, check, check_choices, check_least
-from xmc_jax.config.former import former
+from xmc_jax.config.former import absent, former
 from xmc_jax.config.rerank import RerankConfig
 from xmc_jax.config.sections import DataConfig, EncoderConfig, ParallelConfig, check_machine
 from xmc_jax.errors import InputError
@@ -34,16 +34,20 @@ class HeadConfig:
     """Factor of the cosine in a logit."""
     prior: float = 1.0
     """Share of log n, n the label's documents, in a logit."""
-    unseen: float | Literal["auto"] = "auto"
+    unseen: float | Literal["auto"] = field(default="auto", metadata=absent(1.0))
     """Documents that a label without any counts as there; auto: as many as the labels of one document let expect (Good
     and Turing), at most the mean of the others."""
     refresh: int | None = field(default=None, metadata=former({0: None}))
     """Updates after which the sums are made anew of the encoder's new vectors; none: never."""
-    negatives: Literal["all", "sampled"] = "all"
-    """What a document is compared with in training: all labels, or those of its batch, the nearest to them and some at
-    random, where all are too many."""
+    negatives: Literal["all", "sampled", "clustered"] = "all"
+    """What a document is compared with in training: all labels, or, where these are too many, those of its batch, the
+    nearest to them and some at random; clustered: so too, and batches are made of groups of documents that are near
+    each other, whose labels are hard to tell apart."""
     sampled: int = 4096
-    """Labels drawn at random for each batch, where negatives are sampled."""
+    """Labels drawn at random for each batch, where negatives are sampled or clustered."""
+    cluster_every: int | Literal["auto"] = "auto"
+    """Updates after which documents are grouped anew by their vectors as they are then, where negatives are clustered;
+    auto: five passes over the documents."""
     mined: int = 8
     """Labels nearest to each of a batch's that come too, by their sums; 0: none."""
     optimizer: Literal["adam", "row-adam", "sgd"] = "adam"
@@ -63,7 +67,7 @@ class HeadConfig:
             check(getattr(self, name) >= 0, self, name, "0 or more")
         check(self.scale > 0, self, "scale", "a number above 0")
         check(self.unseen == "auto" or self.unseen > 0, self, "unseen", "a number above 0")
-        check_least(self, 1, "refresh", "chunk", "sampled", "project")
+        check_least(self, 1, "refresh", "chunk", "sampled", "cluster_every", "project")
         check(0 <= self.mined <= 1000, self, "mined", "0 to 1000")
         if self.refresh and self.start != "sums":
             raise InputError(
@@ -107,7 +111,8 @@ class UpdateConfig:
     batch_size: int = 64
     """Documents of an update."""
     accumulate: int = 1
-    """Cuts a batch into so many parts that are encoded one after the other (twice): less memory, the same update."""
+    """Cuts a batch into so many parts that are encoded one after the other (twice): less memory, the same update but
+    for the units that dropout drops."""
     learning_rate: float = 1e-4
     """Greatest rate, after the warm-up."""
     head_learning_rate: float | Literal["auto"] = field(
@@ -128,9 +133,9 @@ class UpdateConfig:
     """Steps between checkpoints, and between evaluations where there is a validation set."""
     patience: int | None = field(default=None, metadata=former({0: None}))
     """Evaluations without a gain after which it ends; none: never. The best parameters are kept."""
-    log_every: int = 50
+    log_every: int = field(default=50, metadata=EXECUTION)
     """Steps between lines of `metrics.jsonl`."""
-    embed_batch: int = 64
+    embed_batch: int = field(default=64, metadata=EXECUTION)
     """Documents of the greatest length encoded at once; more of them where they are short."""
 
     def __post_init__(self) -> None:

@@ -44,7 +44,7 @@ class TuningConfig:
     batch_size: int | Literal["auto"] = 32
     """Documents of an update; auto: as many as the devices hold at once, 64 on each at most (32 on CPUs). A run keeps
     what it began with."""
-    accumulate: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
+    accumulate: int | Literal["auto"] = "auto"
     """Cuts a batch into so many parts, whose gradients are averaged: less memory, the same update (other units are
     dropped); auto: as many as it takes to fit the devices."""
     learning_rate: float | tuple[float, ...] = 5e-5

@@ -6,7 +6,7 @@ With L labels, N documents, P parameters and H columns of the encoder, F multipl
     prototypes            b·L·H bytes, b = 4 or 2 (bfloat16); moments 8·L·H (adam), 4·L (row-adam) or none; 12·L beside
     fine-tuning           prototypes and moments, 16·P of the encoder, its activations, a few chunks of K·H and B·K;
                           steps · B · (3·F + 4·L·H) multiply-adds, one more L·H where a sum goes before the gradient;
-                          L is that of a batch's shortlist where negatives are sampled
+                          L is that of a batch's shortlist where negatives are not all labels
     re-ranker             4·H·N bytes of vectors, twice, and labels and their pairs; N·H multiply-adds per document
     search                prototypes as they are stored, batches of K·256; L·H multiply-adds per document, or by a beam
                           of b clusters of 100 twice 4·L·H bytes beside, and (L / 100 + 100·b)·H multiply-adds
@@ -45,7 +45,7 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         memory += weigh_prototypes(counts, config, cost)["tuning"]
         passes = _PASSES[config.head.loss] - (not config.head.offsets)
         compared = n_labels
-        if config.head.negatives == "sampled":
+        if config.head.negatives != "all":
             near = (1 + config.head.mined) * batch * count_labels(counts)
             compared = min(n_labels, config.head.sampled + round(near))
         work = config.tuning.steps * batch * (3 * cost.text + passes * compared * hidden)

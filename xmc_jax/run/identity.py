@@ -46,6 +46,11 @@ def compare_settings(old: Config, new: Config) -> list[str]:
     )
     if now == _TERMS and then == _FORMER_TERMS:
         before = before | {"features": before["features"] | _TERMS}
+    # What memory chose then is not known, and a run that needs too much resumes in more parts.
+    parts = {identity.get("tuning", {}).get("accumulate") for identity in (before, after)}
+    if "auto" in parts:
+        before = before | {"tuning": before["tuning"] | {"accumulate": "auto"}}
+        after = after | {"tuning": after["tuning"] | {"accumulate": "auto"}}
     return diff(before, after)
 
 

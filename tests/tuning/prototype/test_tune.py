@@ -16,6 +16,7 @@ from xmc_jax.predict.nearest import build_nearest, find_nearest
 from xmc_jax.run import Run
 from xmc_jax.run.manifest import Manifest
 from xmc_jax.tuning.level import Reporter
+from xmc_jax.tuning.prototype.batches import group_texts
 from xmc_jax.tuning.prototype.shortlist import find_negatives
 from xmc_jax.tuning.prototype.start import (
     begin_head,
@@ -215,8 +216,36 @@ def test_unseen_labels_are_expected_as_often_as_good_and_turing_say():
     assert expect_unseen(np.array([5, 4, 0, 0]), 2) == 0.5
 
 
-def test_it_learns_from_sampled_negatives():
-    head = HeadConfig(chunk=5, negatives="sampled", sampled=4, mined=1)
+def test_groups_of_near_texts_are_whole_in_every_pass():
+    rng = np.random.default_rng(0)
+    centres = normalize_rows(rng.standard_normal((5, H)).astype(np.float32))
+    vectors = centres[np.arange(80) % 5] + 0.01 * rng.standard_normal((80, H)).astype(np.float32)
+    near = group_texts(vectors, 7, seed=3)
+    drawn = np.concatenate([near.draw(step, 16, 3) for step in range(7, 17)])
+    for one in (drawn[:80], drawn[80:]):
+        np.testing.assert_array_equal(np.sort(one), np.arange(80))
+    assert (drawn[:80] != drawn[80:]).any()
+    own = [len(set(part % 5)) for part in drawn.reshape(-1, 16)]
+    assert np.mean(own) <= 3  # of five
+
+
+def test_batches_of_near_documents_resume_in_their_groups(tmp_path):
+    """Groups of step 3 are those of parameters that are gone when the run resumes at step 4."""
+    head = HeadConfig(chunk=5, negatives="clustered", sampled=4, mined=1, cluster_every=3)
+    tuning = make_tuning(head)
+    wanted = tune_prototypes(tuning, Run().steps("tuning"), Reporter(NoProgress(), Run(), 4))
+    kept = Run(Manifest(tmp_path, "id", {}, is_held=True)).steps("tuning")
+    with pytest.raises(StopError):
+        tune_prototypes(tuning, kept, Reporter(Stopping(N + L + 5 * 16), Run(), 5))
+    assert kept.last_step == 4
+    again = tune_prototypes(tuning, kept, Reporter(NoProgress(), Run(), 5))
+    np.testing.assert_array_equal(again.params["words"], wanted.params["words"])
+    np.testing.assert_array_equal(again.prototypes.rows, wanted.prototypes.rows)
+
+
+@pytest.mark.parametrize("negatives", ["sampled", "clustered"])
+def test_it_learns_from_a_shortlist(negatives):
+    head = HeadConfig(chunk=5, negatives=negatives, sampled=4, mined=1)
     tuning = make_tuning(head)
     start = tuning.embed(tuning.tokens, tuning.encoder.params)
     texts = tuning.embed(tuning.label_tokens, tuning.encoder.params)

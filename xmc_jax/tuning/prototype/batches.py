@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from xmc_jax.encoder import Tokens
 from xmc_jax.ops import concatenate_ranges
+from xmc_jax.tree import cluster_labels, split_depth
 from xmc_jax.tuning.batches import Layout, LevelTask, choose_layouts, draw_rows
 from xmc_jax.tuning.prototype.shortlist import Negatives
 from xmc_jax.tuning.prototype.step import PrototypeBatch
@@ -21,6 +23,48 @@ from xmc_jax.types import PAD
 
 _AHEAD = 2  # batches made before they are asked for
 _GRAIN = 64  # slots of positives are a multiple of it
+_GROUP = 16  # near texts of a batch
+_TAG = 13
+
+
+@dataclass(frozen=True, eq=False)
+class NearTexts:
+    """Texts of which near ones follow each other, in groups that batches are made of (Dahiya et al. 2023, "NGAME").
+
+    Attributes:
+        order: int32 [N].
+        begun: updates made before they were grouped.
+    """
+
+    order: Int[np.ndarray, "N"]
+    begun: int
+
+    def draw(self, step: int, batch_size: int, seed: int) -> Int[np.ndarray, "B"]:
+        """Returns the texts of a step: consecutive parts of one random order of the groups after the other."""
+        position = (step - self.begun) * batch_size + np.arange(batch_size)
+        epoch, place = np.divmod(position, len(self.order))
+        parts = [_shuffle(self, seed, int(e))[place[epoch == e]] for e in np.unique(epoch)]
+        return np.concatenate(parts)
+
+
+@lru_cache(maxsize=2)
+def _shuffle(near: NearTexts, seed: int, epoch: int) -> Int[np.ndarray, "N"]:
+    n = len(near.order)
+    begins = np.arange(0, n, _GROUP)
+    mixed = np.random.default_rng((seed, near.begun, epoch, _TAG)).permutation(begins)
+    return near.order[concatenate_ranges(mixed, np.minimum(_GROUP, n - mixed))]
+
+
+def group_texts(vectors: Float[np.ndarray, "N H"], begun: int, seed: int) -> NearTexts:
+    """Returns texts in groups of near vectors.
+
+    Args:
+        vectors: of the texts as they are now.
+        begun: updates made before.
+        seed: of the run.
+    """
+    leaf = cluster_labels(vectors, split_depth(len(vectors), _GROUP), seed=seed)
+    return NearTexts(np.argsort(leaf, kind="stable").astype(np.int32), begun)
 
 
 @dataclass(frozen=True)
@@ -35,6 +79,7 @@ class PrototypeTask:
         multiple: every part of a layout has a multiple of so many texts, which divides the batch.
         seed: of the run.
         negatives: what shortlists are made of; None: all labels are compared.
+        near: groups that batches are made of; None: texts are drawn one by one.
     """
 
     tokens: Tokens
@@ -44,16 +89,20 @@ class PrototypeTask:
     multiple: int
     seed: int
     negatives: Negatives | None = None
+    near: NearTexts | None = None
+
+    def draw(self, step: int) -> Int[np.ndarray, "B"]:
+        """Returns the texts of a step."""
+        if self.near is not None:
+            return self.near.draw(step, self.batch_size, self.seed)
+        return draw_rows(step, self.batch_size, len(self.tokens), self.seed, 0)
 
 
-def count_slots(task: PrototypeTask, steps: int) -> int:
-    """Returns the slots that the positives of any batch of a run need, so that one program serves all."""
+def count_slots(task: PrototypeTask, start: int, stop: int) -> int:
+    """Returns the slots that the positives of any batch of steps `start` to `stop` - 1 need, so that one program serves
+    them all."""
     counts = np.diff(task.labels.indptr)
-    n = len(counts)
-    most = max(
-        (counts[draw_rows(i, task.batch_size, n, task.seed, 0)].sum() for i in range(steps)),
-        default=0,
-    )
+    most = max((counts[task.draw(i)].sum() for i in range(start, stop)), default=0)
     return max(1, -(-int(most) // _GRAIN)) * _GRAIN
 
 
@@ -78,7 +127,7 @@ def make_batch(
     task: PrototypeTask, step: int, layouts: tuple[Layout, ...], slots: int
 ) -> PrototypeBatch:
     """Returns the batch of a step, the same one whenever it is asked for, in the first layout that it fits."""
-    drawn = draw_rows(step, task.batch_size, len(task.tokens), task.seed, 0)
+    drawn = task.draw(step)
     rows = drawn[np.argsort(task.tokens.widths[drawn], kind="stable")]
     widths = task.tokens.widths[rows]
     for layout in layouts:

@@ -3,7 +3,7 @@
 | step of the checkpoint manager | holds |
 | --- | --- |
 | 0 | the start: vectors of documents and label texts before the fine-tuning |
-| s | the state after s updates: parameters, prototypes, moments, position; vectors, if they were refreshed |
+| s | the state after s updates: parameters, prototypes, moments, position; refreshed vectors; groups of documents |
 | steps + 1 | the outcome: parameters and prototypes |
 """
 
@@ -28,7 +28,14 @@ from xmc_jax.parallel import Target, agree_first
 from xmc_jax.run import Steps
 from xmc_jax.tuning.fit import UpdateSize, choose_fit, find_budget
 from xmc_jax.tuning.level import Meter, Reporter, advise, explain_memory
-from xmc_jax.tuning.prototype.batches import PrototypeTask, as_level, count_slots, stream_batches
+from xmc_jax.tuning.prototype.batches import (
+    NearTexts,
+    PrototypeTask,
+    as_level,
+    count_slots,
+    group_texts,
+    stream_batches,
+)
 from xmc_jax.tuning.prototype.head import PrototypeHead
 from xmc_jax.tuning.prototype.placement import HeadPlacement
 from xmc_jax.tuning.prototype.shortlist import Negatives, find_negatives
@@ -88,6 +95,14 @@ class PrototypeTuning:
     update: UpdateConfig
     seed: int
     mesh: Mesh | None
+
+    @property
+    def group_every(self) -> int | None:
+        """Updates after which near documents are grouped anew; None: batches are not made of groups."""
+        if self.head.negatives != "clustered":
+            return None
+        every, passes = self.head.cluster_every, 5 * len(self.tokens) // self.update.batch_size
+        return max(1, passes) if every == "auto" else every
 
     def embed(self, tokens: Tokens, params: Any, progress: Progress | None = None) -> np.ndarray:
         """Returns vectors of norm 1."""
@@ -156,11 +171,12 @@ def _run(
     """Returns the outcome of all steps."""
     update, labels, mesh = tuning.update, tuning.labels, tuning.mesh
     head = begin_head(labels, *vectors, tuning.head, tuning.seed)
-    state, best, vectors = _resume(
-        start_state(tuning.encoder.params, head, tuning.seed), kept, vectors, tuning
-    )
+    begun = start_state(tuning.encoder.params, head, tuning.seed)
+    state, best, vectors, near = _resume(begun, kept, vectors, tuning)
     if update.is_off:
         return _finish(state, vectors, tuning)
+    if near is None and tuning.group_every:
+        near = group_texts(vectors.documents, 0, tuning.seed)
     placement = HeadPlacement(mesh, len(head.rows))
     config = configure_step(_fit_encoder(tuning, head).apply, tuning.head, update, mesh)
     multiple = update.accumulate * (1 if mesh is None else mesh.size)
@@ -172,8 +188,9 @@ def _run(
         multiple,
         tuning.seed,
         _find_negatives(vectors, tuning),
+        near,
     )
-    slots = count_slots(task, update.steps)
+    slots = 0 if near else count_slots(task, 0, update.steps)
     done, step = int(state.step), placement.compile_step()
     reporter.progress.start("tuning", update.steps * update.batch_size)
     reporter.progress.advance(done * update.batch_size)
@@ -182,6 +199,8 @@ def _run(
     while done < update.steps and not _is_stale(best, update):
         # Between two stops the vectors of the documents stay as they are.
         stop = _find_stop(done, tuning)
+        if task.near is not None:
+            slots = max(slots, count_slots(task, done, stop))
         for batch in stream_batches(task, done, stop, slots):
             state, metrics = step(state, placement.place_batch(batch), config=config)
             done += 1
@@ -191,13 +210,16 @@ def _run(
             negatives = _find_negatives(vectors, tuning)
             task = replace(task, vectors=vectors.documents, negatives=negatives)
             state = placement.place_state(state)
+        if tuning.group_every and done % tuning.group_every == 0 and done < update.steps:
+            seen = tuning.embed(tuning.tokens, placement.fetch_state(state).params)
+            task = replace(task, near=group_texts(seen, done, tuning.seed))
         if done % update.save_every == 0 or done == update.steps:
             now = placement.fetch_state(state)
             if evaluate is not None:
                 best = _compare(best, evaluate, _finish(now, vectors, tuning), done)
                 meter.note_score(done, best)
             if done < update.steps:
-                _save(kept, now, best, vectors, tuning)
+                _save(kept, now, best, vectors, task.near, tuning)
     meter.flush()
     reporter.progress.finish(meter.describe(best))
     if best is not None:
@@ -214,7 +236,7 @@ def _find_negatives(vectors: _Vectors, tuning: PrototypeTuning) -> Negatives | N
 
 def _find_stop(done: int, tuning: PrototypeTuning) -> int:
     """Returns the step before which nothing interrupts the updates."""
-    periods = (tuning.head.refresh, tuning.update.save_every)
+    periods = (tuning.head.refresh, tuning.update.save_every, tuning.group_every)
     stops = [(done // period + 1) * period for period in periods if period]
     return min([tuning.update.steps, *stops])
 
@@ -272,12 +294,15 @@ def _save(
     state: PrototypeState,
     best: _Best | None,
     vectors: _Vectors,
+    near: NearTexts | None,
     tuning: PrototypeTuning,
 ) -> None:
     arrays = {f"state/{name}": a for name, a in flatten_params(state).items()}
     if tuning.head.refresh:
         arrays |= {f"vectors/{name}": a for name, a in _pack_vectors(vectors).items()}
     note: dict[str, Any] = {}
+    if near is not None:
+        arrays["near/order"], note["grouped"] = near.order, near.begun
     if best is not None:
         note["best"] = {"score": best.score, "step": best.step, "stale": best.stale}
         arrays |= {f"best/{name}": a for name, a in _pack(best.tuned).items()}
@@ -286,13 +311,13 @@ def _save(
 
 def _resume(
     state: PrototypeState, kept: Steps, vectors: _Vectors, tuning: PrototypeTuning
-) -> tuple[PrototypeState, _Best | None, _Vectors]:
+) -> tuple[PrototypeState, _Best | None, _Vectors, NearTexts | None]:
     """Returns the last state that is kept, or the given one if there is none yet."""
     last = kept.last_step
     if not last:
-        return state, None, vectors
+        return state, None, vectors, None
     arrays, note = kept.load(last)
-    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}, "vectors": {}}
+    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}, "vectors": {}, "near": {}}
     for name, array in arrays.items():
         part, _, rest = name.partition("/")
         parts[part][rest] = array
@@ -304,7 +329,8 @@ def _resume(
         best = _Best(facts["score"], facts["step"], facts["stale"], tuned)
     if parts["vectors"]:
         vectors = _Vectors(parts["vectors"]["documents"], parts["vectors"].get("texts"))
-    return fill_params(state, parts["state"], source), best, vectors
+    near = NearTexts(parts["near"]["order"], note["grouped"]) if parts["near"] else None
+    return fill_params(state, parts["state"], source), best, vectors, near
 
 
 def _pack_vectors(vectors: _Vectors) -> dict[str, np.ndarray]:
