@@ -1,4 +1,4 @@
-"""`xmc predict` as a tool: any input, ids and fields beside the labels, any output, gone on with after a kill."""
+"""`xmc predict` as a tool: any input, ids and fields beside the labels, any output, resumed after a kill."""
 
 from __future__ import annotations
 

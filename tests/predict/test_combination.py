@@ -167,7 +167,7 @@ def test_the_door():
         ([make(*A), make(*B, None, 7)], {}, "predictions 1: 7 labels, the first has 6"),
         ([make(*A), make(*B, list("abcdef"))], {}, "with and without names"),
         ([make(*A, list("abcdef")), make(*B, list("abcdeg"))], {}, "label 'g' is none of"),
-        ([make(*A, list("abcdef")), make(*B, list("abcdee"))], {}, "names stand twice"),
+        ([make(*A, list("abcdef")), make(*B, list("abcdee"))], {}, "a name is repeated"),
         ([make([[1, 1]], [[1, 0.5]])], {}, "document 0: one model names label 1 twice"),
     ],
 )  # fmt: skip

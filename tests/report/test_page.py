@@ -161,7 +161,7 @@ def test_every_kind_of_model_says_what_is_missing(kind):
     assert said in page.html
     alone = model.report()
     check(alone)
-    assert set(alone.absent) >= {"Scores", "Documents that went worst"}
+    assert set(alone.absent) >= {"Scores", "Worst documents"}
     assert "--data D" in alone.absent["Scores"]
     both = xmc.Ensemble([model, model]).report(CORPUS.test_texts, ASKED, n_worst=1)
     check(both)

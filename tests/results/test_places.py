@@ -1,4 +1,4 @@
-"""Files that appear when they are whole, that are gone on with, and pipes that are written in place."""
+"""Files that appear when they are complete and can be resumed, and pipes that are written in place."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_another_model_or_input_is_refused(tmp_path, monkeypatch):
     find_state(path).write_text("[]")
     with pytest.raises(InputError, match="not written by this program"):
         run(path, resume=True)
-    assert run(path) == 10  # begun anew
+    assert run(path) == 10  # started again
 
 
 def test_two_calls_on_one_file(tmp_path):
@@ -205,7 +205,7 @@ def test_an_id_names_a_file_of_the_folder_or_is_refused(name, tmp_path):
     )
     with results.open_place(f"{tmp_path}/", results.FORMATS["jsonl"], COLUMNS) as place:
         if not name.strip("."):
-            with pytest.raises(InputError, match="no file can have"):
+            with pytest.raises(InputError, match="no file name can have"):
                 place.add(rows, ["text"])
         else:
             place.add(rows, ["text"])

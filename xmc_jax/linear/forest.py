@@ -1,7 +1,7 @@
-"""A forest: trees of different seeds on the same features, each kept as a part of the run.
+"""A forest: trees with different seeds on the same features, each kept as a part of the run.
 
-A member is kept stage by stage as the run of one tree is, so that a stopped run resumes in the member in which it was
-stopped, and those before it are read. Settings, names and vectoriser are the run's.
+Like the run of one tree, a member is kept stage by stage, so that a stopped run reads the members before and resumes in
+the one where it was stopped. Settings, names and vectoriser are those of the run.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from xmc_jax.types import Progress
 def list_members(config: LinearConfig) -> list[LinearConfig]:
     """Returns the settings of each tree of a forest: those of one tree, with a seed of its own.
 
-    Trees after the first begin their splits between two random members of a node: on held-out training documents of
-    two sets three trees then gain 0.2 to 0.8 points of P@1 more than from principal directions, which differ less.
+    Trees after the first begin their splits between two random members of a node: on held-out training documents of two
+    sets, three trees then gain 0.2 to 0.8 points of P@1 more than with principal directions, which differ less.
     """
     members = []
     for i in range(config.trees):
@@ -29,12 +29,12 @@ def list_members(config: LinearConfig) -> list[LinearConfig]:
 
 
 def check_forest(config: LinearConfig, n_labels: int, has_tree: bool) -> None:
-    """Refuses a forest whose trees would be alike, and a rule for the trees of none.
+    """Refuses a forest whose trees would be equal, and a combination rule for a single tree.
 
     Args:
         config: all settings.
         n_labels: L.
-        has_tree: a tree of the user's own was given.
+        has_tree: whether the user gave a tree.
 
     Raises:
         InputError: see above.
@@ -42,8 +42,8 @@ def check_forest(config: LinearConfig, n_labels: int, has_tree: bool) -> None:
     if config.trees == 1:
         if config.combine != LinearConfig().combine:
             raise InputError(
-                f"combine={config.combine} given for one tree, whose predictions are combined with "
-                "none; set trees to 2 or more, or leave combine out"
+                f"combine={config.combine} given for one tree, which has no others "
+                "to combine with; set trees to 2 or more, or leave combine out"
             )
         return
     given = f"trees={config.trees} given"
@@ -61,7 +61,7 @@ def _has_clusters(config: TreeConfig, n_labels: int) -> bool:
 
 
 class MemberProgress:
-    """Hands on what it is told, with a member's name before each stage."""
+    """Passes everything on to another progress, with a member's name before each stage."""
 
     def __init__(self, progress: Progress, name: str) -> None:
         self._progress, self._name = progress, name

@@ -1,8 +1,8 @@
-"""A trained model on a training set that has grown: its tree grows, and what is trained on other rows is solved anew.
+"""A trained model on a training set that has grown: its tree grows, and nodes with changed rows are solved again.
 
-The problem of a node is given by the documents that train its cluster and by those that are its positives. A node whose
-two are what they were keeps its weights, bit for bit; the others are solved as a training does it, from where they were
-(by the solver that can begin there). So the outcome is that of a training on the grown tree, within its tolerance.
+The problem of a node consists of the documents that train its cluster and of its positives. A node for which both are
+unchanged keeps its weights, bit for bit; the others are solved as in a training, from their old weights if the solver
+can begin there. So the outcome is that of a training on the grown tree, within its tolerance.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from xmc_jax.tree import Grown, cluster_labels, grow_tree
 from xmc_jax.types import PAD, Features, Progress
 
 MEASURED = 10_000
-"""Documents at most whose beams tell how many positives are reached."""
+"""Largest number of documents whose beams measure how many positives are reached."""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """A tree of a model and what it is to become.
+    """A tree of a model, and the data for its growth.
 
     Attributes:
         training: settings and all documents, the N known ones first.
         features: of all documents.
-        model: of before, on the known documents.
-        labels: CSR [N, L], that it was trained on.
+        model: the old model, trained on the known documents.
+        labels: CSR [N, L], the labels it was trained on.
         label_origin: int32 [L'], the number that a label had before, or PAD for a new one.
-        n_kept: levels from the top that were made elsewhere (the head of an encoder) and stay as they are.
+        n_kept: number of levels from the top that were made elsewhere (the head of an encoder) and are kept.
     """
 
     training: Training
@@ -58,11 +58,11 @@ class Growth:
 
     @property
     def n_known(self) -> int:
-        """Documents that the model was trained on."""
+        """Number of documents that the model was trained on."""
         return self.labels.shape[0]
 
     def grow(self) -> Grown:
-        """Returns the tree with the labels of now: new ones under the clusters that their documents are routed to."""
+        """Returns the tree with the new labels, under the clusters that their documents are routed to."""
         tree = self.model.tree
         capacity = max(tree.max_children(-1), self.config.tree.max_leaf_size)
         new_label, new_cluster = self._place_labels()
@@ -71,13 +71,13 @@ class Growth:
             self.label_origin,
             new_label,
             new_cluster,
-            # The nodes of levels that are kept can be told from no others.
+            # Levels that are kept have no weights for nodes of a split.
             capacity=None if self.n_kept >= tree.n_levels - 1 else capacity,
             split=self._split,
         )
 
     def _place_labels(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the clusters of each new label, as many as there are copies at most."""
+        """Returns the clusters of each new label, at most as many as there are copies."""
         tree, new = self.model.tree, np.flatnonzero(self.label_origin == PAD)
         if not len(new) or tree.n_levels == 1:
             return new, np.zeros(len(new), np.int64)
@@ -92,19 +92,19 @@ class Growth:
             order = count_matches(labels[rows], matched).order
             room = np.full(len(new), self.config.disentangle.copies)
             label, cluster = assign_clusters(order, room, np.full(n_clusters, len(new)))
-        # A label without documents goes where there is most room.
+        # A label without documents is put where there is the most room.
         rest = np.setdiff1d(np.arange(len(new)), label)
         smallest = np.argmin(np.diff(tree.children_offsets(-1)))
         label = np.append(label, rest)
         return new[label], np.append(cluster, np.full(len(rest), smallest))
 
     def _split(self, labels: np.ndarray, depth: int) -> np.ndarray:
-        """Returns the parts of a cluster that is full, by balanced 2-means as the tree was built."""
+        """Returns the parts of a full cluster, by balanced 2-means, as the tree was built."""
         config = self.config.tree
         if config.embedding not in (
             "pifa",
             "pii",
-        ):  # label features are those of the labels of before
+        ):  # label features exist only for the old labels
             config = TreeConfig(sketch=config.sketch)
         some = self.training.labels[:, labels]
         rows = np.flatnonzero(np.diff(some.indptr))
@@ -114,7 +114,7 @@ class Growth:
         return cluster_labels(embeddings, depth, seed=self.config.seed)
 
     def list_relevance(self, tree: LabelTree) -> list[tuple[sp.csr_matrix, sp.csr_matrix] | None]:
-        """Returns the relevance of every level's positives, of before and of now; see `induce_relevance`."""
+        """Returns the old and new relevance of every level's positives; see `induce_relevance`."""
         ranker = self.config.ranker
         how = (None, ranker.relevance, ranker.relevance_norm)
         before = induce_relevance(self.model.tree, self.labels, *how)
@@ -132,15 +132,15 @@ def grow_level(
     progress: Progress,
     chosen: list[Choice],
 ) -> tuple[LevelWeights, int]:
-    """Returns the level below those given, and how many of its nodes were solved anew; the others are those of before.
+    """Returns the level below those given, and how many of its nodes were solved again; the others keep their weights.
 
     Args:
-        growth: see there.
+        growth: the model and the data for its growth.
         grown: its tree.
-        levels: of now, from the top.
-        relevance: of the level's positives [N, nodes], of before and of now, or None.
+        levels: the new levels above, from the top.
+        relevance: old and new relevance of the level's positives [N, nodes], or None.
         progress: told about its nodes.
-        chosen: gets the solvers that were chosen, if any node is solved.
+        chosen: list that receives the choice of solvers, if any node is solved.
     """
     level, tree, old = len(levels), grown.tree, growth.model
     origin, before = grown.origins[level], old.levels[level]
@@ -186,7 +186,7 @@ def grow_level(
     weights = solved if is_new else merge_levels(offsets, n_dense, parts)
     release_memory()
     how = f"; {chosen[-1].describe()}" if chosen else ""
-    progress.finish(f"{len(nodes):,} of {len(origin):,} nodes solved anew{how}")
+    progress.finish(f"{len(nodes):,} of {len(origin):,} nodes solved again{how}")
     return weights, len(nodes)
 
 
@@ -203,12 +203,12 @@ def find_changed(
     now: tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix],
     before: tuple[np.ndarray, sp.csr_matrix, sp.csr_matrix],
 ) -> np.ndarray:
-    """Returns whether the problem of each node of a level is another one than before, bool [nodes].
+    """Returns whether the problem of each node of a level has changed, bool [nodes].
 
     Args:
-        origin: int32 [nodes], the node of before, or PAD.
-        now: parents of the nodes, the documents that train each cluster [N', C], each node's positives [N', nodes].
-        before: the same of before; documents 0 to N - 1 are those of now.
+        origin: int32 [nodes], the old node, or PAD.
+        now: parents of the nodes, documents that train each cluster [N', C], and positives of each node [N', nodes].
+        before: the same for the old level; its documents are the first N of the new ones.
     """
     (parent, mask, positives), (old_parent, old_mask, old_positives) = now, before
     node = np.flatnonzero(origin >= 0)
@@ -229,7 +229,7 @@ def _are_equal(
     *,
     values: bool = False,
 ) -> np.ndarray:
-    """Returns for pairs of columns whether they store the same rows (and values), bool; a column PAD equals none."""
+    """Returns whether pairs of columns store the same rows (and values), bool; a column PAD equals none."""
     a, b = before.tocsc(), now.tocsc()
     a.sort_indices()
     b.sort_indices()
@@ -255,7 +255,7 @@ def _take(matrix: sp.csr_matrix, columns: np.ndarray) -> sp.csr_matrix:
 
 
 def _invert(origin: np.ndarray, n_nodes: int) -> np.ndarray:
-    """Returns for each node of before its place among those of now, or PAD."""
+    """Returns the new place of each old node, or PAD."""
     target = np.full(n_nodes, PAD, np.int64)
     there = np.flatnonzero(origin >= 0)
     target[origin[there]] = there
@@ -265,14 +265,13 @@ def _invert(origin: np.ndarray, n_nodes: int) -> np.ndarray:
 def measure_reached(
     model: XRModel, features: Features, labels: sp.csr_matrix, beam: int, mesh: Mesh | None
 ) -> float | None:
-    """Returns the share of positives whose label lies under a cluster of the document's beam; None: there are no
-    clusters.
+    """Returns the share of positives whose label is under a cluster in the document's beam; None without clusters.
 
     Args:
-        model: whose tree and upper levels route.
-        features: of N documents, of which so many as are enough are looked at.
+        model: its tree and upper levels route the documents.
+        features: features of N documents, of which a sample is searched.
         labels: [N, L].
-        beam: clusters of a document.
+        beam: number of clusters per document.
         mesh: of the devices that share the work; None: the default device.
     """
     if model.tree.n_levels == 1 or not labels.nnz:

@@ -1,9 +1,9 @@
-"""What a model says of documents that it was not trained on, and what is learned from it: probabilities, a re-ranker.
+"""Predictions for documents that a model was not trained on, and what is learned from them: probabilities, a re-ranker.
 
-Training documents are held out of further trainings, tree and all: a tree that saw a document's labels leads to them
-better than one that did not (wordnet: 2.98 points of calibration error at rank 1 with trees of their own, 4.15 with
-that of all documents). Labels that occur in no other document cannot be found there, as they can by the whole model:
-they do not count as the documents' labels.
+Training documents are held out of further trainings, including that of the tree: a tree that saw a document's labels
+finds them better than one that did not (on wordnet, 2.98 points of calibration error at rank 1 with trees of their own,
+4.15 with the tree of all documents). Labels that occur in no other document can be found by the whole model but not by
+these, so they do not count as the documents' labels.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from xmc_jax.scores import POST_PROCESSORS
 from xmc_jax.types import Features, Progress
 
 TrainPart = Callable[[np.ndarray, str], Sequence[XRModel]]
-"""Trains all trees on some of the documents; the stages' names begin with the second."""
+"""Trains all trees on some of the documents; names of stages begin with the second argument."""
 _TRIED = 100
-"""Documents that the recall of the neighbour search is measured with."""
+"""Number of documents for which the recall of the neighbour search is measured."""
 _BOUNDED = ("average", "sigmoid_average", "softmax_average")
-"""Combination rules whose scores of probabilities lie in [0, 1]."""
+"""Combination rules that keep probabilities in [0, 1]."""
 
 
 class Part(NamedTuple):
     """Documents held out of one training.
 
     Attributes:
-        rest: numbers of those that were not.
+        rest: numbers of the documents that were trained on.
         features: of B held-out documents.
-        ranked: what the model of the others found.
-        truth: CSR [B, L], their labels that occur in the others.
+        ranked: predictions of the model of the others.
+        truth: CSR [B, L], those of their labels that occur in the others.
     """
 
     rest: np.ndarray
@@ -59,7 +59,7 @@ class Part(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """The maps to probabilities and the re-ranker; None of what is not wanted."""
+    """The maps to probabilities and the re-ranker; None for what is not wanted."""
 
     calibration: Calibration | None = None
     reranker: Reranker | None = None
@@ -69,10 +69,10 @@ def deal_rows(n: int, share: float, folds: int, seed: int) -> list[np.ndarray]:
     """Returns the documents that are held out of each further training, ascending.
 
     Args:
-        n: documents.
-        share: of the documents, held out once.
-        folds: parts that are held out in turn, all of them; 0: the share.
-        seed: of the deal.
+        n: number of documents.
+        share: share of the documents that is held out once.
+        folds: number of parts that are all held out in turn; 0 for the share.
+        seed: seed of the deal.
     """
     order = np.random.default_rng([seed, n]).permutation(n)
     parts = [order[i::folds] for i in range(min(folds, n))]
@@ -81,7 +81,7 @@ def deal_rows(n: int, share: float, folds: int, seed: int) -> list[np.ndarray]:
 
 
 def choose_share(config: Config) -> tuple[float, int]:
-    """Returns the share and the folds to hold out; (0, 0) where nothing asks for it."""
+    """Returns the share and the folds to hold out; (0, 0) if no setting asks for it."""
     if config.calibrate.holds_out:
         return config.calibrate.share or 0.0, config.calibrate.folds or 0
     return (config.rerank.share, 0) if config.rerank.mode != "off" else (0.0, 0)
@@ -94,11 +94,11 @@ def hold_out(
     train_part: TrainPart,
     progress: Progress,
 ) -> list[Part]:
-    """Returns what models of the other documents say of the documents held out.
+    """Returns predictions for held-out documents by models of the other documents.
 
     Args:
         config: all settings.
-        features: of the N training documents.
+        features: features of the N training documents.
         labels: [N, L].
         train_part: see `TrainPart`.
         progress: told about the work.
@@ -126,13 +126,14 @@ def hold_out(
 def learn_answers(
     config: Config, features: Features, labels: sp.csr_matrix, parts: Sequence[Part]
 ) -> Learned:
-    """Returns what the settings ask for, fitted to held-out documents; the probabilities are those of the re-ranker.
+    """Returns what the settings ask for, fitted to held-out documents; probabilities are those of the re-ranker, if
+    any.
 
     Args:
         config: all settings.
         features: of the N training documents.
         labels: [N, L].
-        parts: held-out documents; their memory is that of the documents that their model was trained on.
+        parts: held-out documents; their memory holds the documents that their model was trained on.
     """
     reranker, ranked = None, concatenate([part.ranked for part in parts])
     truth = sp.vstack([part.truth for part in parts], format="csr")
@@ -140,7 +141,7 @@ def learn_answers(
     if settings.mode != "off":
         held_out = []
         for part in parts:
-            # Spread over them all: they are in the order of the training documents.
+            # The sample is spread over all, which are in the order of the training documents.
             n = min(len(part.ranked), max(2, settings.most // len(parts)))
             rows = np.linspace(0, len(part.ranked) - 1, n).astype(int)
             known = Known(part.ranked.ids[rows], part.ranked.scores[rows])
@@ -169,7 +170,7 @@ def remember(config: Config, features: Features, labels: sp.csr_matrix) -> Memor
 
 
 def _gives_shares(config: Config) -> bool:
-    """Returns whether a model's scores lie in [0, 1]."""
+    """Returns whether a model's scores are in [0, 1]."""
     if isinstance(config, PrototypeConfig):
         return True
     kinds = config.search.post_processor
@@ -179,7 +180,7 @@ def _gives_shares(config: Config) -> bool:
 
 
 def drop_labels(labels: sp.csr_matrix, known: np.ndarray) -> sp.csr_matrix:
-    """Returns the labels [N, L] without those that are not known, a bool [L]."""
+    """Returns the labels [N, L] without those that are not `known`, bool [L]."""
     kept = known[labels.indices]
     ends = np.append(0, np.cumsum(kept))[labels.indptr]
     return sp.csr_matrix((labels.data[kept], labels.indices[kept], ends), labels.shape)
@@ -188,12 +189,12 @@ def drop_labels(labels: sp.csr_matrix, known: np.ndarray) -> sp.csr_matrix:
 def fit_to(
     predictions: Predictions, truth: sp.csr_matrix, label_counts: np.ndarray, method: str
 ) -> Calibration:
-    """Returns the calibration of ranked labels of documents that the model was not trained on.
+    """Returns a calibration fitted to ranked labels of documents that the model was not trained on.
 
     Args:
-        predictions: of N documents.
+        predictions: predictions for N documents.
         truth: their labels [N, L].
-        label_counts: training positives of each label.
+        label_counts: number of training positives of each label.
         method: see `fit_calibration`.
     """
     hits = find_hits(predictions.ids, truth)

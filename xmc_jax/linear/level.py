@@ -1,4 +1,4 @@
-"""One level's training: who trains which cluster, then the problems of all its nodes."""
+"""Training of one level: chooses the documents of each cluster, then solves the problems of all nodes."""
 
 from __future__ import annotations
 
@@ -49,20 +49,20 @@ def train_level(
     progress: Progress,
     chosen: list[Choice],
 ) -> LevelWeights | LevelShare:
-    """Trains the level after those that the model has.
+    """Trains the next level of a model.
 
     Args:
         training: settings and labels of N documents.
         model: the tree and the levels above.
-        features: of the documents.
+        features: features of the documents.
         relevance: [N, nodes] or None.
-        user: [N, C] negatives of the user's own, or None.
-        plan: the round of disentangling that it is trained in, whose positives are trained on; None: none.
+        user: [N, C], the user's own negatives, or None.
+        plan: the round of disentangling that the level is trained in, whose positives are used, or None.
         progress: told about its nodes.
-        chosen: gets the solvers that were chosen, and why.
+        chosen: list that receives the choice of solvers.
 
     Raises:
-        RunError: the memory is too little for the level; says how much it needs.
+        RunError: the level does not fit into memory; the message says how much it needs.
     """
     config, tree, level = training.config, model.tree, len(model.levels)
     labels = training.labels
@@ -76,7 +76,7 @@ def train_level(
         solve = solve_share
     elif plan:
         solve = partial(solve_level, start=plan.find_start(level))
-    # What leads to the problem is let go before it is solved, which takes long.
+    # The arguments of the problem are freed before it is solved, which takes long.
     weights = solve(
         *prepare_nodes(
             tree.parent(level),
@@ -109,12 +109,12 @@ def choose_rows(
     user: sp.csr_matrix | None,
     plan: Round | None,
 ) -> sp.csr_matrix:
-    """Returns which documents train the clusters above the level after those that the model has, CSR [N, C] of ones.
+    """Returns the documents that train each cluster above the model's next level, CSR [N, C] of ones.
 
     Args:
-        training: settings, and where its documents lie.
+        training: settings, and the documents of each process.
         model: the tree and the levels above.
-        features: of the N documents.
+        features: features of the N documents.
         labels: [N, L].
         user, plan: as in `train_level`.
     """
@@ -133,7 +133,7 @@ def choose_rows(
 def _sum_positives(
     tree: LabelTree, level: int, labels: sp.csr_matrix, plan: Round | None
 ) -> sp.csr_matrix:
-    """Returns the positives of a level's nodes [N, nodes]: routed to a copy, if the round routes them."""
+    """Returns the positives of a level's nodes [N, nodes], routed to copies if the round routes them."""
     if plan is None or plan.routed is None:
         return labels_at(tree, level, labels)
     return edges_at(tree, level, plan.routed)
@@ -143,7 +143,7 @@ def _match(training: Training, model: XRModel, features: Features) -> sp.csr_mat
     beam = training.config.search.choose_beam()
     if training.rows is not None:
         return match_spread(model, features, beam, find_line())
-    # An index of its own, dropped here: the model's would be kept while the level is solved.
+    # A separate index that is dropped here, since the model's own would be kept while the level is solved.
     mesh = training.machine.own_mesh
     return matched_clusters(lay_out(model, mesh), features, beam, mesh=mesh)
 
@@ -164,26 +164,26 @@ def prepare_nodes(
     held: int = 0,
     rows: Rows | None = None,
 ) -> tuple[LevelProblem, Penalty, SolveSettings]:
-    """Returns the problems of a level's nodes as `solve_level` takes them.
+    """Returns the problems of a level's nodes, with penalty and settings, as `solve_level` takes them.
 
     Args:
         parent: int32 [nodes], the cluster of each node, ascending.
         offsets: int32 [C + 1], where the nodes of each cluster begin.
-        level: that they belong to, all of its nodes or some.
-        features: of N instances.
+        level: number of the level to which the nodes, all or some, belong.
+        features: features of N instances.
         labels: [N, nodes], the positives.
-        mask: [N, C], which instances train the children of which clusters.
-        ranker: its settings, which may differ by level.
-        seed: of the model.
-        machine: that it is solved on.
+        mask: [N, C], the instances that train the children of each cluster.
+        ranker: settings, which may differ by level.
+        seed: seed of the model.
+        machine: devices and memory.
         true_labels: [N, nodes] if `labels` leaves some positives out (documents routed to other copies of a label): a
-            document that trains a cluster for another reason is a positive of it all the same, never a negative.
+            document that trains a cluster for another reason is still a positive of it, never a negative.
         relevance: [N, nodes] or None.
         held: bytes that the caller holds beside the features.
-        rows: whose documents are which, where each of several processes has a part; None: these are all.
+        rows: the documents of each process if several processes have a part each; None if these are all.
 
     Raises:
-        RunError: the memory is too little for the level; says how much it needs.
+        RunError: the level does not fit into memory; the message says how much it needs.
     """
     if true_labels is not None:
         labels = labels + keep_entries(true_labels, find_pairs(true_labels, parent, mask))
@@ -215,10 +215,10 @@ def prepare_nodes(
 def _leave_for_level(
     problem: LevelProblem, level: int, ranker: RankerConfig, held: int, budget: int
 ) -> int:
-    """Returns the bytes that the solution of a level may take beside what is in memory already.
+    """Returns the bytes that solving a level may take beside what is already in memory.
 
-    The weights that come out are counted at half an entry for each feature of a node's own documents (measured, with a
-    threshold above 0), or `max_nonzeros` of each node.
+    The resulting weights are counted as half an entry per feature of a node's own documents (measured, with a threshold
+    above 0), or as `max_nonzeros` per node.
     """
     arrays = [problem.row_instance, problem.row_masked, problem.positive_row, problem.positive_node]
     features = problem.features

@@ -1,4 +1,4 @@
-"""Training from texts to the last level: features, tree, then one level after the other, each a stage of the run."""
+"""Training from texts to the last level: features, tree, then level after level, each a stage of the run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from xmc_jax.tree import build_spread_tree, build_tree, flat_tree
 from xmc_jax.types import Features, Progress
 
 _LEAST_WEIGHTS = 0.05
-"""Weights per node below which a level is as good as without."""
+"""Number of weights per node below which a level practically has none."""
 
 
 def train(
@@ -63,11 +63,11 @@ def train(
         training: settings and data.
         workdir: the run's folder; None keeps nothing.
         progress: told about each stage.
-        source: where the data came from, to be noted in the folder.
+        source: where the data came from, recorded in the folder.
 
     Raises:
         InputError: bad data, or the folder holds another run.
-        RunError: another training works in the folder, or it cannot be written; memory is too little.
+        RunError: another training works in the folder, it cannot be written, or there is too little memory.
     """
     check_sources(training)
     start = Start(
@@ -84,7 +84,7 @@ def train(
             if has_learned(training.config, run):
                 progress.finish("complete already, nothing to do")
                 return held
-            progress.finish("complete but for what is learned from held-out documents")
+            progress.finish("complete except for what is learned from held-out documents")
         features, vectorizer = make_features(training, run, progress)
         models = train_trees(training, features, run, progress)
         learned = learn(training, features, run, progress)
@@ -102,15 +102,15 @@ def train_trees(
     trees: Sequence[LabelTree] = (),
     heads: Sequence[LevelWeights] = (),
 ) -> tuple[XRModel, ...]:
-    """Returns tree and levels on these features, or those of each tree of a forest.
+    """Returns the tree and its levels on these features, or those of each tree of a forest.
 
     Args:
         training: settings and data.
         features: of the documents.
-        run: where the stages are kept, those of a forest's trees in a part of its own each.
+        run: keeps the stages, those of a forest's trees in a separate part each.
         progress: told about each stage.
-        trees: made elsewhere, one for each tree of the settings; empty: they are made here.
-        heads: levels from the top of the first tree that were made elsewhere.
+        trees: trees made elsewhere, one for each tree of the settings; if empty, they are made here.
+        heads: levels of the first tree that were made elsewhere, from the top.
     """
     models = []
     members = list_members(training.config)
@@ -137,13 +137,13 @@ def learn(
     progress: Progress,
     trees: Sequence[LabelTree] = (),
 ) -> Learned:
-    """Returns the maps to probabilities and the re-ranker that the settings ask for, fitted to training documents that
-    are held out in turn.
+    """Returns the maps to probabilities and the re-ranker that the settings ask for, fitted to held-out training
+    documents.
 
     Args:
         training: settings and data.
         features: of the documents.
-        run: where they are kept.
+        run: keeps them.
         progress: told about each stage.
         trees: as in `train_trees`.
     """
@@ -151,7 +151,7 @@ def learn(
     if has_learned(config, run):
         return Learned(*read_learned(run))
     if run.has(layout.RERANKER) and config.rerank.mode == "off":
-        # The probabilities beside it are those of its scores.
+        # The probabilities kept with it are of its scores.
         run.drop(layout.RERANKER)
         run.drop(layout.CALIBRATION)
     if not any(choose_share(config)) or len(features) < 2:
@@ -172,7 +172,7 @@ def learn(
 
 
 def has_learned(config: LinearConfig, run: Run) -> bool:
-    """Returns whether a run keeps all that the settings ask to be learned from held-out documents."""
+    """Returns whether a run has everything that the settings ask to learn from held-out documents."""
     wanted = {
         layout.CALIBRATION: config.calibrate.holds_out,
         layout.RERANKER: config.rerank.mode != "off",
@@ -183,7 +183,7 @@ def has_learned(config: LinearConfig, run: Run) -> bool:
 
 
 def tell_resumed(run: Run, progress: Progress) -> None:
-    """Says what an unfinished run has done; nothing for a new one."""
+    """Reports what an unfinished run has done, or nothing for a new run."""
     if run.has(layout.TREE):
         parts = find_parts(run)
         done = parts.list_levels(parts.read_tree().tree)
@@ -195,7 +195,7 @@ def tell_resumed(run: Run, progress: Progress) -> None:
 def make_features(
     training: Training, run: Run, progress: Progress
 ) -> tuple[Features, Vectorizer | None]:
-    """Returns the features of the training set; a vectoriser that is kept is used as it is."""
+    """Returns the features of the training set; a vectoriser that the run has is used as it is."""
     if training.features is not None:
         return training.features, None
     n, texts, rows = len(training.texts), training.texts, training.rows
@@ -211,12 +211,12 @@ def make_features(
         lambda path, made: made[0].save(path),
         load,
     )
-    progress.finish(f"{matrix.shape[1]:,} features, {matrix.nnz / max(n, 1):.1f} a document")
+    progress.finish(f"{matrix.shape[1]:,} features, {matrix.nnz / max(n, 1):.1f} per document")
     return as_features(matrix), vectorizer
 
 
 def make_tree(training: Training, features: Features, run: Run, progress: Progress) -> LabelTree:
-    """Returns the tree that is kept, the user's, or a new one."""
+    """Returns the tree of the run, the user's tree, or a new one."""
     return run.once(
         layout.TREE,
         partial(_make_tree, training, features, progress),
@@ -272,8 +272,8 @@ def train_levels(
 ) -> XRModel:
     """Trains level after level; each needs those above for its matcher-aware negatives.
 
-    In a round of disentangling (`plan`) the levels that it keeps are not trained, and its positives are trained on.
-    Those in `heads`, from the top, were made elsewhere and are kept as they are.
+    In a round of disentangling (`plan`), the levels that it keeps are not trained, and its positives are used. The
+    levels in `heads`, from the top, were made elsewhere and are kept as they are.
     """
     config, labels = training.config, training.labels
     n_levels = plan.n_levels if plan else tree.n_levels
@@ -308,11 +308,11 @@ def train_levels(
 
 
 def tell_weightless(weights: LevelWeights | LevelShare, level: int, config: LinearConfig) -> None:
-    """Notes a level whose nodes have hardly a weight: its scores are equal, whatever the document."""
+    """Reports a level whose nodes have hardly any weights, so that its scores do not depend on the document."""
     if weights.n_entries >= _LEAST_WEIGHTS * weights.n_nodes:
         return
     if isinstance(weights, LevelShare) or weights.dense.any():
-        return  # what other processes have of dense columns is not known here
+        return  # the dense columns of other processes are not known here
     tell(
         f"level {level} has {weights.n_entries:,} weights for {weights.n_nodes:,} nodes, so its scores are equal for "
         f"most documents: none reaches ranker.threshold={config.ranker.threshold}; lower it, or check the features"
@@ -332,7 +332,7 @@ def _save_level(path: Path, weights: LevelWeights | LevelShare, note: dict[str, 
 
 
 def load_held(training: Training, path: Path) -> LevelWeights | LevelShare:
-    """Restores a level, or what this process is to hold of it."""
+    """Restores a level, or the part of it that this process holds."""
     if training.rows is None:
         return load_level(path)
     return load_share(path, jax.process_index(), jax.process_count(), MOST_WHOLE)

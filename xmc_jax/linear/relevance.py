@@ -1,4 +1,4 @@
-"""Weights of positives, carried up the tree."""
+"""Relevance weights of positives, carried up the tree."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ def induce_relevance(
     mode: str,
     norm: str,
 ) -> list[sp.csr_matrix | None]:
-    """Returns the relevance of every level's positives, or None for levels whose positives weigh 1.
+    """Returns the relevance of every level's positives, or None for levels whose positives all have weight 1.
 
-    With counts of positives, `induce` and norm `l1` a label weighs 1 / |labels of the instance| and a cluster its
+    With counts of positives, `induce` and norm `l1`, a label has weight 1 / |labels of the instance| and a cluster its
     share of them (Yu et al. 2022, cost-sensitive learning).
 
     Args:
-        tree: of the labels.
+        tree: tree of the labels.
         labels: [N, L].
-        relevance: [N, L], 0 or more, on the positives of `labels`; None: 1 for every positive.
+        relevance: [N, L], 0 or more, on the positives of `labels`; None for 1 on every positive.
         mode: `none`, `induce` (all levels, summed up the tree) or `last`.
-        norm: `none`, `l1`, `l2` or `max`, of every instance's row on every level.
+        norm: `none`, `l1`, `l2` or `max`, the norm of every instance's row on every level.
     """
     n_levels = tree.n_levels
     if mode == "none":
@@ -44,7 +44,7 @@ def induce_relevance(
 
 
 def check_relevance(relevance: sp.csr_matrix, labels: sp.csr_matrix, mode: str) -> None:
-    """Refuses relevance that does not fit the labels.
+    """Refuses relevance that does not match the labels.
 
     Raises:
         InputError: shapes differ, a relevance is negative or not finite or not on a positive, or mode is `none`.

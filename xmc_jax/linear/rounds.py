@@ -1,10 +1,10 @@
 """Rounds of disentangling: match, assign labels to clusters, train again.
 
-A round is a part of the run with parts of its own: the training documents' beams, its tree with what it gained, and the
-levels that it trains; the levels above these stay where they are.
+A round is a part of the run with parts of its own: the beams of the training documents, its tree with the measured
+gain, and the levels that it trains; the levels above are not stored again.
 
-A matcher finds the clusters of documents that it was trained on nearly always, which says little of where new documents
-are routed. So the documents are dealt into folds, and the beams of a fold are those of a matcher trained on the others.
+A matcher nearly always finds the clusters of documents that it was trained on, which says little about the routing of
+new documents. So the documents are dealt into folds, and the beams of a fold come from a matcher trained on the others.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ from xmc_jax.types import Features, Progress
 
 @dataclass(frozen=True)
 class Round:
-    """What is trained in a round.
+    """The training of one round.
 
     Attributes:
         number: 1 for the first.
-        tree: with the new edges.
-        run: where its levels are kept.
+        tree: the tree with the new edges.
+        run: keeps its levels.
         kept: weights of the upper levels that are not trained again.
         before: weights of all levels before the round, near which the upper levels end again; empty for a fold, which
-            must not know what its documents were.
-        routed: CSR [N, E], the copies of its labels that each document is a positive of; None: all of them.
-        fold: 1 … if only the matcher is trained, on the documents of the other folds.
-        rows: those documents; None: all.
+            must not know its held-out documents.
+        routed: CSR [N, E], the copies of its labels for which each document is a positive; None for all copies.
+        fold: number from 1 if only the matcher is trained, on the documents of the other folds.
+        rows: those documents; None for all.
     """
 
     number: int
@@ -63,7 +63,7 @@ class Round:
 
     @property
     def n_levels(self) -> int:
-        """Levels that the model has in the end."""
+        """Number of levels of the resulting model."""
         return self.tree.n_levels - 1 if self.fold else self.tree.n_levels
 
     @property
@@ -71,18 +71,19 @@ class Round:
         return f"round {self.number}" + (f", fold {self.fold}" if self.fold else "")
 
     def find_start(self, level: int) -> LevelWeights | None:
-        """Returns weights of the level's nodes to start from; the last level has other nodes than before."""
+        """Returns weights of the level's nodes to start from; None for the last level, whose nodes have changed."""
         return self.before[level] if level < len(self.before) - 1 else None
 
     def find_true_labels(self, level: int, labels: sp.csr_matrix) -> sp.csr_matrix | None:
-        """Returns all copies of the documents' labels [N, E] for the last level, if only some are positives."""
+        """Returns all copies of the documents' labels [N, E] for the last level if only some are positives, else
+        None."""
         if self.routed is None or level < self.tree.n_levels - 1:
             return None
         return labels_at(self.tree, level, labels)
 
 
 def check_overlap(tree: LabelTree, config: DisentangleConfig) -> None:
-    """Refuses a tree that labels cannot be moved in, before its levels are trained.
+    """Refuses a tree in which labels cannot be moved, before its levels are trained.
 
     Raises:
         InputError: it has one level, or labels under more clusters than `copies`.
@@ -112,14 +113,14 @@ def run_rounds(
     progress: Progress,
     mesh: Mesh | None = None,
 ) -> XRModel:
-    """Disentangles the labels of a trained model; returns it as it is if the settings ask for one copy.
+    """Disentangles the labels of a trained model; returns it unchanged if the settings ask for one copy.
 
     Args:
         config: all settings.
-        model: trained.
-        features: of the N training documents.
+        model: the trained model.
+        features: features of the N training documents.
         labels: [N, L].
-        run: where rounds are kept.
+        run: keeps the rounds.
         retrain: trains the levels of a round.
         progress: told about the work.
         mesh: of the devices that share the search; None: the default device.

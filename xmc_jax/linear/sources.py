@@ -1,4 +1,4 @@
-"""What a caller may give for training: documents, labels, a tree, a held-out set, all checked on the way in."""
+"""Reads and checks what a caller gives for training: documents, labels, a tree, a held-out set."""
 
 from __future__ import annotations
 
@@ -36,8 +36,11 @@ def read_label_matrix(
 
     Args:
         labels: lists of names, or a matrix.
-        names: of the columns of a matrix, or None.
-        may_be_bare: whether there may be no label at all.
+        names: names of a matrix's columns, or None.
+        may_be_bare: whether there may be no labels at all.
+
+    Raises:
+        InputError: no documents, no labels, or names that do not match the columns.
     """
     labels, columns = as_labels(labels)
     if sp.issparse(labels) or isinstance(labels, np.ndarray):
@@ -68,12 +71,12 @@ def read_label_matrix(
 
 
 def _has_some(row: Any) -> bool:
-    """Returns whether the labels of a document are anything but an empty list."""
+    """Returns whether the labels of a document are anything other than an empty list."""
     return not isinstance(row, (list, tuple)) or bool(row)
 
 
 def _check_names(names: Sequence[str]) -> list[str]:
-    """Returns the names of columns, each of which a line of `labels.txt` can hold."""
+    """Returns the names of columns if each fits on a line of `labels.txt` and all differ."""
     for i, name in enumerate(names):
         try:
             check_name(name)
@@ -86,17 +89,17 @@ def _check_names(names: Sequence[str]) -> list[str]:
 
 
 def read_documents(x: Any, n_rows: int | None) -> tuple[TextStore | None, Features | None]:
-    """Returns texts or features, whichever was given.
+    """Returns texts and features, one of them None.
 
     Raises:
-        InputError: neither, or their number is not `n_rows`.
+        InputError: neither was given, or their number is not `n_rows`.
     """
     texts, features = None, None
     x = x if isinstance(x, Features) else as_documents(x)
     if isinstance(x, TextStore):
         texts = x
     elif sp.issparse(x):
-        # No rows are nothing to train on, but may be asked about.
+        # No rows cannot be trained on, but they can be predicted.
         features = as_features(check_features(x, "features") if x.shape[0] or n_rows else x)
     elif isinstance(x, np.ndarray):
         features = as_features(x)
@@ -113,13 +116,16 @@ def read_documents(x: Any, n_rows: int | None) -> tuple[TextStore | None, Featur
 def read_validation(
     validation: Any, names: list[str] | None, n_labels: int, like: Features | None
 ) -> tuple[TextStore | Features, sp.csr_matrix]:
-    """Returns documents and labels of a held-out set, checked before training rather than after it.
+    """Returns documents and labels of a held-out set, so that they are checked before training rather than after it.
 
     Args:
         validation: the pair (x, labels) as given.
-        names: of the training labels.
+        names: names of the training labels.
         n_labels: L.
-        like: the training features, or None if it is trained on texts.
+        like: the training features, or None for training on texts.
+
+    Raises:
+        InputError: not a pair, or documents or labels that do not match those of training.
     """
     if not isinstance(validation, tuple) or len(validation) != 2:
         raise InputError("validation needs a pair (x, labels)")
@@ -131,19 +137,22 @@ def read_validation(
         return features, truth
     if texts is None or like is not None:
         raise InputError(
-            "texts given for training or for validation, vectors for the other; the same kind needed"
+            "texts given for one of training and validation, vectors for the other; the same kind needed"
         )
     return texts, truth
 
 
 def read_truth(labels: Any, names: Sequence[str] | None, n_labels: int, what: str) -> sp.csr_matrix:
-    """Returns labels of documents that are not trained on, in the columns of training; unknown names are left out.
+    """Returns labels of other documents in the columns of training; unknown names are left out.
 
     Args:
         labels: lists of names, or a matrix.
-        names: of the training labels, or None.
+        names: names of the training labels, or None.
         n_labels: L.
-        what: they are called in messages.
+        what: name of the labels in messages.
+
+    Raises:
+        InputError: names for labels without names, or another number of columns.
     """
     labels, columns = as_labels(labels, what)
     if sp.issparse(labels) or isinstance(labels, np.ndarray):

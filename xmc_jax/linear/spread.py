@@ -1,4 +1,4 @@
-"""A training set of which each process has its documents: what is joined before the training, and what is refused."""
+"""A training set of which each process has some documents: joins what all need to know, and refuses the rest."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ Result = TypeVar("Result")
 
 
 def holds_share(config: Config) -> bool:
-    """Returns whether each of several processes is to hold its share only."""
+    """Returns whether each of several processes holds only its share."""
     return config.parallel.holds == "share" and count_processes() > 1
 
 
 def read_together(config: Config, read: Callable[[], Result]) -> Result:
-    """Returns what is read of this process's documents; an error in one process is raised in all that hold shares."""
+    """Returns the result of `read`; with shares, an error in one process is raised in all."""
     return run_together(read) if holds_share(config) else read()
 
 
 def join_labels(
     labels: sp.csr_matrix, names: list[str] | None
 ) -> tuple[sp.csr_matrix, list[str] | None]:
-    """Returns the labels of this process's documents in the columns of all labels, and the names of these.
+    """Returns the labels of this process's documents in the columns of all labels, and the names of all labels.
 
     Args:
         labels: [this process's N, its L].
-        names: of its columns, or None if the columns of all processes are the same.
+        names: names of its columns, or None if the columns of all processes are the same.
 
     Raises:
-        InputError: columns without names, of other numbers in other processes.
+        InputError: columns without names whose numbers differ between processes.
     """
     told = "\0".join(names or ()).encode()
     digest = np.frombuffer(blake2b(told, digest_size=16).digest(), np.uint8)
@@ -62,10 +62,10 @@ def join_labels(
 
 
 def spread_training(training: Training) -> Training:
-    """Returns a process's part of a training set as one that knows of the others; all processes call this together.
+    """Returns a process's part of a training set with the counts over all parts; all processes call this together.
 
     Raises:
-        InputError: settings or data that need all documents in one place.
+        InputError: settings or data that need all documents in one process.
     """
     _refuse(training)
     rows = count_off(training.labels.shape[0])

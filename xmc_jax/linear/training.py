@@ -1,4 +1,4 @@
-"""What a linear model is trained on, checked before anything is written."""
+"""The data and settings of a linear model's training, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from xmc_jax.types import Features
 
 @dataclass(frozen=True)
 class Training:
-    """What a run is trained on.
+    """Data and settings of a training.
 
     Attributes:
         config: all settings.
         texts: N texts, or None if features are given.
-        features: of N instances, or None if texts are given.
+        features: features of N instances, or None if texts are given.
         labels: CSR [N, L].
         label_names: L names, or None.
-        tree: of L labels, or None to cluster them.
+        tree: tree of L labels, or None to cluster them.
         relevance: CSR [N, L] or None.
         negatives: user-supplied negatives by level, or None.
         label_features: [L, D'] or None.
-        machine: that it is trained on.
-        rows: whose documents are which, where each of several processes has a part; None: these are all.
-        counts: int32 [L], training positives of each label, where these documents are not all.
-        unit_rows: whether rows of the features given are scaled to length 1, also of what is predicted.
+        machine: devices and memory.
+        rows: the documents of each process if several processes have a part each; None if these are all.
+        counts: int32 [L], number of training positives of each label, if these documents are not all.
+        unit_rows: whether rows of the features are scaled to length 1, in training and in prediction.
     """
 
     config: LinearConfig
@@ -57,11 +57,11 @@ class Training:
 
     @property
     def n_documents(self) -> int:
-        """Documents N, those of other processes included."""
+        """Number of documents, including those of other processes."""
         return self.labels.shape[0] if self.rows is None else self.rows.total
 
     def count_positives(self) -> np.ndarray:
-        """Returns the training positives of each label, int32 [L]."""
+        """Returns the number of training positives of each label, int32 [L]."""
         if self.counts is not None:
             return self.counts
         return np.bincount(self.labels.indices, minlength=self.labels.shape[1]).astype(np.int32)
@@ -77,7 +77,8 @@ class Training:
         return replace(self, config=config, tree=tree)
 
     def take_rows(self, rows: np.ndarray) -> Training:
-        """Returns the training set with some of its documents; their features are given apart."""
+        """Returns the training set with only some of its documents, without their features, which are passed
+        separately."""
         negatives, relevance = self.negatives, self.relevance
         return replace(
             self,
@@ -114,13 +115,13 @@ class Training:
         )
 
     def describe_data(self) -> dict[str, Any]:
-        """Returns what tells this training set from another, JSON-ready."""
+        """Returns facts that distinguish this training set from others, JSON-ready."""
         if self.config.parallel.holds == "share":
             return self.describe_rows()
         return fingerprint(self.texts, self.features, self.labels, list_extras(self))
 
     def describe_rows(self) -> dict[str, Any]:
-        """Returns the same by a sum over documents, to which several processes add their own."""
+        """Returns such facts by a sum over documents, to which several processes add theirs."""
         start = 0 if self.rows is None else self.rows.start
         own = sum_rows(self.texts, self.features, self.labels, start)
         total = own if self.rows is None else add_up(own)
@@ -130,7 +131,7 @@ class Training:
 
 
 def scale_training(training: Training) -> Training:
-    """Returns the same documents with rows of features of length 1; what that changes is told."""
+    """Returns the same documents with rows of features of length 1; a note reports a change."""
     given = training.features
     assert given is not None
     features = unit_rows(given)
@@ -138,13 +139,13 @@ def scale_training(training: Training) -> Training:
         lengths = row_lengths(given)
         tell(
             f"rows of features are scaled to length 1 (they were {lengths.min():.3g} to {lengths.max():.3g} long) "
-            "here and when the model predicts; data.vector_norm=none takes them as they are"
+            "here and when the model predicts; data.vector_norm=none leaves them as they are"
         )
     return replace(training, features=features, unit_rows=True)
 
 
 def list_extras(training: Training) -> list[np.ndarray]:
-    """Returns the arrays beside features and labels that change the outcome."""
+    """Returns the arrays beside features and labels that affect the outcome."""
     extras = []
     if training.tree is not None:
         extras += [*training.tree.parents, training.tree.edge_label, training.tree.edge_cluster]
@@ -159,7 +160,7 @@ def list_extras(training: Training) -> list[np.ndarray]:
 
 
 def check_sources(training: Training) -> None:
-    """Refuses before anything is written what would be refused later: negatives, relevance or trees without a use."""
+    """Refuses negatives, relevance or trees without a use, before anything is written."""
     check_forest(training.config, training.labels.shape[1], training.tree is not None)
     kinds = training.config.ranker.negatives
     uses = any("usn" in kind.split("+") for kind in ([kinds] if isinstance(kinds, str) else kinds))

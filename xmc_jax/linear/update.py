@@ -1,6 +1,6 @@
-"""An update as a run: vectoriser (and encoder) of before, trees that have grown, levels solved where they changed.
+"""An update as a run: the old vectoriser (and encoder), trees that have grown, and levels solved where they changed.
 
-Every stage is kept as in a training, so that a stopped update resumes; what comes out is a run like any other.
+Every stage is kept as in a training, so that a stopped update resumes; the result is a run like any other.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from xmc_jax.tree import Grown
 from xmc_jax.types import Features, Progress
 
 Featurize = Callable[[Run, Vectorizer | None], Features]
-"""Makes the features that the levels score, of all documents."""
+"""Returns the features of all documents that the levels score."""
 
 
 class Prototyped(NamedTuple):
@@ -67,16 +67,16 @@ class Prototyped(NamedTuple):
 
 @dataclass(frozen=True)
 class Update:
-    """What a model is to become.
+    """A model, and the data of its update.
 
     Attributes:
-        training: all documents of now, the known ones first, with the settings of the levels.
+        training: all documents after the update, the known ones first, with the settings of the levels.
         old: the model.
-        labels: CSR [N, L], that it was trained on.
-        revision: from its training set to that of now.
-        renamed: labels that have another name now.
-        n_kept: levels from the top that stay as they are.
-        learns: whether held-out documents teach probabilities and a re-ranker as in a training.
+        labels: CSR [N, L], the labels it was trained on.
+        revision: the change of its training set.
+        renamed: number of labels that were renamed.
+        n_kept: number of levels from the top that are kept.
+        learns: whether probabilities and a re-ranker are learned from held-out documents, as in a training.
         prototypes: what prototypes beside the levels become, or None.
     """
 
@@ -90,7 +90,7 @@ class Update:
     prototypes: Prototyped | None = None
 
     def describe_data(self) -> dict[str, Any]:
-        """Returns what tells this update from another and from a training, JSON-ready."""
+        """Returns facts that distinguish this update from others and from a training, JSON-ready."""
         training, old = self.training, self.old
         extras = [np.array([self.labels.shape[0], len(old.updates)]), self.revision.label_origin]
         for model in old.models:
@@ -100,23 +100,23 @@ class Update:
         return fingerprint(training.texts, training.features, training.labels, extras)
 
     def describe(self, reached: dict[str, Any], solved: int, nodes: int, split: int) -> dict:
-        """Returns what it did, JSON-ready."""
+        """Returns what the update did, JSON-ready."""
         facts = {"renamed": self.renamed, "clusters_split": split, "solved": solved, "nodes": nodes}
         return self.revision.count_changes() | facts | reached
 
 
 class _Solved(NamedTuple):
-    """A level, and how many of its nodes were solved anew."""
+    """A level, and how many of its nodes were solved again."""
 
     weights: LevelWeights
     n_solved: int
 
 
 def check_update(config: LinearConfig) -> None:
-    """Refuses models whose training cannot be followed.
+    """Refuses models that cannot be updated.
 
     Raises:
-        InputError: says which setting, and why.
+        InputError: the setting that prevents it, and why.
     """
     if config.disentangle.copies > 1 and config.disentangle.positives == "routed":
         raise InputError(
@@ -137,18 +137,18 @@ def run_update(
     progress: Progress,
     source: dict[str, Any] | None = None,
 ) -> Trained:
-    """Returns the model of now, or finishes the update that `workdir` holds.
+    """Returns the updated model, or finishes the update that `workdir` holds.
 
     Args:
-        update: what changes.
-        featurize: None: texts are vectorised, or features given.
+        update: the model and the data of its update.
+        featurize: makes features; None if texts are vectorised or features are given.
         workdir: the folder of the new run; None keeps nothing.
         progress: told about each stage.
-        source: where the data came from, to be noted in the folder.
+        source: where the data came from, recorded in the folder.
 
     Raises:
         InputError: the folder holds another run, or settings that cannot be updated.
-        RunError: another training works in the folder, or it cannot be written; memory is too little.
+        RunError: another training works in the folder, it cannot be written, or there is too little memory.
     """
     old, training = update.old, update.training
     check_update(training.config)
@@ -229,7 +229,7 @@ def _grow_models(
 
 
 def _make_tree(growth: Growth, run: Run, progress: Progress) -> Grown:
-    """Returns the tree that has grown, from the run if it is there."""
+    """Returns the grown tree, from the run if it is there."""
 
     def make() -> Grown:
         progress.start("tree", growth.training.labels.shape[1])
@@ -250,7 +250,7 @@ def _make_tree(growth: Growth, run: Run, progress: Progress) -> Grown:
 
 
 def _make_levels(growth: Growth, grown: Grown, run: Run, progress: Progress) -> tuple[XRModel, int]:
-    """Returns the model, and how many of its nodes were solved anew."""
+    """Returns the model, and how many of its nodes were solved again."""
     old, levels, n_solved = growth.model, list[LevelWeights](), 0
     relevance = growth.list_relevance(grown.tree)
     for t in range(grown.tree.n_levels):
@@ -279,8 +279,11 @@ def _make_levels(growth: Growth, grown: Grown, run: Run, progress: Progress) -> 
 
 
 def _measure(update: Update, models: tuple[XRModel, ...], features: Features) -> dict[str, float]:
-    """Returns the shares of positives that are reached: of the known documents by the model of before, of the new ones
-    by it (their known labels), of all by the model of now; mean over the trees."""
+    """Returns the shares of positives that are reached, mean over the trees.
+
+    They are those of the known documents by the old model, of the new documents (their known labels) by the old model,
+    and of all documents by the new model.
+    """
     beam = update.training.config.search.choose_beam()
     mesh = update.training.machine.own_mesh
     n, origin = update.labels.shape[0], update.revision.label_origin

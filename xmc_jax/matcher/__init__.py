@@ -1,4 +1,4 @@
-"""One level of search: candidates, beams, and the instances a level is trained on."""
+"""One level of search: candidates, beams, and the instances that train a level."""
 
 from xmc_jax.matcher.beam import Beam as Beam
 from xmc_jax.matcher.beam import find_nodes as find_nodes

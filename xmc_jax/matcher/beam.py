@@ -1,4 +1,4 @@
-"""The beam of one level: which nodes are looked below, and the candidates that gives."""
+"""The beam of one level: the nodes to search below, and the candidates below them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xmc_jax.types import PAD
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Beam:
-    """The best nodes of a level for each query, ascending by node; unused slots at a row's end."""
+    """The best nodes of a level for each query, ascending by node, with unused slots at the end of a row."""
 
     node: Array
     """int32 [B, W], PAD in unused slots."""
@@ -29,7 +29,11 @@ class Beam:
 
 
 def start_beam(n_queries: int) -> Beam:
-    """Returns the beam that holds the root."""
+    """Returns the beam that holds the root.
+
+    >>> start_beam(2).node.tolist()
+    [[0], [0]]
+    """
     return Beam(jnp.zeros((n_queries, 1), jnp.int32), jnp.zeros((n_queries, 1), jnp.float32))
 
 
@@ -45,13 +49,15 @@ def score_beam(
 ) -> Float[Array, "B M"]:
     """Returns the scores of the candidates: finite for children of the beam and -inf for the rest.
 
-    A level that is stored as a table has all its nodes for candidates, M = nodes; else they are the children of
-    the beam, M = W · K. Either way they stand in the order of their node ids.
+    In a level that is stored as a table, all nodes are candidates, M = nodes; otherwise they are the children of the
+    beam, M = W · K. In both cases they are in the order of their node ids.
 
     Args:
         level: the level below the beam.
         kind: the name of its post-processor.
-        first: the beam holds the root, whose score does not count.
+        ids, values, dense: the queries, as in `score_children`.
+        beam: nodes of the level above.
+        first: whether the beam holds the root, whose score does not count.
     """
     n_queries, width = beam.node.shape
     if level.table is not None:
@@ -66,19 +72,19 @@ def score_beam(
     scores = post_processor.transform(margins)
     if not first:
         scores = post_processor.combine(scores, above)
-    # A poor candidate stays one: -inf says that there is none.
+    # A poor candidate stays finite, since -inf means that there is no candidate.
     big = jnp.finfo(scores.dtype).max
     none = (margins == -jnp.inf) | (above == -jnp.inf)
     return jnp.where(none, -jnp.inf, jnp.clip(scores, -big, big)).reshape(n_queries, -1)
 
 
 def select_beam(level: SearchLevel, beam: Beam, scores: Float[Array, "B M"], width: int) -> Beam:
-    """Returns the `width` best candidates; of equal scores the smaller node id."""
+    """Returns the beam of the `width` best candidates; among equal scores, the smaller node id."""
     return sort_beam(*select_nodes(level, beam, scores, width))
 
 
 def sort_beam(best: Float[Array, "B W"], node: Int[Array, "B W"]) -> Beam:
-    """Returns the beam of these scores and nodes, in which the nodes ascend and PAD is last."""
+    """Returns the beam of these scores and nodes, sorted by node with PAD last."""
     last = jnp.iinfo(node.dtype).max
     node, best = sort_rows((jnp.where(node == PAD, last, node), best))
     return Beam(jnp.where(node == last, PAD, node), best)
@@ -97,7 +103,7 @@ def select_nodes(
 
 
 def find_nodes(level: SearchLevel, beam: Beam, position: Int[Array, "B S"]) -> Int[Array, "B S"]:
-    """Returns the nodes of candidates by their position; any node for a candidate of score -inf."""
+    """Returns the nodes of candidates by position; a candidate with score -inf may have any node."""
     if level.table is not None:
         return position
     parent = jnp.take_along_axis(beam.node, position // level.max_children, axis=1)
@@ -107,13 +113,13 @@ def find_nodes(level: SearchLevel, beam: Beam, position: Int[Array, "B S"]) -> I
 def find_positions(
     level: SearchLevel, beam: Beam, node: Int[Array, "B S"], cluster: Int[Array, "B S"]
 ) -> Int[Array, "B S"]:
-    """Returns where among the candidates nodes of these clusters stand, PAD where the beam lacks the cluster.
+    """Returns the positions of nodes among the candidates, or PAD if the beam lacks their cluster.
 
-    A level stored as a table has all nodes for candidates, those outside the beam with a score of -inf.
+    In a level stored as a table, all nodes are candidates, those outside the beam with score -inf.
     """
     if level.table is not None:
         return node
-    # The beam is ascending but for the PAD at its end.
+    # The beam is ascending except for PAD at its end.
     held = jnp.where(beam.node == PAD, jnp.iinfo(jnp.int32).max, beam.node)
     slot = jax.vmap(partial(jnp.searchsorted, method="scan_unrolled"))(held, cluster)
     slot = jnp.minimum(slot, held.shape[1] - 1)
@@ -122,7 +128,7 @@ def find_positions(
 
 
 def _spread(beam: Beam, n_clusters: int) -> Float[Array, "B C"]:
-    """Returns the score of each cluster, -inf where it is not in the beam."""
+    """Returns the score of each cluster, -inf if it is not in the beam."""
     at = jnp.where(beam.node == PAD, n_clusters, beam.node)
     row = jnp.arange(at.shape[0])[:, None]
     every = jnp.full((at.shape[0], n_clusters + 1), -jnp.inf)

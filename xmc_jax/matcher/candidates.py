@@ -1,4 +1,4 @@
-"""Candidates of a batch: the nodes that each text is scored against in fine-tuning (host side)."""
+"""Candidates of a batch: the nodes against which each text is scored in fine-tuning (host side)."""
 
 from __future__ import annotations
 
@@ -16,18 +16,23 @@ def count_candidates(
     child_offsets: Int[np.ndarray, "C1"],
     limit: int | None = None,
 ) -> int:
-    """Returns the slots that the candidates of any text need, a multiple of 8.
+    """Returns the number of slots that the candidates of any text need, a multiple of 8.
 
     Args:
-        mask: which clusters come near a text [N, C].
-        labels: counts on the level [N, nodes].
-        child_offsets: where the children of each cluster begin [C + 1].
-        limit: candidates of a text at most; None: any number.
+        mask: [N, C], the clusters of each text.
+        labels: [N, nodes], counts of the positives.
+        child_offsets: [C + 1], where the children of each cluster begin.
+        limit: largest number of candidates per text; None for any number.
+
+    Example:
+        >>> mask, labels = sp.csr_matrix([[1, 1]]), sp.csr_matrix([[0, 1, 0]])
+        >>> count_candidates(mask, labels, np.array([0, 2, 3]))
+        8
     """
     sizes = np.diff(child_offsets).astype(np.int64)
     most = np.zeros(mask.shape[0], np.int64)
     np.add.at(most, np.repeat(np.arange(len(most)), np.diff(mask.indptr)), sizes[mask.indices])
-    # Positives may lie outside the clusters.
+    # Positives may be outside the clusters.
     most = np.minimum(most + np.diff(labels.indptr), labels.shape[1])
     width = max(1, int(most.max(initial=0)))
     return -(-(min(width, limit) if limit else width) // 8) * 8
@@ -43,17 +48,24 @@ def list_candidates(
 ) -> tuple[Int[np.ndarray, "B M"], Float[np.ndarray, "B M"]]:
     """Returns the candidates of some texts and the counts of their positives.
 
-    A text's candidates are the children of its clusters and its positives. Where they are more than `limit`, all
-    positives stay (some of them, where they alone are more) and the rest is drawn among the negatives.
+    A text's candidates are the children of its clusters and its positives. If there are more than `limit`, all
+    positives are kept (or some, if they alone are more) and the rest is drawn from the negatives.
 
     Args:
         mask, labels: rows of the texts.
         child_offsets, limit: as in `count_candidates`.
-        width: M, as it says.
-        rng: draws what stays.
+        width: M, from `count_candidates`.
+        rng: draws the candidates to keep.
 
     Returns:
-        (nodes, values): int32 [B, M], ascending, PAD in unused slots; float32 [B, M], 0 for negatives.
+        nodes int32 [B, M], ascending, PAD in unused slots; and values float32 [B, M], 0 for negatives.
+
+    Example:
+        >>> mask, labels = sp.csr_matrix([[0, 1]]), sp.csr_matrix([[0.0, 2.0, 0.0]])
+        >>> nodes, values = list_candidates(
+        ...     mask, labels, np.array([0, 2, 3]), 8, None, np.random.default_rng(0))
+        >>> nodes[0, :3].tolist(), values[0, :3].tolist()
+        ([1, 2, -1], [2.0, 0.0, 0.0])
     """
     n, n_nodes = labels.shape
     cluster, row = mask.indices, np.repeat(np.arange(n), np.diff(mask.indptr))

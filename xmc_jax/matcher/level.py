@@ -1,4 +1,4 @@
-"""One level laid out for search: a dense table where the level is small, else rows behind a look-up."""
+"""One level laid out for search: a dense table for a small level, else rows found by a look-up."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from xmc_jax.types import AnyArray
 Layout = Literal["table", "bitmaps", "rows", "slots"]
 
 SLOTS = 8
-"""Entries (child, value) of the layout `slots` that are read together."""
+"""Number of entries (child, value) in the layout `slots` that are read together."""
 
 _TABLE_NODES = 512
 _TABLE_BYTES = 128 * 2**20
 _BITMAP_CHILDREN = 512
-_ROW_LANES = 128  # a TPU stores rows in so many lanes
+_ROW_LANES = 128  # lanes of a row as a TPU stores it
 
 
 @jax.tree_util.register_dataclass
@@ -29,37 +29,40 @@ _ROW_LANES = 128  # a TPU stores rows in so many lanes
 class SearchLevel:
     """The weights of one level on the device, in one of four layouts; the fields of the others are None.
 
-    `table`: all of it, dense. The others store a row for each (cluster, feature), found through `rows`. `rows`: a
-    weight for every child, gathered as one row, which a TPU does in the time of one number. A row of `bitmaps` says
-    by a bit for each child which weights follow; every child of a pair is then scored by gathers alone. Where clusters
-    are wide and rows nearly empty, `slots` lists the weights with their children, ceil(entries / SLOTS) parts a row.
+    `table` is the whole level, dense. The others store a row for each (cluster, feature), found through `rows`. In
+    `rows`, a row has a weight for every child and is gathered at once, which takes a TPU as long as one number. In
+    `bitmaps`, a row has a bit per child for the weights that follow, and every child of a pair is scored by gathers
+    alone. For wide clusters with nearly empty rows, `slots` lists the weights with their children, in ceil(entries /
+    SLOTS) parts per row.
     """
 
     child_offsets: AnyArray
     """int32 [C + 1]: nodes of cluster c are `child_offsets[c] : child_offsets[c + 1]`."""
     bias: AnyArray
-    """float32 [nodes + K], -inf: silenced node. The last K are never read as scores."""
+    """float32 [nodes + K], -inf for silenced nodes. The last K are never read as scores."""
     dense: AnyArray
-    """float32 [nodes + K, H], likewise."""
+    """float32 [nodes + K, H], padded likewise."""
     table: AnyArray
     """float32 [D + 1, nodes]; row D, which unused slots of a query point to, is zero."""
     cluster: AnyArray
-    """int32 [nodes]: cluster of a node, beside `table`."""
+    """int32 [nodes]: cluster of each node, with `table`."""
     rows: AnyArray
     child_words: AnyArray
-    """int32 [(F + 1) · 2 · words], a bitmap of K / 32 rounded up words a row: which children of a row have
-    weights; row F has none."""
+    """int32 [(F + 1) · 2 · words], a bitmap of the children that have weights, with ceil(K / 32) words per row; row F
+    has
+    none."""
     weights: AnyArray
     """float32 [E + 1], the last one 0: weights by row, then by child."""
     slots: AnyArray
-    """int32 [parts, 2 · SLOTS]: children (K where unused), then the bits of their float32 values."""
+    """int32 [parts, 2 · SLOTS]: children (K in unused slots), then the bits of their float32 values."""
     first_parts: AnyArray
     """int32 [F + 1]: parts of row r are `first_parts[r] : first_parts[r + 1]`."""
     max_children: int = field(metadata={"static": True})
     """K."""
     shard: AnyArray = None
-    """int32 [3]: first cluster, the one after the last and first node, where rows and dense columns of these only are
-    stored; None: all are."""
+    """int32 [3]: the first cluster, the one after the last, and the first node, if rows and dense columns of only these
+    are
+    stored; None if all are."""
     row_weights: AnyArray = None
     """float32 [F + 1, K rounded up to 128], the last row 0: weights by row, for every child."""
 
@@ -69,19 +72,19 @@ class SearchLevel:
 
     @property
     def n_rows(self) -> int:
-        """Stored rows F, where `row_weights` or `child_words` are stored."""
+        """Number F of stored rows, with `row_weights` or `child_words`."""
         if self.row_weights is not None:
             return self.row_weights.shape[0] - 1
         assert self.child_words is not None
         return self.child_words.shape[0] // (2 * self.n_words) - 1
 
     def count_candidates(self, width: int) -> int:
-        """Returns how many nodes are scored for a query with a beam of this width above."""
+        """Returns the number of nodes that are scored for a query, given the width of the beam above."""
         return self.n_nodes if self.table is not None else width * self.max_children
 
     @property
     def n_words(self) -> int:
-        """Words of a row's bitmap of children."""
+        """Number of words of a row's bitmap of children."""
         return count_words(self.max_children)
 
     @property
@@ -92,16 +95,20 @@ class SearchLevel:
 def choose_layout(
     n_nodes: int, n_sparse: int, max_children: int, n_rows: int = 0, target: Target | None = None
 ) -> Layout:
-    """Chooses how a level is stored.
+    """Returns how a level is stored.
 
-    As a dense table if it has few nodes and fits 128 MiB. Else by bitmaps, whose work is that of all children of
-    the beam, unless clusters are so wide that listing the weights met is less. A TPU gathers a row in the time of a
-    number: there in dense rows, if these fit a quarter of its memory.
+    It is a dense table if it has few nodes and fits into 128 MiB. Otherwise it is bitmaps, whose work grows with all
+    children of the beam, unless clusters are so wide that listing the weights met is less work. On a TPU, which gathers
+    a row in the time of one number, it is dense rows if these fit into a quarter of its memory.
 
     Args:
-        n_nodes, n_sparse, max_children: of the level, n_sparse being D.
-        n_rows: rows F that a device stores.
-        target: where it will be searched; None: as on a CPU.
+        n_nodes, n_sparse, max_children: sizes of the level; n_sparse is D.
+        n_rows: number of rows F that a device stores.
+        target: the device that searches it; None for a CPU.
+
+    Example:
+        >>> choose_layout(100, 1000, 10), choose_layout(10**6, 10**5, 32), choose_layout(10**6, 10**5, 4096)
+        ('table', 'bitmaps', 'slots')
     """
     n_bytes = (n_sparse + 1) * n_nodes * 4
     if n_nodes <= _TABLE_NODES and n_bytes <= _TABLE_BYTES:
@@ -115,12 +122,12 @@ def choose_layout(
 
 
 def fill_lanes(n: int) -> int:
-    """Returns n rounded up to what a TPU stores in a row: stored so, an array is gathered from as it is."""
+    """Returns n rounded up to the lanes of a TPU's rows, so that an array can be gathered from without a copy."""
     return -(-n // _ROW_LANES) * _ROW_LANES
 
 
 def build_level(**stored: Any) -> SearchLevel:
-    """Returns `lay_out_level` of these arguments, put on the device."""
+    """Returns the result of `lay_out_level` for these arguments, on the device."""
     return jax.tree.map(jnp.asarray, lay_out_level(**stored))
 
 
@@ -139,23 +146,23 @@ def lay_out_level(
     target: Target | None = None,
     max_children: int | None = None,
 ) -> SearchLevel:
-    """Lays out a level that is stored as sparse rows of its clusters (host arrays).
+    """Lays out a level that is stored as sparse rows of its clusters, in arrays on the host.
 
     Args:
-        child_offsets: [C + 1], nodes of the clusters.
-        row_offsets: [C + 1], stored rows of the clusters.
-        row_feature: [F], feature of a row in [0, n_sparse), distinct within a cluster.
-        entry_offsets: [F + 1], entries of the rows.
-        entry_child, entry_value: [E], child slot and weight of the entries.
+        child_offsets: [C + 1], where the nodes of each cluster begin.
+        row_offsets: [C + 1], where the stored rows of each cluster begin.
+        row_feature: [F], features of the rows in [0, n_sparse), distinct within a cluster.
+        entry_offsets: [F + 1], where the entries of each row begin.
+        entry_child, entry_value: [E], child slots and weights of the entries.
         bias: [nodes]; -inf silences a node.
         dense: [nodes, H].
         n_sparse: D.
-        layout: instead of what `choose_layout` says.
-        target: where it will be searched; None: as on a CPU.
-        max_children: K, where other parts of the level have wider clusters.
+        layout: overrides `choose_layout`.
+        target: the device that searches it; None for a CPU.
+        max_children: K, if other parts of the level have wider clusters.
 
     Raises:
-        InputError: more rows than positions of 32 bits can tell apart.
+        InputError: more rows than positions of 32 bits can address.
     """
     widest = max_children or int(np.diff(child_offsets).max(initial=0))
     n_nodes, n_entries = len(bias), np.diff(entry_offsets)
@@ -203,17 +210,21 @@ def lay_out_level(
 
 
 def pad_bias(bias: np.ndarray, max_children: int) -> np.ndarray:
-    """Returns the biases [nodes + K], so that K may be read from any node on."""
+    """Returns the biases [nodes + K], padded so that K can be read from any node.
+
+    >>> pad_bias(np.ones(2), 1).tolist()
+    [1.0, 1.0, 0.0]
+    """
     return np.pad(bias, (0, max_children)).astype(np.float32)
 
 
 def count_words(n_children: int) -> int:
-    """Returns the words of a bitmap of this many children."""
+    """Returns the number of words of a bitmap of this many children."""
     return -(-max(n_children, 1) // BITS)
 
 
 def _mark_children(child: np.ndarray, entry_offsets: np.ndarray, n_children: int) -> np.ndarray:
-    """Returns the bitmap of the children of the rows, int32 [(F + 1) · 2 · words]."""
+    """Returns the bitmap of the rows' children, int32 [(F + 1) · 2 · words]."""
     n_rows, n_words = len(entry_offsets) - 1, count_words(n_children)
     check_positions(max(2 * (n_rows + 1) * n_words, len(child) + 1))
     row = np.repeat(np.arange(n_rows), np.diff(entry_offsets))
@@ -229,7 +240,7 @@ def _cut_rows(
     """Returns slots [parts, 2 · SLOTS] and the first parts of the rows [F + 1]."""
     n_parts = -(-n_entries // SLOTS)
     first = np.concatenate([[0], np.cumsum(n_parts)]).astype(np.int32)
-    total = max(int(first[-1]), 1)  # gathers want a part even where nothing is stored
+    total = max(int(first[-1]), 1)  # gathers need a part even if nothing is stored
     children = np.full((total, SLOTS), unused, np.int32)
     values = np.zeros((total, SLOTS), np.float32)
     at = concatenate_ranges(first[:-1].astype(np.int64) * SLOTS, n_entries)

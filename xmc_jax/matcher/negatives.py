@@ -1,12 +1,12 @@
-"""Which instances a cluster's problems are trained on: the mask [N, C] of a level (host side).
+"""Chooses the instances that train each cluster: the mask [N, C] of a level (host side).
 
 | source | an instance trains the clusters |
 | --- | --- |
 | `tfn`, teacher forcing | that hold one of its labels |
-| `man`, matcher aware | in its beam, searched with the levels trained so far |
-| `usn`, user supplied | that the user names, or that lie above what the user names |
+| `man`, matcher aware | in its beam, in a search with the levels trained so far |
+| `usn`, user supplied | that the user names, or that are above those |
 
-Joined by `+` they are united; the children of the root are trained on everybody. Yu et al. 2022, "PECOS".
+Sources joined by `+` are united; the children of the root are trained on all instances. Yu et al. 2022, "PECOS".
 """
 
 from __future__ import annotations
@@ -30,21 +30,26 @@ def choose_pairs(
     matched: sp.spmatrix | None = None,
     user: sp.spmatrix | None = None,
 ) -> sp.csr_matrix:
-    """Returns which instances train which clusters above `level`.
+    """Returns the instances that train each of the clusters above `level`.
 
     Args:
         kind: the sources, as in the config.
-        level: 0 is the root's children; the arguments below are not needed for it.
+        level: number of the level; level 0, the root's children, needs no further arguments than `n_instances`.
         n_instances: N.
         positives: `labels_at(tree, level - 1, Y)` [N, C], for `tfn`.
-        matched: beams of the matcher on the training set [N, C], for `man`; a stored zero counts.
-        user: what `propagate_pairs` gives for this level [N, C], for `usn`.
+        matched: beams of the matcher on the training set [N, C], for `man`; stored zeros count.
+        user: the result of `propagate_pairs` for this level [N, C], for `usn`.
 
     Returns:
         float32 CSR [N, C] of ones with sorted indices.
 
     Raises:
         InputError: a source that is missing or has another shape.
+
+    Example:
+        >>> positives, matched = sp.csr_matrix([[1, 0]]), sp.csr_matrix([[0, 1]])
+        >>> choose_pairs("tfn+man", 1, 1, positives=positives, matched=matched).toarray().tolist()
+        [[1.0, 1.0]]
     """
     if level == 0:
         return _everybody(n_instances)
@@ -67,15 +72,16 @@ def choose_pairs(
 def propagate_pairs(
     tree: LabelTree, given: Mapping[int, sp.spmatrix], n_instances: int
 ) -> tuple[sp.csr_matrix, ...]:
-    """Carries a user's pairs up the tree: who trains a node trains the nodes above it.
+    """Carries a user's pairs up the tree: an instance that trains a node also trains the nodes above it.
 
     Args:
-        tree: of L labels.
-        given: counted from the labels: 0: [N, L], 1: [N, clusters of the last level], 2: those above …
+        tree: tree of L labels.
+        given: matrices by the number of levels above the labels: 0 for [N, L], 1 for [N, clusters of the last level], 2
+            for the clusters above, and so on.
         n_instances: N.
 
     Returns:
-        For each level the pairs with the nodes above it, float32 CSR of ones; level 0: everybody.
+        For each level, the pairs with the nodes above it, float32 CSR of ones; for level 0, all instances.
 
     Raises:
         InputError: a level that the tree does not have, or a matrix of another shape.
@@ -109,7 +115,7 @@ def _check_user(tree: LabelTree, given: Mapping[int, sp.spmatrix], n_instances: 
 
 
 def _binarise(matrix: sp.spmatrix) -> sp.csr_matrix:
-    """Returns ones where something is stored, sorted and without duplicates."""
+    """Returns ones in the place of stored entries, sorted and without duplicates."""
     out = sp.csr_matrix(matrix, dtype=np.float32, copy=True)
     out.sum_duplicates()
     out.data[:] = 1.0

@@ -1,10 +1,10 @@
 """Margins of the children of (query, cluster) pairs: the inner loop of search.
 
-Slots of a query are looked up a block at a time. With bitmaps, every child of a pair asks every row found
-for its weight: no scatter, no work that depends on what was found. Where clusters are wide, what is found is
-laid out without gaps instead (an expansion of counts: running sums, marks, running maxima), so that the cost
-follows the weights that a query really meets. Both are the masked sparse chunk multiplication of Etter et
-al. 2022, "MSCM", in fixed shapes.
+Slots of a query are looked up a block at a time. With bitmaps, every child of a pair reads its weight in every row
+found: there is no scatter, and no work that depends on what was found. For wide clusters, the entries found are instead
+laid out without gaps (an expansion of counts: running sums, marks, running maxima), so that the cost follows the
+weights that a query really meets. Both are the masked sparse chunk multiplication of Etter et al. 2022, "MSCM", in
+fixed shapes.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ def score_children(
     row: Int[Array, "P"],
     cluster: Int[Array, "P"],
 ) -> Float[Array, "P K"]:
-    """Returns the margins of the children of each pair, -inf where there is no child or it is silenced.
+    """Returns the margins of the children of each pair, -inf for missing and silenced children.
 
     Args:
-        level: of C clusters with at most K children.
-        ids: features of the queries in [0, D), PAD in unused slots, which stand at a row's end.
+        level: a level of C clusters with at most K children.
+        ids: features of the queries in [0, D), PAD in unused slots, which are at the end of a row.
         values: 0 in unused slots.
-        dense: the dense columns; H as the level has.
+        dense: the dense columns; H is that of the level.
         row: query of each pair in [0, B).
         cluster: in [0, C), or PAD for a pair without children.
     """
@@ -53,7 +53,7 @@ def score_children(
         every = score_all(level, ids, values, dense)
         node = jnp.minimum(start[:, None] + child, level.n_nodes - 1)
         return jnp.where(real, every[row[:, None], node], -jnp.inf)
-    # What is added to -inf leaves it.
+    # Whatever is added to -inf, it stays -inf.
     margins = jnp.where(real, get(level.bias, start[:, None] + child), -jnp.inf)
     add = _add_slots if level.slots is not None else _add_bitmaps
     if level.row_weights is not None:
@@ -92,8 +92,8 @@ def _loop_slots(
 ) -> Array:
     """Returns `out` after `out = add_block(block, ids, values, out)` for each block of slots that a query uses.
 
-    A loop even where one block is all: its result is an array that what follows reads, while an expression
-    would be fused into it, and its loop over the lanes broken up.
+    It is a loop even for a single block: its result is an array, whereas an expression would be fused into what follows
+    and its loop over the lanes broken up.
     """
     ids, values = _pad_slots(ids, values, width)
 
@@ -116,7 +116,7 @@ def _find(
     cluster: Int[Array, "P"],
     slots_first: bool = False,
 ) -> Int[Array, "P J"] | Int[Array, "J P"]:
-    """Returns the stored row of each slot [P, J], or PAD, of ids [B, J]; with `slots_first` [J, P] of ids [J, B]."""
+    """Returns the stored row of each slot [P, J], or PAD, for ids [B, J]; with `slots_first`, [J, P] for ids [J, B]."""
     assert level.rows is not None
     cluster = cluster[None] if slots_first else cluster[:, None]
     mine = jnp.where(cluster == PAD, PAD, ids[:, row] if slots_first else ids[row])
@@ -133,12 +133,12 @@ def _add_rows(
     cluster: Int[Array, "P"],
     margins: Float[Array, "P K"],
 ) -> Float[Array, "P K"]:
-    """Adds the stored rows that the pairs hit to their margins: one gather of whole rows per slot."""
+    """Adds the stored rows that the pairs hit to their margins, with one gather of whole rows per slot."""
     stored = level.row_weights
     assert stored is not None
 
     def add_block(block, mine, value, out):
-        # Slots first: what is looked up lies as it is read, and no array of pairs and slots is turned over.
+        # With slots first, rows are looked up in the order in which they are read, and no array is transposed.
         found = _find(level, mine.T, row, cluster, slots_first=True)
         found = jnp.where(found == PAD, level.n_rows, found)
         return accumulate_on(out, found, value.T[:, row], stored)
@@ -156,7 +156,7 @@ def _add_bitmaps(
     cluster: Int[Array, "P"],
     margins: Float[Array, "P K"],
 ) -> Float[Array, "P K"]:
-    """Adds the stored rows that the pairs hit to their margins: gathers only, and all children side by side."""
+    """Adds the stored rows that the pairs hit to their margins, by gathers alone, all children side by side."""
     n_pairs = row.shape[0]
     unused = level.n_words * BITS - level.max_children
     out = jnp.pad(margins, ((0, 0), (0, unused))).reshape(n_pairs, level.n_words, BITS)
@@ -180,10 +180,10 @@ def _add_on_one_thread(
     cluster: Int[Array, "P"],
     out: Float[Array, "P _ 32"],
 ) -> Float[Array, "P _ 32"]:
-    """Adds what few pairs hit, in programs that a CPU runs on the thread that calls it.
+    """Adds the rows that a few pairs hit, in programs that a CPU runs on the calling thread.
 
-    XLA counts a gather as a read of the whole table and splits it over threads, which for one query takes longer
-    than all of its search. It never splits what ends in the update of a slice: here every step writes one.
+    XLA counts a gather as a read of the whole table and splits it over threads, which for one query takes longer than
+    its whole search. It never splits what ends in the update of a slice, so here every step writes one.
     """
     n_blocks = -(-ids.shape[1] // _BLOCK)
     found = jnp.zeros((n_blocks + 1, row.shape[0], _BLOCK), jnp.int32)
@@ -220,7 +220,7 @@ def _add_found(
     value: Float[Array, "P J"],
     out: Float[Array, "P _ 32"],
 ) -> Float[Array, "P _ 32"]:
-    """Adds the weights of the rows found, `value` times, to the lanes of their children."""
+    """Adds the weights of the rows found, times `value`, to the lanes of their children."""
     child_words, weights = level.child_words, level.weights
     assert child_words is not None and weights is not None
     word = jnp.arange(level.n_words)[None, :, None]
@@ -228,7 +228,7 @@ def _add_found(
     for j in range(found.shape[1]):
         place = 2 * (found[:, j, None, None] * level.n_words + word)
         if found.shape[0] <= _FEW_PAIRS:
-            # Read by every lane, the words are no array of their own, which would be a gather to be split.
+            # Read by every lane, the words are not an array of their own, whose gather would be split.
             place = place + 0 * lane
         at, is_set = rank_bits(get(child_words, place), get(child_words, place + 1), lane)
         weight = jnp.where(is_set, get(weights, at), 0.0)
@@ -246,7 +246,7 @@ def _add_slots(
 ) -> Float[Array, "P K"]:
     """Adds the stored rows that the pairs hit to their margins."""
     n_pairs = row.shape[0]
-    # One more column takes what unused slots add.
+    # One more column receives what unused slots add.
     out = jnp.pad(margins, ((0, 0), (0, 1))).reshape(-1)
 
     def add_block(block, mine, value, out):
@@ -262,7 +262,7 @@ def _add_hits(
     weight: Float[Array, "P J"],
     out: Float[Array, "_"],
 ) -> Float[Array, "_"]:
-    """Adds the parts of the rows found, `weight` times, to `out` [P · (K + 1)]; PAD: none found."""
+    """Adds the parts of the rows found, times `weight`, to `out` [P · (K + 1)]; PAD stands for no row."""
     slots, first_parts = level.slots, level.first_parts
     assert slots is not None and first_parts is not None
     width, columns = found.shape[1], level.max_children + 1
@@ -276,7 +276,7 @@ def _add_hits(
 
     def add_block(state):
         begin, out = state
-        # Mark where the parts of a hit begin in this block; a running maximum names the hit of each part.
+        # Marks show where the parts of a hit begin in this block; their running maximum is the hit of each part.
         here = (count > 0) & (stop > begin) & (start < begin + block)
         mark = jnp.where(here, jnp.maximum(start - begin, 0), block)
         hit = jnp.zeros(block + 1, jnp.int32)
@@ -287,7 +287,7 @@ def _add_hits(
         position = begin + jnp.arange(block)
         real = position < total
         part = jnp.where(real, first[hit] + position - start[hit], 0)
-        # Fused into what follows, all this would be computed again for every slot.
+        # Fused into what follows, this would be computed again for every slot.
         part, pair, scale = lax.optimization_barrier((part, hit // width * columns, weight[hit]))
         mine = slots.at[part].get(mode="promise_in_bounds")
         child = jnp.where(real[:, None], mine[:, :SLOTS], columns - 1)
@@ -299,9 +299,9 @@ def _add_hits(
 
 
 def _scan(x: Int[Array, "S"], combine, scan) -> Int[Array, "S"]:
-    """Returns the running sum (maximum) of whole numbers of 0 or more, lane by lane, then over the lanes.
+    """Returns the running sum (maximum) of whole numbers of 0 or more, first within lanes, then over the lanes.
 
-    A CPU takes a fifth of the time of one long scan.
+    This takes a CPU a fifth of the time of one long scan.
     """
     n = x.shape[0]
     x = jnp.pad(x, (0, -n % _LANES)).reshape(-1, _LANES)
@@ -316,9 +316,9 @@ def _scan(x: Int[Array, "S"], combine, scan) -> Int[Array, "S"]:
 def _score_dense(
     level: SearchLevel, dense: Float[Array, "B H"], row: Int[Array, "P"], cluster: Int[Array, "P"]
 ) -> Float[Array, "P K"]:
-    """Returns the products of dense columns: pairs of one cluster meet its weights in one small matrix product.
+    """Returns the products of dense columns, by small matrix products of the pairs of a cluster with its weights.
 
-    Sorted by cluster, pairs fill tiles of `lanes` pairs of one cluster; the weights of a tile are read once.
+    Sorted by cluster, pairs fill tiles of `lanes` pairs of one cluster, so that the weights of a tile are read once.
     """
     n_pairs, width = row.shape[0], level.max_children
     first_node = 0 if level.shard is None else level.shard[2]
@@ -329,7 +329,7 @@ def _score_dense(
     tile = jnp.cumsum(rank % lanes == 0) - 1
     at_once = max(1, min(n_pairs, _DENSE_FLOATS // max(1, width * dense.shape[1])))
     most = -(-min(n_pairs, n_pairs // lanes + level.n_clusters) // at_once) * at_once
-    # Unused lanes score query 0 and write to a row beyond the pairs.
+    # Unused lanes score query 0 and write to a row after the pairs.
     pair = jnp.full((most, lanes), n_pairs).at[tile, rank % lanes].set(order)
     tile_cluster = jnp.zeros(most, cluster.dtype).at[tile].set(mine)
     query = jnp.pad(row, (0, 1))[pair]
@@ -356,12 +356,12 @@ def _slice_rows(
 
 
 def _choose_block(n_pairs: int, n_slots: int) -> int:
-    """Returns how many slots of a query are looked up at once: 16 for one query, 8 for a large batch."""
+    """Returns the number of slots of a query to look up at once: 16 for one query, 8 for a large batch."""
     return min(n_slots, max(8, min(16, _LOOKUPS // n_pairs)))
 
 
 def _choose_lanes(n_pairs: int, n_clusters: int) -> int:
-    """Returns how many pairs of a cluster share a tile: about as many as a cluster has, at most 16."""
+    """Returns the number of pairs of a cluster that share a tile: about as many as a cluster has, at most 16."""
     return min(16, 1 << (n_pairs // n_clusters).bit_length() - 1) if n_pairs >= n_clusters else 1
 
 

@@ -1,4 +1,4 @@
-"""A level cut by clusters, for models that one device cannot hold: every shard scores the clusters it has."""
+"""A level cut by clusters, for models that one device cannot hold; every shard scores its own clusters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xmc_jax.model import LevelWeights, balance_clusters, cut_clusters
 from xmc_jax.types import PAD
 
 _WHOLE = ("child_offsets", "bias")
-"""What every shard has of all clusters: it is small, and nodes keep their numbers."""
+"""Arrays that every shard has for all clusters: they are small, and nodes keep their numbers."""
 
 
 def shard_level(
@@ -30,19 +30,20 @@ def shard_level(
     first: tuple[int, int] = (0, 0),
     agree: Callable[[int], int] = int,
 ) -> SearchLevel:
-    """Cuts a level into shards of about equal size (host arrays).
+    """Cuts a level into shards of about equal size, in arrays on the host.
 
     Args:
         stored: the arguments of `build_level`.
-        n_shards: of consecutive clusters; some may be empty.
-        layout: one that has rows; a level stored as a table lies whole on every device.
-        widest: K, where other processes have wider clusters of the level.
-        first: numbers of the first cluster and node, where other processes have those before.
-        agree: returns the largest of the lengths that the processes give.
+        n_shards: number of shards, each of consecutive clusters; some may be empty.
+        layout: a layout with rows; a level stored as a table is whole on every device.
+        widest: K, if other processes have wider clusters of the level.
+        first: numbers of the first cluster and node, if other processes have those before.
+        agree: returns the largest of the lengths that the processes pass.
 
     Returns:
-        A level whose arrays but for `child_offsets` and `bias` hold those of all shards one after the other, padded to
-        the longest: cut into `n_shards` along their first axis they are the shards' own, without a copy.
+        A level whose arrays, except `child_offsets` and `bias`, hold those of all shards one after the other, padded to
+        the
+        longest: cut into `n_shards` along the first axis, they are those of the shards, without a copy.
     """
     if widest is None:
         widest = int(np.diff(stored["child_offsets"]).max(initial=0))
@@ -64,13 +65,14 @@ def shard_level(
 
 
 def spread_level(level: SearchLevel, cut: Any, whole: Any) -> SearchLevel:
-    """Returns `cut` in the place of the arrays that `shard_level` cuts and `whole` in that of the others."""
+    """Returns the level with `cut` in place of the arrays that `shard_level` cuts, and `whole` in place of the
+    others."""
     marked = jax.tree.map(lambda _: cut, level)
     return dataclasses.replace(marked, **{name: whole for name in _WHOLE})
 
 
 def keep_own(level: SearchLevel, beam: Beam) -> Beam:
-    """Returns the beam with PAD for the nodes whose clusters another shard has."""
+    """Returns the beam with PAD in place of nodes whose clusters are in other shards."""
     assert level.shard is not None
     first, stop = level.shard[0], level.shard[1]
     own = (beam.node >= first) & (beam.node < stop)
@@ -102,7 +104,7 @@ def _cut_level(
 
 
 def _join(agree: Callable[[int], int], *parts: np.ndarray) -> np.ndarray:
-    """Joins arrays that differ in length; what pads them is never read, or stands for a row without weights."""
+    """Joins arrays of different lengths; their padding is never read, or stands for a row without weights."""
     most = agree(max(len(p) for p in parts))
     out = np.zeros((len(parts) * most, *parts[0].shape[1:]), parts[0].dtype)
     for number, part in enumerate(parts):

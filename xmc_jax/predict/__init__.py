@@ -1,4 +1,4 @@
-"""Search of whole trees: for sets of documents, and for given candidates."""
+"""Search of whole trees, for sets of documents and for given candidates, and the predictions it returns."""
 
 from xmc_jax.predict.answers import UNCALIBRATED as UNCALIBRATED
 from xmc_jax.predict.answers import Asked as Asked

@@ -1,4 +1,4 @@
-"""What a caller wants of ranked labels: probabilities, those above a threshold, or those that a rule chooses."""
+"""Chooses from ranked labels what a caller wants: probabilities, labels above a threshold, or those of a rule."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ UNCALIBRATED = (
 
 
 class UncalibratedWarning(UserWarning):
-    """A threshold was given for a model that has scores only."""
+    """A threshold was given for a model that has only scores."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Which of the ranked labels a caller wants.
+    """The ranked labels that a caller wants.
 
     Attributes:
         threshold: smallest probability of a label; for a model without probabilities, the smallest score.
@@ -66,11 +66,11 @@ class Asked:
 
     @property
     def selects(self) -> bool:
-        """Returns whether only some of the ranked labels are wanted."""
+        """Whether only some of the ranked labels are wanted."""
         return self.threshold is not None or self.decide is not None
 
     def choose_depth(self, top_k: int | None, usual: int, depth: int) -> int:
-        """Returns how many labels to rank, from which the answer is chosen.
+        """Returns the number of labels to rank, from which the answer is chosen.
 
         Args:
             top_k: number asked for, or None.
@@ -92,7 +92,7 @@ def answer(
     weights: Float[np.ndarray, "L"] | None = None,
     ranked: bool = True,
 ) -> Predictions:
-    """Returns what was asked for of ranked labels.
+    """Returns the ranked labels that were asked for.
 
     Args:
         predictions: the ranked labels.
@@ -107,6 +107,11 @@ def answer(
 
     Warns:
         UncalibratedWarning: the threshold applies to scores.
+
+    Example:
+        >>> found = Predictions([[1, 0]], [[0.9, 0.4]], None, 2)
+        >>> answer(found, Asked(max_k=1), None).ids.tolist()
+        [[1, 0]]
     """
     if calibration is None and (asked.probabilities or asked.decide is not None):
         what = "probabilities" if asked.decide is None else f"decide={asked.decide}"
@@ -153,7 +158,7 @@ def _choose(
 
 
 def _take(predictions: Predictions, order: np.ndarray, values: np.ndarray | None) -> Predictions:
-    """Returns the slots in this order; values that rank them replace the scores."""
+    """Returns the slots in a new order; values that rank them replace the scores."""
     at, unused = np.maximum(order, 0), order == PAD
 
     def take(array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Runs a set of queries as batches of a few fixed shapes on all cores; results go back to their rows."""
+"""Runs a set of queries as batches of a few fixed shapes on all cores, and writes results to their rows."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from xmc_jax.threads import count_cores, map_threads
 from xmc_jax.types import PAD, Features
 
 _NARROWEST, _WIDER = 64, 8  # widths of a query
-_MORE_ROWS = 16  # sizes of a batch grow by it
+_MORE_ROWS = 16  # factor between sizes of a batch
 _MOST_ROWS_CPU, _MOST_ROWS = 256, 4096  # a CPU's temporaries stay in cache
-_MOST_SLOTS = 2**20  # of ids in a batch
+_MOST_SLOTS = 2**20  # slots of all ids in a batch
 _MOST_FLOATS_CPU, _MOST_FLOATS = 2**24, 2**28  # candidates of a batch
 _NARROWEST_RESULTS, _WIDER_RESULTS = 20, 4  # widths of results
 _CANDIDATE_BYTES = 32  # scores, their sorted copies and places
@@ -45,7 +45,8 @@ def choose_width(length: int) -> int:
 
 
 def choose_results(n: int, most: int) -> int:
-    """Returns the results that a program gives of each query, n or more: 20, 80, 320, … or all that can be found.
+    """Returns the number of results that a program computes per query, n or more: 20, 80, 320, … or all that can be
+    found.
 
     Columns beyond n are cut, so that a different n rarely needs another program.
     """
@@ -60,9 +61,9 @@ def choose_size(width: int, n_rows: int, limit: int, target: Target) -> int:
 
     Args:
         width: J.
-        n_rows: rows there are.
-        limit: rows allowed by other arrays, or by the user.
-        target: where the batch will run.
+        n_rows: number of rows.
+        limit: number of rows that other arrays, or the user, allow.
+        target: the device that runs the batch.
     """
     most = _MOST_ROWS_CPU if target.is_cpu else _MOST_ROWS
     most = max(1, min(limit, most, _MOST_SLOTS // width))
@@ -82,9 +83,12 @@ def limit_rows(
     """Returns the rows whose candidates fit in memory, at most `wanted`.
 
     Args:
-        target: where the batches will run.
-        memory: bytes for all batches under way; None: no bound. The rows that it leaves are a power of two, so that
-            a little more or less of it needs no other program.
+        index: the levels to search.
+        beam: number of nodes kept on each level.
+        target: the device that runs the batches.
+        wanted: largest number of rows, or "auto".
+        memory: bytes for all batches under way; None for no bound. The number of rows that it allows is a power of two,
+            so that a little more or less memory needs no other program.
     """
     widest = max(level.count_candidates(min(beam, level.n_clusters)) for level in index.levels)
     most = max(1, (_MOST_FLOATS_CPU if target.is_cpu else _MOST_FLOATS) // widest)
@@ -99,8 +103,8 @@ def plan_batches(lengths: np.ndarray, limit: int, target: Target, n_shards: int 
 
     Args:
         lengths: [N], slots of the rows.
-        limit: most rows of a batch on one device.
-        target: where the batches will run.
+        limit: largest number of rows of a batch on one device.
+        target: the device that runs the batches.
         n_shards: number of devices that share a batch.
     """
     order = np.argsort(lengths, kind="stable")[::-1]
@@ -109,7 +113,7 @@ def plan_batches(lengths: np.ndarray, limit: int, target: Target, n_shards: int 
     begin = 0
     while begin < len(order):
         width = choose_width(int(ordered[begin]))
-        # Rows that fit the next smaller width are a class of their own.
+        # Rows that fit into the next smaller width form the next class.
         small = width // _WIDER if width > _NARROWEST else PAD
         end = int(np.searchsorted(-ordered, -small, side="left"))
         size = n_shards * choose_size(width, -(-(end - begin) // n_shards), limit, target)
@@ -128,12 +132,14 @@ def run_batches(
     target: Target,
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
-    """Runs `step(index, ids, values, dense)` on every batch and writes what it returns to the rows of `out`.
+    """Runs `step(index, ids, values, dense)` on every batch and writes its results to the rows of `out`.
 
     Args:
-        out: arrays [N, ...], to which the first columns are written that a step returns.
-        target: where it runs.
-        advance: called with the number of rows that are done.
+        index, features, batches: the levels, the rows, and their batches.
+        step: a program such as `search`.
+        out: arrays [N, ...], which receive the first columns of the results.
+        target: the device that runs the batches.
+        advance: called with the number of rows that were just done.
     """
 
     def run(batch: Batch) -> None:
@@ -157,8 +163,8 @@ def run_parallel(
     advance: Callable[[int], None] = lambda n: None,
 ) -> None:
     """Calls `run` on every batch; the first error or interruption ends it."""
-    # A compiled call lets go of the interpreter: on a CPU every core takes batches; elsewhere the host
-    # packs one batch while the device works on another.
+    # A compiled call releases the interpreter: on a CPU, every core takes batches; elsewhere the host packs one batch
+    # while the device works on another.
     threads = target.count_workers() if target.is_cpu else 2
     with closing(map_threads(run, batches, threads, ahead=len(batches))) as done:
         for batch, _ in zip(batches, done, strict=True):

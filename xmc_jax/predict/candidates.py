@@ -1,4 +1,4 @@
-"""Scores of labels that the caller names: the nodes on their paths are scored, and nothing is ranked."""
+"""Scores labels that the caller names: the nodes on their paths are scored, and nothing is ranked."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def score_candidates(
     merge: MergeName = "mean",
     mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
-    """Returns the scores of given labels, as a search that reaches them gives them.
+    """Returns the scores of given labels, equal to those of a search that reaches them.
 
     Args:
-        model: finished.
+        model: a complete model.
         features: [N], of the kind that the model was trained on.
         candidates: [N, L]; stored entries are scored, whatever their values.
-        merge: how a label's scores under several clusters become one, by name in `MERGES`; all are found.
-        mesh: of several devices, which share the work; None: the default device. Every process calls with the same
+        merge: how a label's scores under several clusters become one, a name in `MERGES`; all clusters are scored.
+        mesh: several devices that share the work, or None for the default device. Every process calls with the same
             arguments and gets all scores.
 
     Returns:
@@ -74,7 +74,7 @@ def score_candidates(
     rows = np.repeat(np.arange(len(features)), np.diff(asked.indptr))
     edge_row, edge, owner = _list_edges(model, rows, asked.indices)
     scores = _score_edges(index, tree, features, edge_row, edge, mesh)
-    # Copies of a label stand together: the first of each, then the second, …
+    # Copies of a label are consecutive: the first of each is taken, then the second, and so on.
     copy = np.arange(len(owner)) - np.searchsorted(owner, owner)
     asked.data[:] = scores[copy == 0]
     for number in range(1, int(copy.max(initial=0)) + 1):
@@ -93,7 +93,7 @@ def check_candidates(
 
     Args:
         candidates: [N, L].
-        features: of the N documents.
+        features: features of the N documents.
         n_labels: L.
         allowed: bool [L], the only labels that may be asked for; None for all.
 
@@ -123,7 +123,7 @@ def refuse_silenced(label: int) -> None:
 def _list_edges(
     model: XRModel, rows: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns (row, edge) of all copies of the labels, and the entry that each belongs to."""
+    """Returns row and edge of all copies of the labels, and the entry that each belongs to."""
     tree = model.tree
     by_label = np.argsort(tree.edge_label, kind="stable")
     copies = tree.copies_per_label
@@ -178,7 +178,7 @@ def _score_nodes(
     child: np.ndarray,
     mesh: Mesh | None,
 ) -> np.ndarray:
-    """Returns the own score of nodes [E] that are sorted by (row, cluster): siblings are scored together."""
+    """Returns the nodes' own scores [E]; nodes are sorted by (row, cluster), and siblings are scored together."""
     new = np.ones(len(row), bool)
     new[1:] = (np.diff(row) != 0) | (np.diff(cluster) != 0)
     pair_row, pair_cluster = row[new], cluster[new]
@@ -236,7 +236,7 @@ def _score_pairs_on_mesh(
     *,
     mesh: Mesh,
 ) -> Float[Array, "P K"]:
-    """Returns what `_score_pairs` returns, whole on every device; each scores its share of the pairs."""
+    """Returns the result of `_score_pairs`, whole on every device; each device scores its share of the pairs."""
 
     def step(level, ids, values, dense, row, cluster):
         if level.shard is None:

@@ -1,7 +1,7 @@
 """Combines predictions of several models: pure functions of their ranked labels, by a rule of `scores/combination.py`.
 
 R is the largest number of results (slots of a row) that a model was asked for, so that a row of the outcome depends
-on its document alone. Of equal scores, the smaller label comes first.
+only on its document. Among equal scores, the smaller label comes first.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def combine(
 ) -> Predictions:
     """Combines the predictions of several models for the same documents.
 
-    A model's labels beyond its R are unknown here, so let each model return more labels than are wanted in the end.
+    A model's labels beyond its R are unknown here, so each model should return more labels than are finally wanted.
 
     Args:
-        predictions: of n models, one or more, for the same N documents in the same order and for the same labels;
-            with names the labels may be numbered differently, and the outcome has the first's numbers.
+        predictions: predictions of n models, one or more, for the same N documents in the same order and the same
+            labels; labels with names may be numbered differently, and the outcome has the numbers of the first.
         rule: a name in `COMBINATIONS`.
         top_k: most results per document; R if None.
 
@@ -125,7 +125,7 @@ def match_names(
     n_other: int,
     who: str,
 ) -> np.ndarray | None:
-    """As `match_labels`, for lists of L label names or None."""
+    """Does the same as `match_labels` for lists of L label names, or None."""
     if n_labels != n_other:
         raise InputError(f"{who}: {n_other} labels, the first has {n_labels}; the same needed")
     if names is None or other_names is None:
@@ -137,7 +137,7 @@ def match_names(
     number = {name: i for i, name in enumerate(names)}
     unknown = next((name for name in other_names if name not in number), None)
     if unknown is not None or len(set(other_names)) != len(number) or len(number) != n_labels:
-        what = f"label {unknown!r:.80} is none of the first's" if unknown else "names stand twice"
+        what = f"label {unknown!r:.80} is none of the first's" if unknown else "a name is repeated"
         raise InputError(f"{who}: {what}; the same labels needed")
     return np.array([number[name] for name in other_names], np.int32)
 
@@ -177,12 +177,12 @@ def _combine_rows(
         raise InputError(
             f"document {start + row}: one model names label {label[row, column]} twice, once needed"
         )
-    # A label's entries stand together, and a row begins a new label: no sum crosses rows.
+    # A label's entries are consecutive, and a row begins with a new label, so no sum crosses rows.
     gather = np.maximum if COMBINATIONS[rule].takes_largest else np.add
     total = np.full(label.shape, -np.inf, np.float32)
     total[new] = gather.reduceat(value.reshape(-1), np.flatnonzero(new)) / n
     total[label == last] = -np.inf
-    # Stable, and labels ascend: of equal scores the smaller label comes first.
+    # The sort is stable and labels ascend, so the smaller label comes first among equal scores.
     best = np.argsort(-total, axis=1, kind="stable")
     ids, scores = (np.take_along_axis(a, best, axis=1) for a in (label, total))
     unused = scores == -np.inf
@@ -192,7 +192,7 @@ def _combine_rows(
 def _weigh(
     ids: np.ndarray, scores: np.ndarray, rule: CombinationName, i: int, n: int, width: int
 ) -> Float[np.ndarray, "B R"]:
-    """Returns what model i says of each label of its rows; 0 in PAD slots."""
+    """Returns the share of model i in the score of each label of its rows; 0 in PAD slots."""
     used = ids != PAD
     counts = used.sum(axis=1)
     place = np.cumsum(used, axis=1)[used] - 1

@@ -40,7 +40,7 @@ def to_frame(predictions: Predictions) -> Any:
 
 
 def show_text(predictions: Predictions) -> str:
-    """Returns the number of documents, and the best labels of the first five."""
+    """Returns the number of documents and the best labels of the first five, as text."""
     lines = [_title(predictions)]
     for number, cells in _list_rows(predictions):
         lines.append(f"{number:>6}  " + "  ".join(f"{name} {value}" for name, value in cells))
@@ -50,7 +50,7 @@ def show_text(predictions: Predictions) -> str:
 
 
 def show_html(predictions: Predictions) -> str:
-    """Returns the same as a table."""
+    """Returns the same as an HTML table."""
     rows = [
         f"<tr><th>{number}</th>"
         + "".join(

@@ -1,4 +1,4 @@
-"""Carries a beam down by one level: what a level finds below the nodes found above it."""
+"""Carries a beam down by one level."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def extend_matches(
     Levels may score different features; each is given those it was trained on.
 
     Args:
-        weights: of the level.
+        weights: weights of the level.
         kind: its post-processor.
         features: [N], of the kind that the level was trained on.
         above: [N, C], scores of clusters; stored entries count, also zeros. None for the root.
-        beam: most nodes per document.
-        mesh: devices for whose kind batches are chosen; None for the default device.
+        beam: largest number of nodes per document.
+        mesh: devices whose kind decides the size of batches; None for the default device.
 
     Returns:
         float32 CSR [N, nodes] with sorted indices; a score of 0 is stored.
 
     Raises:
-        InputError: the number of clusters is not that of the level.
+        InputError: `above` does not have a row per document and a column per cluster of the level.
     """
     first, n = above is None, len(features)
     if above is None:

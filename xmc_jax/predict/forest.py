@@ -14,8 +14,8 @@ from xmc_jax.predict.stream import predict_batches
 from xmc_jax.types import Features, NoProgress, Progress
 
 RESULTS = 20
-"""Fewest labels that each member of an ensemble returns, so that a short result is chosen from more; on held-out
-documents 10, 20 and 50 differ by less than 0.05 points of P@5 with rule `average`."""
+"""Smallest number of labels that each member of an ensemble returns, so that a short result is chosen from more; on
+held-out documents, 10, 20 and 50 differ by less than 0.05 points of P@5 with rule `average`."""
 _ROWS_AT_ONCE = 2**14
 
 
@@ -28,17 +28,17 @@ def predict_forest(
     progress: Progress | None = None,
     **options: Any,
 ) -> Predictions:
-    """Returns the best labels of each document, in the order given; a row depends on its document alone.
+    """Returns the best labels of each document, in the order given; a row depends only on its document.
 
     Documents are searched in blocks, so that the results of all trees need little memory.
 
     Args:
-        models: finished, with the same labels; a single one is not combined.
+        models: complete models with the same labels; a single one is not combined.
         features: [N], as the models were trained on.
         config: `beam`, `top_k` and `batch`.
         rule: see `combine`.
         progress: told about documents, each once per tree.
-        options: of `predict_batches`.
+        options: further arguments of `predict_batches`.
     """
     if len(models) == 1:
         return predict_batches(models[0], features, config, progress=progress, **options)
@@ -59,12 +59,12 @@ def predict_forest(
 
 
 def choose_results(tree: LabelTree, config: SearchConfig) -> int:
-    """Returns how many labels a member is asked for: `top_k`, or up to `RESULTS` as far as its beam finds them."""
+    """Returns the number of labels to ask of a member: `top_k`, or up to `RESULTS` if its beam finds as many."""
     return max(config.top_k, min(RESULTS, count_most(tree, config)))
 
 
 def count_most(tree: LabelTree, config: SearchConfig) -> int:
-    """Returns the most labels that a beam can find."""
+    """Returns the largest number of labels that a beam can find."""
     width, beam = 1, config.choose_beam(tree.has_copies)
     for level in range(tree.n_levels - 1):
         width = min(beam, width * tree.max_children(level), tree.level_sizes[level])
@@ -72,7 +72,7 @@ def count_most(tree: LabelTree, config: SearchConfig) -> int:
 
 
 def find_depth(models: Sequence[XRModel], config: SearchConfig, wanted: int) -> int:
-    """Returns how many labels to ask for: as many as wanted, or as the narrowest beam finds."""
+    """Returns the number of labels to ask for: as many as wanted, or as the narrowest beam can find."""
     return min([wanted, *(count_most(model.tree, config) for model in models)])
 
 

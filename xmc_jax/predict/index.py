@@ -23,7 +23,7 @@ from xmc_jax.types import PAD, AnyArray, Features
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SearchIndex:
-    """The levels of a model (or a prefix of them) and how the last level's nodes are labels."""
+    """The levels of a model (or a prefix of them), and the labels of the last level's nodes."""
 
     levels: tuple[SearchLevel, ...]
     edge_label: AnyArray
@@ -31,13 +31,13 @@ class SearchIndex:
     edge_cluster: AnyArray
     """int32 [E], cluster of each node of the tree's last level."""
     siblings: tuple[AnyArray, ...]
-    """P − 1 times int32 [E]: of each edge another edge of the same label, PAD where it has no more."""
+    """P − 1 arrays int32 [E]: for each edge another edge of the same label, PAD if it has no more."""
     post_processors: tuple[PostProcessorName, ...] = field(metadata={"static": True})
     n_labels: int = field(metadata={"static": True})
     n_levels: int = field(metadata={"static": True})
-    """Levels of the tree; more than `levels` while training goes on."""
+    """Number of levels of the tree, which is larger than that of `levels` during training."""
     has_copies: bool = field(metadata={"static": True})
-    """Some label has several edges, whose scores are merged."""
+    """Whether some label has several edges, whose scores are merged."""
     n_sparse: int = field(metadata={"static": True})
     n_dense: int = field(metadata={"static": True})
 
@@ -46,7 +46,7 @@ class SearchIndex:
         return len(self.levels) == self.n_levels
 
     def count_results(self, beam: int) -> int:
-        """Returns the most labels (for a prefix, nodes) that a query can get with this beam."""
+        """Returns the largest number of labels (for a prefix, nodes) that a query can get with this beam."""
         width = 1
         for level in self.levels[:-1]:
             width = min(beam, width * level.max_children, level.n_nodes)
@@ -55,7 +55,11 @@ class SearchIndex:
         return min(width * last.max_children, limit)
 
     def check(self, features: Features) -> None:
-        """Raises InputError for features that the levels were not trained on."""
+        """Checks that features are of the kind that the levels were trained on.
+
+        Raises:
+            InputError: another number of sparse or dense columns.
+        """
         for name, given, need in (
             ("sparse features", features.n_sparse, self.n_sparse),
             ("dense columns", features.n_dense, self.n_dense),
@@ -68,7 +72,7 @@ class SearchIndex:
 
 
 def find_index(model: XRModel | SearchIndex) -> SearchIndex:
-    """Returns the index of a model on the default device; it is built at first use and held by the model."""
+    """Returns the index of a model on the default device; it is built on first use and kept by the model."""
     if isinstance(model, SearchIndex):
         return model
 
@@ -84,7 +88,7 @@ def find_index(model: XRModel | SearchIndex) -> SearchIndex:
 def replace_biases(
     index: SearchIndex, model: XRModel, place: Callable[[np.ndarray], Array]
 ) -> SearchIndex:
-    """Returns the index with the biases of a model, each put where the index is by `place`."""
+    """Returns the index with the biases of a model, each put on the index's devices by `place`."""
     levels = tuple(
         dataclasses.replace(level, bias=place(pad_bias(weights.bias, level.max_children)))
         for level, weights in zip(index.levels, model.levels, strict=True)
@@ -93,11 +97,11 @@ def replace_biases(
 
 
 def build_index(model: XRModel, target: Target | None = None) -> SearchIndex:
-    """Lays out the levels of a model, finished or not, for search.
+    """Lays out the levels of a model, complete or not, for search.
 
     Args:
-        model: with at least one level.
-        target: where it will be searched; None for the default device.
+        model: a model with at least one level.
+        target: the device that searches it; None for the default device.
 
     Raises:
         InputError: a model without levels.
@@ -112,14 +116,14 @@ def build_index(model: XRModel, target: Target | None = None) -> SearchIndex:
 
 
 def list_stored(model: XRModel, t: int) -> dict[str, Any]:
-    """Returns what `lay_out_level` is to be told about level t (host arrays)."""
+    """Returns the arguments of `lay_out_level` for level t, in arrays on the host."""
     weights = model.levels[t]
     stored: dict[str, Any] = {f.name: np.asarray(getattr(weights, f.name)) for f in fields(weights)}
     return stored | {"n_sparse": model.n_sparse}
 
 
 def join_levels(model: XRModel, levels: Sequence[SearchLevel]) -> SearchIndex:
-    """Returns the index of a model whose levels are laid out (host arrays)."""
+    """Returns the index of a model whose levels are laid out, in arrays on the host."""
     tree = model.tree
     siblings = list_siblings(tree)
     return SearchIndex(
@@ -137,7 +141,7 @@ def join_levels(model: XRModel, levels: Sequence[SearchLevel]) -> SearchIndex:
 
 
 def list_siblings(tree: LabelTree) -> list[np.ndarray]:
-    """Returns the other edges of each edge's label, the next ones in a cycle, as P − 1 arrays int32 [E]."""
+    """Returns the other edges of each edge's label, in cyclic order, as P − 1 arrays int32 [E]."""
     by_label = np.argsort(tree.edge_label, kind="stable")
     copies = tree.copies_per_label.astype(np.int64)
     first = np.cumsum(copies) - copies

@@ -1,7 +1,7 @@
-"""Combines scores of several sources: a weighted sum, with the weights that rank held-out documents best.
+"""Combines scores of several sources by a weighted sum, with the weights that rank held-out documents best.
 
-A source is what one part of a model says of documents: a matrix of scores in [0, 1], CSR [N, L], of the labels that it
-finds.
+A source is the output of one part of a model for some documents: a matrix of scores in [0, 1], CSR [N, L], of the
+labels that it finds.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from xmc_jax.types import PAD
 
 _CUTS = (1, 3, 5)
 _STEPS = 10
-"""Weights are multiples of its inverse."""
+"""Weights are multiples of one over this number."""
 
 
 def mix_scores(sources: Sequence[sp.csr_matrix], weights: Sequence[float]) -> sp.csr_matrix:
-    """Returns Σ weight · source; a label that no source with a weight above 0 finds is absent.
+    """Returns Σ weight · source; labels that no source with a positive weight finds are absent.
 
     Raises:
-        InputError: another number of weights than sources, negative weights, or sources of different shapes.
+        InputError: different numbers of weights and sources, negative weights, or sources of different shapes.
     """
     if len(sources) != len(weights) or not sources:
         raise InputError(
@@ -47,7 +47,7 @@ def mix_scores(sources: Sequence[sp.csr_matrix], weights: Sequence[float]) -> sp
 def rank_scores(
     scores: sp.csr_matrix, top_k: int, label_names: Sequence[str] | None = None
 ) -> Predictions:
-    """Returns the best labels of each row; of equal scores, the smaller label comes first."""
+    """Returns the best labels of each row; among equal scores, the smaller label comes first."""
     n, n_labels = scores.shape
     ids = np.full((n, top_k), PAD, np.int32)
     values = np.zeros((n, top_k), np.float32)
@@ -63,10 +63,11 @@ def rank_scores(
 def choose_weights(
     sources: Sequence[sp.csr_matrix], truth: sp.csr_matrix
 ) -> tuple[tuple[float, ...], float]:
-    """Returns the weights, of sum 1, with which held-out documents have the highest mean of P@1, P@3 and P@5; and it.
+    """Returns the weights, with sum 1, that give held-out documents the highest mean of P@1, P@3 and P@5, and this
+    mean.
 
-    All multiples of a tenth are tried: few numbers are chosen, by many documents. Of equal ones the first sources weigh
-    more.
+    All multiples of a tenth are tried, since a few numbers are chosen by many documents. Among equal results, earlier
+    sources get larger weights.
 
     Args:
         sources: scores [N, L] of documents that none of the sources was trained on.

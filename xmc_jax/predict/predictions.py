@@ -1,4 +1,4 @@
-"""What a prediction returns: the ranked labels and scores of each document, and ways to write them."""
+"""Predictions: the ranked labels and scores of each document, and ways to write them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,12 @@ class Predictions:
     """Ranked labels of N documents, best first.
 
     Attributes:
-        ids: int32 [N, R], in [0, L); PAD in unused slots, which stand at a row's end.
-        scores: float32 [N, R], finite, descending in a row; 0 in PAD slots, whatever was given.
+        ids: int32 [N, R], in [0, L); PAD in unused slots, which are at the end of a row.
+        scores: float32 [N, R], finite, descending in a row; set to 0 in PAD slots.
         label_names: the name of each id (any sequence of L strings), or None.
         n_labels: L.
-        probabilities: float32 [N, R] in [0, 1], that each label is right; 0 in PAD slots. None if the model has none.
+        probabilities: float32 [N, R] in [0, 1], the probability that each label is right; 0 in PAD slots. None if the
+            model has none.
 
     Arrays of other number types, also on a device, are converted. `len`, slices, index arrays and
     iteration go by document; one document is `Predictions` with one row.
@@ -123,7 +124,7 @@ class Predictions:
         return [[names[i] for i in row if i != PAD] for row in self.ids.tolist()]
 
     def display_names(self) -> list[list[str]]:
-        """Returns the display names of the labels of each document, best first, or their names where there are none."""
+        """Returns the display names of the labels of each document, best first, or their names if there are none."""
         display = getattr(self.label_names, "names", None)
         return [
             [label if display is None else display.show(label) for label in row]
@@ -148,12 +149,11 @@ class Predictions:
         """Writes one line `{"labels": [...], "scores": [...]}` per document, best label first; with `"probabilities"`
         if there are any.
 
-        Labels are names, or ids if there are no names. Scores have the fewest digits that restore
-        the same float32.
+        Labels are names, or ids if there are no names. Scores have the fewest digits that restore the same float32.
 
         Args:
-            target: an open text file, or a path (ending in .gz: compressed). A file at the path is
-                replaced once all lines are written, not before.
+            target: an open text file, or a path (compressed if it ends in .gz). A file at the path is replaced only
+                once all lines are written.
             fields: fields of each document that are written before its labels, such as `{"id": 7}`.
 
         Raises:
@@ -167,7 +167,7 @@ class Predictions:
 
 
 def concatenate(parts: Sequence[Predictions]) -> Predictions:
-    """Joins predictions of batches, in order; rows of fewer results are padded.
+    """Joins predictions of batches, in order; rows with fewer results are padded.
 
     Raises:
         InputError: no part, or parts of different label sets.
@@ -216,7 +216,8 @@ def list_lines(
     """Yields a JSON line per document.
 
     Args:
-        fields: of each document, written before its labels.
+        predictions: predictions of N documents.
+        fields: [N], fields of each document that are written before its labels.
     """
     for start in range(0, len(predictions), _ROWS_AT_ONCE):
         block = predictions[start : start + _ROWS_AT_ONCE]
@@ -228,7 +229,7 @@ def list_lines(
         display = getattr(predictions.label_names, "names", None)
         used = (block.ids != PAD).tolist()
         columns = {"scores": block.scores, "probabilities": block.probabilities}
-        # numpy prints a float32 with the fewest digits that tell it apart, in JSON's notation.
+        # NumPy prints a float32 with the fewest digits that identify it, in JSON's notation.
         digits = {k: v.astype(str).tolist() for k, v in columns.items() if v is not None}
         for i, (row, kept) in enumerate(zip(labels, used, strict=True)):
             parts = [f'"labels": {json.dumps(row, ensure_ascii=False)}']
@@ -242,7 +243,7 @@ def list_lines(
                 numbers = ", ".join(t for t, keep in zip(texts[i], kept, strict=True) if keep)
                 parts.append(f'"{name}": [{numbers}]')
             line = "{" + ", ".join(parts) + "}\n"
-            # A lone surrogate in a name has no UTF-8, but its backslash form is JSON's escape as well.
+            # A lone surrogate in a name has no UTF-8 form, but its backslash form is also JSON's escape.
             yield line.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

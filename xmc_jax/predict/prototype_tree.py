@@ -1,7 +1,8 @@
 """Prototypes below a label tree: the beam finds clusters, and only their labels are compared with a document.
 
-A cluster is the mean direction of its labels, so the model is one of two or more dense levels, and the search is that
-of every other tree: one program for batches and one for single queries.
+A cluster is the mean direction of its labels, so the model has two or more dense levels, and the search is the same as
+for
+every other tree: one program for batches and one for single queries.
 """
 
 from __future__ import annotations
@@ -25,16 +26,16 @@ _LOWEST = np.float32(-1e30)
 
 
 def cluster_prototypes(prototypes: Prototypes, seed: int) -> LabelTree:
-    """Returns a tree of labels near to each other, of clusters of some hundred at most."""
+    """Returns a tree whose clusters hold labels near each other, at most about a hundred."""
     return build_tree(np.asarray(prototypes.rows, np.float32), TreeConfig(), seed)
 
 
 def make_tree_model(prototypes: Prototypes, tree: LabelTree) -> XRModel:
-    """Returns the model that searches prototypes by a tree; a label's score is its logit, clusters count by their own.
+    """Returns the model that searches prototypes by a tree; a node's score is its own logit.
 
     Args:
-        prototypes: host arrays.
-        tree: of their labels.
+        prototypes: arrays on the host.
+        tree: tree of their labels.
     """
     rows = np.asarray(prototypes.rows, np.float32) * prototypes.factor[:, None]
     bias = np.maximum(np.asarray(prototypes.bias, np.float32), _LOWEST)
@@ -54,19 +55,19 @@ def find_in_tree(
     shown: Int[np.ndarray, "n"] | None = None,
     progress: Progress | None = None,
 ) -> tuple[Int[np.ndarray, "N M"], Float[np.ndarray, "N M"], Float[np.ndarray, "N"]]:
-    """Returns the labels in the beam best first, PAD behind them, their logits, and log Σ exp(z) over them.
+    """Returns the labels in the beam, best first and followed by PAD, their logits, and log Σ exp(z) over them.
 
     Args:
-        model: of `make_tree_model`.
+        model: from `make_tree_model`.
         units: vectors of norm 1.
-        beam: clusters kept on each level.
-        shown: ids of the only labels to return; the sum is over the others too.
+        beam: number of clusters kept on each level.
+        shown: ids of the only labels to return; the sum includes the others.
         progress: told about documents.
     """
     features = Features(sp.csr_matrix((len(units), 0), dtype=np.float32), units)
 
     def search(model: XRModel) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        # All of the beam is asked for, as the sum is over all of it.
+        # The whole beam is asked for, since the sum is over all of it.
         most = count_most(model.tree, SearchConfig(beam=beam, top_k=1))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FewResultsWarning)
@@ -85,10 +86,10 @@ def find_in_tree(
 
 
 def _join(rows: np.ndarray, bias: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean direction of each cluster's rows at their mean length, and the mean of what its biases add.
+    """Returns the mean direction of each cluster's rows at their mean length, and the logarithm of its mean exp(bias).
 
-    At that length a wide cluster reaches as high as a narrow one: of wordnet's first labels ten clusters find 92 % so,
-    and 87 % with plain means.
+    At that length, a wide cluster scores as high as a narrow one: ten clusters find 92 % of wordnet's first labels, and
+    87 % with plain means.
     """
     counts = np.diff(offsets)
     mean = np.add.reduceat(rows, offsets[:-1], axis=0) / counts[:, None]

@@ -16,13 +16,13 @@ from xmc_jax.types import PAD
 
 
 def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
-    """Returns the model with all other labels silenced, and the clusters that hold none of these.
+    """Returns the model with all other labels silenced, and with the clusters that hold none of these labels.
 
-    The beam then holds clusters that lead to an answer; weights and scores stay as they are. The new model shares
-    the index of the old one but for the biases, so that a restriction costs little more than its list of labels.
+    The beam then holds only clusters that lead to an answer; weights and scores stay the same. The new model shares the
+    index of the old one except for the biases, so that a restriction costs little more than its list of labels.
 
     Args:
-        model: of L labels.
+        model: a model of L labels.
         labels: ids in [0, L); duplicates are allowed.
 
     Raises:
@@ -55,7 +55,12 @@ def restrict(model: XRModel, labels: Int[np.ndarray, "S"]) -> XRModel:
 
 
 def drop_excluded(predictions: Predictions, excluded: sp.spmatrix) -> Predictions:
-    """Returns predictions without the labels [N, L] that do not count for a document; others move up."""
+    """Returns predictions without the labels [N, L] that do not count for a document; the others move up.
+
+    >>> found = Predictions([[1, 0]], [[0.9, 0.4]], None, 2)
+    >>> drop_excluded(found, sp.csr_matrix([[0, 1]])).ids.tolist()
+    [[0, -1]]
+    """
     ids = predictions.ids
     rows = np.repeat(np.arange(len(ids)), ids.shape[1])
     marked = np.asarray(excluded.tocsr()[rows, np.maximum(ids, 0).ravel()]).reshape(ids.shape)

@@ -1,4 +1,4 @@
-"""Beam search down the whole tree: pure, and compiled once per shape of a batch."""
+"""Beam search down the whole tree: a pure function, compiled once per shape of a batch."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def search(
 ) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
     """Returns the labels of each query, best first, and their scores.
 
-    A row depends on its query alone (except for the last digit of a score). Of equal scores, the smaller
-    label comes first; if only some of them fit, those of smaller nodes are kept. Where labels have
-    several copies, those labels are ranked that own the best 2 r copies of r wanted (32 at least; P r if that is
-    more), each by the merged score of all its copies in the beam.
+    A row depends only on its query (except for the last digit of a score). Among equal scores, the smaller label comes
+    first; if only some of them fit, those with smaller nodes are kept. If labels have several copies, the ranked labels
+    are those that own the best 2 r copies of r wanted (at least 32, or P r if that is more), each with the merged score
+    of all its copies in the beam.
 
     Args:
-        index: of all levels of a tree.
-        ids: features in [0, D), PAD in unused slots, which stand at a row's end.
+        index: all levels of a tree.
+        ids: features in [0, D), PAD in unused slots, which are at the end of a row.
         values: 0 in unused slots.
         dense: the dense columns.
         beam: number of nodes kept on each level above the last.
-        wanted: number of results r per query, at most R; it changes no program.
+        wanted: number of results r per query, at most R; it does not change the program.
         top_k: R; if there are fewer candidates, or fewer are wanted, the rest is PAD.
-        merge: how the scores of a label found under several clusters become one, by name in `MERGES`.
+        merge: how the scores of a label found under several clusters become one, a name in `MERGES`.
     """
     depth, level = len(index.levels) - 1, index.levels[-1]
     above = _descend(index, ids, values, dense, beam, depth)
@@ -70,7 +70,7 @@ def search(
         each = max(2, len(index.siblings) + 1)
         n_listed, listed = max(_SHORTLIST, top_k * each), jnp.maximum(_SHORTLIST, wanted * each)
         if level.shard is not None:
-            # Copies of a label may lie on different shards; each candidate is scored by one.
+            # Copies of a label may be on different shards; each candidate is scored by one.
             scores = take_largest(scores)
     best, node = select_nodes(level, above, scores, min(n_listed, scores.shape[1]))
     if level.shard is not None and not index.has_copies:
@@ -87,7 +87,7 @@ def search(
         return jnp.where(unused, jnp.inf, -best), label
 
     if index.has_copies:
-        # The result of a conditional is an array; else XLA would merge anew at every comparison of the sort.
+        # The result of a conditional is an array; otherwise XLA would merge again at every comparison of the sort.
         nothing = (-best, jnp.full_like(node, last))
         named = lax.cond(jnp.any(node != PAD), name_labels, lambda *_: nothing, best, node)
     else:
@@ -106,7 +106,7 @@ def match(
     *,
     beam: int,
 ) -> tuple[Int[Array, "B W"], Float[Array, "B W"]]:
-    """Returns the beam on the deepest level of the index: nodes, ascending, PAD at the end, and scores."""
+    """Returns the beam on the deepest level of the index: nodes, ascending with PAD at the end, and scores."""
     found = _descend(index, ids, values, dense, beam, len(index.levels))
     return found.node, found.score
 
@@ -148,7 +148,7 @@ def _score(
 def _select_among_shards(
     best: Float[Array, "B k"], node: Int[Array, "B k"]
 ) -> tuple[Float[Array, "B k"], Int[Array, "B k"]]:
-    """Returns the k best of what the shards found; of equal scores the smaller node comes first."""
+    """Returns the k best candidates of all shards; among equal scores, the smaller node comes first."""
     k = best.shape[1]
     last = jnp.iinfo(jnp.int32).max
     every = gather_columns((-best, jnp.where(node == PAD, last, node)))
@@ -167,11 +167,13 @@ def _merge_copies(
     """Gives the best copy of each label on a list the merged score of all its copies in the beam.
 
     Args:
-        scores: of all candidates.
-        best, node: the list, of which no copy of a label is missing that is better than one on it.
+        index, beam: the levels, and the beam above the last.
+        scores: scores of all candidates.
+        best, node: the list; it includes every copy of a label that is better than another copy on it.
+        merge: a name in `MERGES`.
 
     Returns:
-        the merged scores, and which places of the list hold another copy of a label or nothing.
+        The merged scores, and whether each place of the list holds a lesser copy of a label, or nothing.
     """
     level, edge = index.levels[-1], jnp.maximum(node, 0)
     merged, count, unused = best, jnp.ones(best.shape, jnp.int32), node == PAD

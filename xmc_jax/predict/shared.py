@@ -1,4 +1,4 @@
-"""Search on several devices: queries are cut over the mesh's axis `data`, the last level over `label`."""
+"""Search on several devices: queries are cut over the mesh's axis `data`, and the last level over `label`."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ from xmc_jax.types import Features
 
 
 def find_shared_index(model: XRModel | SearchIndex, mesh: Mesh) -> SearchIndex:
-    """Returns the index of a model on a mesh, built at its first use and held by the model.
+    """Returns the index of a model on a mesh; it is built on first use and kept by the model.
 
     Raises:
-        InputError: an index of another mesh in the place of a model.
+        InputError: an index on another mesh was given instead of a model.
     """
     if not isinstance(model, XRModel):
         if getattr(model.edge_label.sharding, "mesh", None) != mesh:
@@ -68,7 +68,7 @@ def find_shared_index(model: XRModel | SearchIndex, mesh: Mesh) -> SearchIndex:
 
 
 def build_shared_index(model: XRModel, mesh: Mesh) -> SearchIndex:
-    """Returns `lay_out_shared`, put on the mesh."""
+    """Returns the result of `lay_out_shared` on the mesh."""
     index = lay_out_shared(model, mesh.shape[LABEL], Target.of(mesh))
     return place(index, mesh, choose_index_specs(index))
 
@@ -80,9 +80,10 @@ def lay_out(model: XRModel, mesh: Mesh | None) -> SearchIndex:
 
 
 def lay_out_shared(model: XRModel, n_shards: int, target: Target) -> SearchIndex:
-    """Lays out a model for a mesh: whole for every device, but for the last level where `label` has several.
+    """Lays out a model for a mesh, in arrays on the host: whole, except for a last level that is cut over several
+    devices.
 
-    A last level that is small enough for a table stays whole, too (host arrays).
+    A last level that is small enough for a table also stays whole.
     """
     if not model.levels:
         raise InputError("a model of 0 levels given, 1 or more needed; train a level first")
@@ -111,17 +112,19 @@ def run_on_mesh(
     """Runs `step(index, ids, values, dense)` on every batch and all devices, and writes results to the rows of `out`.
 
     Args:
-        batches: their sizes are multiples of the mesh's axis `data`.
-        step: such as `search_on_mesh`.
-        out: arrays [N, ...], to which the first columns of the results are written.
-        advance: called with the number of rows that are done.
+        index, features: the levels and the rows.
+        batches: batches whose sizes are multiples of the mesh's axis `data`.
+        step: a program such as `search_on_mesh`.
+        out: arrays [N, ...], which receive the first columns of the results.
+        mesh: the devices.
+        advance: called with the number of rows that were just done.
     """
 
     def write(batch: Batch, results: tuple[jax.Array, ...]) -> None:
         write_rows(out, batch, [fetch(result) for result in results])
         advance(len(batch.rows))
 
-    # Results are fetched one batch late: the host packs while the devices work.
+    # Results are fetched one batch late, so that the host packs while the devices work.
     waiting = None
     for batch in batches:
         packed = place(pack_batch(features, batch), mesh, choose_spec("B"))
@@ -146,7 +149,7 @@ def search_on_mesh(
     top_k: int,
     merge: MergeName,
 ) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
-    """Returns what `search` returns, whole on every device; each searches its share of the queries."""
+    """Returns the result of `search`, whole on every device; each device searches its share of the queries."""
 
     def step(index, ids, values, dense, wanted):
         options = {"beam": beam, "top_k": top_k, "merge": merge}
@@ -167,7 +170,7 @@ def match_on_mesh(
     mesh: Mesh,
     beam: int,
 ) -> tuple[Int[Array, "B W"], Float[Array, "B W"]]:
-    """Returns what `match` returns, whole on every device."""
+    """Returns the result of `match`, whole on every device."""
 
     def step(index, ids, values, dense):
         return gather_rows(match(index, ids, values, dense, beam=beam))
@@ -178,13 +181,13 @@ def match_on_mesh(
 
 
 def choose_index_specs(index: SearchIndex) -> SearchIndex:
-    """Returns how each array of an index lies on the mesh."""
+    """Returns how each array of an index is distributed over the mesh."""
     specs: SearchIndex = jax.tree.map(lambda _: WHOLE, index)
     return dataclasses.replace(specs, levels=tuple(map(choose_level_specs, index.levels)))
 
 
 def choose_level_specs(level: SearchLevel) -> SearchLevel:
-    """Returns how each array of a level lies on the mesh."""
+    """Returns how each array of a level is distributed over the mesh."""
     if level.shard is not None:
         return spread_level(level, choose_spec("C"), WHOLE)
     return jax.tree.map(lambda _: WHOLE, level)

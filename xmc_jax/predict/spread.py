@@ -1,7 +1,7 @@
-"""Search by several processes of which each has some of the documents and some of the weights of the lower levels.
+"""Search by several processes, each of which holds some of the documents and some of the weights of the lower levels.
 
-The queries of a batch go to all of them; each scores its own clusters, and the best of all go on. So no process holds
-all weights, or the features of all documents.
+The queries of a batch are sent to all processes; each scores its own clusters, and the best of all are kept. So no
+process holds all weights, or the features of all documents.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ Found = tuple[Int[np.ndarray, "N R"], Float[np.ndarray, "N R"]]
 
 
 def find_line() -> Mesh:
-    """Returns the mesh of all devices in a row, over which clusters are cut."""
+    """Returns the mesh of all devices on one axis, over which clusters are cut."""
     return make_mesh(ParallelConfig(data=1, label=len(jax.devices())))
 
 
 def build_spread_index(model: XRModel, mesh: Mesh) -> SearchIndex:
-    """Lays out what this process has of a model, on a mesh of `find_line`; all processes call this together."""
+    """Lays out this process's part of a model on the mesh of `find_line`; all processes call this together."""
     target = Target.of(mesh)
     levels = []
     for t, held in enumerate(model.levels):
@@ -70,7 +70,7 @@ def build_spread_index(model: XRModel, mesh: Mesh) -> SearchIndex:
 
 
 def _lay_out_share(held: LevelShare, n_sparse: int, mesh: Mesh, target: Target) -> Any:
-    """Returns the shards of this process's devices (host arrays), as long as those of the other processes."""
+    """Returns the shards of this process's devices, in arrays on the host as long as those of the other processes."""
     stored = {
         f.name: np.asarray(getattr(held.weights, f.name)) for f in dataclasses.fields(held.weights)
     }
@@ -81,7 +81,7 @@ def _lay_out_share(held: LevelShare, n_sparse: int, mesh: Mesh, target: Target) 
 
     n_rows = agree(-(-len(held.weights.row_feature) // n_local))
     layout = choose_layout(held.n_nodes, n_sparse, held.max_children, n_rows, target)
-    if layout == "table":  # of a small level that was cut all the same
+    if layout == "table":  # a small level that was cut nevertheless
         layout = "bitmaps"
     level = shard_level(
         stored | {"n_sparse": n_sparse},
@@ -109,12 +109,12 @@ def search_spread(
     """Returns labels and scores of this process's documents; all processes call this together.
 
     Args:
-        index: of `build_spread_index`, complete.
-        features: of this process's documents.
-        config: `beam` and `batch`.
-        mesh: of `find_line`.
-        n_results: labels of a document.
-        merge: of a label that was found under several clusters.
+        index: a complete index, from `build_spread_index`.
+        features: features of this process's documents.
+        config: its `beam` and `batch` are used.
+        mesh: from `find_line`.
+        n_results: number of labels per document.
+        merge: how the scores of a label found under several clusters become one.
         memory: bytes that a batch may take.
         progress: told about this process's documents.
     """
@@ -126,13 +126,13 @@ def search_spread(
 
 
 def match_spread(model: XRModel, features: Features, beam: int, mesh: Mesh) -> sp.csr_matrix:
-    """Returns which nodes of the model's deepest level the beam of each of this process's documents holds.
+    """Returns the nodes of the model's deepest level in the beam of each of this process's documents.
 
     Args:
         model: the levels trained so far.
-        features: of this process's documents.
-        beam: nodes that are kept.
-        mesh: of `find_line`.
+        features: features of this process's documents.
+        beam: number of nodes to keep.
+        mesh: from `find_line`.
 
     Returns:
         float32 CSR [this process's N, nodes] with sorted indices; a score of 0 is stored.
@@ -179,7 +179,7 @@ def _run(
     progress: Progress,
     options: dict[str, Any],
 ) -> Found:
-    """Returns what a search finds for this process's rows."""
+    """Returns the search results of this process's rows."""
     n = len(features)
     out = np.full((n, n_results), PAD, np.int32), np.zeros((n, n_results), np.float32)
     for batch in _plan(features, limit, mesh):
@@ -203,7 +203,7 @@ def _search(
     top_k: int | None,
     merge: MergeName,
 ) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
-    """Returns what `search` finds, or without `top_k` what `match` finds, for every query on the device that has it."""
+    """Returns the results of `search`, or of `match` without `top_k`, for every query on the device that has it."""
 
     def step(index, ids, values, dense, wanted):
         n, first = ids.shape[0], ids.shape[0] * lax.axis_index(LABEL)
@@ -226,6 +226,6 @@ def _put_own(x: np.ndarray, mesh: Mesh) -> jax.Array:
 
 
 def _read_own(x: jax.Array) -> np.ndarray:
-    """Returns the rows that lie on this process's devices, in order."""
+    """Returns the rows on this process's devices, in order."""
     shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
     return np.concatenate([np.asarray(shard.data) for shard in shards])

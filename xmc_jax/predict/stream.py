@@ -1,4 +1,4 @@
-"""Predictions of a whole set, batch by batch."""
+"""Predictions for a whole set, batch by batch."""
 
 from __future__ import annotations
 
@@ -40,26 +40,27 @@ def predict_batches(
     progress: Progress | None = None,
     mesh: Mesh | None = None,
 ) -> Predictions:
-    """Returns the best labels of every document, in the order given; a row depends on its document alone.
+    """Returns the best labels of every document, in the order given; a row depends only on its document.
 
     Args:
-        model: finished; it is laid out for search at its first use.
+        model: a complete model; it is laid out for search on first use.
         features: [N], as the model was trained on.
         config: `beam`, `top_k` and `batch`; the model holds its own post-processors.
-        merge: of a label found under several clusters, the mean or the largest score, or 1 − Π(1 − score).
-        memory: bytes that the batches under way may take; None: no bound.
+        label_names: names of the labels, for the predictions.
+        merge: the score of a label found under several clusters: the mean, the largest, or 1 − Π(1 − score).
+        memory: bytes that the batches under way may take; None for no bound.
         progress: told about documents.
-        mesh: of several devices, which share the work; every process calls with the same arguments
-            and gets all predictions.
+        mesh: several devices that share the work, or None; every process calls with the same arguments and gets all
+            predictions.
 
     Raises:
-        InputError: another number of features than the model's, or an unfinished model.
+        InputError: a number of features other than the model's, or an incomplete model.
 
     Warns:
         FewResultsWarning: the beam cannot return `top_k` labels.
 
     Returns:
-        As many columns as wanted or, if that is less, as can be found: PAD stands where a document has fewer.
+        As many columns as wanted or, if that is less, as can be found, with PAD for documents that have fewer labels.
     """
     if isinstance(model, XRModel) and model.is_spread:
         return _predict_spread(model, features, config, label_names, merge, memory, progress)
@@ -105,7 +106,7 @@ def _predict_spread(
     memory: int | None,
     progress: Progress | None,
 ) -> Predictions:
-    """Returns the predictions of a model that several processes hold: each searches for some of the documents."""
+    """Returns the predictions of a model that several processes hold; each searches some of the documents."""
     mesh = find_line()
     index = model.layouts.once(("index", mesh), lambda: build_spread_index(model, mesh))
     check_complete(index)
@@ -139,22 +140,22 @@ def matched_clusters(
     batch: int | Literal["auto"] = "auto",
     mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
-    """Returns which nodes of the model's deepest level each document's beam holds, and their scores.
+    """Returns the nodes of the model's deepest level in each document's beam, and their scores.
 
     The levels may be a prefix of the tree's: the matcher of the next level.
 
     Args:
-        model: whose levels are searched; an index is on the mesh already, and is not kept.
+        model: a model whose levels are searched, or an index that is on the mesh.
         features: [N].
-        beam: nodes that are kept.
-        batch: rows of a batch at most; 0: chosen.
-        mesh: of the devices that share the work; None: the default device.
+        beam: number of nodes to keep.
+        batch: largest number of rows of a batch, or "auto".
+        mesh: several devices that share the work, or None for the default device.
 
     Returns:
         float32 CSR [N, nodes] with sorted indices; a score of 0 is stored.
 
     Raises:
-        InputError: another number of features than the model's.
+        InputError: a number of features other than the model's.
     """
     mesh = keep_mesh(mesh)
     index = find_index(model) if mesh is None else find_shared_index(model, mesh)
@@ -178,7 +179,7 @@ def matched_clusters(
 
 
 def count_results(index: SearchIndex, config: SearchConfig) -> int:
-    """Returns how many labels a document can get; warns if the beam leaves fewer than wanted."""
+    """Returns the number of labels that a document can get; warns if the beam leaves fewer than wanted."""
     beam = config.choose_beam(index.has_copies)
     most = index.count_results(beam)
     if most < min(config.top_k, index.n_labels):
@@ -192,7 +193,11 @@ def count_results(index: SearchIndex, config: SearchConfig) -> int:
 
 
 def check_complete(index: SearchIndex) -> None:
-    """Raises InputError for an index that ends above the labels."""
+    """Checks that an index reaches down to the labels.
+
+    Raises:
+        InputError: it has fewer levels than the tree.
+    """
     if not index.is_complete:
         raise InputError(
             f"a model with {len(index.levels)} of {index.n_levels} levels given, all needed to "

@@ -1,4 +1,4 @@
-"""One level's weights: posed as one-vs-rest problems, solved by the solvers of a table."""
+"""Weights of one level: posed as one-vs-rest problems, and solved by the solvers in a table."""
 
 from xmc_jax.ranker.cost_model import Choice as Choice
 from xmc_jax.ranker.problem import LevelProblem as LevelProblem

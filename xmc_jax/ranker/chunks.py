@@ -1,4 +1,4 @@
-"""The chunks of a level: which units are solved together, their rows as cut out of the level, the shapes they share."""
+"""Chunks of a level: units that are solved together, their rows cut out of the level, and the shapes they share."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def split_units(
     n_workers: int,
     target: Target,
 ) -> tuple[list[Units], int]:
-    """Splits the units into chunks of similar work and bounded memory; returns how many are solved side by side, too.
+    """Splits units into chunks of similar work and bounded memory; also returns how many are solved side by side.
 
     Args:
         problem: the level.
-        units: of it, that one solver takes.
-        solver: knows the bytes of a unit and which units go well together.
+        units: units of the level that one solver takes.
+        solver: gives the bytes of a unit and which units to solve together.
         memory: bytes for all chunks under way, or None for no bound.
-        n_workers: chunks that could be solved side by side.
-        target: what the programs are made for.
+        n_workers: number of chunks that could be solved side by side.
+        target: the device that the programs are made for.
 
     Raises:
-        RunError: one unit needs more memory than there is.
+        RunError: one unit needs more memory than that.
     """
     n_rows = count_rows(problem, units)
     weights = solver.bytes(
@@ -72,11 +72,11 @@ def split_units(
 class CutChunks(Generic[Shape]):
     """Chunks that are all cut once for their shapes, which every process needs.
 
-    A process that has the rows of its own chunks only cuts these, and learns the shapes of the others. The cut rows of
-    its own are kept until they are taken, if those of the level are few; otherwise chunks are cut again one by one.
+    A process that has only the rows of its own chunks cuts these, and receives the shapes of the others. Its cut rows
+    are kept until they are taken if the level has few; otherwise chunks are cut again one by one.
 
     Attributes:
-        shapes: of each chunk.
+        shapes: the shape of each chunk.
     """
 
     def __init__(
@@ -87,7 +87,8 @@ class CutChunks(Generic[Shape]):
         measure: Callable[[Chunk], Shape],
         kind: type[Shape],
     ) -> None:
-        """Cuts chunks with a constant feature of value `bias` (none for 0); `kind` is the class of their shapes."""
+        """Cuts chunks with a constant feature of value `bias` (none if it is 0); `kind` is the class of their
+        shapes."""
         self._cut = lambda k: cut_chunk(problem, chunks[k], bias)
         nonzeros = count_nonzeros(problem)
         n_rows = sum(int(count_rows(problem, units).sum()) for units in chunks)
@@ -107,7 +108,7 @@ class CutChunks(Generic[Shape]):
             self.shapes = _gather_shapes(self.shapes, kind)
 
     def take(self, k: int) -> Chunk:
-        """Returns a chunk, which is then kept no longer: its rows are free as soon as the caller lets go of it."""
+        """Returns a chunk and drops it here, so that its rows are freed as soon as the caller drops it."""
         return self._kept.pop(k, None) or self._cut(k)
 
 
@@ -127,15 +128,15 @@ def _gather_shapes(mine: list[Shape], kind: type[Shape]) -> list[Shape]:
 def cut_runs(
     order: np.ndarray, n_rows: np.ndarray, need: np.ndarray, most: float, n_tiers: int
 ) -> list[np.ndarray]:
-    """Cuts units into runs of few bytes, within few tiers of rows.
+    """Cuts units into runs of bounded bytes, within a few tiers of rows.
 
-    A run is padded to the largest unit of its tier; few tiers are few compilations.
+    A run is padded to the largest unit of its tier; few tiers need few compilations.
 
     Args:
         order: the units [U], the longest first.
         n_rows, need: rows and bytes of each unit [U].
-        most: bytes of a run.
-        n_tiers: tiers at most.
+        most: largest number of bytes of a run.
+        n_tiers: largest number of tiers.
     """
     n, need = n_rows[order], need[order]
     tier = np.searchsorted(choose_widths(n, n_tiers), n)
@@ -153,10 +154,10 @@ def share_shapes(
     """Gives runs of similar units one shape, so that they share a compilation.
 
     Args:
-        shapes: of each run.
+        shapes: the shape of each run.
         largest: rows of the largest unit of each run.
-        join: makes one shape of several.
-        n_tiers: shapes at most.
+        join: returns one shape that holds several.
+        n_tiers: largest number of shapes.
     """
     tier = np.searchsorted(choose_widths(largest, n_tiers), largest).tolist()
     joined = {t: join([s for s, u in zip(shapes, tier, strict=True) if u == t]) for t in set(tier)}

@@ -1,4 +1,4 @@
-"""Which solver takes each unit of a level in the least time, by what every solver of the table says of itself."""
+"""Chooses the fastest solver for each unit of a level, by the estimates of the solvers in the table."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from xmc_jax.parallel import Target
 from xmc_jax.ranker.solvers import Sizes, Solver
 
 NOBODY = -1
-"""In the place of a solver for a unit without rows, whose weights are 0."""
+"""Stands for the solver of a unit without rows, whose weights are 0."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which solver takes which unit, and why.
+    """The solver chosen for each unit, and why.
 
     Attributes:
-        solvers: that could have been chosen.
-        solver: number of the solver for each unit [U], or `NOBODY`.
-        seconds: estimated for the whole level by each solver alone, compilation included; inf where it cannot.
-        chosen_seconds: estimated for the choice.
-        wanted: as the settings say, "auto" or a solver's name.
+        solvers: the solvers that could have been chosen.
+        solver: number of the solver of each unit [U], or `NOBODY`.
+        seconds: estimated seconds for the whole level by each solver alone, with compilation; inf if it cannot solve
+            it.
+        chosen_seconds: estimated seconds of the choice.
+        wanted: the setting, "auto" or a solver's name.
     """
 
     solvers: tuple[Solver, ...]
@@ -36,12 +37,12 @@ class Choice:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Units of each solver that has some."""
+        """Number of units of each solver that has any."""
         counts = {s.name: int((self.solver == i).sum()) for i, s in enumerate(self.solvers)}
         return {name: n for name, n in counts.items() if n}
 
     def describe(self) -> str:
-        """Returns the choice in a few words, for a log."""
+        """Returns the choice in a phrase, for a log."""
         counts = self.counts
         chosen = " + ".join(f"{name} {n:,}" for name, n in counts.items())
         if len(counts) == 1:
@@ -73,18 +74,18 @@ def choose_solvers(
     """Returns the solver of each unit.
 
     Args:
-        solvers: all that there are.
-        sizes: of the units [U].
-        loss: solvers that do not minimise it are left out, even one that is wanted.
-        target: where it will run.
-        wanted: "auto" or the name of a solver for all.
+        solvers: all known solvers.
+        sizes: sizes of the units [U].
+        loss: solvers that do not minimise it are left out, even the wanted one.
+        target: the device that solves the level.
+        wanted: "auto", or the name of a solver for all units.
     """
     able = tuple(s for s in solvers if loss in s.losses)
     fit = tuple(s for s in able if target.platform in s.platforms) or able
     able = tuple(s for s in able if s.name == wanted) or fit
     busy = np.flatnonzero(sizes.n_rows > 0)
     costs = np.stack([s.seconds(sizes[busy], target) for s in able])
-    # Each solver used is compiled, the Newton ones for several sizes: a mixture has to earn that.
+    # Each solver used is compiled, the Newton ones for several sizes, so a mixture must be worth that.
     alone = [np.full(len(busy), i) for i in range(len(able))]
     options = [np.argmin(costs, axis=0), *alone]
     totals = [

@@ -1,4 +1,4 @@
-"""The weights of chunks as they come, and how they become those of a level without a sort: ten bytes an entry."""
+"""Weights of chunks, joined to those of a level without a sort: ten bytes per entry."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from xmc_jax.ranker.settings import SolveSettings
 
 
 class Part(NamedTuple):
-    """Entries (feature, child) → value of a chunk's units, and the biases and dense weights of its nodes."""
+    """Entries (feature, child) → value of a chunk's units, and biases and dense weights of its nodes."""
 
     cluster: np.ndarray
     """int64 [U]."""
     n_entries: np.ndarray
-    """int64 [U]: entries of a unit; they stand together, by feature and child."""
+    """int64 [U]: entries of each unit; they are consecutive, by feature and child."""
     feature: np.ndarray
     """int32 [E]."""
     child: np.ndarray
@@ -34,7 +34,7 @@ class Part(NamedTuple):
 
 
 def choose_child_type(child_offsets: np.ndarray) -> type:
-    """Returns the narrowest type that the child slots of a level fit in."""
+    """Returns the narrowest type that holds the child slots of a level."""
     return np.uint16 if np.diff(child_offsets).max(initial=0) <= 2**16 - 1 else np.int32
 
 
@@ -46,14 +46,14 @@ def keep_weights(
     settings: SolveSettings,
     dense: np.ndarray | None = None,
 ) -> Part:
-    """Drops small weights and names the rest by (cluster, feature, child).
+    """Drops small weights and returns the rest by (cluster, feature, child).
 
     Args:
         problem: the level.
-        chunk: solved.
+        chunk: the chunk that was solved.
         weights: float32 [F + U, K], constant features last.
-        penalty: its bias.
-        settings: `threshold` and `max_nonzeros`.
+        penalty: its `bias` is used.
+        settings: its `threshold` and `max_nonzeros` are used.
         dense: float32 [U, H, K], or None if the dense columns are slots of `weights`.
     """
     units, f = chunk.units, chunk.n_features
@@ -101,12 +101,12 @@ def drop_smallest(part: Part, max_nonzeros: int, child_offsets: np.ndarray) -> P
 
 
 def join_parts(child_offsets: np.ndarray, n_dense: int, parts: list[Part]) -> LevelWeights:
-    """Puts the parts of all chunks together; `parts` is emptied, so that memory is that of the weights and of a part.
+    """Joins the parts of all chunks; `parts` is emptied, so that memory holds only the weights and one part.
 
     Args:
         child_offsets: int32 [C + 1].
         n_dense: H.
-        parts: every node in one of them.
+        parts: parts with every node in exactly one of them.
     """
     n_nodes, n_clusters = int(child_offsets[-1]), len(child_offsets) - 1
     counts = np.zeros(n_clusters, np.int64)
@@ -125,7 +125,7 @@ def join_parts(child_offsets: np.ndarray, n_dense: int, parts: list[Part]) -> Le
         feature[at], child[at], value[at] = part.feature, part.child, part.value
         bias[part.node], dense[part.node] = part.bias, part.dense
         np.add.at(free, part.cluster, part.n_entries)
-    if n_units.max(initial=0) > 1:  # units of one cluster: their entries interleave
+    if n_units.max(initial=0) > 1:  # the entries of several units of a cluster interleave
         cluster = np.repeat(np.arange(n_clusters), counts)
         order = np.lexsort((child, feature, cluster))
         feature, child, value = feature[order], child[order], value[order]
@@ -146,7 +146,7 @@ def join_parts(child_offsets: np.ndarray, n_dense: int, parts: list[Part]) -> Le
 
 
 def _place_units(part: Part, free: np.ndarray) -> np.ndarray:
-    """Returns where the entries of each unit begin: those of one cluster follow each other from its free place on."""
+    """Returns the first place of each unit's entries; units of one cluster follow each other from its free place."""
     order = np.argsort(part.cluster, kind="stable")
     cluster, counts = part.cluster[order], part.n_entries[order]
     before = np.cumsum(counts) - counts

@@ -1,8 +1,8 @@
-"""The one-vs-rest problems of a level, posed on the host: which instances and signs each cluster trains on.
+"""The one-vs-rest problems of a level, posed on the host: the instances and signs that each cluster trains on.
 
-A level is one block-diagonal problem. Its rows are (cluster, instance) pairs of the mask, sorted by cluster; a row
-belongs to one cluster and knows the features of its instance. A *unit* is a cluster together with at most
-`MAX_COLUMNS` of its children, so that a cluster with very many children is several units over the same rows.
+A level is one block-diagonal problem. Its rows are (cluster, instance) pairs of the mask, sorted by cluster, with the
+features of their instances. A *unit* is a cluster with at most `MAX_COLUMNS` of its children, so a cluster with very
+many children is several units over the same rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ MAX_COLUMNS = 256
 
 @dataclass(frozen=True)
 class Penalty:
-    """½(‖w‖² + b²) + Σ C_i · loss(y_i (w·x_i + b·bias)), C_i = cost_positive · weight_i or cost_negative."""
+    """The objective ½(‖w‖² + b²) + Σ C_i · loss(y_i (w·x_i + b·bias)) of each label.
+
+    C_i is cost_positive · weight_i for positives and cost_negative for negatives.
+    """
 
     loss: Loss
     cost_positive: float
@@ -31,13 +34,13 @@ class Penalty:
 
 @dataclass(frozen=True)
 class Census:
-    """What is known of a level's rows where each of several processes holds only some of them.
+    """Counts over all rows of a level of which each of several processes holds only some.
 
     Attributes:
-        n_rows: int64 [C], rows of a cluster.
-        n_slots: int64 [C], sparse slots of all of them.
-        n_features: int64 [C], different features that they have.
-        lengths: int64 [longest + 1], rows of each number of slots.
+        n_rows: int64 [C], rows of each cluster.
+        n_slots: int64 [C], sparse slots of these rows.
+        n_features: int64 [C], distinct features of these rows.
+        lengths: int64 [longest + 1], number of rows with each number of slots.
         start: number of this process's first document among all.
     """
 
@@ -53,15 +56,15 @@ class LevelProblem:
     """The rows of a level and its positives.
 
     Attributes:
-        features: of all N instances.
-        child_offsets: int32 [C + 1], children of a cluster.
-        row_offsets: int64 [C + 1], rows of a cluster.
-        row_instance: int32 [R].
-        row_masked: bool [R]; False for an instance outside the mask that is there as a positive only.
-        positive_row: int64 [Z], ascending.
-        positive_node: int32 [Z], the child (numbered over the level).
-        positive_weight: float32 [Z] relevance, or None for 1; a pair of weight 0 is in no problem.
-        census: of the rows of all processes, if these are those of some documents or clusters only.
+        features: features of all N instances.
+        child_offsets: int32 [C + 1], where the children of each cluster begin.
+        row_offsets: int64 [C + 1], where the rows of each cluster begin.
+        row_instance: int32 [R], the instance of each row.
+        row_masked: bool [R], False for an instance outside the mask, which is only a positive.
+        positive_row: int64 [Z], the rows of the positives, ascending.
+        positive_node: int32 [Z], their children (numbered over the level).
+        positive_weight: float32 [Z], their relevance, or None for 1; a pair of weight 0 is in no problem.
+        census: counts over the rows of all processes, if these rows are only some of them.
     """
 
     features: Features
@@ -102,7 +105,7 @@ class Units:
 class Chunk:
     """Some units of a level with their features renumbered: a block-diagonal problem of its own.
 
-    Local ids: a unit's used features, then one id for each unit's constant feature.
+    Local ids are those of the features that each unit uses, followed by the constant feature of each unit.
     """
 
     units: Units
@@ -135,16 +138,24 @@ def pose_level(
     child_offsets: np.ndarray,
     relevance: sp.csr_matrix | None = None,
 ) -> LevelProblem:
-    """Gathers the rows of a level: the instances of the mask and, beside them, positives outside it.
+    """Returns the rows of a level: the instances of the mask, and positives outside it.
 
     Args:
-        features: [N].
-        mask: [N, C], its pattern says which instances train the children of a cluster.
-        labels: [N, nodes] with sorted indices, its pattern is the positives.
-        parent: int32 [nodes].
+        features: features of N instances.
+        mask: [N, C], whose stored entries are the instances that train the children of each cluster.
+        labels: [N, nodes] with sorted indices, whose stored entries are the positives.
+        parent: int32 [nodes], the cluster of each node.
         child_offsets: int32 [C + 1].
-        relevance: [N, nodes] weights of positives; a positive it does not hold has weight 0 and is left out
-            (it is no negative either).
+        relevance: [N, nodes], weights of positives; a positive without one has weight 0 and is left out (it is not a
+            negative either).
+
+    Example:
+        >>> features = Features(sp.csr_matrix(np.eye(3, dtype=np.float32)), np.zeros((3, 0), np.float32))
+        >>> labels = sp.csr_matrix(np.array([[1, 0], [0, 1], [0, 0]], np.float32))
+        >>> mask = sp.csr_matrix(np.ones((3, 1), np.float32))
+        >>> problem = pose_level(features, mask, labels, np.zeros(2, np.int32), np.array([0, 2]))
+        >>> problem.row_instance.tolist(), problem.positive_node.tolist()
+        ([0, 1, 2], [0, 1])
     """
     n = features.n_rows
     by_node = labels.tocsc()
@@ -154,7 +165,9 @@ def pose_level(
     if relevance is not None:
         weight = np.asarray(relevance.tocsr()[instance, node], np.float32).reshape(-1)
     rows = sp.csr_matrix(mask, copy=True)
-    rows.data = np.full(rows.nnz, 2, np.int8)  # 2: in the mask; 1: only as a positive
+    rows.data = np.full(
+        rows.nnz, 2, np.int8
+    )  # 2 marks rows in the mask, 1 those that are only positives
     pattern = sp.csr_matrix((np.ones(len(node), np.int8), (instance, parent[node])), mask.shape)
     pattern.data[:] = 1
     by_cluster = (rows + pattern).T.tocsr()
@@ -177,12 +190,12 @@ def pose_level(
 
 
 def list_units(problem: LevelProblem) -> Units:
-    """Returns all units of a level, those of a cluster side by side."""
+    """Returns all units of a level; those of a cluster are consecutive."""
     n_children = np.diff(problem.child_offsets).astype(np.int64)
     n_units = -(-n_children // MAX_COLUMNS)
     cluster = np.repeat(np.arange(problem.n_clusters), n_units)
     part = concatenate_ranges(np.zeros(problem.n_clusters, np.int64), n_units)
-    # About equal parts: columns are padded to the most that a unit has.
+    # Parts are about equal, since columns are padded to those of the widest unit.
     cut = n_children[cluster] * part // n_units[cluster]
     first = problem.child_offsets[cluster].astype(np.int64) + cut
     count = n_children[cluster] * (part + 1) // n_units[cluster] - cut
@@ -190,7 +203,7 @@ def list_units(problem: LevelProblem) -> Units:
 
 
 def split_columns(units: Units, n_parts: int) -> Units:
-    """Splits a lone unit's columns into about equal parts over the same rows: cores may then share it."""
+    """Splits the columns of a single unit into about equal parts over the same rows, so that cores can share it."""
     columns = int(units.n_children[0])
     cuts = np.linspace(0, columns, min(n_parts, columns) + 1).astype(np.int64)
     first = units.first_child[0] + cuts[:-1]
@@ -198,26 +211,26 @@ def split_columns(units: Units, n_parts: int) -> Units:
 
 
 def count_rows(problem: LevelProblem, units: Units) -> np.ndarray:
-    """Returns the rows of each unit, int64 [U]."""
+    """Returns the number of rows of each unit, int64 [U]."""
     if problem.census is not None:
         return problem.census.n_rows[units.cluster]
     return np.diff(problem.row_offsets)[units.cluster]
 
 
 def measure_rows(problem: LevelProblem) -> np.ndarray:
-    """Returns the sparse slots of each row of the level [R]."""
+    """Returns the number of sparse slots of each row of the level [R]."""
     return np.diff(problem.features.sparse.indptr)[problem.row_instance]
 
 
 def list_lengths(problem: LevelProblem) -> np.ndarray:
-    """Returns the sparse slots of each row of the level in any order, those of other processes included."""
+    """Returns the number of sparse slots of each row of the level, in any order, including rows of other processes."""
     if problem.census is not None:
         return np.repeat(np.arange(len(problem.census.lengths)), problem.census.lengths)
     return measure_rows(problem)
 
 
 def count_nonzeros(problem: LevelProblem) -> np.ndarray:
-    """Returns the sparse slots of all rows of each cluster, int64 [C]."""
+    """Returns the number of sparse slots of all rows of each cluster, int64 [C]."""
     if problem.census is not None:
         return problem.census.n_slots
     totals = np.append(0, np.cumsum(measure_rows(problem), dtype=np.int64))
@@ -225,10 +238,10 @@ def count_nonzeros(problem: LevelProblem) -> np.ndarray:
 
 
 def cut_chunk(problem: LevelProblem, units: Units, bias: float) -> Chunk:
-    """Renumbers the features of some units locally.
+    """Returns some units with their features renumbered.
 
-    Dense columns are slots like the sparse ones here, numbered after them; a constant feature of value `bias` is
-    appended to every row (none for 0).
+    Dense columns become slots like the sparse ones, numbered after them; a constant feature of value `bias` is appended
+    to every row (none if it is 0).
     """
     n_rows = count_rows(problem, units)
     rows = concatenate_ranges(problem.row_offsets[units.cluster], n_rows)
@@ -246,7 +259,7 @@ def cut_chunk(problem: LevelProblem, units: Units, bias: float) -> Chunk:
 def _renumber(
     features: Features, instance: np.ndarray, unit: np.ndarray, n_units: int
 ) -> tuple[sp.csr_matrix, np.ndarray, np.ndarray]:
-    """Returns the instances' rows with features numbered by first (unit, feature), and what the numbers stand for."""
+    """Returns the instances' rows with (unit, feature) pairs renumbered, and the unit and feature of each number."""
     matrix = features.sparse
     lengths = np.diff(matrix.indptr)[instance].astype(np.int64)
     source = concatenate_ranges(matrix.indptr[:-1][instance], lengths)
@@ -275,7 +288,7 @@ def _renumber(
 
 def _number_keys(keys: np.ndarray, n_keys: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the distinct keys, ascending, and each key's place among them (int32)."""
-    if n_keys <= max(64 * len(keys), 1 << 20):  # a table of all keys beats sorting
+    if n_keys <= max(64 * len(keys), 1 << 20):  # a table of all keys is faster than sorting
         seen = np.zeros(n_keys, bool)
         seen[keys] = True
         place = np.cumsum(seen, dtype=np.int32)
@@ -301,16 +314,16 @@ def _append_constant(
 def lay_signs(
     problem: LevelProblem, chunk: Chunk, n_columns: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns the dense labels of a chunk's rows.
+    """Returns the labels of a chunk's rows, dense.
 
     Args:
         problem: the level.
         chunk: some of its units.
-        n_columns: K, at least the children of any unit.
+        n_columns: K, at least the number of children of any unit.
 
     Returns:
-        signs int8 [R, K]: 1 positive, -1 negative, 0 not in the problem; and, if the level has relevance weights,
-        float32 [R, K] (1 for negatives), else None.
+        signs, int8 [R, K]: 1 for positives, -1 for negatives, 0 for rows not in the problem; and the relevance weights,
+        float32 [R, K] (1 for negatives), if the level has any, else None.
     """
     units, k = chunk.units, n_columns
     signs = np.zeros((len(chunk.row_level), k), np.int8)

@@ -1,4 +1,4 @@
-"""How exactly a level is solved and what is kept of it."""
+"""How exactly a level is solved, and which weights are kept."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from xmc_jax.config import Formulation
 
 @dataclass(frozen=True)
 class SolveSettings:
-    """How exactly a level is solved and what is kept of it.
+    """How exactly a level is solved, and which weights are kept.
 
     Attributes:
-        tolerance: the dual ends when an epoch adds less than this share to the objective of a whole chunk (for the
-            hinge, 1e-4 of this share), Newton when no label of a chunk gained more than this share of its own.
-        max_epochs: bound on epochs and on Newton steps.
-        threshold: smaller weights are dropped.
-        max_nonzeros: sparse weights kept for a label (bias and dense columns aside); None: all.
+        tolerance: the dual stops when an epoch adds less than this share to the objective of a whole chunk (for the
+            hinge, 1e-4 of this share), Newton when no label of a chunk gains more than this share of its own.
+        max_epochs: largest number of epochs and of Newton steps.
+        threshold: magnitude below which weights are dropped.
+        max_nonzeros: number of sparse weights kept per label (bias and dense columns aside); None for all.
         formulation: a solver's name; "auto" lets the cost model choose.
-        seed: of the order in which the dual visits rows.
-        memory: bytes that all chunks under way may take; None: chunks of a size that is quick. Chunks that are smaller
-            for want of memory visit their rows in another order: weights then differ within the tolerance.
-        mesh: whose devices in this process its chunks are dealt to; None: the default device.
+        seed: seed of the order in which the dual visits rows.
+        memory: bytes that all chunks under way may take; None for chunks of the fastest size. Smaller chunks visit
+            their rows in another order, so that weights differ within the tolerance.
+        mesh: mesh whose devices in this process solve the chunks; None for the default device.
     """
 
     tolerance: float = 1e-4
@@ -38,5 +38,5 @@ class SolveSettings:
 
     @property
     def devices(self) -> tuple[jax.Device, ...]:
-        """The devices of this process; empty: the default one."""
+        """The devices of this process; empty for the default one."""
         return () if self.mesh is None else tuple(self.mesh.local_devices)

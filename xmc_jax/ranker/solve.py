@@ -1,4 +1,4 @@
-"""Solves a level: cuts it into chunks of fixed shape, solves them side by side and keeps the weights that matter."""
+"""Solves a level: cuts it into chunks of fixed shapes, solves them side by side, and keeps the large weights."""
 
 from __future__ import annotations
 
@@ -38,18 +38,20 @@ def solve_level(
     """Solves the problems of all clusters and labels of a level.
 
     Args:
-        problem: of `pose_level`, or of `take_census`.
+        problem: from `pose_level` or `take_census`.
         penalty: loss and costs.
         settings: exactness and sparsity.
-        start: weights near the optimum, over the same nodes; None: nothing is known. The primal begins there. The dual
-            does not: what margins say of its variables is so much blurred by the weights that were dropped that it
-            takes as many epochs.
-        advance: called with the number of nodes that are done.
+        start: weights near the optimum, over the same nodes, or None. The primal begins there. The dual does not,
+            because the dropped weights blur its variables so much that it would take as many epochs.
+        advance: called with the number of nodes that were just solved.
         tell: called once with the solvers that were chosen, before they begin.
 
     Returns:
-        The level's sparse weights; the same for every number of threads, devices and processes (which share the chunks
-        and have all weights in the end), if they have as much memory.
+        The level's sparse weights; they are the same for every number of threads, devices and processes (which share
+        the chunks and all end with all weights) that have the same memory.
+
+    Raises:
+        RunError: the largest unit of the level does not fit into the memory.
     """
     parts = _solve_chunks(problem, penalty, settings, start, advance, tell, gathers=True)
     weights = join_parts(problem.child_offsets, problem.features.n_dense, parts)
@@ -65,8 +67,14 @@ def solve_share(
     advance: Callable[[int], None] = lambda n: None,
     tell: Callable[[Choice], None] = lambda choice: None,
 ) -> LevelShare:
-    """Solves a level of `take_census` as `solve_level` does, after which each process has the weights of a range of
+    """Solves a level from `take_census` as `solve_level` does; each process ends with the weights of a range of
     clusters.
+
+    Args:
+        problem, penalty, settings, advance, tell: as in `solve_level`.
+
+    Raises:
+        RunError: as `solve_level`.
     """
     parts = _solve_chunks(problem, penalty, settings, None, advance, tell, gathers=False)
     share = share_parts(problem.child_offsets, problem.features.n_dense, parts)
@@ -88,7 +96,7 @@ def _solve_chunks(
     tell: Callable[[Choice], None],
     gathers: bool,
 ) -> list[Part]:
-    """Returns the parts of all chunks, or of those that this process solves."""
+    """Returns the parts of all chunks, or only of those that this process solves."""
     units, target = list_units(problem), Target.of(settings.mesh)
     sizes = Sizes(
         count_rows(problem, units),
@@ -123,7 +131,7 @@ def _solve_units(
     advance: Callable[[int], None],
     gathers: bool,
 ) -> list[Part]:
-    """Solves some units by one solver, chunk by chunk; returns the parts of all processes, or of this one."""
+    """Solves some units with one solver, chunk by chunk; returns the parts of all processes, or only of this one."""
     units = solver.cut(units, target)
     devices = settings.devices
     n_workers = agree_least(target.count_workers(len(devices)))

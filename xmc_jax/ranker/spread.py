@@ -1,9 +1,8 @@
-"""A level whose documents lie with several processes: what all know of its rows, the rows that a process solves, and
-the weights that it owns.
+"""Solves a level whose documents are held by several processes.
 
-Rows are posed where their documents are. From counts that all processes know they divide the level alike, as one
-process would; each is then sent the rows of its own chunks, with the features of their documents, and the weights that
-come out go to the process that owns their cluster.
+Each process poses the rows of its documents. From counts that all processes share, they divide the level in the same
+way, as one process would; each then receives the rows of its own chunks, with the features of their documents, and the
+resulting weights are sent to the process that owns their cluster.
 """
 
 from __future__ import annotations
@@ -24,11 +23,16 @@ from xmc_jax.ranker.problem import Census, LevelProblem, Units, measure_rows
 from xmc_jax.types import Features
 
 _COUNTED_SLOTS = 2**22
-"""Slots of a process whose features are counted at once."""
+"""Number of slots per process whose features are counted at once."""
 
 
 def take_census(problem: LevelProblem, rows: Rows) -> LevelProblem:
-    """Returns the rows of this process's documents with what is known of all; all processes call this together."""
+    """Returns the rows of this process's documents with counts over those of all; all processes call this together.
+
+    Args:
+        problem: the rows of this process's documents, from `pose_level`.
+        rows: the documents of each process.
+    """
     lengths = measure_rows(problem)
     totals = np.append(0, np.cumsum(lengths, dtype=np.int64))
     counts = add_up(np.stack([np.diff(problem.row_offsets), np.diff(totals[problem.row_offsets])]))
@@ -39,7 +43,7 @@ def take_census(problem: LevelProblem, rows: Rows) -> LevelProblem:
 
 
 def _count_features(problem: LevelProblem, n_slots: np.ndarray) -> np.ndarray:
-    """Returns the different features of each cluster's rows, int64 [C]; a process counts those of some clusters."""
+    """Returns the number of distinct features of each cluster's rows, int64 [C]; each process counts some clusters."""
     features, width = problem.features.sparse, problem.features.n_sparse
     n_processes, me = jax.process_count(), jax.process_index()
     found = np.zeros(problem.n_clusters, np.int64)
@@ -63,14 +67,14 @@ def _count_features(problem: LevelProblem, n_slots: np.ndarray) -> np.ndarray:
 
 
 def fetch_chunks(problem: LevelProblem, chunks: Sequence[Units]) -> LevelProblem:
-    """Returns the rows that this process solves, for those of its documents; all processes call this together.
+    """Returns the rows that this process solves, given those of its documents; all processes call this together.
 
     Args:
-        problem: of `take_census`.
-        chunks: of all processes, in the order in which they are dealt out.
+        problem: from `take_census`.
+        chunks: the chunks of all processes, in the order in which they are dealt out.
 
     Returns:
-        All rows of the clusters of this process's chunks, and no others, with the features of their documents.
+        All rows of the clusters in this process's chunks, and no others, with the features of their documents.
     """
     n_processes = jax.process_count()
     dealt = [list_share(len(chunks), process) for process in range(n_processes)]
@@ -83,7 +87,7 @@ def fetch_chunks(problem: LevelProblem, chunks: Sequence[Units]) -> LevelProblem
 
 
 def _cut_rows(problem: LevelProblem, clusters: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns this process's rows of some clusters, ready to be sent."""
+    """Returns this process's rows of some clusters as a message."""
     n_rows = np.diff(problem.row_offsets)[clusters]
     rows = concatenate_ranges(problem.row_offsets[clusters], n_rows)
     documents, instance = np.unique(problem.row_instance[rows], return_inverse=True)
@@ -108,7 +112,7 @@ def _cut_rows(problem: LevelProblem, clusters: np.ndarray) -> dict[str, np.ndarr
 
 
 def _join_rows(problem: LevelProblem, clusters: np.ndarray, sent: Sequence[Arrays]) -> LevelProblem:
-    """Returns the rows that all processes sent, by cluster and then by document as they are numbered over all."""
+    """Returns the rows that all processes sent, by cluster and then by the global number of the document."""
 
     def join(name: str) -> np.ndarray:
         return np.concatenate([part[name] for part in sent])
@@ -139,12 +143,12 @@ def _join_rows(problem: LevelProblem, clusters: np.ndarray, sent: Sequence[Array
 
 
 def share_parts(child_offsets: np.ndarray, n_dense: int, parts: list[Part]) -> LevelShare:
-    """Returns the weights of the clusters that this process owns, from the parts that all processes solved.
+    """Returns the weights of the clusters that this process owns, given the parts that all processes solved.
 
     Args:
         child_offsets: int32 [C + 1].
         n_dense: H.
-        parts: of this process; the list is emptied.
+        parts: parts of this process; the list is emptied.
     """
     n_processes, me, n_clusters = jax.process_count(), jax.process_index(), len(child_offsets) - 1
     counts = np.zeros(n_clusters, np.int64)
@@ -166,7 +170,7 @@ def share_parts(child_offsets: np.ndarray, n_dense: int, parts: list[Part]) -> L
 
 
 def _cut_part(part: Part, child_offsets: np.ndarray, start: int, stop: int) -> Part:
-    """Returns what a part has of the clusters from `start` to `stop` - 1."""
+    """Returns the entries of a part in the clusters from `start` to `stop` - 1."""
     units = (part.cluster >= start) & (part.cluster < stop)
     entries = np.repeat(units, part.n_entries)
     nodes = (part.node >= child_offsets[start]) & (part.node < child_offsets[stop])

@@ -1,6 +1,6 @@
-"""Where the solution of a level starts: at the weights of the same nodes before labels moved.
+"""Starts the solution of a level at the weights of the same nodes before labels moved.
 
-The optimum does not depend on the start; what is left to do does.
+The optimum does not depend on the start, but the number of steps does.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def lay_start(
     """Returns a level's sparse weights by the local features of a chunk, float32 [F + U, K], constant features last.
 
     Args:
-        start: over the nodes of the level.
+        start: weights over the nodes of the level.
         problem: the level.
         chunk: some of its units.
-        n_columns: K, at least the children of any unit.
-        penalty: the value of the constant feature.
+        n_columns: K, at least the number of children of any unit.
+        penalty: its `bias` is the value of the constant feature.
     """
     units, f = chunk.units, chunk.n_features
     width = problem.features.n_sparse

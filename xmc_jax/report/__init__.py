@@ -1,4 +1,4 @@
-"""A report to look at: one self-contained page on a model and on what it says of documents with known labels."""
+"""A report: one self-contained page on a model and on its predictions for documents with known labels."""
 
 from xmc_jax.report.findings import Decision as Decision
 from xmc_jax.report.findings import Findings as Findings

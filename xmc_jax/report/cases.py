@@ -1,4 +1,4 @@
-"""The sections of a report that tell of confusions, of single documents, of the training, and of the model itself."""
+"""The sections of a report on confusions, single documents, the training, and the model itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TRUE = 12
 
 
 def show_confusions(subject: Subject, findings: Findings | None) -> Section:
-    """Labels that are confused with each other."""
+    """Returns the section on labels that are confused with each other."""
     id, title = "confusions", "Labels confused with their siblings"
     if findings is None:
         return Section(id, title, absent=NO_DOCUMENTS)
@@ -47,7 +47,7 @@ def show_confusions(subject: Subject, findings: Findings | None) -> Section:
     head = ["missed", "returned instead", "documents"]
     note = (
         "A confusion is a true label that is not among the first results, as many as the document has labels (at most "
-        "five), together with a wrong label that is. Behind a label stands the number of its training documents."
+        "five), together with a wrong label that is. The number after a label is that of its training documents."
     )
     return Section(
         id, title, join([lead(said), table(head, rows), element("p", note, class_="dim")])
@@ -55,8 +55,8 @@ def show_confusions(subject: Subject, findings: Findings | None) -> Section:
 
 
 def show_worst(subject: Subject, findings: Findings | None) -> Section:
-    """The worst documents, and why."""
-    id, title = "worst", "Documents that went worst"
+    """Returns the section on the worst documents, with reasons."""
+    id, title = "worst", "Worst documents"
     if findings is None:
         return Section(id, title, absent=NO_DOCUMENTS)
     if not findings.worst:
@@ -112,13 +112,13 @@ def _show_case(subject: Subject, worst: Worst) -> Html:
 
 
 def show_training(subject: Subject, findings: Findings | None) -> Section:
-    """The course of the training, from what the run noted."""
+    """Returns the section on the course of the training, from the run's log."""
     id, title = "training", "Training"
     if not any(subject.logs.values()):
         return Section(
             id,
             title,
-            absent="nothing was noted, as the model was trained without a folder",
+            absent="nothing was recorded, since the model was trained without a folder",
         )
     pictures: dict[str, Picture] = {}
     body: list[Any] = []
@@ -144,7 +144,7 @@ def show_training(subject: Subject, findings: Findings | None) -> Section:
 
 
 def _list_seconds(logs: Mapping[str, Sequence[dict[str, Any]]]) -> list[tuple[str, float]]:
-    """Returns the seconds of each level that was trained, the last of a level that was trained twice."""
+    """Returns the seconds of each trained level, the last ones for a level that was trained twice."""
     found: dict[str, float] = {}
     for part, lines in logs.items():
         for line in lines:
@@ -179,7 +179,7 @@ def _tell_rounds(logs: Mapping[str, Sequence[dict[str, Any]]]) -> list[Html]:
 
 
 def show_model(subject: Subject, findings: Findings | None) -> Section:
-    """What the model is."""
+    """Returns the section with facts on the model."""
     rows = [
         [key, element("code", value) if "=" in value else value] for key, value in subject.facts
     ]

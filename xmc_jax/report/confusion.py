@@ -1,4 +1,4 @@
-"""Which labels are taken for which: wrong labels returned where a true one was missed."""
+"""Confusions of labels: wrong labels that were returned where a true one was missed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ROWS = 4096
 
 
 class Pair(NamedTuple):
-    """A true label that was missed, the label given in its place, and in how many documents."""
+    """A true label that was missed, the label returned instead, and the number of documents."""
 
     true: int
     given: int
@@ -24,7 +24,7 @@ class Pair(NamedTuple):
 
 
 class Confusions(NamedTuple):
-    """The most frequent confusions between siblings, and what share of all confusions is between siblings."""
+    """The most frequent confusions between siblings, and the numbers of confusions between siblings and of all."""
 
     pairs: list[Pair]
     among_siblings: int
@@ -38,13 +38,13 @@ def find_confusions(
     tree: LabelTree | None,
     most: int = 20,
 ) -> Confusions:
-    """Counts pairs of a missed label and a wrong one among as many results as the document has labels, 1 to 5.
+    """Counts pairs of a missed and a wrong label among as many results as the document has labels, 1 to 5.
 
     Args:
         ids, hits: ranked labels and which of them are right.
         truth: the true labels [N, L].
         tree: two labels under one of its last clusters are siblings; without a tree all are.
-        most: pairs returned.
+        most: largest number of pairs to return.
     """
     n_labels = truth.shape[1]
     ids, hits = ids[:, :_RANKS], hits[:, :_RANKS]
@@ -77,7 +77,7 @@ def _mark(ids: np.ndarray, chosen: np.ndarray, n_labels: int) -> sp.csr_matrix:
 
 
 def _are_siblings(tree: LabelTree, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Returns whether the labels of each pair have a last cluster in common."""
+    """Returns whether the labels of each pair share a last cluster."""
     shape = tree.n_labels, int(tree.edge_cluster.max(initial=0)) + 1
     ones = np.ones(tree.n_edges, np.float32)
     places = sp.csr_matrix((ones, (tree.edge_label, tree.edge_cluster)), shape)

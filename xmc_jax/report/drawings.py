@@ -1,4 +1,4 @@
-"""The pictures of a report, each from values."""
+"""The pictures of a report, drawn from values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from xmc_jax.report.tree_map import Tiles
 
 _MAP = 400, 250
 _SCALE = ((178, 60, 23), (232, 184, 120), (242, 239, 230), (140, 190, 214), (16, 95, 155))
-"""From nothing found to everything: told apart also by who does not see red and green."""
+"""Colours from nothing found to everything found, which are distinct without seeing red and green."""
 _LEVELS = ("a", "b", "c", "d")
 
 
 def draw_scores(
     values: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]
 ) -> Picture:
-    """Returns scores with their intervals, one below the other, in percent."""
+    """Returns a picture of scores with their intervals, one below the other, in percent."""
     names = list(values)
     n = len(names)
     y = Axis(0, n, "", lambda v: names[n - 1 - int(v)], [i + 0.5 for i in range(n)])
@@ -45,7 +45,7 @@ def draw_scores(
 
 
 def draw_frequencies(rows: Sequence[Mapping[str, Any]]) -> Picture:
-    """Returns precision and recall of the first five results, for labels of like numbers of training documents."""
+    """Returns a picture of precision and recall of the first five results, by number of training documents."""
     names = ["precision@5", "recall@5"]
     top = max(max(float(row[name]) for row in rows for name in names), 1.0)
     x = Axis(
@@ -66,7 +66,7 @@ def _say_first(row: Mapping[str, Any]) -> str:
 
 
 def draw_reliability(first: Bins, five: Bins, what: str) -> Picture:
-    """Returns how often labels of a probability are right, at rank 1 and among the first five."""
+    """Returns a picture of how often labels of a probability are right, at rank 1 and among the first five."""
     title = "reliability diagram"
     say = percent if what == "probability" else "{:.3g}".format
     chart = Chart(title, Axis(0, 1, what, say), Axis(0, 1, "share that is right", percent))
@@ -81,7 +81,7 @@ def draw_reliability(first: Bins, five: Bins, what: str) -> Picture:
 
 
 def draw_confidence(values: np.ndarray, hits: np.ndarray, what: str) -> Picture:
-    """Returns how many first labels have which value, from 0 to 1, and how many of them are right."""
+    """Returns a histogram of the first labels' values, from 0 to 1, with the number that is right."""
     say = percent if what == "probability" else "{:.3g}".format
     edges = np.linspace(0, 1, 11)
     counts, right = (np.histogram(part, edges)[0] for part in (values, values[hits]))
@@ -99,7 +99,7 @@ def draw_confidence(values: np.ndarray, hits: np.ndarray, what: str) -> Picture:
 
 
 def draw_precision_recall(curve: OperatingCurve, decisions: Sequence[Decision]) -> Picture:
-    """Returns precision over recall for all thresholds, and where the decisions lie."""
+    """Returns a picture of precision over recall for all thresholds, with points for the decisions."""
     top = min(1.0, float(curve.recall.max(initial=0.0)) * 1.05 + 0.02)
     chart = Chart(
         "precision and recall", Axis(0, top, "recall", percent), Axis(0, 1, "precision", percent)
@@ -119,7 +119,7 @@ def draw_precision_recall(curve: OperatingCurve, decisions: Sequence[Decision]) 
 
 
 def draw_thresholds(curve: OperatingCurve, marks: Mapping[str, float], what: str) -> Picture:
-    """Returns precision, recall and F1 of each threshold; the marks stand upright."""
+    """Returns a picture of precision, recall and F1 of each threshold, with vertical lines at the marks."""
     low, high = 0.0, 1.0
     if len(curve.threshold) and not (curve.threshold[-1] >= 0 and curve.threshold[0] <= 1):
         low, high = float(curve.threshold[-1]), float(curve.threshold[0])
@@ -154,7 +154,7 @@ def draw_thresholds(curve: OperatingCurve, marks: Mapping[str, float], what: str
 def draw_curves(
     levels: Mapping[int, Mapping[int, Mapping[str, Any]]], key: str, title: str
 ) -> Picture:
-    """Returns the course of a fine-tuning over the updates of all levels, one behind the other."""
+    """Returns a picture of the course of a fine-tuning over the updates of all levels in turn."""
     runs, begin = [], 0
     for level, rows in sorted(levels.items()):
         steps = sorted(rows)
@@ -177,7 +177,7 @@ def draw_curves(
 
 
 def draw_seconds(stages: Sequence[tuple[str, float]]) -> Picture:
-    """Returns how long the stages of a training took, one below the other."""
+    """Returns a picture of the seconds of each stage of a training, one below the other."""
     names, n = [name for name, _ in stages], len(stages)
     y = Axis(0, n, "", lambda v: names[n - 1 - int(v)], [i + 0.5 for i in range(n)])
     top = max(max(seconds for _, seconds in stages), 1e-3)
@@ -194,7 +194,8 @@ def draw_seconds(stages: Sequence[tuple[str, float]]) -> Picture:
 
 
 def tint(true: int, found: int) -> str:
-    """Returns the colour of a tile: from orange (nothing is found) to blue (everything); grey where nothing is true."""
+    """Returns the colour of a tile, from orange (nothing found) to blue (everything found), grey without true
+    labels."""
     if not true:
         return "#b9c0c7"
     at = min(found / true, 1.0) * (len(_SCALE) - 1)
@@ -206,7 +207,7 @@ def tint(true: int, found: int) -> str:
 
 
 def draw_map(tiles: Tiles) -> Picture:
-    """Returns the first two levels of a map."""
+    """Returns a picture of the first two levels of a map."""
     width, height = _MAP
     parts, boxes = [], {0: (0.0, 0.0, float(width), float(height))}
     for tile in range(1, len(tiles)):

@@ -1,4 +1,4 @@
-"""What a report shows, as values: the model, and what it said of documents whose labels are known."""
+"""The values that a report shows: the model, and its predictions for documents whose labels are known."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from xmc_jax.types import PAD
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A trained model as a report sees it.
+    """The facts on a trained model that a report shows.
 
     Attributes:
-        title: of the page.
-        facts: names and values for reading.
-        name_label: what a label is called.
-        label_counts: training documents of each label [L].
-        n_train: training documents.
-        tree: whose map is drawn, or None.
+        title: title of the page.
+        facts: names and values to print.
+        name_label: returns the display name of a label.
+        label_counts: [L], number of training documents with each label.
+        n_train: number of training documents.
+        tree: tree whose map is drawn, or None.
         tree_note: which tree it is, or why there is none.
-        calibration: of the model, or None.
-        logs: lines of `metrics.jsonl`, by the part of the run that they are of; empty for a model without a folder.
+        calibration: the model's calibration, or None.
+        logs: lines of `metrics.jsonl` by part of the run; empty for a model without a folder.
     """
 
     title: str
@@ -47,13 +47,13 @@ class Subject:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a way to choose labels gives, in percent.
+    """The scores of a way to choose labels, in percent.
 
     Attributes:
-        name: of the way.
+        name: name of the way.
         note: what it does.
-        precision, recall, micro_f1, example_f1: of the labels chosen.
-        per_document: labels chosen, on average.
+        precision, recall, micro_f1, example_f1: scores of the labels chosen.
+        per_document: mean number of labels chosen.
         chosen: whether a rule of the model chose them, rather than a number of ranks.
     """
 
@@ -69,14 +69,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Worst:
-    """A document that went wrong.
+    """A document with wrong results.
 
     Attributes:
-        number: of the document, from 0.
-        text: or empty where it is a vector.
-        true: its labels, each with its rank from 1, or None where it is not among the results.
+        number: number of the document, from 0.
+        text: its text, empty for a vector.
+        true: its labels, each with its rank from 1, or None if it is not among the results.
         given: the first results, each with its probability or score and whether it is right.
-        explanation: why, or None.
+        explanation: the reasons, or None.
     """
 
     number: int
@@ -88,18 +88,18 @@ class Worst:
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What a model said of N documents.
+    """Predictions of a model for N documents, and their scores.
 
     Attributes:
-        data: which documents they are, in words.
+        data: a phrase on the documents.
         ranked: the first R labels of each.
-        hits: which of them are right [N, R].
-        truth: the true labels [N, L].
+        hits: [N, R], which of them are right.
+        truth: [N, L], the true labels.
         scores: parts of each score, document by document.
-        report: as `metrics.report` gives it.
+        report: the result of `metrics.report`.
         decisions: ways to choose labels.
-        refused: ways that the model cannot take, with the reason.
-        worst: documents that went wrong.
+        refused: ways that the model does not support, with the reason.
+        worst: documents with wrong results.
         worst_note: why they are not explained, if they are not.
     """
 
@@ -116,23 +116,23 @@ class Findings:
 
     @property
     def n_true(self) -> int:
-        """True labels of all documents."""
+        """Number of true labels of all documents."""
         return int(self.truth.nnz)
 
     @property
     def used(self) -> Bool[np.ndarray, "N R"]:
-        """Slots that hold a label."""
+        """Which slots hold a label."""
         return self.ranked.ids != PAD
 
     @property
     def values(self) -> np.ndarray:
-        """Probabilities [N, R], of a model without them the scores."""
+        """Probabilities [N, R], or scores of a model without them."""
         found = self.ranked.probabilities
         return self.ranked.scores if found is None else found
 
     @property
     def are_shares(self) -> bool:
-        """Whether the values lie between 0 and 1."""
+        """Whether all values are between 0 and 1."""
         values = self.values[self.used]
         return bool(((values >= 0) & (values <= 1)).all())
 
@@ -145,7 +145,7 @@ def decide(
     truth: Any,
     chosen: bool,
 ) -> Decision:
-    """Returns what labels that were chosen are worth, PAD in slots of none."""
+    """Returns the scores of the chosen labels, of which unused slots are PAD."""
     returned, right = (ids != PAD).sum(axis=1), hits.sum(axis=1)
     n_true = np.diff(truth.indptr)
     n = max(len(ids), 1)
@@ -166,8 +166,8 @@ def choose_worst(
 ) -> list[int]:
     """Returns documents with the fewest hits among as many first results as they have labels (at most five).
 
-    Those stand first that the model was surest of. No wrong label stands first in more than two of them, so that one
-    mistake does not fill the list.
+    Those where the model was surest come first. No wrong label is the first result of more than two of them, so that a
+    single mistake does not fill the list.
     """
     n_true = np.diff(truth.indptr)
     if not ids.shape[1]:

@@ -1,4 +1,4 @@
-"""Scores document by document, and how far they would move with other documents of the same kind."""
+"""Scores document by document, and their confidence intervals."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from xmc_jax.metrics.formulas import discounts, ideal_gains
 from xmc_jax.metrics.report import CUTS, RECALL_CUTS
 
 _REPEATS, _WORK = 1000, 10**8
-"""Resamples, and documents drawn in all of them together at most (but 200 resamples at least)."""
+"""Number of resamples, and largest number of documents drawn in all of them (but at least 200 resamples)."""
 
 
 class Parts(NamedTuple):
-    """What a score is the ratio of, summed over documents: `above` / `below`, both [N]."""
+    """Numerator and denominator of a score for each document, both [N]; the score is the ratio of their sums."""
 
     above: Float[np.ndarray, "N"]
     below: Float[np.ndarray, "N"]
@@ -48,12 +48,12 @@ def score_documents(batch: Batch) -> dict[str, Parts]:
 def find_intervals(
     scores: Mapping[str, Parts], level: float = 0.95, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Returns the interval of each score by the bootstrap: documents are drawn again, with replacement.
+    """Returns the interval of each score by the bootstrap: documents are resampled with replacement.
 
     Args:
         scores: parts of N documents.
-        level: share of the resamples that lie in the interval.
-        seed: of the draws.
+        level: share of the resamples within the interval.
+        seed: seed of the draws.
     """
     if not scores:
         return {}

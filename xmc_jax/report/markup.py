@@ -1,4 +1,4 @@
-"""HTML from values: everything that comes from data is escaped here, and nowhere else."""
+"""HTML from values; everything that comes from data is escaped here, and nowhere else."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _NUMBER = re.compile(r"[\d,.–]+( – [\d,.]+)?")
 
 
 class Html(str):
-    """Text that is markup already."""
+    """Text that is already markup."""
 
 
 def clean(text: str) -> str:
-    """Returns text without what no HTML and no SVG may hold: control characters and lone surrogates."""
+    """Replaces what HTML and SVG may not contain: control characters and lone surrogates."""
     return _UNSEEN.sub("\ufffd", text)
 
 
@@ -44,14 +44,14 @@ def write(value: Any) -> Html:
 
 
 def name(text: str, most: int = 80) -> Html:
-    """Returns the name of a label, whatever the direction of its script, with all of it as a hint if it is cut."""
+    """Returns the name of a label in any direction of script; if it is cut, the whole name is its hint."""
     short = cut(text, most)
     hint = f' title="{escape(cut(text, _HINT))}"' if short != text else ""
     return Html(f"<bdi{hint}>{escape(short)}</bdi>")
 
 
 def join(parts: Iterable[Any], between: str = "") -> Html:
-    """Returns parts as one piece of markup."""
+    """Returns the parts as one piece of markup."""
     return Html(between.join(write(part) for part in parts))
 
 
@@ -66,7 +66,7 @@ def element(tag: str, *parts: Any, **attributes: Any) -> Html:
 
 
 def table(head: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str = "") -> Html:
-    """Returns a table whose numbers stand to the right; it scrolls sideways where there is no room."""
+    """Returns a table with numbers aligned to the right, which scrolls sideways if it is too wide."""
     rows = [list(row) for row in rows]
     right = [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(head))]
     kinds = ["n" if is_number else None for is_number in right]
@@ -88,12 +88,12 @@ def _is_number(value: Any) -> bool:
 
 
 def fold(summary: Any, *parts: Any, class_: str | None = None) -> Html:
-    """Returns what is shown when its summary is clicked, and in print."""
+    """Returns content that is shown when its summary is clicked, and in print."""
     return element("details", element("summary", summary), *parts, class_=class_)
 
 
 def embed(id: str, value: Any) -> Html:
-    """Returns JSON that a script of the page reads; no text in it can end the element or begin another."""
+    """Returns JSON for the page's script; no text in it can end the element or begin another."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")

@@ -1,4 +1,4 @@
-"""A report as one page that needs nothing else: no network, no other file."""
+"""A report as one self-contained page, without network or other files."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ SECTIONS = (
     show_training,
     show_model,
 )
-"""What a page shows, in this order; each is made of a subject and findings (None: no documents)."""
+"""Makers of the sections of a page, in order; each takes a subject and findings (None without documents)."""
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, eq=False)
 class Page:
-    """A report. In a notebook it shows itself.
+    """A report, which notebooks display.
 
     Attributes:
-        title: of the page.
-        html: all of it.
-        pictures: by name (`scores`, `frequency`, `reliability`, `precision-recall`, `thresholds`, `tree`, `loss`,
-            `rate`, `seconds`); those that the model or the documents give.
-        absent: title of each section that is not there → why.
+        title: title of the page.
+        html: the whole page.
+        pictures: pictures by name (`scores`, `frequency`, `reliability`, `precision-recall`, `thresholds`, `tree`,
+            `loss`, `rate`, `seconds`); only those that the model or the documents allow.
+        absent: title of each missing section → why it is missing.
     """
 
     title: str
@@ -60,28 +60,28 @@ class Page:
         return f"Page({self.title!r}, {len(self.html) / 1e3:,.0f} kB, pictures: {', '.join(self.pictures)})"
 
     def _repr_html_(self) -> str:
-        # A frame of its own: neither its styles nor its script meet those of a notebook.
+        # A frame keeps its styles and script apart from those of a notebook.
         return (
             f'<iframe sandbox="allow-scripts allow-modals" title="{escape(self.title)}" srcdoc="{escape(self.html)}"'
             ' style="width:100%;height:48rem;border:1px solid #8888;border-radius:8px"></iframe>'
         )
 
     def group_absent(self) -> dict[str, list[str]]:
-        """Returns why sections are not there → their titles."""
+        """Returns reason → titles of the sections that are missing for it."""
         groups: dict[str, list[str]] = {}
         for title, why in self.absent.items():
             groups.setdefault(why, []).append(title)
         return groups
 
     def save(self, path: str | os.PathLike) -> None:
-        """Writes the page, whole or not at all; a file that is there is replaced.
+        """Writes the page atomically; an existing file is replaced.
 
         Args:
-            path: of a file, in a folder that is there.
+            path: path of a file in an existing folder.
 
         Raises:
             InputError: no file can be written there.
-            RunError: writing failed; the file that was there is untouched.
+            RunError: writing failed; an existing file is untouched.
         """
         check_target(path)
         write_bytes(path, self.html.encode("utf-8"))
@@ -92,7 +92,7 @@ def make_page(subject: Subject, findings: Findings | None = None) -> Page:
 
     Args:
         subject: the model.
-        findings: what it said of documents with known labels; None: the sections that need them say so.
+        findings: its predictions for documents with known labels; without them, the sections that need them say so.
     """
     sections = [show(subject, findings) for show in SECTIONS]
     pictures = {key: picture for section in sections for key, picture in section.pictures.items()}
@@ -103,7 +103,7 @@ def make_page(subject: Subject, findings: Findings | None = None) -> Page:
 def _write_page(subject: Subject, findings: Findings | None, sections: list[Section]) -> str:
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # Only our own script runs, and nothing is fetched, whatever a label is called.
+    # Only our own script runs and nothing is fetched, whatever names labels have.
     rules = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; img-src data:"
     links = [element("a", s.id.capitalize(), href=f"#{s.id}") for s in sections if not s.absent]
     said = f"{len(subject.label_counts):,} labels, {subject.n_train:,} training documents"
@@ -134,7 +134,7 @@ def _write_page(subject: Subject, findings: Findings | None, sections: list[Sect
 
 
 def _show_tiles(findings: Findings | None) -> Html:
-    """Returns the few numbers that a reader looks for first."""
+    """Returns the numbers that a reader looks for first."""
     if findings is None:
         return Html()
     report = findings.report

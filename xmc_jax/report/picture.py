@@ -1,7 +1,7 @@
 """Pictures as SVG: axes, lines, points, bars, tiles.
 
-Colours are names that a page may set for light and dark (`--a`, `--ink`, ...); a picture by itself has those of a light
-page.
+Colours are names that a page may set for light and dark (`--a`, `--ink`, ...); a picture on its own has those of a
+light page.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from xmc_jax.report.markup import Html, clean
 WIDTH, HEIGHT = 400, 290
 LEFT, RIGHT, TOP, BOTTOM = 64, 24, 26, 46
 _SHOWN = 520
-"""Width of a picture by itself; a page has its own."""
+"""Width of a picture on its own; a page sets another."""
 COLORS = {
     "a": "#0969b5",
     "b": "#c9510c",
@@ -28,11 +28,11 @@ COLORS = {
     "grid": "#d8dee4",
     "paper": "#ffffff",
 }
-"""Names of colours → what they are where nothing else is said."""
+"""Name of a colour → its default."""
 
 
 def paint(color: str) -> str:
-    """Returns a colour by its name, or the one that is given."""
+    """Returns the colour with a name; other colours are returned as they are."""
     return f"var(--{color},{COLORS[color]})" if color in COLORS else color
 
 
@@ -60,10 +60,10 @@ class Axis:
     """A scale from `low` to `high`.
 
     Attributes:
-        low, high: ends.
+        low, high: its ends.
         title: what is measured.
-        say: a tick as text.
-        ticks: where they stand; None: at round numbers.
+        say: formats a tick.
+        ticks: values of the ticks; None for round numbers.
     """
 
     low: float
@@ -73,11 +73,11 @@ class Axis:
     ticks: Sequence[float] | None = None
 
     def place(self, value: float) -> float:
-        """Returns where a value lies, 0 to 1 between the ends."""
+        """Returns the place of a value, 0 to 1 between the ends."""
         return (value - self.low) / ((self.high - self.low) or 1.0)
 
     def list_ticks(self) -> list[float]:
-        """Returns the values at which ticks stand."""
+        """Returns the values of the ticks."""
         if self.ticks is not None:
             return list(self.ticks)
         step = _round_step((self.high - self.low) / 5)
@@ -86,7 +86,7 @@ class Axis:
 
 
 def _round_step(rough: float) -> float:
-    """Returns 1, 2 or 5 times a power of ten, near a width."""
+    """Returns 1, 2 or 5 times a power of ten, near a rough step."""
     if not rough > 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(rough))
@@ -94,7 +94,7 @@ def _round_step(rough: float) -> float:
 
 
 def percent(value: float) -> str:
-    """A tick from 0 to 1, in percent."""
+    """Returns a value from 0 to 1 as a tick in percent."""
     return f"{100 * value:.0f} %"
 
 
@@ -102,9 +102,9 @@ class Chart:
     """A chart that is filled from back to front.
 
     Args:
-        title: in a few words, also for who does not see it.
+        title: a few words, also for readers who cannot see the chart.
         x, y: its scales.
-        height: of the picture; the width is the same for all.
+        height: height of the picture; the width is the same for all.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class Chart:
         self._draw_axes()
 
     def at(self, x: float, y: float) -> tuple[float, float]:
-        """Returns where a point lies in the picture."""
+        """Returns the place of a point in the picture."""
         across, down = WIDTH - self._left - RIGHT, self._height - TOP - BOTTOM
         return self._left + across * self.x.place(x), TOP + down * (1 - self.y.place(y))
 
@@ -151,7 +151,7 @@ class Chart:
         label: str = "",
         size: float = 4,
     ) -> None:
-        """Draws a point; the hint shows when it is pointed at, the label stands beside it."""
+        """Draws a point with a label beside it, and a hint that shows when it is pointed at."""
         left, top = self.at(x, y)
         self.add(
             f'<circle cx="{left:.1f}" cy="{top:.1f}" r="{size:.1f}" fill="{paint(color)}"'
@@ -163,11 +163,11 @@ class Chart:
             self.write(label, left + move, top - 5, anchor=anchor, color="ink")
 
     def whisker(self, x: float, low: float, high: float, color: str = "a") -> None:
-        """Draws an interval upright."""
+        """Draws a vertical interval."""
         self.add(self._stroke(self.at(x, low), self.at(x, high), color, 1.5))
 
     def span(self, y: float, low: float, high: float, color: str = "a") -> None:
-        """Draws an interval lying."""
+        """Draws a horizontal interval."""
         self.add(self._stroke(self.at(low, y), self.at(high, y), color, 7, 0.45))
 
     def bar(
@@ -192,13 +192,13 @@ class Chart:
     def write(
         self, text: str, left: float, top: float, *, anchor: str = "middle", color: str = "dim"
     ) -> None:
-        """Writes a text into the picture."""
+        """Writes text into the picture."""
         self.add(
             f'<text x="{left:.1f}" y="{top:.1f}" text-anchor="{anchor}" fill="{paint(color)}">{escape(text)}</text>'
         )
 
     def add(self, markup: str) -> None:
-        """Adds an element of one's own."""
+        """Adds an element."""
         self._parts.append(markup)
 
     def finish(self) -> Picture:
@@ -253,7 +253,7 @@ class Chart:
 
 
 def frame(title: str, height: int, body: str, width: int = WIDTH) -> Picture:
-    """Returns a picture of what is drawn in it."""
+    """Returns a picture with this body."""
     return Picture(
         clean(
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{_SHOWN}"'

@@ -1,4 +1,4 @@
-"""How often labels of a probability are right."""
+"""Measures how often labels with a given probability are right."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _WIDE = 1.96
 
 
 class Bins(NamedTuple):
-    """Pairs in B bins of like numbers, by ascending confidence.
+    """Pairs in B bins of about equal numbers, by ascending confidence.
 
     Attributes:
-        confidence: the mean of a bin.
-        share: of its pairs that are right.
+        confidence: mean confidence of a bin.
+        share: share of its pairs that are right.
         low, high: 95 % interval of the share (Wilson 1927).
-        pairs: how many there are.
+        pairs: number of its pairs.
     """
 
     confidence: Float[np.ndarray, "B"]
@@ -30,7 +30,7 @@ class Bins(NamedTuple):
 def bin_pairs(
     confidence: Float[np.ndarray, "Q"], hit: Bool[np.ndarray, "Q"], n_bins: int = 15
 ) -> Bins:
-    """Returns pairs of a confidence and a hit in bins; pairs of one confidence are never parted.
+    """Returns pairs of a confidence and a hit in bins; pairs with equal confidences are in the same bin.
 
     >>> bins = bin_pairs(np.array([0.1, 0.1, 0.9, 0.9]), np.array([False, False, True, True]), 2)
     >>> bins.confidence.tolist(), bins.share.tolist()
@@ -39,7 +39,7 @@ def bin_pairs(
     order = np.argsort(confidence, kind="stable")
     values, right = confidence[order].astype(float), hit[order]
     n_values = len(values)
-    # Where runs of equal values end; a bin ends at the first of these from its quantile on.
+    # Ends of runs of equal values; a bin ends at the first of these at or after its quantile.
     last = np.flatnonzero(np.append(values[1:] != values[:-1], True)[:n_values]) + 1
     wanted = np.linspace(0, n_values, n_bins + 1)[1:]
     ends = np.unique(last[np.searchsorted(last, wanted - 1e-9)]) if n_values else last

@@ -1,4 +1,4 @@
-"""The sections of a report: each says in a sentence what was found, shows it, or says why it is not there."""
+"""The sections of a report: each states in a sentence what was found and shows it, or says why it is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from xmc_jax.report.tree_map import lay_out
 NO_DOCUMENTS = "no documents with known labels were given (--data D, or report(x, labels))"
 _POINTS = 200
 _PER_BIN = 50
-"""Documents for a bin of a reliability diagram at least."""
+"""Smallest number of documents per bin of a reliability diagram."""
 _MISSED = 15
 
 
@@ -29,10 +29,10 @@ class Section:
     """A part of a page.
 
     Attributes:
-        id, title: in its address, and for reading.
+        id, title: its anchor, and its heading.
         body: markup; empty if the section is absent.
-        absent: why there is none.
-        pictures: those in the body, by name.
+        absent: why it is absent.
+        pictures: pictures in the body, by name.
     """
 
     id: str
@@ -51,18 +51,18 @@ class Section:
 
 
 def figure(picture: Picture, caption: Any = "", id: str | None = None) -> Html:
-    """Returns a picture with what is to be said of it."""
+    """Returns a picture with a caption."""
     told = [element("figcaption", caption)] if caption else []
     return element("figure", picture.html, *told, id=id)
 
 
 def lead(*parts: Any) -> Html:
-    """Returns the sentence that a section begins with."""
+    """Returns the first sentence of a section."""
     return element("p", *parts, class_="lead")
 
 
 def show_scores(subject: Subject, findings: Findings | None) -> Section:
-    """The scores with their intervals."""
+    """Returns the section on scores, with their intervals."""
     if findings is None:
         return Section("scores", "Scores", absent=NO_DOCUMENTS)
     report, intervals = findings.report, find_intervals(findings.scores)
@@ -106,7 +106,7 @@ def show_scores(subject: Subject, findings: Findings | None) -> Section:
 
 
 def show_frequencies(subject: Subject, findings: Findings | None) -> Section:
-    """Precision and recall by label frequency, and the labels that are missed most often."""
+    """Returns the section on label frequency: precision and recall, and the labels missed most often."""
     id, title = "frequency", "Rare and frequent labels"
     if findings is None:
         return Section(id, title, absent=NO_DOCUMENTS)
@@ -171,7 +171,7 @@ def _count_labels(findings: Findings) -> tuple[np.ndarray, np.ndarray, np.ndarra
 
 
 def show_reliability(subject: Subject, findings: Findings | None) -> Section:
-    """The reliability diagram."""
+    """Returns the section with the reliability diagram."""
     id, title = "reliability", "Can the probabilities be trusted?"
     if findings is None:
         return Section(id, title, absent=NO_DOCUMENTS)
@@ -180,7 +180,7 @@ def show_reliability(subject: Subject, findings: Findings | None) -> Section:
         return Section(
             id,
             title,
-            absent="the model has no probabilities, and its scores do not lie between 0 and 1",
+            absent="the model has no probabilities, and its scores are not between 0 and 1",
         )
     values, used = findings.values, findings.used
     n_bins = int(np.clip(len(values) // _PER_BIN, 4, 15))
@@ -224,7 +224,7 @@ def show_reliability(subject: Subject, findings: Findings | None) -> Section:
 
 
 def show_decisions(subject: Subject, findings: Findings | None) -> Section:
-    """Precision, recall and thresholds, with the points that decisions choose."""
+    """Returns the section on decisions: precision, recall and thresholds, with the points that decisions choose."""
     id, title = "decisions", "How many labels to return"
     maps = subject.calibration
     if findings is None and maps is None:
@@ -304,7 +304,7 @@ def _compare(decisions: list[Decision]) -> str:
 
 
 def _thin(curve: OperatingCurve) -> OperatingCurve:
-    """Returns a curve of as many points as can be seen."""
+    """Returns a curve with as many points as can be seen."""
     at = np.unique(np.linspace(0, len(curve.threshold) - 1, _POINTS).astype(int))
     return OperatingCurve(curve.threshold[at], curve.returned[at], curve.right[at], curve.n_true)
 
@@ -335,7 +335,7 @@ def _make_dial(curve: OperatingCurve, documents: int, what: str) -> Html:
 
 
 def show_tree(subject: Subject, findings: Findings | None) -> Section:
-    """The map of the label tree."""
+    """Returns the section with the map of the label tree."""
     id, title = "tree", "The label tree"
     if subject.tree is None:
         return Section(id, title, absent=subject.tree_note)
@@ -346,7 +346,7 @@ def show_tree(subject: Subject, findings: Findings | None) -> Section:
     picture = drawings.draw_map(tiles)
     sizes = " → ".join(f"{size:,}" for size in subject.tree.level_sizes)
     what = (
-        "The colour says how many of the true labels below are found among the first five results."
+        "The colour shows how many of the true labels below are found among the first five results."
         if findings is not None
         else "Without documents whose labels are known, the tiles have no colour."
     )

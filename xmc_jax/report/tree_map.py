@@ -1,7 +1,6 @@
-"""The label tree as tiles in tiles: large ones hold many documents, their colour tells how many labels are found.
+"""The label tree as tiles within tiles: size shows documents, colour shows how many labels are found.
 
-A tile's place is one inside its parent, whose sides are 1: a page can zoom into any of them without a layout of its
-own.
+A tile's place is relative to its parent, whose sides are 1, so that a page can zoom into any tile without a new layout.
 """
 
 from __future__ import annotations
@@ -16,14 +15,14 @@ from jaxtyping import Int
 from xmc_jax.model import LabelTree
 
 TILES = 12_000
-"""Tiles of a map at most."""
+"""Largest number of tiles of a map."""
 _BESIDE = 400
-"""Tiles of one parent at most; the smaller ones are one tile together."""
+"""Largest number of tiles of one parent; the smallest children share a tile."""
 ASPECT = 1.6
-"""Width of a parent for its height, to which the tiles are fitted."""
+"""Ratio of width to height of a parent for which the tiles are laid out."""
 _LETTERS = 48
 _COPIES = 8
-"""Clusters of a label at most, and two more to find another one behind them."""
+"""Places to look at for a cluster's two most frequent labels, each of which may have several."""
 
 
 @dataclass
@@ -31,11 +30,11 @@ class Tiles:
     """The tiles of a map, by number, parents first; tile 0 is the root.
 
     Attributes:
-        name: of a label, of the most frequent labels of a cluster, or what several small ones are together.
+        name: name of a label, of a cluster's most frequent labels, or of several small tiles together.
         parent: -1 for the root.
         place: left, top, width, height within the parent.
-        labels, documents: labels below it, and training documents of them.
-        true, found: true labels below it of the documents asked about, and how many of them are found.
+        labels, documents: number of labels below it, and of their training documents.
+        true, found: number of true labels below it in the given documents, and of those found.
     """
 
     name: list[str] = field(default_factory=list)
@@ -50,7 +49,7 @@ class Tiles:
         return len(self.name)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the tiles by column, for the page's script; places in thousandths."""
+        """Returns the tiles by column, for the page's script, with places in thousandths."""
         return {
             "name": self.name,
             "parent": self.parent,
@@ -64,7 +63,7 @@ class Tiles:
     def add(
         self, name: str, parent: int, place: tuple[float, float, float, float], facts: Any
     ) -> None:
-        """Adds a tile; facts are labels, documents, true, found."""
+        """Adds a tile; `facts` are labels, documents, true, found."""
         self.name.append(name)
         self.parent.append(parent)
         self.place.append(place)
@@ -82,14 +81,14 @@ def lay_out(
     name_label: Callable[[int], str],
     tiles: int = TILES,
 ) -> Tiles:
-    """Returns the tiles of a tree, from the root down as far as there is room for.
+    """Returns the tiles of a tree, from the root down as far as the number of tiles allows.
 
     Args:
-        tree: of L labels.
-        counts: training documents of each.
-        true, found: true labels of the documents asked about, and those found, of each.
-        name_label: what a label is called.
-        tiles: most of them.
+        tree: tree of L labels.
+        counts: number of training documents with each label.
+        true, found: how often each label is true in the given documents, and how often it is found.
+        name_label: returns the display name of a label.
+        tiles: largest number of tiles.
     """
     made = Tiles()
     sums = [values.sum() for values in (counts, true, found)]
@@ -111,14 +110,14 @@ def lay_out(
 
 
 def _sum_up(tree: LabelTree, level: int, *by_label: np.ndarray) -> np.ndarray:
-    """Returns edges, documents, true and found below each node of a level, [C, 4]."""
+    """Returns the numbers of edges, documents, true and found labels below each node of a level, [C, 4]."""
     node, size = tree.edge_ancestor(level), tree.level_sizes[level]
     sums = [np.bincount(node, values[tree.edge_label], minlength=size) for values in by_label]
     return np.stack([np.bincount(node, minlength=size), *sums], axis=1).astype(np.int64)
 
 
 class _Names:
-    """Names of the nodes of a level: of a cluster those of its two most frequent labels."""
+    """Names of the nodes of a level; a cluster has those of its two most frequent labels."""
 
     def __init__(
         self, tree: LabelTree, level: int, counts: np.ndarray, name_label: Callable[[int], str]
@@ -132,13 +131,15 @@ class _Names:
 
     def __getitem__(self, node: int) -> str:
         labels = self._labels[self._starts[node] : self._starts[node + 1]]
-        first = dict.fromkeys(labels[:_COPIES].tolist())  # a label may have several places below
+        first = dict.fromkeys(
+            labels[:_COPIES].tolist()
+        )  # a label may have several places below a cluster
         said = [shorten(self._say(label)) for label in list(first)[:2]]
         return ", ".join(said) + (", …" if len(labels) > 2 else "")
 
 
 def shorten(name: str) -> str:
-    """Returns the name of a label as a tile has room for it."""
+    """Returns the name of a label, cut to the room in a tile."""
     name = " ".join(name.split())
     return name if len(name) <= _LETTERS else name[: _LETTERS - 1] + "…"
 
@@ -146,7 +147,7 @@ def shorten(name: str) -> str:
 def _add_children(
     made: Tiles, tile: int, children: np.ndarray, facts: np.ndarray, names: _Names, most: int
 ) -> dict[int, int]:
-    """Adds the children of a node, the smallest of them as one if there are too many; returns node → tile."""
+    """Adds the children of a node, the smallest ones as one tile if there are too many; returns node → tile."""
     order = children[np.argsort(-facts[children, 1], kind="stable")]
     alone, rest = (
         (order, order[:0]) if len(order) <= most else (order[: most - 1], order[most - 1 :])
@@ -165,10 +166,10 @@ def _add_children(
 
 
 def squarify(sizes: list[float]) -> list[tuple[float, float, float, float]]:
-    """Returns places of these sizes that fill a box of sides 1 and are near to squares (Bruls et al. 2000).
+    """Returns places of these sizes that fill a box with sides 1 and are nearly square (Bruls et al. 2000).
 
     Args:
-        sizes: above 0, the order is kept; descending ones come out best.
+        sizes: positive sizes, whose order is kept; descending ones give the best squares.
 
     >>> [[round(v, 2) for v in place] for place in squarify([2.0, 1.0, 1.0])]
     [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 0.5, 0.5], [0.5, 0.5, 0.5, 0.5]]
@@ -203,7 +204,7 @@ def squarify(sizes: list[float]) -> list[tuple[float, float, float, float]]:
 
 
 def _worst(row: list[float], side: float) -> float:
-    """Returns how far from a square the longest tile of a row is."""
+    """Returns the ratio of the sides of the longest tile in a row."""
     total = sum(row)
     if not side or not total:
         return np.inf

@@ -1,4 +1,4 @@
-"""Predictions as files: what a format is, the table of them, and places that take results batch by batch."""
+"""Predictions as files: the table of formats, and places that take results batch by batch."""
 
 from xmc_jax.results.format import Columns as Columns
 from xmc_jax.results.format import Format as Format

@@ -1,4 +1,4 @@
-"""Annif's results: `<uri> TAB name TAB score` per label; of several documents in one file, each below a heading."""
+"""Annif's results: `<uri> TAB name TAB score` per label; several documents in one file each have a heading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a format of results is: bytes for each batch of documents, which only follow each other."""
+"""A format of results: bytes for each batch of documents, which are written one after the other."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Rows(NamedTuple):
     """Some documents with their results.
 
     Attributes:
-        predictions: of N documents.
-        fields: [N] name → value of what is carried along, the id first; empty dicts where nothing is.
+        predictions: predictions of N documents.
+        fields: [N], name → value of the fields carried along, the id first; empty dicts without any.
         first: number of the first document, from 0.
     """
 
@@ -30,14 +30,14 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True)
 class Columns:
-    """What every document has.
+    """The columns that every document has.
 
     Attributes:
-        id: whether it has one.
+        id: whether documents have ids.
         keep: names of the fields carried along.
-        probabilities: whether there are any.
+        probabilities: whether there are probabilities.
         names: whether labels have display names.
-        separator: what stands between the labels in a cell; None: cells hold JSON lists.
+        separator: separator of the labels in a cell; None for cells with JSON lists.
     """
 
     id: bool = False
@@ -55,16 +55,16 @@ class Columns:
 
 @dataclass(frozen=True)
 class Format:
-    """A way to write results; to add one is to add a module and a line in `formats.py`.
+    """A format of results; a new one takes a module and a line in `formats.py`.
 
     Attributes:
         name: as in `--format NAME`.
         title: as people call it.
-        endings: of files' names.
-        begin: returns what stands at the beginning.
+        endings: endings of file names.
+        begin: returns the beginning of a file.
         encode: returns the bytes of a batch.
-        convert: reads what was written and writes the file that is wanted; None: they are the same.
-        has_headings: whether each document has a line of its own above it, which a file of one document leaves out.
+        convert: turns what was written into the final file; None if they are the same.
+        has_headings: whether each document has a heading line, which a file of one document leaves out.
     """
 
     name: str
@@ -90,10 +90,14 @@ class Format:
 def choose_columns(
     has_id: bool, keep: Sequence[str], probabilities: bool, names: Sequence[str] | None
 ) -> Columns:
-    """Returns the columns of results; labels of a cell are separated by what no name holds.
+    """Returns the columns of results; the separator of labels in a cell is one that no name contains.
 
     Raises:
         InputError: a field to keep has the name of a column, or is named twice.
+
+    Example:
+        >>> choose_columns(True, ["title"], False, ["a", "b;c"])
+        Columns(id=True, keep=('title',), probabilities=False, names=False, separator='|')
     """
     for i, name in enumerate(keep):
         if name in _OURS:

@@ -15,10 +15,14 @@ FORMATS = {
 
 
 def choose_format(output: str, name: str | None = None) -> Format:
-    """Returns the format that is named, or the one of the file's ending; JSON lines where there is none.
+    """Returns the named format, or else that of the file's ending; JSON lines for other endings.
 
     Raises:
-        InputError: an unknown name; Parquet that is to be compressed again.
+        InputError: an unknown name, or Parquet in a file that ends in `.gz`.
+
+    Example:
+        >>> choose_format("labels.csv").name, choose_format("labels.csv", "tsv").name
+        ('csv', 'tsv')
     """
     path = Path(output)
     plain = path.with_suffix("") if path.suffix == ".gz" else path

@@ -16,7 +16,7 @@ def encode(rows: Rows, columns: Columns) -> bytes:
 
 
 def write_value(value: Any) -> str:
-    """Returns a value of the input as JSON; what JSON does not have (dates, bytes) as text, no number as null."""
+    """Returns a value of the input as JSON; types that JSON lacks (dates, bytes) become text, NaN becomes null."""
     text = json.dumps(_clean(value), ensure_ascii=False, default=str)
     return text.encode("utf-8", "backslashreplace").decode()
 

@@ -1,7 +1,7 @@
 """Parquet: lists of labels and numbers per document, 65,536 documents in a row group.
 
-A Parquet file cannot be gone on with: its index stands at its end. So JSON lines are written first and converted when
-all documents are done; a column carried along has one type if all its values have.
+A Parquet file cannot be continued, since its index is at the end. So JSON lines are written first and converted when
+all documents are done. A column carried along has the type of its values if they have one in common.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _read_groups(lines: BinaryIO) -> Iterator[list[dict[str, Any]]]:
 
 
 def _find_kinds(lines: BinaryIO, names: list[str]) -> dict[str, type]:
-    """Returns the type of each column; text where there are several, or lists."""
+    """Returns the type of each column; text for several types, and for lists."""
     seen: dict[str, set[type]] = {name: set() for name in names}
     for group in _read_groups(lines):
         for name, kinds in seen.items():

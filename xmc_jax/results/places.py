@@ -1,4 +1,4 @@
-"""Where results go, batch by batch: a file that appears when it is whole, a pipe, a folder with a file per document."""
+"""Places that take results batch by batch: a file that appears when it is complete, a pipe, a folder of files."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from xmc_jax.results.progress import (
 )
 
 _NOTED = 1.0
-"""Seconds between two notes of how far results have come."""
+"""Seconds between two records of the progress of results."""
 _COPIED = 1 << 20
 _NUMBERED = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _UNFIT = re.compile(r"[\x00-\x1f/\\]")
-"""What the name of a file does not have."""
+"""Characters that a file name cannot contain."""
 _STANDARD = {"-": 1, "/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -43,7 +43,7 @@ class Place(ABC):
     """Takes results in the order of the documents.
 
     Attributes:
-        done: what an earlier call had done, and what has been added since.
+        done: the state that an earlier call left, and what was added since.
     """
 
     def __init__(self, format: Format, columns: Columns, done: Done) -> None:
@@ -51,10 +51,10 @@ class Place(ABC):
         self._digest, self._passed, self._found = Digest(), 0, done.documents
 
     def pass_over(self, documents: Any, fields: Sequence[dict[str, Any]]) -> int:
-        """Returns how many of the next documents have their results already.
+        """Returns how many of the next documents already have results.
 
         Raises:
-            InputError: they are not those that the earlier call read.
+            InputError: they are not the documents that the earlier call read.
         """
         n = min(self._found - self._passed, len(fields))
         if n <= 0:
@@ -75,7 +75,7 @@ class Place(ABC):
         self.done = replace(self.done, documents=self.done.documents + len(rows.fields))
 
     def finish(self) -> None:
-        """Makes the results whole.
+        """Completes the results.
 
         Raises:
             InputError: there were fewer documents than an earlier call read.
@@ -100,7 +100,7 @@ class Stream(Place):
     def __init__(self, raw: BinaryIO, format: Format, columns: Columns, zips: bool) -> None:
         super().__init__(format, columns, Done(""))
         self._out, self._zips = raw, zips
-        # It is gone when this process is.
+        # A temporary file is removed when this process ends.
         self._part = raw if format.convert is None else tempfile.TemporaryFile()  # noqa: SIM115
         self._put(format.begin(columns))
 
@@ -127,16 +127,16 @@ class Stream(Place):
 
 
 class File(Place):
-    """A file, which is written under a hidden name beside its place until it is whole."""
+    """A file, which is written under a hidden name in the same folder until it is complete."""
 
     def __init__(self, path: Path, format: Format, columns: Columns, of: str, resume: bool) -> None:
         self._path, self._zips = path, path.suffix == ".gz"
         done = (read_done(path, of) if resume else None) or Done(of)
         super().__init__(format, columns, done)
         if resume and not done.documents:
-            tell(f"{path}: nothing to resume; begun anew")
+            tell(f"{path}: nothing to resume; starting from the first document")
         with name_write_errors(path):
-            # Not emptied when opened: another call may be writing it.
+            # It is not truncated when opened, since another call may be writing it.
             self._part = os.fdopen(os.open(find_part(path), os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
             _lock(self._part, path)
@@ -146,7 +146,7 @@ class File(Place):
         self._noted = monotonic()
 
     def begin(self) -> None:
-        """Lets go of what was written behind the last note, or of all that an earlier call wrote."""
+        """Drops what was written after the last record, or everything that an earlier call wrote."""
         with name_write_errors(self._path):
             self._part.truncate(self.done.size)
             self._part.seek(self.done.size)
@@ -189,7 +189,7 @@ class File(Place):
         clear(self._path)
 
     def close(self, failed: bool) -> None:
-        """Keeps what is done for a later call, if work has ended before its end."""
+        """Closes the file; after a failure, what was done is kept for a later call."""
         with contextlib.suppress(OSError, RunError):
             if failed and self.done.documents > self._found:
                 self._note()
@@ -214,12 +214,12 @@ class Folder(Place):
             stem = _UNFIT.sub("_", name.removesuffix(".gz").removesuffix(".txt"))
             if not stem.strip("."):
                 raise InputError(
-                    f"document {rows.first + i + 1:,} has the id {name!r}, which no file can have; name another "
+                    f"document {rows.first + i + 1:,} has the id {name!r}, which no file name can have; name another "
                     "--id-column, or an --output that is one file"
                 )
             if stem in self._names:
                 raise InputError(
-                    f"two documents have the id {name!r:.60}; a file for each needs others"
+                    f"two documents have the id {name!r:.60}; different ids are needed for a file each"
                 )
             self._names.add(stem)
             one = Rows(rows.predictions[i], [fields], rows.first + i)
@@ -231,16 +231,24 @@ class Folder(Place):
                 os.replace(part, file)
 
     def _finish(self) -> None:
-        """Every file is whole already."""
+        """Does nothing, since every file is already complete."""
 
 
 def check_place(output: str, source: str, format: Format, resume: bool) -> None:
-    """Raises an InputError if results cannot go there, before any work is done."""
+    """Checks, before any work is done, that results can be written to a place.
+
+    Args:
+        output, format, resume: as in `open_place`.
+        source: where documents are read from, which must not be overwritten.
+
+    Raises:
+        InputError: results cannot be written there.
+    """
     path = Path(output)
     is_stream = _find_number(output) is not None or (path.exists() and not path.is_file())
     if resume and (is_stream or path.is_dir()):
         raise InputError(
-            f"option '--resume': only a file can be gone on with, and '{output}' is none; leave --resume out"
+            f"option '--resume': only a file can be resumed, and '{output}' is not one; leave --resume out"
         )
     if _find_number(output) is not None:
         return
@@ -251,7 +259,7 @@ def check_place(output: str, source: str, format: Format, resume: bool) -> None:
     if path.is_dir():
         if os.path.isfile(source) and path.samefile(os.path.dirname(source) or "."):
             raise InputError(
-                f"option '--output {output}': is the folder that holds the input, which a result may replace; name a "
+                f"option '--output {output}': is the folder that holds the input, which a result could replace; name a "
                 "folder for results, or a file"
             )
     elif path.samefile(source):
@@ -262,15 +270,19 @@ def check_place(output: str, source: str, format: Format, resume: bool) -> None:
 def open_place(
     output: str, format: Format, columns: Columns, of: str = "", *, resume: bool = False
 ) -> Iterator[Place]:
-    """Gives what takes results; they are whole when `finish` was called.
+    """Opens a place for results, which are complete once `finish` is called.
 
     Args:
-        output: a file, replaced when all results are there; `-`, a pipe or a device, written in place; or a folder
-            (there, or with a separator at its end), which gets a file per document.
-        format: how they are written.
-        columns: what each document has.
-        of: digest of what decides results.
-        resume: continues what an earlier call has written.
+        output: a file, replaced when all results are there; `-`, a pipe or a device, written in place; or a folder (an
+            existing one, or with a separator at its end), which gets a file per document.
+        format: format of the results.
+        columns: columns of each document.
+        of: digest of everything that decides results.
+        resume: whether to continue what an earlier call wrote.
+
+    Raises:
+        InputError: there is nothing of this model and these options to resume.
+        RunError: the place cannot be written to, or another call writes it.
     """
     path, number = Path(output), _find_number(output)
     if number is not None:
@@ -299,31 +311,31 @@ def open_place(
 
 @contextlib.contextmanager
 def _open_number(number: int) -> Iterator[BinaryIO]:
-    """Gives the stream of a number, which is not closed: it belongs to who opened it."""
+    """Opens the stream of a number, and leaves it open for its owner."""
     stream = {1: sys.stdout, 2: sys.stderr}.get(number)
     if stream is None:
         with os.fdopen(os.dup(number), "wb") as raw:
             yield raw
         return
     if not hasattr(stream, "buffer"):
-        stream.write("")  # it is closed, and says so
+        stream.write("")  # raises an error, since it is closed
     stream.flush()
     yield stream.buffer
 
 
 def _find_number(output: str) -> int | None:
-    """Returns the number of a stream that this process was given; None: it is a name."""
+    """Returns the number of a stream of this process, or None for a file name."""
     match = _NUMBERED.fullmatch(output)
     return int(match[1]) if match else _STANDARD.get(output)
 
 
 def _zip(content: bytes) -> bytes:
-    """Returns a piece of a compressed file; pieces follow each other."""
+    """Returns a member of a gzip file; members are concatenated."""
     return gzip.compress(content, 9, mtime=0) if content else b""
 
 
 def _lock(part: BinaryIO, path: Path) -> None:
-    """Refuses a part that another process writes."""
+    """Locks a part, or raises an error if another process writes it."""
     try:
         import fcntl
     except ImportError:  # not on Windows
@@ -332,7 +344,7 @@ def _lock(part: BinaryIO, path: Path) -> None:
         fcntl.flock(part.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise RunError(
-            f"{path}: another call writes it; wait for it, or name another file"
+            f"{path}: another call is writing it; wait for it, or name another file"
         ) from None
     except OSError:  # a file system without locks
         return

@@ -1,4 +1,4 @@
-"""How far results have come, beside the part of them that is written: what a later call resumes from."""
+"""Progress of results, kept beside the part that is written, from which a later call resumes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from xmc_jax.files import hide, read_json, write_json
 
 @dataclass(frozen=True)
 class Done:
-    """What is written for good.
+    """The results that are safely written.
 
     Attributes:
-        of: digest of what decides results: model, options, format.
-        documents: their number.
+        of: digest of everything that decides results: model, options, format.
+        documents: number of documents.
         size: bytes of the part.
-        digest: of the documents.
+        digest: digest of the documents.
     """
 
     of: str
@@ -39,7 +39,7 @@ class Digest:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def add(self, documents: Any, fields: Any) -> None:
-        """Takes in some documents: texts, or rows of a matrix."""
+        """Adds some documents: texts, or rows of a matrix."""
         if hasattr(documents, "shape"):
             documents = documents.tocsr() if hasattr(documents, "tocsr") else documents
             arrays = [getattr(documents, n, None) for n in ("indptr", "indices", "data")]
@@ -57,36 +57,40 @@ class Digest:
 
 
 def find_part(path: Path) -> Path:
-    """Returns where the results are written until all are there."""
+    """Returns the path of the results until they are complete.
+
+    >>> find_part(Path("out/labels.jsonl")).parent
+    PosixPath('out')
+    """
     return hide(path, "part")
 
 
 def find_state(path: Path) -> Path:
-    """Returns where it is noted how far they have come."""
+    """Returns the path of the record of their progress."""
     return hide(path, "part.json")
 
 
 def read_done(path: Path, of: str) -> Done | None:
-    """Returns what an earlier call has done; None: nothing.
+    """Returns what an earlier call has done, or None for nothing.
 
     Raises:
-        InputError: it was another model, other options or another format; what it wrote is damaged.
+        InputError: it had another model, other options or another format, or what it wrote is damaged.
     """
     state, part = find_state(path), find_part(path)
     if not state.exists():
         return None
-    begin_anew = "leave --resume out to begin anew"
-    values = read_json(state, begin_anew)
+    start_again = "leave --resume out to start again"
+    values = read_json(state, start_again)
     try:
         done = Done(**values)
     except TypeError:
-        raise InputError(f"{state}: not written by this program; {begin_anew}") from None
+        raise InputError(f"{state}: not written by this program; {start_again}") from None
     if done.of != of:
         raise InputError(
-            f"{path}: was begun with another model, other options or another format; give them as then, or {begin_anew}"
+            f"{path}: was started with another model, options or format; give the same, or {start_again}"
         )
     if not part.exists() or part.stat().st_size < done.size:
-        raise InputError(f"{part}: holds less than was written; {begin_anew}")
+        raise InputError(f"{part}: holds less than was written; {start_again}")
     return done
 
 
@@ -95,12 +99,12 @@ def write_done(path: Path, done: Done) -> None:
 
 
 def advance(done: Done, n: int, size: int, digest: Digest) -> Done:
-    """Returns what is done after `n` more documents."""
+    """Returns the state after `n` more documents."""
     return replace(done, documents=done.documents + n, size=size, digest=digest.read())
 
 
 def clear(path: Path) -> None:
-    """Removes the part and its note."""
+    """Removes the part and its record."""
     for file in (find_state(path), find_part(path)):
         with contextlib.suppress(OSError):
             file.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ def encode(rows: Rows, columns: Columns, delimiter: str) -> bytes:
         labels = list(found.names())
     shown = found.display_names() if columns.names else []
     parts = [found.scores] + [found.probabilities] * columns.probabilities
-    # numpy prints a float32 with the fewest digits that give back the same number.
+    # NumPy prints a float32 with the fewest digits that restore the same number.
     digits = [part.astype(str).tolist() for part in parts if part is not None]
     cells = []
     for i, names in enumerate(labels):

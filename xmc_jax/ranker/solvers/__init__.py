@@ -1,6 +1,6 @@
-"""Solvers of a level's one-vs-rest problems, one folder each, which ends in the value `SOLVER`.
+"""Solvers of a level's one-vs-rest problems, one folder each, which defines the value `SOLVER`.
 
-A new one is a folder and its line in `xmc_jax.config.SOLVERS`.
+A new solver is a folder and a line in `xmc_jax.config.SOLVERS`.
 """
 
 from __future__ import annotations
@@ -15,5 +15,5 @@ from xmc_jax.ranker.solvers.solver import Work as Work
 
 
 def list_solvers() -> list[Solver]:
-    """Returns every solver, in the order of the table: of equal estimates the earlier one is chosen."""
+    """Returns every solver, in the order of the table; among equal estimates the earlier one is chosen."""
     return [import_module(module).SOLVER for module in SOLVERS.values()]

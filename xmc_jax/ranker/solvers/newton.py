@@ -1,8 +1,8 @@
-"""Truncated Newton for all units and labels of a call, in whatever space their weights are written.
+"""Truncated Newton for all units and labels of a call, in any space that expresses their weights.
 
 The problem ½‖w‖² + Σ C_i·loss(y_i f_i), f = A w, is solved by Newton steps whose systems (I + AᵀDA) p = -g are solved
-by conjugate gradients (Keerthi & DeCoste 2005; Hsia, Chiang & Lin 2018). A `Space` alone knows what a vector is: the
-weights themselves, or coefficients β with w = Aᵀβ, where features enter through G = AAᵀ only.
+by conjugate gradients (Keerthi & DeCoste 2005; Hsia, Chiang & Lin 2018). Only a `Space` knows what a vector is: the
+weights themselves, or coefficients β with w = Aᵀβ, where features enter only through G = AAᵀ.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from jaxtyping import Array, Float
 from xmc_jax.config import Loss
 
 Vector = Any
-"""A pytree of arrays [U, …, K]; each (unit, label) is a problem of its own. Of a single unit axis U may be missing."""
+"""A pytree of arrays [U, …, K]; each (unit, label) is a separate problem. For a single unit, axis U may be missing."""
 
 _LINE_STEPS = 6
 
 
 @dataclass(frozen=True)
 class Space:
-    """Where the unknowns live.
+    """The space of the unknowns.
 
     Attributes:
-        image: v to A v, float32 [U, n, K].
-        pull: rows [U, n, K] to Aᵀ·rows, a vector.
-        dot: inner products [U, 1, K] of two vectors.
-        precondition: from the curve D [U, n, K] of a step, what takes a residual nearer to the solution.
-        measure: dᵀ(I + AᵀDA)d, float32 [U, 1, K], of a direction d, its product (I + AᵀDA)d and the curve D.
-        cg_steps: of conjugate gradients at most.
-        cg_share: a label's system is solved until its squared residual, preconditioned, is this share of what it was.
+        image: maps v to A v, float32 [U, n, K].
+        pull: maps rows [U, n, K] to the vector Aᵀ·rows.
+        dot: returns the inner products [U, 1, K] of two vectors.
+        precondition: returns the preconditioner of residuals, given the curve D [U, n, K] of a step.
+        measure: returns dᵀ(I + AᵀDA)d, float32 [U, 1, K], given a direction d, its product (I + AᵀDA)d and the curve D.
+        cg_steps: largest number of steps of conjugate gradients.
+        cg_share: a label's system is solved until its squared, preconditioned residual is this share of the first.
     """
 
     image: Callable[[Vector], Array]
@@ -56,7 +56,11 @@ class NewtonResult(NamedTuple):
 
 
 def evaluate_loss(margins: Array, loss: Loss) -> tuple[Array, Array, Array]:
-    """Returns loss, first and second derivative at the margins y·f (generalised where it is not smooth)."""
+    """Returns the loss and its first and second derivatives at the margins y·f (generalised where it is not smooth).
+
+    Raises:
+        ValueError: a loss without a second derivative.
+    """
     if loss == "squared_hinge":
         gap = jnp.maximum(1.0 - margins, 0.0)
         return gap**2, -2.0 * gap, 2.0 * (gap > 0)
@@ -76,17 +80,17 @@ def minimise(
     tolerance: float,
     max_steps: int,
 ) -> NewtonResult:
-    """Minimises the problem of every (unit, label) until no step gains more than `tolerance` of any objective.
+    """Minimises the problem of every (unit, label) until a step gains at most `tolerance` of every objective.
 
     Args:
-        space: where the vectors live.
-        start: where to begin.
+        space: the space of the vectors.
+        start: the vector to begin with.
         margins: the image of `start`.
         y: 1, -1, or 0 for rows that are not in the problem.
         cost: C_i, 0 where y is 0.
-        loss: one with a second derivative.
+        loss: a loss with a second derivative.
         tolerance: share of the objective.
-        max_steps: bound on the steps.
+        max_steps: largest number of steps.
     """
 
     def measure(w, f):
@@ -103,13 +107,13 @@ def minimise(
         w, f = _add(w, _scale(t, p)), f + t * fp
         return n + 1, w, f, measure(w, f), objective
 
-    def goes_on(state):
+    def continues(state):
         n, _, _, after, before = state
         return (n < max_steps) & ((before - after) > tolerance * jnp.maximum(after, 1e-12)).any()
 
     objective = measure(start, margins)
     state = jnp.int32(0), start, margins, objective, jnp.full_like(objective, jnp.inf)
-    n, w, _, objective, _ = lax.while_loop(goes_on, step, state)
+    n, w, _, objective, _ = lax.while_loop(continues, step, state)
     return NewtonResult(w, objective, n)
 
 
@@ -133,7 +137,7 @@ def _sum_rows(x: Float[Array, "*U n K"]) -> Float[Array, "*U 1 K"]:
 
 
 def _solve_system(space: Space, gradient: Vector, curve: Float[Array, "*U n K"]) -> Vector:
-    """Returns p with (I + AᵀDA) p = -gradient, about; every label stops by itself."""
+    """Returns p with (I + AᵀDA) p ≈ -gradient; every label stops by itself."""
     precondition = space.precondition(curve)
 
     def step(state):
@@ -147,22 +151,22 @@ def _solve_system(space: Space, gradient: Vector, curve: Float[Array, "*U n K"])
         b = jnp.where(active, new / jnp.maximum(square, 1e-30), 0.0)
         return n + 1, p, r, _add(z, _scale(b, d)), new
 
-    def goes_on(state):
+    def continues(state):
         return (state[0] < space.cg_steps) & (state[-1] > space.cg_share * first).any()
 
     r = jax.tree.map(jnp.negative, gradient)
     z = precondition(r)
-    first = jnp.maximum(space.dot(r, z), 0.0)  # rounding may make it negative where G measures it
+    first = jnp.maximum(space.dot(r, z), 0.0)  # rounding may make it negative if G measures it
     zero = jax.tree.map(jnp.zeros_like, r)
-    return lax.while_loop(goes_on, step, (jnp.int32(0), zero, r, z, first))[1]
+    return lax.while_loop(continues, step, (jnp.int32(0), zero, r, z, first))[1]
 
 
 def _search_line(
     space: Space, w: Vector, p: Vector, f, fp, y, cost, loss: Loss
 ) -> Float[Array, "*U 1 K"]:
-    """Minimises over the step length t ≥ 0 by Newton in one variable, kept between the bounds found so far.
+    """Returns the best step length t ≥ 0, by Newton in one variable, kept between the bounds found so far.
 
-    The derivative grows with t; for the squared hinge it is piecewise linear, so few steps find its root exactly.
+    The derivative grows with t; for the squared hinge it is piecewise linear, so a few steps find its root exactly.
     """
     wp, pp = space.dot(w, p), space.dot(p, p)
 

@@ -1,4 +1,4 @@
-"""A solver as a value: what it can solve, what that costs, how units become chunks and chunks weights."""
+"""A solver as a value: what it solves, what that costs, how units become chunks and chunks weights."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from xmc_jax.types import Features
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the cost of some units depends on.
+    """Sizes of some units, on which their cost depends.
 
     Attributes:
-        n_rows: rows of each unit [U].
-        n_slots: sparse slots of all its rows [U].
+        n_rows: number of rows of each unit [U].
+        n_slots: number of sparse slots of all its rows [U].
         n_columns: K.
-        n_dense: dense columns H.
-        cost: of a row, the larger of those of positives and negatives.
-        tolerance: of the solver.
+        n_dense: number of dense columns H.
+        cost: the larger of the costs of positives and negatives.
+        tolerance: tolerance of the solver.
     """
 
     n_rows: np.ndarray
@@ -47,9 +47,9 @@ class Work:
 
     Attributes:
         problem: the level.
-        chunks: units that are solved together.
+        chunks: the units of each chunk.
         penalty, settings: as in `solve_level`.
-        target: what the programs are made for.
+        target: the device that the programs are made for.
         start: weights near the optimum, or None; a solver need not begin there.
     """
 
@@ -62,17 +62,17 @@ class Work:
 
     @property
     def n_columns(self) -> int:
-        """K, children of the widest unit."""
+        """K, the number of children of the widest unit."""
         return max(int(units.n_children.max()) for units in self.chunks)
 
     @property
     def n_rows(self) -> list[np.ndarray]:
-        """Rows of each chunk's units [U]."""
+        """Numbers of rows of each chunk's units [U]."""
         return [count_rows(self.problem, units) for units in self.chunks]
 
     @property
     def costs(self) -> tuple[np.float32, np.float32]:
-        """Of positives and negatives."""
+        """Costs of positives and of negatives."""
         return np.float32(self.penalty.cost_positive), np.float32(self.penalty.cost_negative)
 
 
@@ -80,9 +80,9 @@ class Call(NamedTuple):
     """A chunk laid out for its program.
 
     Attributes:
-        function: jitted.
-        arguments: of it.
-        read: makes the chunk's weights of what it returns.
+        function: the jitted program.
+        arguments: its arguments.
+        read: turns its result into the chunk's weights.
     """
 
     function: Callable[..., Any]
@@ -100,22 +100,24 @@ def _keep_together(n_children: np.ndarray, sizes: Sizes, target: Target) -> np.n
 
 @dataclass(frozen=True)
 class Solver:
-    """One way to solve the units of a level; `xmc_jax.config.SOLVERS` lists all.
+    """A way to solve the units of a level; `xmc_jax.config.SOLVERS` lists all.
 
     Attributes:
-        name: as settings and logs say it.
-        losses: that it minimises.
-        seconds: estimated for each unit [U] of these sizes on a target; inf where it cannot solve a unit. They rank
-            solvers and are no forecast.
-        compile_seconds: to compile a level's programs.
-        launches: operations that a call of the program starts, one after the other; what a call costs beside its work.
-        bytes: of units [U] while their chunk is solved, from rows, slots and features of each [U], K and H.
-        split: makes runs of units, each a chunk: from the bytes and rows of each unit [U], the number of chunks that
-            memory asks for at least, the bytes that one may take, and the target.
-        prepare: returns what lays one of the chunks out, in any thread, each once.
-        tier: which units are solved apart from each other, [U]; from their children [U].
-        cut: cuts units so that several workers share them.
-        platforms: of targets on which it is taken where another solver could do the same.
+        name: name in settings and logs.
+        losses: the losses that it minimises.
+        seconds: returns the estimated seconds for each unit [U] of some sizes on a target, inf if it cannot solve a
+            unit. They rank solvers and are not forecasts.
+        compile_seconds: time to compile a level's programs.
+        launches: number of operations that a call of the program starts one after the other, its cost beside the work.
+        bytes: returns the bytes of units [U] while their chunk is solved, given rows, slots and features of each [U], K
+            and H.
+        split: returns runs of units, each a chunk, given the bytes and rows of each unit [U], the smallest number of
+            chunks that fits into memory, the bytes that a chunk may take, and the target.
+        prepare: returns a function that lays out one of the chunks, called once per chunk in any thread.
+        tier: returns a number for each unit [U], given their numbers of children [U]; units with different numbers are
+            solved separately.
+        cut: cuts units so that several workers can share them.
+        platforms: platforms on which it is chosen even if another solver could be.
     """
 
     name: str
@@ -139,14 +141,14 @@ def share_launches(
     n_tiers: int,
     target: Target,
 ) -> np.ndarray:
-    """Returns the seconds [U] that units take of starting the operations of their calls.
+    """Returns each unit's share [U] of the seconds to start the operations of its call.
 
     Args:
-        launches: of a call.
+        launches: number of operations per call.
         n_rows, weights: rows and bytes of each unit [U].
-        most: bytes of a call's units.
-        n_tiers: of sizes that are solved apart from each other, each in a call at least.
-        target: what starts them.
+        most: largest number of bytes of the units in a call.
+        n_tiers: number of tiers of sizes, each of which takes at least one call.
+        target: the device that starts them.
     """
     tiers = min(n_tiers, len(np.unique(n_rows)))
     share = np.maximum(weights / most, tiers / max(len(weights), 1))
@@ -154,6 +156,6 @@ def share_launches(
 
 
 def without_dense(problem: LevelProblem) -> LevelProblem:
-    """Returns the level with its sparse columns only."""
+    """Returns the level with only its sparse columns."""
     empty = np.zeros((problem.features.n_rows, 0), np.float32)
     return replace(problem, features=Features(problem.features.sparse, empty))

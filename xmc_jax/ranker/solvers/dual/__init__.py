@@ -1,4 +1,4 @@
-"""Lockstep dual coordinate descent: rows in lanes that are visited side by side; for any loss."""
+"""Lockstep dual coordinate descent over rows in lanes that are visited side by side, for any loss."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from xmc_jax.ranker.solvers.solver import Call, Sizes, Solver, Work
 _EPOCHS = 20
 """Passes over the rows until 1e-4 of the objective (measured on text)."""
 _DENSE_SLOT = 0.5
-"""What a dense column costs beside a sparse slot: rows of weights that stay in a cache."""
+"""Cost of a dense column relative to a sparse slot: its rows of weights stay in a cache."""
 _COMPILE = 1.5
 _LAUNCHES = 46
-"""Of a visit of a lane's rows, and there are as many visits as rows: `Target.step` is what one takes."""
+"""Operations per visit of a lane's rows; there are as many visits as rows, and `Target.step` is the time of one."""
 _N_TIERS = 3
 _SAMPLE = 2000
 
 
 def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
-    """Steps run side by side over the units; the longest unit sets their number.
+    """Estimates seconds: steps run side by side over the units, and the longest unit sets their number.
 
-    On dense columns epochs grow with the cost of a row.
+    On dense columns, the number of epochs grows with the cost of a row.
     """
     n = sizes.n_rows.astype(np.float64)
     slots = sizes.n_slots + _DENSE_SLOT * n * sizes.n_dense
@@ -55,15 +55,16 @@ def _weigh(
 def _split(
     weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
 ) -> list[np.ndarray]:
-    """Deals units out in turn, the largest first: lanes like a mix of sizes."""
+    """Deals units out in turn, the largest first, so that each chunk has a mix of sizes for its lanes."""
     order = np.argsort(-weights, kind="stable")
     return [np.sort(order[c::n_chunks]) for c in range(n_chunks)]
 
 
 def choose_tiers(n_columns: np.ndarray, sizes: Sizes, target: Target) -> np.ndarray:
-    """Returns the tier of each unit [U]; lanes are as wide as the widest unit beside them.
+    """Returns the tier of each unit [U]; the lanes of a tier are as wide as its widest unit.
 
-    A tree whose labels lie under several clusters has clusters of many sizes; another tier has to earn its compilation.
+    A tree whose labels are under several clusters has clusters of many sizes; a further tier must be worth its
+    compilation.
     """
     nnz = sizes.n_slots
     share = np.ceil(nnz * (_SAMPLE / max(1, int(nnz.sum())))).astype(np.int64)
@@ -71,7 +72,7 @@ def choose_tiers(n_columns: np.ndarray, sizes: Sizes, target: Target) -> np.ndar
     best, least = np.zeros(len(n_columns), np.int64), np.inf
     for n_tiers in range(1, _N_TIERS + 1):
         widths = np.asarray(choose_widths(np.repeat(n_columns, share), n_tiers))
-        # A unit without slots may be wider than all that have some.
+        # A unit without slots may be wider than all units with slots.
         tier = np.minimum(np.searchsorted(widths, n_columns), len(widths) - 1)
         cost = (widths[tier] * seconds).sum() + n_tiers * _COMPILE
         if cost < least:
@@ -80,7 +81,7 @@ def choose_tiers(n_columns: np.ndarray, sizes: Sizes, target: Target) -> np.ndar
 
 
 def _cut(units: Units, target: Target) -> Units:
-    """Cuts the columns of a lone unit, which is one lane: on a CPU its cores then share it."""
+    """Cuts the columns of a single unit, which would be one lane, so that the cores of a CPU share it."""
     if len(units) == 1 and target.is_cpu:
         return split_columns(units, agree_least(target.count_workers()))
     return units
@@ -104,7 +105,7 @@ def _lay_out(work: Work, cut: CutChunks[LaneShape], shape: LaneShape, k: int) ->
     rng = np.random.default_rng([settings.seed, k])
     lanes = fill_lanes(problem, chunk, shape, rng)
     orders = draw_orders(rng, lanes, settings.max_epochs)
-    # Without a ridge the dual creeps near its optimum while the primal still falls.
+    # Without a ridge, the dual moves slowly near its optimum while the primal still falls.
     share = 1e-4 if penalty.loss == "hinge" else 1.0
 
     def read(solution: Solution) -> Part:
@@ -126,6 +127,6 @@ SOLVER = Solver(
     prepare=_prepare,
     tier=choose_tiers,
     cut=_cut,
-    # A step touches a few rows, and there are as many steps as rows: elsewhere each of them waits for a launch.
+    # There are as many steps as rows, each with little work; off the CPU, each would wait for a launch.
     platforms=frozenset({"cpu"}),
 )

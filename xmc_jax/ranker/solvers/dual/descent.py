@@ -1,8 +1,8 @@
 """Lockstep dual coordinate descent: all lanes of a chunk and all their labels at once.
 
-Minimises the dual of ½‖w‖² + Σ C_i·loss(y_i w·x_i) one instance after the other (Hsieh et al. 2008 for the hinges,
-Yu, Huang & Lin 2011 for the logistic loss). A block of rows is solved exactly as if its rows came one by one: its
-margins are gathered once and corrected by the block's Gram matrix, so a step costs one gather and one scatter.
+Minimises the dual of ½‖w‖² + Σ C_i·loss(y_i w·x_i) one instance at a time (Hsieh et al. 2008 for the hinges,
+Yu, Huang & Lin 2011 for the logistic loss). A block of rows is solved exactly as if its rows were visited one by one:
+its margins are gathered once and corrected by the block's Gram matrix, so a step costs one gather and one scatter.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _LOGISTIC_STEPS = 8
 
 
 class Solution(NamedTuple):
-    """Weights [F, K] of a chunk with what the descent says of itself."""
+    """Weights [F, K] of a chunk, and the course of the descent."""
 
     weights: Array
     objective: Array
-    """Dual objective: a lower bound of the problem's optimum."""
+    """The dual objective, a lower bound of the problem's optimum."""
     gain: Array
-    """What the last epoch added to it."""
+    """The increase of the objective in the last epoch."""
     n_epochs: Array
 
 
 def draw_orders(rng: np.random.Generator, lanes: Lanes, n_epochs: int) -> np.ndarray:
-    """Draws the order of the steps that hold rows for every epoch, int32 [epochs, S].
+    """Returns random orders of the steps that hold rows, one per epoch, int32 [epochs, S].
 
-    A fixed order converges slowly, and so does one that shuffles within fixed stretches only (twice the epochs).
+    A fixed order converges slowly, and so does one that shuffles only within fixed stretches (twice the epochs).
     """
     order = np.zeros((n_epochs, lanes.signs.shape[0]), np.int32)
     steps = np.tile(np.arange(lanes.n_steps, dtype=np.int32), (n_epochs, 1))
@@ -54,14 +54,14 @@ def list_arguments(
     penalty: Penalty,
     tolerance: float,
 ) -> tuple:
-    """Returns what `solve_dual` is to be called with for a chunk.
+    """Returns the arguments of `solve_dual` for a chunk.
 
     Args:
         lanes: the rows.
-        orders: of `draw_orders`; its first axis bounds the epochs.
-        n_features: rows F of the weights, the spare last one included.
+        orders: from `draw_orders`; the first axis bounds the epochs.
+        n_features: number of rows F of the weights, including the spare last one.
         penalty: loss and costs (the constant feature is a slot of the rows).
-        tolerance: stops when an epoch adds less than this share of the objective.
+        tolerance: the descent stops when an epoch adds less than this share of the objective.
     """
     slots = _Slots(lanes.bounds, lanes.ids, lanes.values)
     costs = np.float32(penalty.cost_positive), np.float32(penalty.cost_negative)
@@ -71,7 +71,7 @@ def list_arguments(
 
 
 class _Slots(NamedTuple):
-    """Slots of all steps, see `Lanes`."""
+    """Slots of all steps; see `Lanes`."""
 
     bounds: AnyArray
     ids: AnyArray
@@ -88,7 +88,7 @@ class _Slots(NamedTuple):
         return lax.fori_loop(first, end, add, start)
 
     def scatter(self, step, table: Float[Array, "F C"], rows) -> Float[Array, "F C"]:
-        """Adds to a table the products of a step's transposed rows with [G, B, C]."""
+        """Returns the table plus the products of a step's transposed rows with `rows` [G, B, C]."""
 
         def add(group, table):
             return scatter_rows(table, _get(self.ids, group), _get(self.values, group), rows)
@@ -97,7 +97,7 @@ class _Slots(NamedTuple):
         return lax.fori_loop(first, end, add, table)
 
     def clear(self, step, table: Float[Array, "F C"], zeros) -> Float[Array, "F C"]:
-        """Writes zeros [G, B, C] to the rows of a table that a step names."""
+        """Returns the table with `zeros` [G, B, C] written to the rows that a step names."""
 
         def write(group, table):
             at = _get(self.ids, group)
@@ -135,13 +135,13 @@ def solve_dual(
         added = gain.sum()
         return epoch + 1, weights, duals, total + added, added
 
-    def goes_on(state):
+    def continues(state):
         epoch, _, _, total, added = state
         return (epoch < orders.shape[0]) & ((epoch < 2) | (added > tolerance * jnp.abs(total)))
 
     weights, duals = jnp.zeros((n_features, n_columns)), jnp.zeros(rows[0].shape)
     start = (jnp.int32(0), weights, duals, jnp.float32(0), jnp.float32(0))
-    epoch, weights, _, total, added = lax.while_loop(goes_on, run_epoch, start)
+    epoch, weights, _, total, added = lax.while_loop(continues, run_epoch, start)
     return Solution(weights, total, added, epoch)
 
 
@@ -158,7 +158,7 @@ def _block_grams(
         table, grams = carry
         table = slots.scatter(s, table, identity)
         gram = slots.gather(s, table)
-        # Zeros that depend on what was read: XLA copies the table, should it be written before or beside that.
+        # Zeros that depend on what was read, since XLA would copy a table that could be written before it is read.
         table = slots.clear(s, table, 0.0 * gram)
         return table, lax.dynamic_update_index_in_dim(grams, gram, s, 0)
 
@@ -169,7 +169,7 @@ def _block_grams(
 
 
 def _visit(carry, step, slots: _Slots, rows, grams, costs, loss: Loss):
-    """Visits one block of every lane: gathers margins, descends row by row, scatters the change."""
+    """Visits one block of every lane: gathers margins, descends row by row, and scatters the change."""
     weights, duals, gain = carry
     signs, below, q, alpha = (_get(a, step) for a in (rows[0], *grams, duals))
     relevance = None if rows[1] is None else _get(rows[1], step)
@@ -187,21 +187,21 @@ def _visit(carry, step, slots: _Slots, rows, grams, costs, loss: Loss):
     active = y != 0
     added = _measure_gain(y * margins, alpha, new, q, cost, loss)
     gain = gain + jnp.where(active, added, 0.0).sum(axis=1)
-    # A division, unlike a product, is not computed again for every slot that is scattered.
+    # Unlike a product, a division is not computed again for every slot that is scattered.
     change = jnp.where(active, new - alpha, 0.0) / jnp.where(active, y, 1.0)
     weights = slots.scatter(step, weights, change)
-    # XLA copies all duals unless what reads them is a condition of writing them.
+    # XLA copies all duals unless writing them depends on having read them.
     done = 0.0 * (gain[0, 0] + weights[0, 0])
     alpha = alpha + y * change + done
     return weights, lax.dynamic_update_index_in_dim(duals, alpha, step, 0), gain
 
 
 def _step_dual(margin, alpha, q, cost, loss: Loss):
-    """Returns the dual variable that is best for one instance.
+    """Returns the best dual variable of one instance.
 
     Args:
         margin: y·f of the instance.
-        alpha: its dual variable.
+        alpha: its current dual variable.
         q: its squared norm.
         cost: C_i.
     """
@@ -214,7 +214,7 @@ def _step_dual(margin, alpha, q, cost, loss: Loss):
 
 
 def _measure_gain(margin, alpha, new, q, cost, loss: Loss):
-    """Returns what the step of `_step_dual` from `alpha` to `new` adds to the dual objective."""
+    """Returns the increase of the dual objective in the step of `_step_dual` from `alpha` to `new`."""
     delta = new - alpha
     if loss == "logistic":
         entropy = _binary_entropy(new, cost) - _binary_entropy(alpha, cost)
@@ -227,7 +227,7 @@ def _measure_gain(margin, alpha, new, q, cost, loss: Loss):
 def _step_logistic(margin, alpha, q, cost):
     """Solves q(α - α₀) + margin + ln(α / (C - α)) = 0 for the log-odds z of α/C by safeguarded Newton steps.
 
-    In z the left side grows at least as fast as z itself, so the root lies between the two bounds.
+    As a function of z, the left side grows at least as fast as z itself, so the root is between the two bounds.
     """
     low, high = -(margin + q * (cost - alpha)), -(margin - q * alpha)
 
@@ -245,11 +245,11 @@ def _step_logistic(margin, alpha, q, cost):
 
 
 def _binary_entropy(alpha, cost):
-    """-α ln α - (C - α) ln(C - α) + C ln C, 0 at both ends."""
+    """Returns -α ln α - (C - α) ln(C - α) + C ln C, which is 0 at both ends."""
     rest = jnp.maximum(cost - alpha, 0.0)
     return _times_log(cost) - _times_log(alpha) - _times_log(rest)
 
 
 def _times_log(x):
-    # jax.scipy.special.xlogy(x, x) without its import of SciPy's special functions
+    # jax.scipy.special.xlogy(x, x), which would import SciPy's special functions
     return jnp.where(x != 0.0, x * jnp.log(x), jnp.zeros_like(x))

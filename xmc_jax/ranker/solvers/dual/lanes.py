@@ -1,9 +1,9 @@
 """The layout of the lockstep dual: rows in lanes that are visited side by side.
 
-A lane holds whole units, so two rows of a unit are never visited in the same place of a step by different lanes:
-coordinate descent stays Gauss-Seidel within every unit. A step visits one block of `BLOCK` rows of each lane. The rows
-of a lane lie by length, so that those of a step are about as long; their slots are stored in groups of `GROUP`, as many
-groups as the longest row of the step needs: one compiled program serves rows of every length.
+A lane holds whole units, so different lanes never visit two rows of one unit at once: coordinate descent stays
+Gauss-Seidel within every unit. A step visits one block of `BLOCK` rows in each lane. The rows of a lane are sorted by
+length, so that the rows of a step are about equally long; their slots are stored in groups of `GROUP`, as many groups
+as the longest row of the step needs, so that one compiled program serves rows of every length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BLOCK = 8
 GROUP = 4
 MAX_LANES = 64
 _STEP_ELEMENTS = 512
-"""What a step costs beside its rows, in rows times columns."""
+"""Fixed cost of a step, in units of rows times columns."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class Lanes:
     """Rows of a chunk, as steps × lanes × rows of a block, and their slots, as groups × lanes × rows × slots.
 
     Attributes:
-        n_steps: steps that hold rows; the arrays may be longer.
+        n_steps: number of steps that hold rows; the arrays may be longer.
         bounds: int32 [S + 1], the groups of every step.
-        ids: int32 [N, G, BLOCK, GROUP], local features; unused slots point at the spare last row of the weights.
+        ids: int32 [N, G, BLOCK, GROUP], local features; unused slots point to the spare last row of the weights.
         values: float32 [N, G, BLOCK, GROUP].
         signs: int8 [S, G, BLOCK, K]; 0 in unused rows.
         weights: float32 [S, G, BLOCK, K] or None.
@@ -46,13 +46,13 @@ class Lanes:
 
 @dataclass(frozen=True)
 class LaneShape:
-    """What all chunks of a level share, so that they share one compilation.
+    """Sizes that all chunks of a level share, so that they are compiled once.
 
     Attributes:
-        n_steps: steps S.
-        n_groups: groups N of slots.
+        n_steps: number of steps S.
+        n_groups: number N of groups of slots.
         n_lanes: G.
-        n_features: rows F of the weights, the spare last one included.
+        n_features: number of rows F of the weights, including the spare last one.
         n_columns: K.
     """
 
@@ -64,10 +64,10 @@ class LaneShape:
 
 
 def choose_lanes(n_rows: list[np.ndarray], n_columns: int) -> int:
-    """Returns the number of lanes G with which chunks of units of these many rows take the least time.
+    """Returns the number of lanes G for which chunks of units with these numbers of rows take the least time.
 
-    A chunk takes as many rounds of blocks as its longest lane has, which is never shorter than its largest unit: more
-    lanes make each round dearer and, from there on, none fewer.
+    A chunk takes as many rounds as its longest lane has blocks, and a lane is never shorter than the largest unit:
+    beyond that, more lanes make each round more expensive without saving any.
     """
     lanes = np.arange(1, MAX_LANES + 1)
     longest = sum(np.maximum(n.max(initial=1), n.sum() / lanes) for n in n_rows)
@@ -75,7 +75,7 @@ def choose_lanes(n_rows: list[np.ndarray], n_columns: int) -> int:
 
 
 def assign_lanes(n_rows: np.ndarray, n_lanes: int) -> np.ndarray:
-    """Returns the lane of each unit [U]: whole units, the largest first, each to the lane that is shortest so far."""
+    """Returns the lane of each unit [U]: the largest units first, each in the lane that is shortest so far."""
     order = np.argsort(-n_rows, kind="stable")
     heap = [(0, lane) for lane in range(n_lanes)]
     lanes = np.empty(len(n_rows), np.int64)
@@ -101,7 +101,8 @@ def measure_lanes(chunk: Chunk, n_lanes: int) -> LaneShape:
 
 
 def join_shapes(shapes: list[LaneShape]) -> LaneShape:
-    """Returns a shape, coarse so that levels alike share it, that holds all of these (the lanes the same)."""
+    """Returns a shape that holds all of these, which have the same lanes; it is coarse, so that similar levels share
+    it."""
     return LaneShape(
         round_up(max(s.n_steps for s in shapes)),
         round_up(max(s.n_groups for s in shapes)),
@@ -112,19 +113,20 @@ def join_shapes(shapes: list[LaneShape]) -> LaneShape:
 
 
 def _round_columns(n: int) -> int:
-    """Returns whole vectors of eight columns where that adds few: a CPU does the rest one by one (80 for 77: -15 %)."""
+    """Rounds up to whole vectors of eight columns if that adds few: a CPU handles the rest one by one (80 for 77: -15
+    %)."""
     return -(-n // 8) * 8 if n >= 32 else n
 
 
 def _count_groups(chunk: Chunk) -> np.ndarray:
-    """Returns the groups of slots that each row needs, int64 [R]."""
+    """Returns the number of groups of slots that each row needs, int64 [R]."""
     return np.maximum(-(-np.diff(chunk.slots.indptr).astype(np.int64) // GROUP), 1)
 
 
 def _order_rows(
     chunk: Chunk, needed: np.ndarray, chance: np.ndarray, n_lanes: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns each row's lane and its place there: the longest first, those alike by chance."""
+    """Returns each row's lane and its place in it: the longest first, rows of equal length by chance."""
     n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))
     lane = assign_lanes(n_rows, n_lanes)[chunk.row_unit]
     order = np.lexsort((chance, -needed, lane))
@@ -135,7 +137,7 @@ def _order_rows(
 
 
 def _measure_steps(needed: np.ndarray, step: np.ndarray) -> np.ndarray:
-    """Returns the groups of each step: those of its longest row."""
+    """Returns the number of groups of each step, that of its longest row."""
     groups = np.zeros(int(step.max(initial=-1)) + 1, np.int64)
     np.maximum.at(groups, step, needed)
     return groups
@@ -144,7 +146,7 @@ def _measure_steps(needed: np.ndarray, step: np.ndarray) -> np.ndarray:
 def fill_lanes(
     problem: LevelProblem, chunk: Chunk, shape: LaneShape, rng: np.random.Generator
 ) -> Lanes:
-    """Lays the rows out by length in each lane, rows of alike lengths in random order.
+    """Lays out the rows by length in each lane, rows of equal length in random order.
 
     Units are mixed on purpose: blocks of rows of one unit took a quarter more epochs.
     """
@@ -165,7 +167,7 @@ def fill_lanes(
     ids = np.full(total, shape.n_features - 1, np.int32)
     values = np.zeros(total, np.float32)
     ids[target], values[target] = chunk.slots.indices, chunk.slots.data
-    # Unused rows have sign 0, which takes them out of every problem.
+    # Unused rows have sign 0, which excludes them from every problem.
     at, n_rows = step * n_per_group + in_group, shape.n_steps * n_per_group
     block = (shape.n_lanes, BLOCK)
     signs, weights = (

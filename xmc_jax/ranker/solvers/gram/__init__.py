@@ -34,17 +34,17 @@ _PRODUCTS = 100
 """Products with a Gram matrix until 1e-4 of the objective (measured on text)."""
 _COMPILE = 10.0
 _LAUNCHES = 1500
-"""Of a call: eight Newton steps of 50 operations, and 100 products of 10 (of a compiled program for an H100)."""
-_FEATURES_A_SLOT = 0.25
-"""Of a unit, roughly: its rows share words."""
+"""Operations of a call: eight Newton steps of 50, and 100 products of 10 (in a program compiled for an H100)."""
+_FEATURES_PER_SLOT = 0.25
+"""Rough ratio within a unit, whose rows share words."""
 _N_TIERS_CPU, _N_TIERS = 3, 8
-"""Sizes of units that are compiled; a Gram matrix is padded by their square."""
+"""Number of compiled sizes of units; the padding of a Gram matrix grows with their square."""
 
 
 def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
     n, slots = sizes.n_rows.astype(np.float64), sizes.n_slots.astype(np.float64)
     work = n * n * (sizes.n_dense + _PRODUCTS * sizes.n_columns) / target.flops
-    weights = _weigh(n, slots, slots * _FEATURES_A_SLOT, sizes.n_columns, sizes.n_dense)
+    weights = _weigh(n, slots, slots * _FEATURES_PER_SLOT, sizes.n_columns, sizes.n_dense)
     seconds = work + slots * 4 * n / target.gather_bytes
     seconds = seconds + share_launches(_LAUNCHES, n, weights, _size_run(target), _N_TIERS, target)
     return np.where(3 * 4 * n * n > target.call_memory, np.inf, seconds)
@@ -61,13 +61,13 @@ def _weigh(
 def _split(
     weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
 ) -> list[np.ndarray]:
-    """Cuts units, the longest first, into runs of few bytes; a run is padded to the largest unit of its tier."""
+    """Cuts units, the longest first, into runs of bounded bytes; a run is padded to the largest unit of its tier."""
     order = np.argsort(-n_rows, kind="stable")
     return cut_runs(order, n_rows, weights, min(_size_run(target), most), _count_tiers(target))
 
 
 def _size_run(target: Target) -> float:
-    """Returns the bytes of a run: elsewhere than on a CPU each starts as many operations, so there are few of them."""
+    """Returns the bytes of a run; off the CPU there are few runs, since each starts the same number of operations."""
     return CHUNK_BYTES if target.is_cpu else max(CHUNK_BYTES, target.call_memory)
 
 

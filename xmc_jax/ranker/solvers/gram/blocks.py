@@ -1,6 +1,6 @@
-"""The layout of the Newton formulations: one block of rows and one of features for each unit.
+"""The layout of Newton through Gram matrices: one block of rows and one of features per unit.
 
-All units of a call are padded to the same number of rows and features, so they should be of similar size. Dense
+All units of a call are padded to the same number of rows and features, so they should have similar sizes. Dense
 columns stay a dense block beside the slots.
 """
 
@@ -21,15 +21,15 @@ SEGMENT = 16
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Blocks:
-    """Rows of U units, n each, with F features each; local ids run over all units (unit · F + feature).
+    """Rows of U units, n each, with F features each; local ids number the features of all units (unit · F + feature).
 
     Attributes:
-        ids: int32 [U·n, J]; unused slots point at the spare last feature of their unit.
+        ids: int32 [U·n, J]; unused slots point to the spare last feature of their unit.
         values: float32 [U·n, J].
         dense: float32 [U, n, H].
         signs: int8 [U, n, K].
         weights: float32 [U, n, K] or None.
-        segment_rows: int32 [M, SEGMENT], the transpose: rows that hold a feature, in pieces.
+        segment_rows: int32 [M, SEGMENT], the transpose: the rows of each feature, in pieces.
         segment_values: float32 [M, SEGMENT].
         segment_feature: int32 [M], ascending; unused pieces hold U·F.
     """
@@ -74,7 +74,7 @@ def measure_blocks(chunk: Chunk) -> BlockShape:
 
 
 def join_block_shapes(shapes: list[BlockShape]) -> BlockShape:
-    """Returns the smallest shape that holds every one of them."""
+    """Returns the smallest shape that holds all of these."""
     names = ("n_units", "n_rows", "width", "n_features", "n_segments")
     return BlockShape(*(max(getattr(s, name) for s in shapes) for name in names))
 
@@ -82,13 +82,13 @@ def join_block_shapes(shapes: list[BlockShape]) -> BlockShape:
 def fill_blocks(
     problem: LevelProblem, chunk: Chunk, dense: np.ndarray, shape: BlockShape
 ) -> Blocks:
-    """Lays a chunk out.
+    """Lays out a chunk.
 
     Args:
         problem: the level.
-        chunk: cut from the sparse columns only.
-        dense: float32 [N, H] of all instances.
-        shape: at least the chunk's own.
+        chunk: a chunk cut from only the sparse columns.
+        dense: float32 [N, H], dense columns of all instances.
+        shape: a shape that holds the chunk.
     """
     u, n, f = shape.n_units, shape.n_rows, shape.n_features
     n_rows = np.bincount(chunk.row_unit, minlength=len(chunk.units))

@@ -1,7 +1,7 @@
 """Newton-CG in the space of a unit's Gram matrix: batched dense products, whatever the length of the rows.
 
-With w = Aᵀβ features enter only through G = AAᵀ [n, n], formed once: a dense block costs one more n × H × n product and
-an iteration is one [n, n] · [n, K] product. For units of up to a few thousand rows.
+With w = Aᵀβ, features enter only through G = AAᵀ [n, n], formed once: a dense block costs one more n × H × n product,
+and an iteration is one [n, n] · [n, K] product. It suits units of up to a few thousand rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _CG_STEPS, _CG_SHARE = 12, 1e-2
 def solve_gram(
     blocks: Blocks, shape: BlockShape, costs, loss: Loss, tolerance, max_steps: int
 ) -> NewtonResult:
-    """Solves all labels of the units through G; returns weights like `solve_primal`."""
+    """Solves all labels of the units through G; the weights returned are as those of `solve_primal`."""
     y, cost = read_costs(blocks.signs, blocks.weights, costs)
     gram = form_grams(blocks, shape)
 
@@ -36,10 +36,10 @@ def solve_gram(
         return (a["beta"] * b["image"]).sum(axis=1, keepdims=True)
 
     def measure(d, _, curve):
-        # Not β · G(...): an image that is carried along drifts from Gβ, and the product may then be 0 or less.
+        # Not β · G(...): an image that is carried along drifts from Gβ, so that the product may become 0 or less.
         return dot(d, d) + (curve * d["image"] ** 2).sum(axis=1, keepdims=True)
 
-    # A vector is carried with its image, so that a step of conjugate gradients takes one product.
+    # A vector is carried with its image, so that a step of conjugate gradients takes a single product.
     space = Space(
         image=lambda v: v["image"],
         pull=pull,
@@ -56,7 +56,7 @@ def solve_gram(
 
 
 def form_grams(blocks: Blocks, shape: BlockShape) -> jax.Array:
-    """Returns AAᵀ of every unit, float32 [U, n, n], a strip of columns at a time so that no dense A is held."""
+    """Returns AAᵀ of every unit, float32 [U, n, n], computed a strip of columns at a time so that A is never dense."""
     u, n, f = shape.n_units, shape.n_rows, shape.n_features
 
     def one_unit(args):
@@ -71,14 +71,14 @@ def form_grams(blocks: Blocks, shape: BlockShape) -> jax.Array:
 
 
 def _form_written(ids, values, shape: BlockShape):
-    """Strips written out, the last one shorter."""
+    """Forms strips in one expression, the last one shorter."""
     n, strip = shape.n_rows, min(STRIP, shape.n_rows)
     strips = [_gram_strip(ids, values, shape, s, min(strip, n - s)) for s in range(0, n, strip)]
     return jnp.concatenate(strips, axis=1)
 
 
 def _form_looped(ids, values, shape: BlockShape):
-    """Strips of equal size in a loop, which is compiled once."""
+    """Forms strips of equal size in a loop, which is compiled once."""
     n = shape.n_rows
     strip = next(size for size in range(min(STRIP, n), 0, -1) if n % size == 0)
 
@@ -90,7 +90,7 @@ def _form_looped(ids, values, shape: BlockShape):
 
 
 def _gram_strip(ids, values, shape: BlockShape, first, size: int):
-    """Inner products of all rows with rows first … first + size - 1."""
+    """Returns the inner products of all rows with rows first … first + size - 1."""
     some_ids, some_values = (jax.lax.dynamic_slice_in_dim(x, first, size) for x in (ids, values))
     empty = jnp.zeros((shape.n_features, size))
     table = scatter_rows(empty, some_ids, some_values, jnp.eye(size))
@@ -98,7 +98,7 @@ def _gram_strip(ids, values, shape: BlockShape, first, size: int):
 
 
 def pull_rows(blocks: Blocks, shape: BlockShape, r) -> dict[str, jax.Array]:
-    """Returns Aᵀr for r [U, n, K]: a gather over the transposed slots and a sorted segment sum of few pieces."""
+    """Returns Aᵀr for r [U, n, K], by a gather over the transposed slots and a sorted segment sum of a few pieces."""
     u, n, f = shape.n_units, shape.n_rows, shape.n_features
     pieces = accumulate(
         blocks.segment_rows, blocks.segment_values, r.reshape(u * n, -1), shape.gathers

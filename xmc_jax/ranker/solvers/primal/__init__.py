@@ -1,4 +1,4 @@
-"""Newton on the weights of a unit through sparse products: for many rows, and for any device."""
+"""Newton on the weights of a unit through sparse products, for many rows and for any device."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from xmc_jax.ranker.start import lay_dense, lay_start
 _PRODUCTS = 90
 """Passes over the rows until 1e-4 of the objective (measured on text)."""
 _DENSE_PRODUCTS, _ROUGH = 600, 1e-2
-"""The same where an encoder's vectors stand beside the text, which all point in nearly one direction. A rough
-tolerance, from this on, is reached before that tells."""
+"""The same with an encoder's vectors beside the text, which all point in nearly the same direction; and the tolerance
+from which this makes no difference."""
 _COMPILE = 2.6
 _LAUNCHES = 1800
-"""Of a call: eight Newton steps of 60 operations, and 90 products of 14 (of a compiled program for an H100)."""
-_FEATURES_A_SLOT = 0.25
-"""Of a unit, roughly: its rows share words."""
+"""Operations of a call: eight Newton steps of 60, and 90 products of 14 (in a program compiled for an H100)."""
+_FEATURES_PER_SLOT = 0.25
+"""Rough ratio within a unit, whose rows share words."""
 _N_WIDTHS = 5
 _N_TIERS_CPU, _N_TIERS = 3, 6
-"""Sizes of units that are compiled. Off the CPU runs are padded to the largest of a tier: more of them pad less."""
+"""Number of compiled sizes of units. Off the CPU, runs are padded to the largest of a tier, so more tiers pad less."""
 _RUN_BYTES = 4 * 2**30
-"""Of a run off the CPU, as laid out on the host."""
+"""Bytes of a run off the CPU, as laid out on the host."""
 
 
 def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
@@ -54,7 +54,7 @@ def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
     dense_work = 2 * n * sizes.n_dense * sizes.n_columns / target.flops
     products = _DENSE_PRODUCTS if sizes.n_dense and sizes.tolerance < _ROUGH else _PRODUCTS
     work = products * (2 * slots * (4.0 * sizes.n_columns) / target.product_bytes + dense_work)
-    weights = _weigh(n, slots, slots * _FEATURES_A_SLOT, sizes.n_columns, sizes.n_dense)
+    weights = _weigh(n, slots, slots * _FEATURES_PER_SLOT, sizes.n_columns, sizes.n_dense)
     return work + share_launches(_LAUNCHES, n, weights, _RUN_BYTES, _N_TIERS, target)
 
 
@@ -68,9 +68,10 @@ def _weigh(
 def _split(
     weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
 ) -> list[np.ndarray]:
-    """A chunk for each unit on a CPU, the longest first: chunks are what keeps its cores busy.
+    """Returns one chunk per unit on a CPU, the longest first, since chunks keep its cores busy.
 
-    Elsewhere runs of like units, which are solved side by side in one program: it starts as many kernels as for one.
+    Elsewhere returns runs of similar units, solved side by side in one program, which starts as many kernels as for
+    one.
     """
     order = np.argsort(-n_rows, kind="stable")
     if target.is_cpu:
@@ -84,7 +85,7 @@ def _prepare(work: Work) -> Callable[[int], Call]:
     cut = CutChunks(
         without_dense(work.problem), work.chunks, 0.0, partial(_measure, widths), ProductShape
     )
-    # Of a run the longest unit sets the rows; a CPU's runs are single units.
+    # The longest unit of a run sets the rows; runs on a CPU are single units.
     n_rows = np.array([n.max() for n in work.n_rows])
     n_tiers = _N_TIERS_CPU if work.target.is_cpu else _N_TIERS
     shapes = share_shapes(cut.shapes, n_rows, join_product_shapes, n_tiers)

@@ -1,4 +1,4 @@
-"""Primal Newton-CG on the weights of units: for many rows, and for any device, since it needs only products.
+"""Primal Newton-CG on the weights of units, for many rows and for any device, since it needs only products.
 
 Conjugate gradients are preconditioned by the diagonals of the systems (Hsia, Chiang & Lin 2018): the constant and
 frequent words have diagonals of thousands, rare words of about 1.
@@ -26,9 +26,9 @@ Vector = dict[str, Array]
 
 
 class Rows(NamedTuple):
-    """Rows of some units, in the order of `products`; of a single unit axis U may be missing everywhere.
+    """Rows of some units, in the order of `products`; for a single unit, axis U may be missing everywhere.
 
-    XLA makes slower programs of a CPU with it (34 against 21 seconds for one level).
+    With the axis, XLA's programs for a CPU are slower (34 instead of 21 seconds for one level).
 
     Attributes:
         products: the sparse features, [U, R, F].
@@ -57,14 +57,14 @@ def solve_primal(
     """Solves all labels of some units, side by side.
 
     Args:
-        rows: with their signs.
-        begin: weights to start from; None: 0.
+        rows: the rows with their signs.
+        begin: weights to start from; None for 0.
         n_features: F of the layout.
-        costs: of positives and of negatives.
-        bias: value of the constant feature; 0: none.
+        costs: costs of positives and of negatives.
+        bias: value of the constant feature; 0 for none.
         loss: squared hinge or logistic.
-        tolerance: ends when no label gained more than this share of its objective in a step.
-        max_steps: bound on the steps.
+        tolerance: stops when no label gains more than this share of its objective in a step.
+        max_steps: largest number of steps.
     """
     y, cost = read_costs(rows.signs, rows.weights, costs)
     (*u, _, k), h = y.shape, rows.dense.shape[-1]
@@ -101,7 +101,7 @@ def _multiply(rows: Rows, bias, v: Vector) -> Float[Array, "*U R K"]:
 
 
 def _pull(rows: Rows, bias, x: Float[Array, "*U R K"], *, squared: bool = False) -> Vector:
-    """Returns the transpose's product with `x`, or that of the squared features."""
+    """Returns the product of the transpose with `x`, or that of the squared features."""
     dense = rows.dense**2 if squared else rows.dense
     return {
         "sparse": pull(rows.products, x, squared=squared),

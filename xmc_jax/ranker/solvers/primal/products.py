@@ -1,8 +1,8 @@
 """The layout of primal Newton: the sparse rows of units and their transposes, both as padded slots.
 
-A product with A gathers rows of the weights, one with Aᵀ gathers instances: neither scatters. Rows and features of a
-unit lie in a few stored widths; a feature of very many rows is summed in pieces, and pieces of pieces. All units of a
-call are padded to one shape, and gather from the tables of all of them, laid out one after the other.
+A product with A gathers rows of the weights, one with Aᵀ gathers instances; neither scatters. Rows and features of a
+unit are stored in a few widths; a feature with very many rows is summed in pieces, and in pieces of pieces. All units
+of a call are padded to one shape, and gather from the tables of all units, which are stored one after the other.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _FEATURE_WIDTHS = (2, 6, PIECE)
 
 
 class Slots(NamedTuple):
-    """Sums to be taken: `ids` int32 [U, M, J] of what is gathered, 0 in unused slots, and `values` float32 [U, M, J].
+    """Sums to compute: `ids` int32 [U, M, J] of the rows to gather, 0 in unused slots, and `values` float32 [U, M, J].
 
-    Ids count through the tables of all units.
+    Ids number the rows of the tables of all units.
     """
 
     ids: AnyArray
@@ -37,18 +37,19 @@ class Slots(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Products:
-    """A block-diagonal matrix A, [R, F] for each unit, whose rows and columns stand in the order of their widths."""
+    """A block-diagonal matrix A, [R, F] per unit, whose rows and columns are in the order of their widths."""
 
     rows: tuple[Slots, ...]
     columns: tuple[Slots, ...]
     long: tuple[Slots, ...]
-    """Columns of more than `PIECE` rows: sums of pieces, then sums of these; the last stage has one each."""
+    """Columns with more than `PIECE` rows: sums of pieces, then sums of these; the last stage has one per column."""
     gathers: Gathers = field(default="unrolled", metadata={"static": True})
 
 
 @dataclass(frozen=True)
 class ProductShape:
-    """Sizes that the calls of a level share: units, and how many rows, columns and pieces of each width a unit has."""
+    """Sizes that the calls of a level share: the number of units, and of rows, columns and pieces of each width per
+    unit."""
 
     n_units: int
     widths: tuple[int, ...]
@@ -73,7 +74,7 @@ def measure_products(
     Args:
         matrix: CSR [R, F], block-diagonal.
         row_unit, column_unit: the unit of each row [R] and of each column [F], ascending.
-        widths: stored widths of rows, ascending, the last at least as wide as any row.
+        widths: stored widths of rows, ascending; the last is at least as wide as any row.
     """
     n_units = int(column_unit[-1]) + 1
     width = np.searchsorted(widths, np.diff(matrix.indptr))
@@ -90,13 +91,14 @@ def measure_products(
 
 
 def _count_kinds(unit: np.ndarray, kind: np.ndarray, n_units: int, n_kinds: int) -> tuple[int, ...]:
-    """Returns the most that a unit has of each kind."""
+    """Returns the largest number of each kind in any unit."""
     counts = np.bincount(unit * n_kinds + kind, minlength=n_units * n_kinds)
     return tuple(counts.reshape(n_units, n_kinds).max(axis=0).tolist())
 
 
 def join_product_shapes(shapes: list[ProductShape]) -> ProductShape:
-    """Returns a shape, coarse so that levels alike share it, that holds every one of them (widths the same)."""
+    """Returns a shape that holds all of these, which have the same widths; it is coarse, so that similar levels share
+    it."""
     rows, columns = (
         tuple(round_up(max(n)) if max(n) else 0 for n in zip(*some, strict=True))
         for some in ((s.rows for s in shapes), (s.columns for s in shapes))
@@ -112,10 +114,10 @@ def join_product_shapes(shapes: list[ProductShape]) -> ProductShape:
 def fill_products(
     matrix: sp.csr_matrix, row_unit: np.ndarray, column_unit: np.ndarray, shape: ProductShape
 ) -> tuple[Products, np.ndarray, np.ndarray]:
-    """Lays a matrix out; arguments as in `measure_products`.
+    """Lays out a matrix; the arguments are those of `measure_products`.
 
     Returns:
-        the layout, and the places of the matrix's rows [R] and of its columns [F] among those of all units, int64.
+        The layout, and the places of the matrix's rows [R] and of its columns [F] among those of all units, int64.
     """
     width = np.searchsorted(shape.widths, np.diff(matrix.indptr))
     transposed = matrix.tocsc()
@@ -155,7 +157,7 @@ def multiply(a: Products, weights: Float[Array, "*U F K"]) -> Float[Array, "*U R
 def pull(
     a: Products, rows: Float[Array, "*U R K"], *, squared: bool = False
 ) -> Float[Array, "*U F K"]:
-    """Returns Aᵀ·rows, or with the squares of A's values."""
+    """Returns Aᵀ·rows, or the same with squared values of A."""
     power = 2 if squared else 1
     table = sums = rows.reshape(-1, rows.shape[-1])
     parts = [accumulate(slots.ids, slots.values**power, table, a.gathers) for slots in a.columns]
@@ -171,7 +173,7 @@ def _place(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Returns the rank of each item among those of its unit and kind, and its place among those of all units.
 
-    Those of a kind lie side by side in their unit, `sizes` places for each kind.
+    Items of a kind are consecutive in their unit, which has `sizes` places for each kind.
     """
     key = unit * len(sizes) + kind
     counts = np.bincount(key)
@@ -186,7 +188,7 @@ def _place(
 def _take(
     matrix, which: np.ndarray, row: np.ndarray, place: np.ndarray, shape: tuple[int, int, int]
 ) -> Slots:
-    """Packs some rows of a CSR (columns of a CSC) matrix into [U, M, J]; `place` renames what they gather."""
+    """Packs some rows of a CSR (columns of a CSC) matrix into [U, M, J]; `place` renumbers what they gather."""
     lengths = np.diff(matrix.indptr)[which].astype(np.int64)
     source = concatenate_ranges(matrix.indptr[:-1][which], lengths)
     target = concatenate_ranges(row[which] * shape[-1], lengths)
@@ -209,7 +211,8 @@ def _cut_pieces(
     place: np.ndarray,
     shape: ProductShape,
 ) -> tuple[Slots, ...]:
-    """Cuts the lists of rows of some columns into pieces, these into pieces again, until there is one a column."""
+    """Cuts the lists of rows of some columns into pieces, and these into pieces again, until there is one per
+    column."""
     lengths = np.diff(transposed.indptr)[which].astype(np.int64)
     source = concatenate_ranges(transposed.indptr[:-1][which], lengths)
     ids, values = place[transposed.indices[source]], transposed.data[source]
