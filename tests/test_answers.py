@@ -80,6 +80,17 @@ def test_an_endpoint_is_called_from_threads_and_compiles_nothing_after_its_warm_
         np.testing.assert_array_equal(one.ids, model.predict([text], top_k=3).ids)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"top_k": "3"}, {"top_k": 1.5}, {"top_k": True}, {"min_k": "x"}, {"max_k": 0}, {"threshold": "high"},
+     {"threshold": np.array([0.1, 0.2])}, {"threshold": float("inf")}],
+)  # fmt: skip
+def test_numbers_that_are_none_are_refused(plain, options):
+    [name] = options
+    with pytest.raises(InputError, match=f"{name}=.* given, "):
+        plain.predict(CORPUS.test_texts[:1], **options)
+
+
 def test_an_endpoint_wants_one_document_and_a_model_that_can(plain):
     endpoint = plain.endpoint()
     with pytest.raises(InputError, match="2 documents given to an endpoint"):

@@ -224,7 +224,10 @@ def test_a_tree_matrix_of_another_label_set(tiny, tmp_path, xmc, check_refused):
 def test_output_folders_that_are_taken(tiny, vectors, settings, tmp_path, xmc, check_refused):
     train = ["train", "--data", tiny.data, "--workdir"]
     (tmp_path / "file").write_text("")
-    check_refused(xmc(*train, tmp_path / "file"), "is a file; a folder for the run needed")
+    for folder in ("file", "file/run"):
+        check_refused(
+            xmc(*train, tmp_path / folder), "file: is a file; a folder for the run needed"
+        )
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     check_refused(xmc(*train, tmp_path / "full"), "holds files but no run")

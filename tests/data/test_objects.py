@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.data import TextStore
+from xmc_jax.data.objects import as_documents, as_labels
 from xmc_jax.errors import InputError, Note
 from xmc_jax.frames import unwrap
 from xmc_jax.linear.sources import read_documents, read_label_matrix, read_truth
@@ -288,3 +289,13 @@ def test_labels_that_are_nearly_the_same_are_told():
         match="2 pairs of labels differ only in Unicode form or case|only in case or Unicode form",
     ):
         names_of([["Beer", "caf\u00e9"], ["beer"], ["cafe\u0301"]])
+
+
+def test_what_has_no_order_or_is_masked_is_refused():
+    for read in (as_documents, as_labels):
+        with pytest.raises(InputError, match="a set given, whose items have no order"):
+            read({"a", "b"})
+        with pytest.raises(InputError, match="masked numbers given; fill them"):
+            read(np.ma.masked_array(np.eye(2), mask=np.eye(2)))
+    whole = np.ma.masked_array(np.eye(2), mask=np.zeros((2, 2)))
+    np.testing.assert_array_equal(as_documents(whole), np.eye(2))

@@ -61,3 +61,14 @@ def test_stages_come_as_announced(corpus, kind, settings):
         return
     # Rounds end early when they gain too little.
     assert told.told == told.expected[: len(told.told)] and len(told.told) > 3
+
+
+@pytest.mark.parametrize("settings", [{}, TREE | {"trees": 2, "calibrate": {"share": 0.3}}])
+def test_stages_of_an_update_come_as_announced(corpus, settings):
+    model = xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels)
+    told = Listener()
+    names = [[str(label) for label in labels] for labels in corpus.test_labels]
+    model.update(corpus.test_texts, names, progress=told)
+    assert told.told == told.expected and told.told[-1 if not settings else 0] == (
+        "features" if settings else "reached positives"
+    )

@@ -31,6 +31,7 @@ def as_documents(x: Any) -> Any:
         return x
     if isinstance(x, str):
         raise InputError("one string given; a list of texts is needed")
+    _check_container(x, "documents")
     x = unwrap(x)
     if isinstance(x, Frame):
         return _documents_of_frame(x)
@@ -44,6 +45,14 @@ def as_documents(x: Any) -> Any:
         stacked = stack_rows(x)
         return x if stacked is None else stacked
     return x
+
+
+def _check_container(x: Any, what: str) -> None:
+    """Refuses what holds its items in no order, and arrays some of whose numbers do not count."""
+    if isinstance(x, (set, frozenset)):
+        raise InputError(f"{what}: a set given, whose items have no order; a list needed")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise InputError(f"{what}: an array with masked numbers given; fill them (x.filled(0))")
 
 
 def _documents_of_frame(x: Frame) -> Any:
@@ -85,6 +94,7 @@ def as_labels(labels: Any, what: str = "labels") -> tuple[Any, list[str] | None]
         )
     if sp.issparse(labels):
         return labels, None
+    _check_container(labels, what)
     labels = unwrap(labels)
     if isinstance(labels, Frame):
         return _labels_of_frame(labels, what)

@@ -28,6 +28,8 @@ from xmc_jax.linear.training import Training
 from xmc_jax.linear.update import Featurize, Prototyped, Update, check_update, run_update
 from xmc_jax.model import XRModel
 from xmc_jax.parallel import Machine
+from xmc_jax.plan import list_update
+from xmc_jax.progress import expect
 from xmc_jax.run import Trained
 from xmc_jax.types import Progress
 
@@ -163,6 +165,7 @@ class Updating(Parameters):
             learns=self._learns_from_held_out,
             prototypes=self._follow_prototypes(change),
         )
+        expect(progress, lambda: list_update(update))
         return run_update(update, self._featurize_all(training), workdir, progress, source)
 
     def _read_label_texts(self, change: Change, given: LabelTexts | None) -> Change:

@@ -9,6 +9,7 @@ from xmc_jax.plan.counts import count_data as count_data
 from xmc_jax.plan.course import list_linear as list_linear
 from xmc_jax.plan.course import list_prototypes as list_prototypes
 from xmc_jax.plan.course import list_transformer as list_transformer
+from xmc_jax.plan.course import list_update as list_update
 from xmc_jax.plan.encoder import EncoderCost as EncoderCost
 from xmc_jax.plan.encoder import plan_transformer as plan_transformer
 from xmc_jax.plan.encoder import read_cost as read_cost

@@ -27,6 +27,7 @@ from xmc_jax.plan.linear import Counts, plan_one_tree, take_share
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder
     from xmc_jax.linear.training import Training
+    from xmc_jax.linear.update import Update
     from xmc_jax.tuning.prototype.training import PrototypeTraining
     from xmc_jax.tuning.recursion import TransformerTraining
 
@@ -113,6 +114,26 @@ def list_prototypes(training: PrototypeTraining) -> list[Step]:
     per_text = _guess_text(training.config, training.encoder)
     updates = _list_updates(training.config.tuning, counts, per_text, training.label_texts)
     return [Step("tokens", n_bytes * _CUTTING, "tokens"), *updates]
+
+
+def list_update(update: Update) -> list[Step]:
+    """Returns the stages of an update of levels: every tree as it is, its levels, and what is learned anew."""
+    training, old = update.training, update.old
+    counts, config = _count(training), update.training.config
+    read, kind = counts.nnz_features * _READING, "features"
+    if old.encoder is not None and not isinstance(old.config, LinearConfig):
+        read, kind = read + counts.n_documents * _guess_text(old.config, old.encoder), "encoder"
+    grown = replace(training, tree=old.models[0].tree)
+    single = replace(config, disentangle=replace(config.disentangle, copies=1))
+    steps = [Step("features", read, kind), *_list_trees(grown, counts, single)]
+    looked_at = counts.n_documents * config.trees
+    steps.append(Step("reached positives", _STAGE + looked_at * _SEARCHED, "search"))
+    if update.learns:
+        trained = len(_list_trees(training, counts, config))
+        steps += _list_levels(training, counts, config)[trained:]
+    if update.prototypes is not None:
+        steps.append(Step("prototypes", _STAGE, "prototypes"))
+    return steps
 
 
 def _count(training: Training) -> Counts:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -49,18 +51,14 @@ class Asked:
             parse_rule(self.decide)
             if self.threshold is not None:
                 raise InputError(
-                    f"threshold={self.threshold:g} and decide={self.decide!r} given, one of them needed"
+                    f"threshold={self.threshold} and decide={self.decide!r} given, one of them needed"
                 )
-        if self.threshold is not None and not np.isfinite(self.threshold):
-            raise InputError(f"threshold={self.threshold} given, a number needed")
+        if self.threshold is not None and not (
+            isinstance(self.threshold, Real) and np.isfinite(self.threshold)
+        ):
+            raise InputError(f"threshold={self.threshold!r:.60} given, a number needed")
         for name, least in (("min_k", 0), ("max_k", 1)):
-            value = getattr(self, name)
-            if value is not None and (
-                isinstance(value, bool) or int(value) != value or value < least
-            ):
-                raise InputError(
-                    f"{name}={value!r} given, a whole number of {least} or more needed"
-                )
+            check_whole(name, getattr(self, name), least)
         if self.max_k is not None and self.min_k > self.max_k:
             raise InputError(f"min_k={self.min_k} given, at most max_k={self.max_k} needed")
 
@@ -77,10 +75,24 @@ class Asked:
             usual: number if none is asked for.
             depth: number of ranks that decisions choose from.
         """
+        check_whole("top_k", top_k, 1)
         wanted = [n for n in (top_k, self.max_k) if n is not None]
         if self.selects:
             return max([depth, self.min_k, *wanted])
         return max([min(wanted, default=usual), self.min_k])
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Raises InputError for anything but None and whole numbers of `least` or more."""
+    if value is None:
+        return
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, Real)
+        or value != value // 1
+        or value < least
+    ):
+        raise InputError(f"{name}={value!r:.60} given, a whole number of {least} or more needed")
 
 
 def answer(

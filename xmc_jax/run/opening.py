@@ -176,8 +176,9 @@ def check_folder(folder: Path, config: Config) -> Manifest | None:
     Raises:
         InputError: it holds a run with other settings, a damaged one or other files, or is a file.
     """
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; a folder for the run needed")
+    taken = next((p for p in (folder, *folder.parents) if p.exists() and not p.is_dir()), None)
+    if taken is not None:
+        raise InputError(f"{taken}: is a file; a folder for the run needed")
     if not folder.is_dir():
         return None
     if not (folder / layout.CONFIG).exists():
