@@ -203,6 +203,14 @@ def test_labels_without_names_and_without_anything(corpus, settings):
         (dict(recal=1), {}, "unknown setting 'recal'"),
         ({"calibrate.folds": 3}, {}, "calibrate.folds=3"),
         ({"head.project": 33}, {}, "an encoder of 32 columns"),
+        ({"head.prior": -1}, {}, "prior=-1.0 given"),
+        ({"head.scale": float("inf")}, {}, "head.scale=inf"),
+        ({"head.copies": 2}, {}, "unknown setting 'head.copies'"),
+        ({"head.negatives": "hard"}, {}, "all, sampled, clustered"),
+        ({"encoder.name": "no/such/folder"}, {}, "no such folder"),
+        ({}, dict(labels_text=3), "given as int"),
+        ({}, dict(validation=([], [])), "the list is empty"),
+        ({}, dict(label_names=["a"]), "label_names"),
     ],
 )
 def test_what_is_refused(corpus, settings, change, given, words):

@@ -121,6 +121,8 @@ def test_what_is_refused(parts, settings, trained):
     model, _ = trained
     for options, words in (
         ({}, "nothing to update"),
+        (dict(labels_text={}), "nothing to update"),
+        (dict(labels_text=3, retire=[model.label_names[0]]), "given as int"),
         (dict(x=["a"]), "both needed"),
         (dict(x=np.eye(3), labels=[["a"]] * 3), "trained on texts"),
         (dict(retire=["nobody"]), "nobody"),

@@ -41,7 +41,9 @@ def test_texts_by_name_may_bring_labels_of_their_own():
     "given, names, words",
     [
         (["one"], ["a", "b"], "1 texts of labels given for 2 labels"),
-        ("text", ["a", "b"], "give one for each"),
+        ("text", ["a", "b"], "given as str; a list with one for each"),
+        ({"x", "y"}, ["a", "b"], "given as set"),
+        (3, ["a", "b"], "given as int"),
         ({"a": "x"}, None, "labels have none"),
         ({"a": 3}, ["a", "b"], "'a' given as int"),
         ({" ": "x"}, ["a", "b"], "empty"),
@@ -59,6 +61,8 @@ def test_files(tmp_path):
     (tmp_path / "list.json").write_text(json.dumps(["one", "two"]))
     (tmp_path / "t.tsv").write_text("".join(f"{k}\t{v}\n" for k, v in texts.items()))
     (tmp_path / "t.txt").write_text("one\ntwo\n")
+    (tmp_path / "wide.tsv").write_text("\ufeff a b \tone\r\nc\ttwo\twords\r\n")
+    assert read_label_texts(tmp_path / "wide.tsv") == texts
     assert read_label_texts(tmp_path / "t.json") == read_label_texts(tmp_path / "t.tsv") == texts
     assert read_label_texts(tmp_path / "list.json") == read_label_texts(tmp_path / "t.txt")
 
@@ -68,6 +72,7 @@ def test_files(tmp_path):
     [
         ("t.json", "[1", "JSON"),
         ("t.json", "3", "neither"),
+        ("t.json", '{"a": "x", "b": "y", "a": "z"}', "json: a second text for 'a'"),
         ("t.tsv", "a\tx\nb\n", ":2: no tab"),
         ("t.tsv", "a\tx\na\ty\n", ":2: a second text"),
     ],

@@ -3,7 +3,13 @@
 from xmc_jax.data.dataset import Dataset, open_dataset
 from xmc_jax.data.input import read_input
 from xmc_jax.data.jsonl import write_documents
-from xmc_jax.data.label_texts import LabelTexts, list_own_texts, read_label_texts, resolve_texts
+from xmc_jax.data.label_texts import (
+    LabelTexts,
+    list_own_texts,
+    list_texts,
+    read_label_texts,
+    resolve_texts,
+)
 from xmc_jax.data.labels import (
     check_name,
     labels_from_names,
@@ -49,6 +55,7 @@ __all__ = [
     "labels_from_names",
     "labels_to_csr",
     "list_own_texts",
+    "list_texts",
     "make_corpus",
     "make_shape",
     "map_columns",

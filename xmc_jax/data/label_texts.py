@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import partial
+from typing import Any, NamedTuple
 
 from xmc_jax.data.labels import check_name
 from xmc_jax.data.lines import read_lines
@@ -61,14 +62,27 @@ def resolve_texts(
         return ResolvedTexts([read_name(name) for name in names or [""] * n_labels], [], 0)
     if isinstance(given, Mapping):
         return _resolve_named(given, names)
-    texts = list(given) if not isinstance(given, str) else [given]
-    if isinstance(given, str) or len(texts) != n_labels:
+    texts = list_texts(given)
+    if len(texts) != n_labels:
         raise InputError(
             f"{len(texts)} texts of labels given for {n_labels} labels; give one for each, or name → text"
         )
     for i, text in enumerate(texts):
         _check_text(text, i if names is None else names[i])
     return ResolvedTexts(texts, [], 0)
+
+
+def list_texts(given: Any) -> list[str]:
+    """Returns texts of labels that were given in order.
+
+    Raises:
+        InputError: of a kind that has no order, or one string.
+    """
+    if isinstance(given, str | Set) or not isinstance(given, Iterable):
+        raise InputError(
+            f"texts of labels given as {type(given).__name__}; a list with one for each label in order, or name → text"
+        )
+    return list(given)
 
 
 def list_own_texts(
@@ -89,7 +103,9 @@ def read_label_texts(path: str | os.PathLike) -> LabelTexts:
     if os.fspath(path).endswith(".json"):
         try:
             with open(path, encoding="utf-8") as file:
-                value = json.load(file)
+                value = json.load(file, object_pairs_hook=partial(_pair, path))
+        except InputError:
+            raise
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{path}: cannot be read as JSON ({error}); texts of labels needed"
@@ -106,8 +122,19 @@ def read_label_texts(path: str | os.PathLike) -> LabelTexts:
         name, tab, text = line.partition("\t")
         if not tab:
             raise InputError(f"{path}:{number}: no tab; lines of name, tab, text needed as before")
+        name = name.strip()
         if name in texts:
             raise InputError(f"{path}:{number}: a second text for {name!r:.60}; one needed")
+        texts[name] = text
+    return texts
+
+
+def _pair(path: str | os.PathLike, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns an object of a JSON file, whose names must differ."""
+    texts: dict[str, Any] = {}
+    for name, text in pairs:
+        if name in texts:
+            raise InputError(f"{path}: a second text for {name!r:.60}; one needed")
         texts[name] = text
     return texts
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from xmc_jax.data import LabelTexts, Revision, read_label_texts, resolve_texts
+from xmc_jax.data import LabelTexts, Revision, list_texts, read_label_texts, resolve_texts
 from xmc_jax.data.label_texts import ResolvedTexts, read_name
 from xmc_jax.errors import InputError
 from xmc_jax.types import PAD, Progress
@@ -84,6 +84,7 @@ def change_label_texts(
     origin, n_before = revision.label_origin.tolist(), len(before)
     now_names = revision.names
     if given is not None and not isinstance(given, Mapping):
+        given = list_texts(given)
         n_told = n_before + origin.count(PAD) if len(given) > n_before else n_before
         texts = resolve_texts(given, None, n_told).texts
         before, further = texts[:n_before], iter(texts[n_before:])

@@ -116,8 +116,8 @@ class Updating(Parameters):
             )
         before = find_known(self, known)
         given = None if x is None else read_given(self, x, labels, self._name(labels, label_names))
-        adds_labels = labels_text is not None
-        change = change_training(before, given, retire, rename, same, adds_labels)
+        tells = hasattr(labels_text, "__len__") and len(labels_text) > 0  # type: ignore[arg-type]
+        change = change_training(before, given, retire, rename, same, tells)
         change = self._read_label_texts(change, labels_text)
         now = change.now
         held_out = None
