@@ -66,7 +66,7 @@ ROWS: dict[str, dict[str, dict[str, Any]]] = {
     "sampled": {"head": dict(negatives="sampled", sampled=SAMPLED)},
     "clustered": {"head": dict(negatives="clustered", sampled=SAMPLED)},
     "frozen": {"tuning": dict(steps=0)},
-    "twice the updates": {"tuning": dict(steps=240)},
+    "twice the updates": {"times": dict(value=2)},
     "seed 1": {"seed": dict(value=1)},
     "seed 2": {"seed": dict(value=2)},
     "XR-Transformer": {"transformer": {}},
@@ -222,6 +222,7 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
         return {"row": named.row} | row | (mix(case, vectors, {}) if named.mix else {})
     encoder = load_encoder(EncoderConfig(name=str(named.encoder), max_length=32))
     head = HeadConfig(**change.get("head", {}))
+    steps = named.steps * change.get("times", {}).get("value", 1)
     tokens = {k: encoder.tokenize(t) for k, t in case.texts.items()}
     texts = encoder.tokenize(case.label_texts)
     silent = np.array([not t for t in case.label_texts])
@@ -232,7 +233,7 @@ def run_row(named: argparse.Namespace) -> dict[str, Any]:
         texts,
         silent,
         head,
-        UpdateConfig(**(UPDATES | {"steps": named.steps} | change.get("tuning", {}))),
+        UpdateConfig(**(UPDATES | {"steps": steps} | change.get("tuning", {}))),
         seed,
         None,
     )

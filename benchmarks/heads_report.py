@@ -25,22 +25,23 @@ MIXED = {
 def make_heads(folder: Path) -> str:
     """Returns the tables of a device."""
     rows = read_rows(folder / "heads.jsonl")
-    parts = [_make_mixtures(rows, folder), _make_ablation(rows, folder), _make_sets(rows)]
-    return "\n".join([part for part in [*parts, _make_unseen(rows)] if part])
+    parts = [_make_mixtures(rows, folder), _make_ablation(rows, folder), _make_smaller(rows)]
+    parts += [_make_sets(rows), _make_unseen(rows)]
+    return "\n".join([part for part in parts if part])
 
 
 def find_ablation(rows: Sequence[dict]) -> tuple[list[dict], str]:
     """Returns the rows of the ablation in the order of `ROWS`, those of the most common case, and the part that tells
     of them: test documents, or the held-out ones where no others were scored."""
     known = [r for r in rows if r["data"] == CASE and not r["unseen"] and "head" in r]
-    cases = [(r["steps"], r["test"]) for r in known]
+    cases = [(r["documents"], r["steps"], r["test"]) for r in known]
     names: dict[tuple, set[str]] = {case: set() for case in cases}
     for row, case in zip(known, cases, strict=True):
         names[case] |= {row["row"]} - {"seed 1", "seed 2"}
-    most = max(names, key=lambda case: (len(names[case]), case), default=(0, 0))
+    most = max(names, key=lambda case: (len(names[case]), case), default=(0, 0, 0))
     order = {name: i for i, name in enumerate(ROWS)}
     found = [r for r, case in zip(known, cases, strict=True) if case == most]
-    return sorted(found, key=lambda r: order[r["row"]]), "test" if most[1] else "held out"
+    return sorted(found, key=lambda r: order[r["row"]]), "test" if most[-1] else "held out"
 
 
 def draw_heads(folder: Path) -> None:
@@ -63,6 +64,9 @@ def draw_heads(folder: Path) -> None:
             gains = [r["head"][part][metric] - whole["head"][part][metric] for r in others]
             at = [j + 0.38 * i - 0.19 for j in range(len(others))]
             axis.barh(at, gains, 0.36, label=metric, color=colour)
+        axis.set_ylim(-0.6, len(others) - 0.4)
+        axis.grid(axis="x", linewidth=0.4, color="#dddddd")
+        axis.set_axisbelow(True)
         axis.axvline(0, color="black", linewidth=0.8)
         axis.set_yticks(range(len(others)), [r["row"] for r in others])
         base = whole["head"][part]
@@ -118,6 +122,33 @@ def _make_ablation(rows: Sequence[dict], folder: Path) -> str:
         cells = [row["row"], join_scores(scores, "P"), join_scores(scores, "PSP")]
         lines.append("| " + " | ".join([*cells, f"{scores['recall@10']:.2f}"]) + " |")
     return "\n".join([*lines, "", f"![ablation](results/{folder.name}/{PICTURE})", ""])
+
+
+def _make_smaller(rows: Sequence[dict]) -> str:
+    """Returns the table of shortlists in training and of smaller prototypes after it, on the case of the whole's."""
+    whole = next((r for r in rows if "stored" in r and not r["test"]), None)
+    if whole is None:
+        return ""
+    case = ("data", "documents", "steps", "test", "unseen", "mix")
+    found = {
+        r["row"]: r["head"]["held out"] for r in rows if all(r.get(k) == whole[k] for k in case)
+    }
+    lines = [
+        f"Prototypes that are trained against a shortlist (256 random labels of {whole['labels']:,}, those of the "
+        "batch, 8 near each of them) or stored smaller after training against all labels; head alone, "
+        f"{whole['documents']:,} glosses, {whole['steps']} updates, the 2,000 held-out glosses (standard error of P@1 "
+        "1.1 points, that of a difference less):",
+        "",
+        "| prototypes | P@1/3/5 | PSP@1/3/5 | R@10 |",
+        "| --- | --- | --- | --- |",
+    ]
+    named = {"all labels": found[WHOLE]}
+    named |= {name: found[name] for name in ("sampled", "clustered") if name in found}
+    named |= {f"stored: {name}": scores["held out"] for name, scores in whole["stored"].items()}
+    for name, scores in named.items():
+        cells = [name, join_scores(scores, "P"), join_scores(scores, "PSP")]
+        lines.append("| " + " | ".join([*cells, f"{scores['recall@10']:.2f}"]) + " |")
+    return "\n".join([*lines, ""])
 
 
 def _make_sets(rows: Sequence[dict]) -> str:
