@@ -236,10 +236,10 @@ def test_labels_of_every_level_are_positives_of_their_clusters(corpus):
 def test_nothing_of_the_search_is_kept_while_a_level_is_solved(corpus, monkeypatch):
     from xmc_jax.linear import level
 
-    laid_out, alive, solve, build = [], [], level.solve_level, level.build_index
+    laid_out, alive, solve, build = [], [], level.solve_level, level.lay_out
 
-    def watch(model):
-        index = build(model)
+    def watch(model, mesh):
+        index = build(model, mesh)
         laid_out.append(weakref.ref(index))
         return index
 
@@ -247,7 +247,7 @@ def test_nothing_of_the_search_is_kept_while_a_level_is_solved(corpus, monkeypat
         alive.append(sum(index() is not None for index in laid_out))
         return solve(*args, **settings)
 
-    monkeypatch.setattr(level, "build_index", watch)
+    monkeypatch.setattr(level, "lay_out", watch)
 
     monkeypatch.setattr(level, "solve_level", look)
     xmc.XRLinear(**SMALL, negatives="tfn+man").fit(corpus.train_texts, corpus.train_labels)
