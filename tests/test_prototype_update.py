@@ -15,6 +15,7 @@ from xmc_jax.errors import InputError, Note
 from xmc_jax.features import normalize_rows
 from xmc_jax.model import restore_rows
 from xmc_jax.tuning.prototype.sums import sum_labels
+from xmc_jax.types import NoProgress
 
 N_OLD = 100
 
@@ -104,6 +105,37 @@ def test_corrected_retired_and_known_by_their_text(parts, trained):
     # Another text moves its prototype.
     moved = more.update(labels_text={"the sea": texts[7]})
     assert moved._updates[-1]["prototypes_made"] == 1 and moved.label_names == more.label_names
+
+
+class StopError(Exception):
+    pass
+
+
+class Stopping(NoProgress):
+    """Ends an update before its prototypes are made."""
+
+    def start(self, stage: str, total: int) -> None:
+        if stage == "prototypes":
+            raise StopError
+
+
+def test_a_stopped_update_resumes(parts, trained, tmp_path):
+    """With the vectors that it has, and to nothing else than the same update."""
+    model, _ = trained
+    options = dict(labels_text={"the sea": "water and salt"}, workdir=tmp_path / "run")
+    with pytest.raises(StopError):
+        model.update(*parts[1], **options, progress=Stopping())
+    with pytest.raises(InputError, match="unfinished"):
+        xmc.load(tmp_path / "run")
+    assert (tmp_path / "run" / "vectors").exists()
+    with pytest.raises(InputError, match="other data"):
+        model.update(retire=[model.label_names[0]], workdir=tmp_path / "run")
+    model.update(*parts[1], **options)
+    wanted = model.update(*parts[1], labels_text=options["labels_text"])
+    found = xmc.load(tmp_path / "run")
+    np.testing.assert_array_equal(found.prototypes.rows, wanted.prototypes.rows)
+    assert found._label_texts == wanted._label_texts and found.label_names[-1] == "the sea"
+    assert not (tmp_path / "run" / "vectors").exists()
 
 
 def test_held_out_documents_teach_again(parts, settings, trained):
