@@ -135,7 +135,7 @@ def test_memory_bounds_training_and_search(tmp_path):
     texts, labels = TEXTS, LABELS
     with pytest.raises(RunError, match=r"memory of 0.1 GB given, level 0 needs .* at least"):
         xmc.XRLinear(memory="100MB").fit(texts, labels, workdir=tmp_path / "run")
-    # What is enough goes on where the other stopped: another machine is no other run.
+    # Enough memory resumes where too little stopped: another machine does not make it another run.
     model = xmc.XRLinear(memory="2GB").fit(texts, labels, workdir=tmp_path / "run")
     expected = model.predict(texts).ids
     again = xmc.load(tmp_path / "run")

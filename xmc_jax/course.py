@@ -1,7 +1,7 @@
-"""The stages that lie ahead of a training, and from how long the first ones took, how long the rest will take.
+"""The stages of a training, and an estimate of the remaining time from how long the first ones took.
 
-Before a training each stage has a guess of its seconds (`xmc_jax/plan/course.py`). What finished stages took corrects
-the guesses of those of the same kind, and of the others as long as none of theirs has been seen.
+Before a training each stage has a guess of its seconds (`xmc_jax/plan/course.py`). The time that finished stages took
+corrects the guesses for stages of the same kind, and for other kinds as long as none of theirs has finished.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 _KNOWN, TOLD = 0.15, 0.05
-"""Share of the guessed seconds that must have been seen before anything is said of the rest; share of a stage that is
-done before it tells anything of its kind."""
+"""Share of the guessed seconds that must have passed before the rest is estimated; share of a stage that must be done
+before it counts for its kind."""
 
 
 class Step(NamedTuple):
     """A stage ahead.
 
     Attributes:
-        name: as progress is told of it.
-        seconds: a guess.
-        kind: stages of a kind are guessed too high or too low alike.
+        name: its name in progress reports.
+        seconds: a guess of its duration.
+        kind: guesses for stages of one kind are too high or too low by the same factor.
     """
 
     name: str
@@ -29,11 +29,11 @@ class Step(NamedTuple):
 
 
 class Course:
-    """Where a training stands among its stages.
+    """How far a training has come through its stages.
 
     Args:
-        steps: in order; a stage that is none of them is passed over.
-        clock: tells seconds.
+        steps: the stages, in order; any other stage is ignored.
+        clock: returns seconds.
     """
 
     def __init__(self, steps: Sequence[Step], clock: Callable[[], float]) -> None:
@@ -43,7 +43,7 @@ class Course:
         self._seen = dict[str, tuple[float, float]]()  # seconds guessed and taken
 
     def start(self, stage: str) -> str:
-        """Returns the name of a stage that begins, with its number."""
+        """Starts a stage and returns its name with its number."""
         ahead = (i for i in range(self._at + 1, len(self._steps)) if self._steps[i].name == stage)
         found = next(ahead, None)
         self._is_inside = found is not None
@@ -59,12 +59,12 @@ class Course:
             self._is_inside = False
 
     def estimate(self, done: float = 0.0, spent: float = 0.0, left: float = 1.0) -> float | None:
-        """Returns the seconds until the last stage is done; None: too little has been seen.
+        """Returns the seconds until the last stage is done; None: it is too early to say.
 
         Args:
-            done: share of the stage by which its speed is known.
-            spent: seconds that it took.
-            left: share of it that is to be done.
+            done: share of the current stage from which its speed is known.
+            spent: seconds that this share took.
+            left: share of the stage that remains.
         """
         is_told = self._is_inside and done >= TOLD
         seen = self._see(done, spent) if is_told else self._seen
@@ -85,14 +85,14 @@ class Course:
         return rest
 
     def _see(self, done: float, spent: float) -> dict[str, tuple[float, float]]:
-        """Returns what has been seen, with this share of the stage that lasts."""
+        """Returns the durations seen so far, including this share of the current stage."""
         now = self._steps[self._at]
         guessed, taken = self._seen.get(now.kind, (0.0, 0.0))
         return self._seen | {now.kind: (guessed + done * now.seconds, taken + spent)}
 
 
 def format_about(seconds: float) -> str:
-    """Returns seconds as nobody knows them better: `a few seconds`, `about 40 s`, `about 4 min`, `about 2.5 h`."""
+    """Returns seconds as an approximate phrase: `a few seconds`, `about 40 s`, `about 4 min`, `about 2.5 h`."""
     if seconds < 8:
         return "a few seconds"
     if seconds < 95:

@@ -1,4 +1,4 @@
-"""What can go wrong, in one line each: what was given, what is needed, what to do next."""
+"""Errors of one line each: what was given, what is needed, what to do next."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class XMCError(Exception):
-    """Any failure the library foresees. The command line prints it as one line and exits with `exit_code`."""
+    """Any failure that the library foresees. The command line prints it as one line and exits with `exit_code`."""
 
     exit_code = 1
 
@@ -18,24 +18,32 @@ class XMCError(Exception):
 
 
 class InputError(XMCError, ValueError):
-    """Wrong usage or bad input: a file, an option or an argument must be changed by the caller."""
+    """Wrong usage or bad input: the caller must change a file, an option or an argument.
+
+    >>> from xmc_jax import XRLinear
+    >>> try:
+    ...     XRLinear(bem=20)
+    ... except InputError as error:
+    ...     print(error)
+    unknown setting 'bem'; did you mean 'beam'?
+    """
 
     exit_code = 2
 
 
 class RunError(XMCError, RuntimeError):
-    """The input was good but the work could not be finished (disk full, out of memory, interrupted)."""
+    """The input was good, but the work could not be finished (disk full, out of memory, interrupted)."""
 
 
 class Note(UserWarning):
-    """What could be meant two ways was done one way, or something was left out: said, in one line, to whoever asked.
+    """Reports, in one line, that something ambiguous was read one way or that something was left out.
 
     In Python it is a warning; the command line prints `note: ...` on standard error.
     """
 
 
 def tell(message: str) -> None:
-    """Warns with a `Note`, as from the caller's first line outside this package."""
+    """Warns with a `Note` that points at the caller's first line outside this package."""
     level, frame = 2, sys._getframe(1)
     while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame, level = frame.f_back, level + 1

@@ -1,7 +1,7 @@
-"""Files and folders that are whole or not there: the one way in which this package writes.
+"""Files and folders that are either complete or absent: the only way in which this package writes.
 
-What is written lies beside its place under a hidden name until it is whole and on the disk, and appears in one move. So
-a process that is killed, or a disk that is full, leaves what was there before.
+Content is written under a hidden name beside its destination until it is complete and on disk, and then renamed. So a
+process that is killed, or a disk that is full, leaves what was there before.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from typing import Any, BinaryIO
 from xmc_jax.errors import InputError, RunError
 
 FOREIGN = {"lost+found", "desktop.ini", "Thumbs.db", "$RECYCLE.BIN", "System Volume Information"}
-"""What file systems and desktops put into an empty folder; hidden names (`.DS_Store`) are passed over too."""
-_LONGEST = 200  # bytes of a name that leave room for what is added to it
+"""What file systems and desktops put into an empty folder; hidden names (`.DS_Store`) are ignored too."""
+_LONGEST = 200  # bytes of a name, which leaves room for what is appended
 
 
 @contextlib.contextmanager
 def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
-    """Opens a binary stream whose contents appear at `path` in one move when the block ends without an error.
+    """Opens a binary stream whose content appears at `path` in one rename when the block ends without an error.
 
-    A name that ends in `.gz` is compressed, without a time stamp: equal contents give equal bytes. A pipe or a device
-    is written in place; of a link the target is replaced.
+    A file whose name ends in `.gz` is compressed, without a time stamp, so that equal content gives equal bytes. A pipe
+    or a device is written in place; for a link, its target is replaced.
 
     Raises:
-        RunError: it cannot be written; what was there before still is.
+        RunError: it cannot be written; an existing file is unchanged.
     """
     path = Path(path)
     in_place = path.exists() and not path.is_file() and not path.is_dir()
@@ -60,20 +60,20 @@ def replace_file(path: str | os.PathLike) -> Iterator[BinaryIO]:
 
 
 def check_target(path: str | os.PathLike) -> None:
-    """Refuses, before any work, a path that no file can be written to.
+    """Refuses, before any work is done, a path that no file can be written to.
 
     Raises:
-        InputError: a folder, or a path in one that is not there or not writable.
+        InputError: it is a folder, or its folder is missing or not writable.
     """
     path = os.fspath(path)
     folder = os.path.dirname(os.path.realpath(path))
     is_new = not os.path.exists(path) or os.path.isfile(path)
     if os.path.isdir(path) or (is_new and not os.access(folder, os.W_OK | os.X_OK)):
-        raise InputError(f"output {path} given, a file in a folder that may be written to needed")
+        raise InputError(f"output {path} given, a file in a writable folder needed")
 
 
 def write_bytes(path: str | os.PathLike, content: bytes) -> None:
-    """Writes a file whole or not at all, and the folders that it lies in."""
+    """Writes a file completely or not at all, creating the folders above it."""
     with name_write_errors(Path(path)):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replace_file(path) as stream:
@@ -81,7 +81,7 @@ def write_bytes(path: str | os.PathLike, content: bytes) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes JSON whole or not at all."""
+    """Writes JSON completely or not at all."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     write_bytes(path, text.encode("utf-8", "backslashreplace"))
 
@@ -90,11 +90,11 @@ def read_json(path: str | os.PathLike, hint: str) -> Any:
     """Reads JSON.
 
     Args:
-        path: of the file.
-        hint: what to do if it cannot be read.
+        path: the file.
+        hint: what to do if it cannot be read, for the error.
 
     Raises:
-        InputError: missing or not JSON.
+        InputError: it is missing or not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -106,11 +106,11 @@ def read_json(path: str | os.PathLike, hint: str) -> Any:
 
 @contextlib.contextmanager
 def replace_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
-    """Gives an empty folder, which stands at `path` when the block ends without an error.
+    """Yields an empty folder that is moved to `path` when the block ends without an error.
 
     Args:
-        path: new or empty; its parents are made.
-        overwrite: a folder that is there stays until the new one is whole, then goes.
+        path: a new or empty folder; its parents are created.
+        overwrite: replaces an existing folder, which stays until the new one is complete.
 
     Raises:
         InputError: `path` is taken.
@@ -135,7 +135,7 @@ def replace_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Itera
 
 
 def _exchange(new: Path, path: Path) -> None:
-    """Moves a folder to its place; what was there goes when the new one stands there."""
+    """Moves a folder to its place; what was there is removed once the new one is in place."""
     if not path.exists():
         os.replace(new, path)
         return
@@ -151,7 +151,7 @@ def _exchange(new: Path, path: Path) -> None:
 
 @contextlib.contextmanager
 def name_write_errors(path: str | os.PathLike) -> Iterator[None]:
-    """Turns failures of the disk into one line with the file and the cause; that of a closed pipe passes."""
+    """Turns disk failures into one line with the file and the cause; a closed pipe is raised as it is."""
     try:
         yield
     except BrokenPipeError:
@@ -161,10 +161,10 @@ def name_write_errors(path: str | os.PathLike) -> Iterator[None]:
 
 
 def explain_write_error(path: str | os.PathLike, error: OSError) -> RunError:
-    """Returns what a failure of the disk means for whoever wanted to write `path`."""
+    """Returns the error to raise when `path` could not be written."""
     cause = error.strerror or str(error)
     return RunError(
-        f"{path}: cannot be written ({cause}); free space or permission is needed there; then run the same again"
+        f"{path}: cannot be written ({cause}); free space or change permissions there, then run the same command again"
     )
 
 
@@ -175,7 +175,7 @@ def hide(path: Path, ending: str) -> Path:
 
 
 def is_foreign(name: str) -> bool:
-    """Returns whether a name in a folder is none of ours: hidden, or made by a file system or a desktop."""
+    """Returns whether a name in a folder is not ours: hidden, or created by a file system or a desktop."""
     return name.startswith(".") or name in FOREIGN
 
 

@@ -16,7 +16,7 @@ _UNITS |= {f"{p}i": 1024**i for i, p in enumerate("kMGT", 1)}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?(?:ytes)?\s*", re.IGNORECASE)
 _LEAST = 1_000_000
 _SHARE = 0.95
-"""Of a budget; the rest is lost in the allocator's pools."""
+"""Usable share of a budget; the rest is lost in the allocator's pools."""
 
 LIBRARIES = 400_000_000
 """Bytes of Python and the libraries, measured on a CPU."""
@@ -29,10 +29,14 @@ def parse_size(text: str, name: str = "memory") -> int:
 
     Args:
         text: the size; k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti of 1024, in either case.
-        name: what it is the value of, for the error.
+        name: the name of the setting, for the error.
 
     Raises:
-        InputError: no size, or less than a megabyte.
+        InputError: it is not a size, or less than a megabyte.
+
+    Example:
+        >>> parse_size("1.5 GiB")
+        1610612736
     """
     match = _SIZE.fullmatch(str(text))
     units = {unit.lower(): size for unit, size in _UNITS.items()}
@@ -56,31 +60,37 @@ def find_memory(system: str | os.PathLike = "/") -> int:
 
 
 def find_budget(memory: str) -> int:
-    """Returns the bytes of a setting such as `8GB`; of `auto` what there is."""
+    """Returns the bytes of a setting such as `8GB`; for `auto`, of what there is."""
     return find_memory() if memory == "auto" else parse_size(memory)
 
 
 def leave(budget: int, held: int, stage: str, least: int = 64_000_000) -> int:
-    """Returns the bytes of a budget that are left beside the program and what is held.
+    """Returns the bytes of a budget that remain after the program and what is held.
+
+    Args:
+        budget: bytes in all.
+        held: bytes of data and model.
+        stage: what needs the rest, for the error.
+        least: bytes that it needs at least.
 
     Raises:
-        RunError: fewer than `least`; says how much is needed.
+        RunError: fewer than `least` remain; says how much is needed.
     """
     left = round(_SHARE * budget) - PROGRAM - held
     if left < least:
         need = (PROGRAM + held + least) / _SHARE
         raise RunError(
-            f"memory of {budget / 1e9:.3g} GB given, {stage} needs {need / 1e9:.3g} GB at least: "
+            f"memory of {budget / 1e9:.3g} GB given, {stage} needs at least {need / 1e9:.3g} GB: "
             f"{held / 1e9:.3g} GB for data and model, the rest to work in; set a larger --memory or use fewer documents"
         )
     return left
 
 
 def release_memory() -> None:
-    """Gives memory that was freed back to the system, where the C library keeps it otherwise (glibc).
+    """Returns freed memory to the system if the C library would keep it (glibc).
 
-    Threads that lay out chunks of hundreds of megabytes leave as much in the allocator's pools: a training on 17,000
-    documents held 1.5 GB more at its peak without this.
+    Threads that lay out chunks of hundreds of megabytes leave as much in the allocator's pools: without this, a
+    training on 17,000 documents held 1.5 GB more at its peak.
     """
     trim = _find_trim()
     if trim is not None:

@@ -305,7 +305,7 @@ def _is_notebook() -> bool:
 
 
 def _write_to_stderr(line: str) -> None:
-    # Where nobody reads it any more, work goes on.
+    # If nobody reads it any more, work continues.
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""Threads of this process: how many there may be, and work that is mapped over them and can be stopped."""
+"""Threads of this process: how many there may be, and work that is mapped over them and can be interrupted."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from typing import Literal, TypeVar
 from xmc_jax.memory import list_groups
 
 _limit: ContextVar[int | None] = ContextVar("threads", default=None)
-"""Threads that the work of this context keeps to; None: the cores there are."""
+"""Limit on the threads of this context; None: the available cores."""
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def count_cores(system: str | os.PathLike = "/") -> int:
-    """Returns the threads that work is spread over: what `use_threads` says, else the cores that this process may use.
+    """Returns how many threads to spread work over: the number in `use_threads`, else the cores that this process may
+    use.
 
-    These are the ones that it is bound to, fewer where a control group (v1, v2) grants less time than that, or
-    `OMP_NUM_THREADS` says so.
+    These are the cores that it is bound to, or fewer if a control group (v1, v2) grants less time or `OMP_NUM_THREADS`
+    is smaller.
 
     Args:
         system: where `proc` and `sys` are mounted.
@@ -59,15 +60,15 @@ def map_threads(
 ) -> Generator[Result, None, None]:
     """Yields the result for each item, in order; the first error ends it.
 
-    Work that has not begun is dropped when an error or an interruption comes, or when the generator is closed. A loop
-    that may raise itself closes it (`contextlib.closing`): the traceback would keep it, and its work, alive.
+    Work that has not started is dropped after an error or an interruption, or when the generator is closed. A loop
+    that may raise should close it (`contextlib.closing`), as the traceback would keep it, and its work, alive.
 
     Args:
-        function: called in a thread; in the caller's own if there is one thread or one item.
-        items: taken only when an earlier result is nearly due, so that a long stream is never held whole.
-        threads: how many; 0: one a core.
-        ahead: items that may be under way beside the one whose result is due, and one more is taken; None: as many as
-            threads. More of them keep the threads busy while one item takes long.
+        function: called in a thread, or in the caller's own thread if there is one thread or one item.
+        items: taken only when an earlier result is nearly due, so that a long stream is never held as a whole.
+        threads: how many; 0: one per core.
+        ahead: how many items may be in progress beside the one whose result is due, plus one that is taken; None: as
+            many as threads. More of them keep the threads busy while one item takes long.
     """
     threads = threads or count_cores()
     ahead = threads if ahead is None else ahead
@@ -90,14 +91,14 @@ def map_threads(
 
 
 def bind_process(threads: int | Literal["auto"]) -> None:
-    """Binds the process to so many of its cores, where the system can: XLA's own threads, made when its back end
-    starts, keep to them too. For a process of ours alone."""
+    """Binds the process to this many of its cores, if the system can: XLA's own threads, created when its back end
+    starts, are bound too. Only for a process of our own."""
     if threads != "auto" and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def _read_quotas(system: Path) -> list[int]:
-    """Returns the cores' worth of time that the control groups of the process grant, rounded up."""
+    """Returns the time that the process's control groups grant, in cores, rounded up."""
     quotas = []
     for folder, is_new in list_groups(system, "cpu"):
         try:

@@ -1,4 +1,4 @@
-"""The vocabulary of axes, the padding sentinel and the containers that every room hands on.
+"""The vocabulary of axes, the padding sentinel, and the containers that all rooms share.
 
 | letter | axis |
 | --- | --- |
@@ -35,7 +35,7 @@ PAD = -1
 
 @dataclass(frozen=True)
 class Features:
-    """What a level scores: sparse columns [N, D] beside dense columns [N, H]; either may have no columns.
+    """The input of a level: sparse columns [N, D] and dense columns [N, H]; either may be empty.
 
     Attributes:
         sparse: float32 CSR matrix [N, D] with sorted indices and no duplicates.
@@ -69,23 +69,23 @@ class Features:
 
 @runtime_checkable
 class Progress(Protocol):
-    """What is told about long work; stages follow each other and do not nest."""
+    """Receives reports about long work; stages follow each other and do not nest."""
 
     def start(self, stage: str, total: int) -> None:
-        """A stage of `total` units begins; 0 where their number is not known."""
+        """Starts a stage of `total` units; 0 if their number is not known."""
 
     def advance(self, n: int) -> None:
-        """`n` more units are done."""
+        """Reports `n` more units as done."""
 
     def note(self, text: str) -> None:
-        """How the stage stands, in a few words."""
+        """Describes the state of the stage in a few words."""
 
     def finish(self, note: str) -> None:
-        """The stage is done; `note` says what came of it, or is empty."""
+        """Ends the stage; `note` describes its outcome, or is empty."""
 
 
 class NoProgress:
-    """Listens and says nothing."""
+    """A `Progress` that reports nothing."""
 
     def start(self, stage: str, total: int) -> None:
         del stage, total

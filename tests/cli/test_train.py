@@ -104,7 +104,7 @@ def test_a_stopped_training_is_resumed_to_the_same_weights(tmp_path, xmc, number
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
     line = err.splitlines()[-1]
-    assert line.startswith("xmc: interrupted; what is finished is kept; to resume: xmc train")
+    assert line.startswith("xmc: interrupted; finished stages are kept; to resume: xmc train")
     assert xmc("predict", "--workdir", run, "--input", "-", "--output", "-").code == 2
     assert "unfinished" in xmc("describe", "--workdir", run).out
 

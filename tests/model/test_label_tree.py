@@ -74,7 +74,7 @@ def test_tree_passes_through_jit(overlapping):
         ([], [0, 1], [0, 1], 2, "parent 1 given, ids 0 to 0"),
         ([[0, 0]], [0, 1], [0, 0], 2, "cluster 1 above it is empty"),
         ([[0, 0], [1, 0]], [0, 1], [0, 1], 2, "level 1 of the tree: parents do not ascend"),
-        ([[0, 0]], [0, 0, 1], [0, 0, 1], 2, "label 0 is twice in cluster 0"),
+        ([[0, 0]], [0, 0, 1], [0, 0, 1], 2, "label 0 is in cluster 0 twice"),
         ([[0, 0]], [1, 0, 1], [0, 0, 1], 2, "not sorted"),
         ([[0.5]], [0], [0], 1, "a list of parent ids needed"),
         ([], [0, 1], [0], 2, "as many needed"),

@@ -15,7 +15,7 @@ def test_one_device_is_a_mesh():
 
 @pytest.mark.parametrize(("data", "label"), [(2, 1), ("auto", 2), (1, 2)])
 def test_more_than_there_are_is_refused(data, label):
-    with pytest.raises(InputError, match="with 1 device; at most 1 in all needed"):
+    with pytest.raises(InputError, match="with 1 device; a product of at most 1 needed"):
         make_mesh(ParallelConfig(data=data, label=label), jax.devices()[:1])
 
 

@@ -269,7 +269,7 @@ def test_two_processes_keep_the_checkpoints_of_the_first(processes, tmp_path):
 
 @pytest.mark.slow
 def test_a_fit_on_eight_devices_is_that_of_one(processes, tiny_encoder, tmp_path):
-    """And a run begun on 8 devices goes on on 1, and the other way round."""
+    """A run started on 8 devices resumes on 1, and the other way round."""
     texts, labels = read_corpus()
     begun = [tmp_path / name for name in ("begun on 8", "begun on 1")]
     processes.finish(*launch(processes, 1, 8, "fit", tiny_encoder, begun[0], "stop"))

@@ -22,8 +22,8 @@ def list_settings(sections: Sequence[str]) -> str:
     meanings = find_meanings(sections)
     lines = [
         "",
-        "settings, with their defaults (the last part of a name is enough where one section has it;",
-        "`none` and `auto` are values; several models: the first that has a section shows its default):",
+        "settings, with their defaults (the last part of a name is enough where it is unique; `none` and",
+        "`auto` are values; where models differ, the default of the first one is shown):",
     ]
     if all(name in meanings for name in FIRST):
         lines += ["", "the ones to try first:"]
@@ -63,7 +63,7 @@ def group_names(names: Iterable[str]) -> dict[str, list[str]]:
 def describe(section: str) -> str:
     """Returns what a section is about, and which models have it if not all do."""
     if not section or section.startswith("--"):
-        return "what belongs to no section." if not section else "beside the sections."
+        return "settings outside any section."
     owners = {
         model: type(getattr(default, section))
         for model, default in ((m, t()) for m, t in CONFIGS.items())

@@ -137,7 +137,7 @@ class Stage:
         if not os.path.isdir(self._arguments.named.workdir):
             return "nothing was written yet"
         again = shlex.join(a for a in self._argv if a != "--debug")
-        return f"what is finished is kept; to resume: xmc {again}"
+        return f"finished stages are kept; to resume: xmc {again}"
 
 
 def _overview() -> str:

@@ -61,7 +61,7 @@ def _escape(error: UnicodeError) -> tuple[str, int]:
 
 
 def tell(line: str) -> None:
-    """Writes a line to standard error; where nobody reads it any more, work goes on."""
+    """Writes a line to standard error; if nobody reads it any more, work continues."""
     try:
         print(line, file=sys.stderr, flush=True)
     except (OSError, ValueError):

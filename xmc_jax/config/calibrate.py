@@ -14,23 +14,24 @@ from xmc_jax.errors import InputError
 class CalibrateConfig:
     """Probabilities of labels, fitted to documents that the model was not trained on.
 
-    `share` or `folds` asks for held-out training documents, at the cost of further trainings without them; else
-    validation documents serve where there are any. With neither the model has scores only, until `calibrate` is called.
+    `share` or `folds` holds out training documents, at the cost of further trainings without them; otherwise the
+    validation documents are used, if there are any. With neither, the model has only scores until `calibrate` is
+    called.
     """
 
     method: Literal["isotonic-rank", "isotonic", "platt", "beta", "none"] = field(
         default="isotonic-rank", metadata=QUIET
     )
-    """`isotonic-rank`: a map for each group of ranks (1, 2, 3, 4–5, 6–10, 11 and more); others: one map for all;
-    `none`: no probabilities, validation documents or not."""
+    """`isotonic-rank`: one map per group of ranks (1, 2, 3, 4–5, 6–10, 11 and beyond); the others: one map for all
+    ranks; `none`: no probabilities, even with validation documents."""
     share: float | None = field(default=None, metadata=QUIET | former({0: None}))
-    """Share of the documents held out of one further training, up to 0.5; a model with an encoder that is fine-tuned
-    is trained once, without them. None: no share."""
+    """Share of the documents, up to 0.5, held out of one further training; a model that fine-tunes its encoder is
+    trained only once, without them. none: no share is held out."""
     folds: int | None = field(default=None, metadata=QUIET | former({0: None}))
-    """2 to 20 parts, each of which is scored by a model trained on the others: as many further trainings. None: no
-    folds."""
+    """2 to 20 folds, each scored by a model trained on the others, at the cost of one further training per fold.
+    none: no folds."""
     depth: int = field(default=30, metadata=QUIET)
-    """Ranks that the maps are fitted to and that decisions choose from."""
+    """Number of top ranks that the maps are fitted to and that decisions choose from."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -45,5 +46,5 @@ class CalibrateConfig:
 
     @property
     def holds_out(self) -> bool:
-        """Returns whether training documents are to be held out."""
+        """Whether training documents are to be held out."""
         return self.method != "none" and bool(self.share or self.folds)

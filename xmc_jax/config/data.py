@@ -12,27 +12,29 @@ from xmc_jax.config.former import former
 
 @dataclass(frozen=True)
 class DataConfig:
-    """How documents and labels are read from files; what is `auto` is chosen from the data and told."""
+    """How documents and labels are read from files; `auto` is decided from the data and reported."""
 
     text_column: str = "auto"
-    """Column, or key of JSON lines, that holds the text; several between commas are joined."""
+    """Column, or key in JSON lines, that holds the text; several, separated by commas, are joined."""
     labels_column: str = "auto"
-    """Column or key of the labels; several between commas: a label, or 0 and 1, in each."""
+    """Column or key that holds the labels; several, separated by commas, hold one label, or 0 or 1, each."""
     label_separator: str = field(default="auto", metadata=former({"": "auto"}))
-    """What stands between the labels of a cell, such as `;` or `|`; `auto`: told by all the cells."""
+    """Separator between the labels of a cell, such as `;` or `|`; `auto`: decided from all cells."""
     delimiter: str = field(default="auto", metadata=QUIET)
-    """What stands between the cells of a table: `,` `;` `|` or `tab`; `auto`: told by the header."""
+    """Separator between the cells of a table: `,` `;` `|` or `tab`; `auto`: decided from the header."""
     quoting: Literal["auto", "quotes", "none"] = field(default="auto", metadata=QUIET)
-    """Whether cells of a table may be quoted; `auto`: not in TSV with quotes that do not close on their line."""
+    """Whether cells of a table may be quoted; `auto`: yes, except in TSV with quotes that are not closed on their
+    line."""
     encoding: str = field(default="auto", metadata=QUIET)
-    """Of text files, such as `cp1251` or `gb18030`; `auto`: UTF-8, UTF-16, else cp1252, which is told."""
+    """Encoding of text files, such as `cp1251` or `gb18030`; `auto`: UTF-8 or UTF-16, otherwise cp1252, which is
+    reported."""
     test_share: float = field(default=0.0, metadata=QUIET)
-    """Share of the documents that is held out as the split `test`, where the data have none."""
+    """Share of the documents held out as the split `test` if the data have none."""
     names_file: str | None = field(default=None, metadata=QUIET | former({"": None}))
     """Names for labels that are identifiers: TSV, CSV, or SKOS in Turtle or RDF/XML."""
     language: str = field(default="", metadata=QUIET)
-    """Of the names to take from a file with several languages, such as `fi`; empty: English if there, else the most
-    frequent."""
+    """Language of the names to take from a file with several, such as `fi`; empty: English if present, otherwise the
+    most frequent."""
     vector_norm: Literal["l2", "none"] = "l2"
     """Rows of feature vectors are scaled to this norm."""
 

@@ -1,4 +1,4 @@
-"""Fields of a config by name: read from text, set, compared, checked, told by level."""
+"""Fields of a config by name: parsed from text, set, compared, checked, and looked up by level."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ T = TypeVar("T")
 
 
 QUIET = {"quiet": True}
-"""Metadata of a field that `to_dict` leaves out where it has its default: runs made before there was such a field are
-the same runs."""
+"""Metadata of a field that `to_dict` leaves out when it has its default, so that runs made before the field existed
+count as the same run."""
 
 
 EXECUTION = {"execution": True}
-"""Metadata of a field or a section that cannot change the weights, only how fast or where they are made, or what is
-done with them later: with another value of it a run resumes."""
+"""Metadata of a field or a section that cannot change the weights, only how fast or where they are computed or what is
+done with them later: a run resumes with another value of it."""
 
 
 class Names:
-    """The names that a setting may hold: those of a table as it is now, and some beside them.
+    """The names that a setting may hold: those in a table as it is now, and a few others.
 
-    A field is declared as `Annotated[str, Names(TABLE, "auto")]`: who adds to the table has changed the setting too.
+    A field is declared as `Annotated[str, Names(TABLE, "auto")]`, so that adding to the table extends the setting too.
     """
 
     def __init__(self, table: Iterable[str], *beside: str) -> None:
@@ -43,7 +43,7 @@ class Names:
 
 
 def list_choices(kind: Any) -> tuple[str, ...]:
-    """Returns what a field of this type may hold, if that is one of some names; else nothing."""
+    """Returns the names that a field of this type may hold; empty if it is not limited to names."""
     if get_origin(kind) is Literal:
         return get_args(kind)
     if get_origin(kind) is Annotated:
@@ -52,7 +52,7 @@ def list_choices(kind: Any) -> tuple[str, ...]:
 
 
 def at_level(value: Any, level: int) -> Any:
-    """Returns what a per-level field holds for `level`; a tuple's last value serves the deeper levels."""
+    """Returns the value of a per-level field for `level`; a tuple's last value is used for all deeper levels."""
     return value[min(level, len(value) - 1)] if isinstance(value, tuple) else value
 
 
@@ -60,10 +60,18 @@ def replace_field(config: T, name: str, value: Any, within: str = "") -> T:
     """Returns the config with the field at dotted `name` set; text is parsed to the field's type.
 
     Args:
-        within: what stands before the name in errors, such as `search.`.
+        config: a config or a section of one.
+        name: the field, such as `search.beam`.
+        value: the new value, its text, or a dict of fields for a section.
+        within: a prefix for the name in errors, such as `search.`.
 
     Raises:
-        InputError: unknown field (with a suggestion) or a value of the wrong type or range.
+        InputError: the field is unknown (a suggestion is given), or the value has a wrong type or is out of range.
+
+    Example:
+        >>> from xmc_jax.config import LinearConfig
+        >>> replace_field(LinearConfig(), "search.beam", "20").search.beam
+        20
     """
     head, _, rest = name.partition(".")
     known = {f.name: (f, t) for f, t in _typed_fields(type(config))}
@@ -94,17 +102,17 @@ def replace_field(config: T, name: str, value: Any, within: str = "") -> T:
 
 
 def explain_unknown(config_type: type, name: str) -> str:
-    """Returns what to say behind a name that is no setting: what holds instead, what is near to it."""
+    """Returns what to add to an error about an unknown setting: what replaced it, or which setting is similar."""
     head, _, rest = name.partition(".")
     for field, kind in _typed_fields(config_type):
         if rest and field.name == head and isinstance(kind, type) and is_dataclass(kind):
             return explain_unknown(kind, rest)
         gone = GONE.get(getattr(kind, "__name__", ""), {})
         if name in gone:
-            return f", which there is no more: {gone[name]}"
+            return f", which was removed: {gone[name]}"
     gone = GONE.get(config_type.__name__, {})
     if name in gone:
-        return f", which there is no more: {gone[name]}"
+        return f", which was removed: {gone[name]}"
     foreign = explain(name)
     if foreign:
         return f"; {foreign}"
@@ -125,7 +133,7 @@ def find_section(config_type: type, name: str) -> str | None:
 
 
 def list_settings(config_type: type) -> list[str]:
-    """Returns what a keyword may be called: sections and fields by their own name where it is unique, else dotted."""
+    """Returns what a keyword may be called: the names of sections, and of fields, dotted where not unique."""
     names = []
     for f, t in _typed_fields(config_type):
         names.append(f.name)
@@ -150,7 +158,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(config_type: type[T], values: dict[str, Any]) -> T:
-    """Rebuilds a config from `to_dict`'s result, an earlier version's too.
+    """Rebuilds a config from the result of `to_dict`, also of an earlier version.
 
     Missing fields take their defaults, or what was done where there was no such field; unknown ones are refused.
     """
@@ -161,7 +169,7 @@ def from_dict(config_type: type[T], values: dict[str, Any]) -> T:
 
 
 def _renew(config_type: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the values of an earlier version as they are said now, without settings that there are no more."""
+    """Translates the values of an earlier version to today's; settings that were removed are left out."""
     gone = GONE.get(config_type.__name__, {})
     renewed = {name: value for name, value in values.items() if name not in gone}
     for field, kind in _typed_fields(config_type):
@@ -176,7 +184,7 @@ def _renew(config_type: type, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Returns `name: old -> new` for every field in which two config dicts differ."""
+    """Returns a line `name: old -> new` for every field in which two config dicts differ."""
     out = []
     for name in sorted(old.keys() | new.keys()):
         a, b = old.get(name), new.get(name)
@@ -189,7 +197,7 @@ def diff(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str
 
 
 _fields_of: dict[type, list[tuple[dataclasses.Field, Any]]] = {}
-"""What `_typed_fields` found: reading annotations takes longer than the search of one query."""
+"""Results of `_typed_fields`: resolving annotations takes longer than searching for one query."""
 
 
 def _typed_fields(config_type: type) -> list[tuple[dataclasses.Field, Any]]:
@@ -209,7 +217,7 @@ def check(ok: bool, config: Any, name: str, need: str) -> None:
 
 
 def check_least(config: Any, least: float, *names: str) -> None:
-    """Checks that numbers are large enough; `auto` and none are no numbers."""
+    """Checks that numbers are at least `least`; `auto` and none pass."""
     for name in names:
         value = getattr(config, name)
         numbers = [v for v in as_tuple(value) if v is not None and v != "auto"]
@@ -224,7 +232,7 @@ def check_choices(config: Any) -> None:
         if isinstance(t, type) and is_dataclass(t):
             if not isinstance(value, t):
                 raise InputError(
-                    f"section '{f.name}' given as {type(value).__name__}, {t.__name__} or dict needed"
+                    f"section '{f.name}' given as {type(value).__name__}, {t.__name__} or a dict needed"
                 )
         else:
             refuse_former(f, value, f.name)
@@ -232,8 +240,8 @@ def check_choices(config: Any) -> None:
 
 
 def _parse(value: Any, kind: Any, name: str) -> Any:
-    """Returns `value` as `kind`; text from the command line is read as that kind."""
-    # A NumPy scalar, told without importing NumPy: `xmc --help` should not wait for it.
+    """Returns `value` as `kind`; text from the command line is parsed."""
+    # A NumPy scalar, recognised without importing NumPy: `xmc --help` should not wait for that.
     if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0:
         value = value.item()
     origin = get_origin(kind)
@@ -244,7 +252,7 @@ def _parse(value: Any, kind: Any, name: str) -> Any:
     if origin in (types.UnionType, typing.Union):
         is_sequence = isinstance(value, (list, tuple)) or (isinstance(value, str) and "," in value)
         options = sorted(get_args(kind), key=lambda k: (get_origin(k) is tuple) != is_sequence)
-        options.sort(key=lambda k: k is str)  # `none` is no text
+        options.sort(key=lambda k: k is str)  # so that `none` is not read as text
         if type(None) in options:
             options.sort(key=lambda k: k is not type(None))
         errors = []
@@ -261,7 +269,7 @@ def _parse(value: Any, kind: Any, name: str) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, (list, tuple)) or not len(parts):
             raise InputError(
-                f"{name}={value!r} given, a value for each level needed, separated by commas"
+                f"{name}={value!r} given, one value per level needed, separated by commas"
             )
         return tuple(
             _parse(p.strip() if isinstance(p, str) else p, get_args(kind)[0], name) for p in parts

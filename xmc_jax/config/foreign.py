@@ -1,4 +1,4 @@
-"""What other tools call a setting, told where it is typed, listed in configs/README.md."""
+"""What other tools call a setting: reported when one of their names is typed, and listed in configs/README.md."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ class Foreign(NamedTuple):
     """A parameter of another tool.
 
     Attributes:
-        tool: whose it is.
-        name: as it is written there.
-        ours: the setting, option or argument that does this here; None: there is none.
-        remark: what is different.
+        tool: the tool that has it.
+        name: its name there.
+        ours: the setting, option or argument that does the same here; None: there is none.
+        remark: what differs.
     """
 
     tool: str
@@ -28,8 +28,8 @@ FOREIGN = tuple(
             ("nr_splits", "tree.branching"),
             ("min_codes", "tree.min_clusters"),
             ("max_leaf_size", "tree.max_leaf_size"),
-            ("spherical", None, "centroids are scaled to unit length always"),
-            ("kmeans_max_iter", None, "20 rounds always, as there"),
+            ("spherical", None, "centroids are always scaled to unit length"),
+            ("kmeans_max_iter", None, "always 20 rounds, as there"),
             ("Cp", "ranker.cost_positive"),
             ("Cn", "ranker.cost_negative"),
             ("bias", "ranker.bias"),
@@ -62,9 +62,9 @@ FOREIGN = tuple(
             (
                 "gradient_accumulation_steps",
                 "tuning.accumulate",
-                "cuts the batch there is, and does not enlarge it",
+                "splits the batch and does not enlarge it",
             ),
-            ("max_steps", "tuning.steps", "of each level"),
+            ("max_steps", "tuning.steps", "per level"),
             ("num_train_epochs", "tuning.steps", "steps = epochs · documents / batch_size"),
             ("learning_rate", "tuning.learning_rate"),
             ("lr_schedule", "tuning.schedule"),
@@ -82,7 +82,7 @@ FOREIGN = tuple(
             (
                 "use_gpu",
                 None,
-                "the devices that JAX finds are used; JAX_PLATFORMS=cpu keeps to the CPU",
+                "the devices that JAX finds are used; JAX_PLATFORMS=cpu restricts it to the CPU",
             ),
         ),
         "omikuji": (
@@ -90,7 +90,7 @@ FOREIGN = tuple(
             ("min_branch_size", "tree.max_leaf_size"),
             ("max_depth", None, "follows from tree.max_leaf_size"),
             ("cluster.k", "tree.branching"),
-            ("cluster.balanced", None, "clusters are balanced always"),
+            ("cluster.balanced", None, "clusters are always balanced"),
             ("cluster.eps", None, "the split ends when no label changes sides"),
             ("collapse_every_n_layers", "tree.branching", "2^(n + 1)"),
             ("centroid_threshold", None, "label vectors are exact"),
@@ -107,27 +107,27 @@ FOREIGN = tuple(
             ("arity", "tree.branching"),
             ("max_leaves", "tree.max_leaf_size"),
             ("kmeans_eps", None, "the split ends when no label changes sides"),
-            ("kmeans_balanced", None, "clusters are balanced always"),
+            ("kmeans_balanced", None, "clusters are always balanced"),
             ("liblinear_c", "ranker.cost_positive", "and ranker.cost_negative"),
             ("liblinear_eps", "ranker.tolerance"),
             ("liblinear_solver", "ranker.loss"),
             ("weights_threshold", "ranker.threshold"),
             ("ensemble", "trees"),
             ("hash", "features.hash_bits", "with features.kind hashing; 2^bits columns"),
-            ("norm", "features.norm", "of vectors data.vector_norm"),
+            ("norm", "features.norm", "for feature vectors data.vector_norm"),
             ("beam_search_width", "search.beam"),
             ("seed", "seed"),
         ),
         "fastText": (
             ("lr", "tuning.learning_rate"),
             ("epoch", "tuning.steps", "steps = epochs · documents / batch_size"),
-            ("minCount", "features.min_count", "of documents, not of occurrences"),
+            ("minCount", "features.min_count", "counts documents, not occurrences"),
             ("wordNgrams", "features.ngram_max"),
             ("minn", "features.ngram_min", "with features.analyzer char_wb"),
             ("maxn", "features.ngram_max", "with features.analyzer char_wb"),
             ("bucket", "features.hash_bits", "with features.kind hashing; 2^bits columns"),
             ("thread", "threads"),
-            ("loss", "ranker.loss", "a tree in place of hs, one-vs-all by tree.kind flat"),
+            ("loss", "ranker.loss", "a tree instead of hs; tree.kind flat for one-vs-all"),
             ("label", None, "fastText's files are recognised by `__label__`"),
             ("dim", None, "an encoder has its own: encoder.name"),
             ("pretrainedVectors", "encoder.name"),
@@ -141,7 +141,11 @@ FOREIGN = tuple(
             ("ngram_range", "features.ngram_max", "and features.ngram_min"),
             ("min_df", "features.min_count"),
             ("max_df", "features.max_share"),
-            ("stop_words", "features.max_share", "words of too many documents are left out"),
+            (
+                "stop_words",
+                "features.max_share",
+                "leaves out words that occur in too many documents",
+            ),
             ("n_estimators", "trees"),
             (
                 "verbose",
@@ -154,7 +158,7 @@ FOREIGN = tuple(
             ("max_seq_length", "encoder.max_length"),
             ("max_len", "encoder.max_length"),
             ("epochs", "tuning.steps", "steps = epochs · documents / batch_size"),
-            ("per_device_train_batch_size", "tuning.batch_size", "of all devices together"),
+            ("per_device_train_batch_size", "tuning.batch_size", "for all devices together"),
             ("fp16", "encoder.dtype", "bfloat16"),
             ("bf16", "encoder.dtype", "bfloat16"),
             ("gradient_checkpointing", "encoder.remat"),
@@ -166,32 +170,32 @@ FOREIGN = tuple(
             ("num_workers", "threads"),
             ("workers", "threads"),
             ("nthreads", "threads"),
-            ("batch", "search.batch", "of training tuning.batch_size"),
+            ("batch", "search.batch", "for training tuning.batch_size"),
             ("topk", "search.top_k"),
             ("k", "search.top_k"),
             ("n_best", "search.top_k"),
             ("limit", "search.top_k"),
             ("output_dir", "--workdir"),
             ("model_dir", "--workdir"),
-            ("input", "--data", "of `xmc train`; `xmc predict` has --input"),
+            ("input", "--data", "for `xmc train`; `xmc predict` has --input"),
             ("train", "--data"),
             ("quiet", None, "progress goes to standard error: 2>/dev/null"),
             (
                 "device",
                 None,
-                "the devices that JAX finds are used; JAX_PLATFORMS=cpu keeps to the CPU",
+                "the devices that JAX finds are used; JAX_PLATFORMS=cpu restricts it to the CPU",
             ),
             (
                 "gpu",
                 None,
-                "the devices that JAX finds are used; JAX_PLATFORMS=cpu keeps to the CPU",
+                "the devices that JAX finds are used; JAX_PLATFORMS=cpu restricts it to the CPU",
             ),
             (
                 "cuda",
                 None,
-                "the devices that JAX finds are used; JAX_PLATFORMS=cpu keeps to the CPU",
+                "the devices that JAX finds are used; JAX_PLATFORMS=cpu restricts it to the CPU",
             ),
-            ("resume", None, "the same command resumes by itself"),
+            ("resume", None, "the same command resumes on its own"),
             ("overwrite", None, "remove the folder, or name another --workdir"),
             ("force", None, "remove the folder, or name another --workdir"),
         ),
@@ -201,10 +205,11 @@ FOREIGN = tuple(
 
 
 def explain(name: str, mark: str = "") -> str | None:
-    """Returns a line about the parameter of another tool that is called so, or None.
+    """Returns a line about the parameter of another tool with this name, or None.
 
     Args:
-        mark: what stands before our names, `--` on a command line.
+        name: what was typed, with or without dashes.
+        mark: the prefix of our names, `--` on a command line.
 
     Example:
         >>> explain("--n-jobs")

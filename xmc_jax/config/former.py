@@ -1,4 +1,4 @@
-"""Names and values of settings in earlier versions: read in old run folders, refused elsewhere with the new one."""
+"""Names and values of settings in earlier versions: read from old run folders, refused elsewhere with the new name."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ FIXED = {
     "tuning.bootstrap_first": True,
     "tuning.bootstrap_cost": 100.0,
 }
-"""What settings that are gone are now, where that could be another value. A run that is unfinished and has one is
-another run; a finished one is loaded."""
+"""The fixed values of removed settings that could be set to another value. An unfinished run with another value counts
+as a different run; a finished one is loaded."""
 GONE: dict[str, dict[str, str]] = {
     "FeaturesConfig": {
-        "smooth_idf": "idf is smoothed always",
-        "threads": "set `threads`, which is for everything",
+        "smooth_idf": "idf is always smoothed",
+        "threads": "set `threads`, which applies to everything",
     },
     "TreeConfig": {
         "mix": "both sides of `pifa_lf_convex` weigh the same",
-        "spherical": "centroids are scaled to unit length always",
-        "iterations": "there are 20 rounds of 2-means at most",
+        "spherical": "centroids are always scaled to unit length",
+        "iterations": "there are at most 20 rounds of 2-means",
     },
     "PreliminaryConfig": dict.fromkeys(
         (
@@ -38,29 +38,29 @@ GONE: dict[str, dict[str, str]] = {
             "iterations",
             "start",
         ),
-        "the tree that the encoder is fine-tuned on is clustered by the means of the documents' features",
+        "the tree that the encoder is fine-tuned on clusters labels by the means of their documents' features",
     ),
     "TuningConfig": {
-        "bootstrap_first": "level 0 begins as the others do: set `tuning.bootstrap`",
-        "bootstrap_cost": "it is 100 always",
+        "bootstrap_first": "level 0 starts as the others do: set `tuning.bootstrap`",
+        "bootstrap_cost": "it is always 100",
     },
 }
-"""Section → setting that there was → what holds instead. A model that is trained does without all of them."""
+"""Section → removed setting → what holds instead. A trained model needs none of them."""
 
 
 def list_lost(values: dict[str, Any], prefix: str = "") -> list[str]:
-    """Returns `name: old -> now` for every setting of an old run that is gone and was something else than it is now."""
+    """Returns `name: old -> now` for every removed setting that an old run had set to another value than today's."""
     lost = []
     for name, value in values.items():
         if isinstance(value, dict):
             lost += list_lost(value, f"{prefix}{name}.")
         elif FIXED.get(path := f"{prefix}{name}", value) != value:
-            lost.append(f"{path}: {value!r} -> {FIXED[path]!r}, always")
+            lost.append(f"{path}: {value!r} -> always {FIXED[path]!r}")
     return lost
 
 
 def former(values: dict[Any, Any]) -> dict[str, Any]:
-    """Metadata of a field: values that said in earlier versions what another one says now."""
+    """Metadata of a field: values of earlier versions → what is written today instead."""
     return {"former": values}
 
 
@@ -70,7 +70,7 @@ def absent(value: Any) -> dict[str, Any]:
 
 
 def translate(field: Field, value: Any) -> Any:
-    """Returns the value that says now what an earlier version's value said; any other as it is."""
+    """Returns today's value for one of an earlier version; any other value is returned unchanged."""
     for old, new in field.metadata.get("former", {}).items():
         if _is_same(value, old):
             return new
@@ -78,11 +78,15 @@ def translate(field: Field, value: Any) -> Any:
 
 
 def refuse_former(field: Field, value: Any, name: str) -> None:
-    """Raises an InputError that names the new value if an earlier version's is given."""
+    """Refuses the value of an earlier version.
+
+    Raises:
+        InputError: it is one; names today's.
+    """
     new = translate(field, value)
     if new is not value:
         said = "none" if new is None else new
-        raise InputError(f"{name}={value!r} given, which is {said!r} now: set {name} to {said}")
+        raise InputError(f"{name}={value!r} given, which is now {said!r}: set {name} to {said}")
 
 
 def _is_same(value: Any, old: Any) -> bool:

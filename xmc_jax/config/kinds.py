@@ -1,4 +1,4 @@
-"""Types and values of settings in words, as they stand on a command line."""
+"""Types and values of settings in words, as they are written on a command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def spell(value: Any) -> str:
     return "''" if value == "" else str(value)
 
 
-_EACH = "one for each level, with commas"
+_EACH = "one per level, separated by commas"
 
 
 def name_kind(kind: Any) -> str:
@@ -29,7 +29,7 @@ def name_kind(kind: Any) -> str:
 
 
 def list_kinds(kind: Any) -> list[str]:
-    """Returns the same one by one, names first."""
+    """Returns the choices of a type in words, names first."""
     origin = get_origin(kind)
     if origin in (types.UnionType, typing.Union):
         parts = [part for option in get_args(kind) for part in list_kinds(option)]

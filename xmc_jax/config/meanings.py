@@ -1,4 +1,4 @@
-"""What each setting means, from where it is defined: its line of meaning, its choices, its default."""
+"""What each setting means, read from its definition: a line of meaning, its choices and its default."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FIRST = (
     "tuning.steps",
     "tuning.learning_rate",
 )
-"""The settings that matter first."""
+"""The settings that matter most."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Meaning:
     """A setting as it is shown to people.
 
     Attributes:
-        name: with its section, as `search.beam`.
+        name: name with its section, such as `search.beam`.
         text: what it means.
-        default: as it is written on the command line.
+        default: the default as it is written on the command line.
         choices: what it may hold.
-        execution: whether it changes no weights, so that a run resumes with another value of it.
+        execution: whether it leaves the weights unchanged, so that a run resumes with another value of it.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Meaning:
 
 
 def list_meanings(config_type: type) -> dict[str, Meaning]:
-    """Returns the settings of a model by their names, in the order of their definition."""
+    """Returns the settings of a model by name, in the order of their definition."""
     default = config_type()
     found: dict[str, Meaning] = {}
     for field in fields(default):
@@ -67,7 +67,7 @@ def list_meanings(config_type: type) -> dict[str, Meaning]:
 
 
 def describe_section(section: type) -> str:
-    """Returns the first sentence of a section's docstring."""
+    """Returns the first paragraph of a section's docstring on one line."""
     return " ".join((inspect.getdoc(section) or "").split("\n\n")[0].split())
 
 
@@ -90,13 +90,13 @@ def _read_section(
 
 
 def _read_texts(section: type) -> dict[str, str]:
-    """Returns the string that stands below each field in the source."""
+    """Returns the string below each field in the source."""
     return _read_module(inspect.getfile(section))[section.__name__]
 
 
 @cache
 def _read_module(path: str) -> dict[str, dict[str, str]]:
-    """Returns what stands below the fields of each class of a file."""
+    """Returns the strings below the fields of each class in a file."""
     source = Path(path).read_text(encoding="utf-8")
     classes = [node for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
     return {c.name: dict(_list_texts(c.body)) for c in classes}

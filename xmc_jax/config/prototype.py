@@ -1,4 +1,4 @@
-"""Settings of prototype heads: one head over all labels, made of the vectors of their documents and texts."""
+"""Settings of prototype heads: one head over all labels, built from the vectors of their documents and texts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from xmc_jax.errors import InputError
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The prototypes of all labels, and what documents are compared with them by."""
+    """The prototypes of all labels, and how documents are compared with them."""
 
     loss: Literal["decoupled", "softmax", "bce"] = "decoupled"
-    """Softmax in which a document's positives do not compete, plain softmax, or binary cross-entropy of each label."""
+    """Softmax in which a document's positives do not compete, plain softmax, or binary cross-entropy per label."""
     start: Literal["sums", "texts", "random"] = "sums"
-    """What a prototype begins as: the sum of its label's documents and text, the text alone, or random numbers."""
+    """How a prototype is initialised: the sum of its label's documents and text, the text alone, or random numbers."""
     labels_text: str | None = field(default="names", metadata=former({"": "names"}))
-    """Where the labels' texts are: `names`: their names; none: nowhere; or a file: `.json` (name → text, or a list), or
-    lines (name, tab, text; or a text for each label)."""
+    """Texts of the labels: `names`: their names; none: no texts; or a file: `.json` (name → text, or a list) or lines
+    (name, tab, text; or one text per label)."""
     text_weight: float = 2.0
-    """Documents that a label's text counts as in its sum; without texts the mean of all documents has this weight."""
+    """Number of documents that a label's text counts as in its sum; without texts, the mean of all documents has this
+    weight."""
     leave_out: bool = True
-    """A document is compared with the prototypes of its own labels as they are without it."""
+    """Leaves a document out of the prototypes of its own labels when it is compared with them."""
     offsets: bool = True
-    """Prototypes are trained beside the encoder; false: they stay as they begin."""
+    """Trains prototypes along with the encoder; false: they stay as initialised."""
     scale: float = 20.0
     """Factor of the cosine in a logit."""
     prior: float = 1.0
@@ -49,17 +50,17 @@ class HeadConfig:
     """Updates after which documents are grouped anew by their vectors as they are then, where negatives are clustered;
     auto: five passes over the documents."""
     mined: int = 8
-    """Labels nearest to each of a batch's that come too, by their sums; 0: none."""
+    """Number of nearest labels, by their sums, that are added for each label of a batch; 0: none."""
     optimizer: Literal["adam", "row-adam", "sgd"] = "adam"
-    """Of the prototypes: moments of every number (8 bytes each), one per label, or none."""
+    """Optimizer of the prototypes: with moments of every number (8 bytes each), with one per label, or with none."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the prototypes in training; bfloat16 is rounded at random, so that small steps add up."""
+    """Precision of the prototypes in training; bfloat16 is rounded stochastically, so that small steps add up."""
     chunk: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
-    """Labels whose logits are held at once; auto: chosen from their number."""
+    """Number of labels whose logits are held at once; auto: chosen from the number of labels."""
     storage: Literal["float32", "bfloat16", "int8"] = "float32"
-    """Of the prototypes in the finished model."""
+    """Type of the prototypes in the finished model."""
     project: int | None = None
-    """Principal directions that the finished prototypes are projected on; none: they keep all columns."""
+    """Number of principal directions that the finished prototypes are projected onto; none: they keep all columns."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -71,7 +72,7 @@ class HeadConfig:
         check(0 <= self.mined <= 1000, self, "mined", "0 to 1000")
         if self.refresh and self.start != "sums":
             raise InputError(
-                f"head.refresh={self.refresh} given with head.start={self.start}, which holds no sums; "
+                f"head.refresh={self.refresh} given with head.start={self.start}, which has no sums; "
                 "set head.refresh to none or head.start to sums"
             )
         if self.start == "texts" and (self.labels_text is None or not self.text_weight):
@@ -83,17 +84,17 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class NearestConfig:
-    """The search among prototypes, which compares a document with all of them or with those of some clusters."""
+    """The search among prototypes, which compares a document with all of them or with those in some clusters."""
 
     top_k: int = 20
-    """Results per document at most."""
+    """Largest number of results per document."""
     beam: int | None = None
-    """Clusters of a tree over the prototypes whose labels are compared with a document; none: all labels are, which is
-    exact and needs no tree. A beam is worth its loss from some 100,000 labels on, on a CPU."""
+    """Clusters of a tree over the prototypes whose labels are compared with a document; none: all labels are compared,
+    which is exact and needs no tree. On a CPU a beam pays off from about 100,000 labels on."""
     batch: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
-    """Documents searched at once; auto: chosen."""
+    """Number of documents searched at once; auto: 256."""
     recall: float = 1.0
-    """Share of the best labels that has to be found; below 1 a TPU sorts in part and is faster."""
+    """Share of the best labels that must be found; below 1, a TPU sorts only in part and is faster."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -104,33 +105,33 @@ class NearestConfig:
 
 @dataclass(frozen=True)
 class UpdateConfig:
-    """How encoder and prototypes are updated."""
+    """How the encoder and the prototypes are updated."""
 
     steps: int = 1000
-    """Updates; 0: the encoder is used as it is, and the prototypes stay as they begin."""
+    """Number of updates; 0: the encoder is used as it is, and the prototypes stay as initialised."""
     batch_size: int = 64
-    """Documents of an update."""
+    """Documents per update."""
     accumulate: int = 1
     """Cuts a batch into so many parts that are encoded one after the other (twice): less memory, the same update but
     for the units that dropout drops."""
     learning_rate: float = 1e-4
-    """Greatest rate, after the warm-up."""
+    """Peak learning rate, reached after the warm-up."""
     head_learning_rate: float | Literal["auto"] = field(
         default="auto", metadata=former({0: "auto"})
     )
-    """Of the prototypes; auto: as the encoder's."""
+    """Peak learning rate of the prototypes; auto: the encoder's."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """After the warm-up: to 0 at the last step, or none."""
+    """Decay of the learning rate after the warm-up, to 0 at the last step; `constant`: no decay."""
     warmup: int = 20
-    """Steps over which the rate rises from 0."""
+    """Steps over which the learning rate rises from 0."""
     weight_decay: float = 0.0
-    """Share of a weight that an update takes away, beside the rate."""
+    """Weight decay of AdamW (decoupled, multiplied by the learning rate)."""
     epsilon: float = 1e-8
-    """Of AdamW, beside the root of the second moment."""
+    """Epsilon of AdamW, added to the root of the second moment."""
     clip: float | None = field(default=1.0, metadata=former({0: None}))
-    """Greatest norm of the encoder's gradient; none: any."""
+    """The encoder's gradient is clipped to this norm; none: no clipping."""
     save_every: int = 200
-    """Steps between checkpoints, and between evaluations where there is a validation set."""
+    """Steps between checkpoints, and between evaluations if there is a validation set."""
     patience: int | None = field(default=None, metadata=former({0: None}))
     """Evaluations without a gain after which it ends; none: never. The best parameters are kept."""
     log_every: int = field(default=50, metadata=EXECUTION)
@@ -161,15 +162,19 @@ class UpdateConfig:
 
 @dataclass(frozen=True)
 class PrototypeConfig:
-    """One encoder and one head over all labels: prototypes of their documents and texts, trained together."""
+    """One encoder and one head over all labels: prototypes built from their documents and texts, trained together.
+
+    >>> PrototypeConfig(head=HeadConfig(scale=30)).head.scale
+    30
+    """
 
     model: Literal["prototype"] = "prototype"
     seed: int = 0
-    """Of everything random: the same seed, the same model."""
+    """Seed of everything random: the same seed gives the same model."""
     memory: str = field(default="auto", metadata=EXECUTION | former({"": "auto"}))
-    """Host memory that the search keeps to, such as 8GB; auto: what machine and control group have."""
+    """Limit on host memory for the search, such as 8GB; auto: the limit of the machine or control group."""
     threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
-    """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
+    """Number of threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
     data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     head: HeadConfig = field(default_factory=HeadConfig)

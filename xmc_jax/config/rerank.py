@@ -1,4 +1,4 @@
-"""Settings of the ranking anew by a memory of the training set."""
+"""Settings of re-ranking by a memory of the training set."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from xmc_jax.config.fields import QUIET, check, check_choices
 
 @dataclass(frozen=True)
 class RerankConfig:
-    """The labels of the model and of the nearest training documents, ranked anew.
+    """Re-ranking of the labels of the model and of the nearest training documents.
 
-    The nearest documents vote for their labels. What is made of the votes is fitted to training documents held out of
-    further trainings of the levels, as in `calibrate`, whose `share` or `folds` are taken where they are set.
+    The nearest documents vote for their labels. How the votes are used is learned from training documents held out of
+    further trainings of the levels, as in `calibrate`, whose `share` or `folds` are used where they are set.
     """
 
     mode: Literal["off", "mixture", "reranker", "auto"] = field(default="off", metadata=QUIET)
-    """`mixture`: score^λ · vote^(1 − λ); `reranker`: a learner; `auto`: what does best on the held-out documents, which
-    may be neither."""
+    """`mixture`: score^λ · vote^(1 − λ); `reranker`: a learned model; `auto`: whichever does best on the held-out
+    documents, possibly neither."""
     learner: Literal["trees", "network", "logistic"] = field(default="trees", metadata=QUIET)
-    """What the re-ranker is: gradient-boosted trees, a network of one hidden layer, or logistic regression."""
+    """Kind of re-ranker: gradient-boosted trees, a network with one hidden layer, or logistic regression."""
     neighbours: int = field(default=200, metadata=QUIET)
-    """Training documents that vote."""
+    """Number of training documents that vote."""
     rare_share: float = field(default=0.01, metadata=QUIET)
-    """Neighbours are sought by features of this share of the documents at most (or of 200 documents); 1: by all."""
+    """Neighbours are found by the features that occur in at most this share of the documents (or in at most 200
+    documents); 1: by all features."""
     candidates: int = field(default=20, metadata=QUIET)
-    """Labels of the model that are ranked anew."""
+    """Number of the model's labels that are re-ranked."""
     votes: int = field(default=8, metadata=QUIET)
-    """Labels of most votes that are ranked anew, of each of two ways to weigh the votes."""
+    """Number of labels with the most votes that are re-ranked too, for each of two ways to weigh the votes."""
     share: float = field(default=0.1, metadata=QUIET)
-    """Share of the documents held out, if `calibrate` holds none out."""
+    """Share of the documents held out if `calibrate` holds none out."""
     most: int = field(default=8000, metadata=QUIET)
-    """Held-out documents that are learned from at most."""
+    """Largest number of held-out documents to learn from."""
 
     def __post_init__(self) -> None:
         check_choices(self)

@@ -1,7 +1,7 @@
 """Every setting of a run, as frozen dataclasses that are checked when they are made.
 
-A field that may differ by resolution level holds one value for all levels or a tuple, one value a level
-(the last value is used for deeper levels).
+A field that may differ by resolution level holds one value for all levels or a tuple with one value per level
+(the last value is used for all deeper levels).
 """
 
 from __future__ import annotations
@@ -33,49 +33,50 @@ Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+t
 Formulation = Annotated[str, Names(SOLVERS, "auto")]
 MergeName = Annotated[str, Names(MERGES)]
 CombinationName = Annotated[str, Names(COMBINATIONS)]
-"""How predictions of several models become one; `scores/combination.py` has the formulas."""
+"""How the predictions of several models are combined; the formulas are in `scores/combination.py`."""
 
 _BEAM, _BEAM_COPIES = 10, 8
 
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """Text to sparse vectors (algorithms: TF-IDF as in Salton & Buckley 1988; feature hashing, Weinberger 2009)."""
+    """Text to sparse vectors (TF-IDF: Salton & Buckley 1988; feature hashing: Weinberger et al. 2009)."""
 
     kind: Literal["tfidf", "hashing"] = "tfidf"
-    """A column for each term of the training set, or for each hash value."""
+    """One column per term of the training set, or one per hash value."""
     analyzer: Literal["auto", "word", "char", "char_wb"] = "auto"
-    """Terms are words, runs of characters, or runs of characters within words; auto: words, and runs of one to four
-    characters in scripts without blanks between words (Chinese, Japanese, Thai ...)."""
+    """Terms are words, character n-grams, or character n-grams within words; auto: words, and n-grams of one to four
+    characters in scripts without spaces between words (Chinese, Japanese, Thai ...)."""
     ngram_min: int = 1
-    """Words (characters) of the shortest terms."""
+    """Length of the shortest terms, in words (or characters)."""
     ngram_max: int = 1
-    """Words (characters) of the longest terms."""
+    """Length of the longest terms, in words (or characters)."""
     token_pattern: Literal["words", "unicode", "whitespace"] = "words"
-    """`words`: runs of letters with their marks, digits and underscores, and such as `C++`, `C#`, `.NET`; `unicode`:
-    runs of two or more letters, digits or underscores, marks cut words; `whitespace`: what stands between spaces."""
+    """`words`: runs of letters (with combining marks), digits and underscores, and names such as `C++`, `C#`, `.NET`;
+    `unicode`: runs of two or more letters, digits or underscores, split at combining marks; `whitespace`: everything
+    between spaces."""
     lowercase: bool = True
-    """Upper and lower case are the same."""
+    """Ignores case."""
     strip_accents: bool = True
-    """Letters are read without their accents."""
+    """Removes accents from letters."""
     sublinear_tf: bool = True
-    """A term that stands n times in a document counts 1 + ln n."""
+    """A term that occurs n times in a document counts 1 + ln n."""
     binary: bool = False
-    """A term counts once, however often it stands in a document."""
+    """A term counts once, however often it occurs in a document."""
     use_idf: bool = True
-    """Terms weigh 1 + ln((1 + documents) / (1 + documents with the term))."""
+    """Terms are weighted by 1 + ln((1 + documents) / (1 + documents with the term))."""
     norm: Literal["l1", "l2", "none"] = "l2"
     """Rows are scaled to this norm."""
     min_count: int = 2
-    """Smallest number of documents that a feature must occur in."""
+    """Number of documents that a feature must occur in at least."""
     max_share: float = 1.0
-    """Largest share of the documents that a feature may occur in."""
+    """Share of the documents that a feature may occur in at most."""
     max_features: int | None = field(default=None, metadata=former({0: None}))
-    """Keeps so many features, the most frequent; none: all."""
+    """Keeps this many features, the most frequent ones; none: all."""
     truncate: int | None = field(default=None, metadata=former({0: None}))
-    """Tokens of a document that are read; none: all."""
+    """Number of tokens read from each document; none: all."""
     hash_bits: int = 20
-    """Feature hashing: 2^bits columns."""
+    """Feature hashing uses 2^bits columns."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -93,28 +94,29 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class TreeConfig:
-    """The label tree: balanced recursive 2-means, regrouped to the branching wanted."""
+    """The label tree: balanced recursive 2-means, regrouped to the requested branching."""
 
     kind: Literal["kmeans", "flat"] = "kmeans"
     """`flat`: one level of all labels, no tree (one-vs-rest)."""
     branching: int = 32
-    """Children of a cluster above the last level."""
+    """Children per cluster above the last level."""
     max_leaf_size: int = 100
-    """Labels of a cluster of the last level at most."""
+    """Largest number of labels in a cluster of the last level."""
     min_clusters: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
-    """Clusters of the first level at most; auto: `branching`."""
+    """Largest number of clusters on the first level; auto: `branching`."""
     embedding: Literal["pifa", "pii", "pifa_lf_concat", "pifa_lf_convex"] = "pifa"
-    """What of a label is clustered: the mean of its documents' features (pifa), the documents themselves (pii), or the
-    mean beside features of its own, joined or averaged."""
+    """Vectors by which labels are clustered: the mean of their documents' features (pifa), their documents themselves
+    (pii), or the mean together with features of the labels, concatenated or averaged."""
     label_features: str | None = field(default=None, metadata=former({"": None}))
-    """An .npz (CSR) or .npy [L, D'] of label features, for the two `pifa_lf` embeddings."""
+    """File with label features [L, D'], .npz (CSR) or .npy, for the two `pifa_lf` embeddings."""
     sketch: int | Literal["auto"] | None = field(
         default="auto", metadata=former({0: None, -1: "auto"})
     )
-    """Columns of the Johnson-Lindenstrauss sketch of the features; none: exact; auto: exact unless it would be huge."""
+    """Columns of the Johnson-Lindenstrauss sketch of the features; none: no sketch; auto: no sketch unless the features
+    would be huge."""
     start: Literal["auto", "principal", "random"] = field(default="auto", metadata=QUIET)
-    """Where the split of a node begins: its principal direction, or that between two of its members drawn at random;
-    `auto`: principal, for the trees of a forest after the first random, so that they differ more."""
+    """Where the split of a node starts: at its principal direction, or at the direction between two randomly drawn
+    members; `auto`: principal, but random for all trees of a forest except the first, so that they differ more."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -125,14 +127,14 @@ class TreeConfig:
 
 @dataclass(frozen=True)
 class PreliminaryConfig:
-    """The tree that an encoder is fine-tuned on, of the means of the documents' features."""
+    """The tree that an encoder is fine-tuned on; it clusters labels by the means of their documents' features."""
 
     branching: int = 16
-    """Children of a cluster above the last level."""
+    """Children per cluster above the last level."""
     max_leaf_size: int = 32
-    """Labels of a cluster of the last level at most."""
+    """Largest number of labels in a cluster of the last level."""
     min_clusters: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
-    """Clusters of the first level at most; auto: `branching`."""
+    """Largest number of clusters on the first level; auto: `branching`."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -149,33 +151,33 @@ class PreliminaryConfig:
 
 @dataclass(frozen=True)
 class RankerConfig:
-    """The one-vs-rest problems of a level: ½(‖w‖²+b²) + Σ C_i · loss(y_i f_i) (Fan et al. 2008, LIBLINEAR)."""
+    """The one-vs-rest problems of a level: ½(‖w‖²+b²) + Σ C_i · loss(y_i f_i) (Fan et al. 2008, "LIBLINEAR")."""
 
     loss: Loss = "squared_hinge"
-    """What a margin costs."""
+    """Loss of a margin."""
     cost_positive: float | tuple[float, ...] = 1.0
-    """C of a label's documents."""
+    """C of the documents that have the label."""
     cost_negative: float | tuple[float, ...] = 1.0
-    """C of the others."""
+    """C of the other documents."""
     bias: float = 1.0
-    """Value of the constant feature, whose weight is regularised; 0: none."""
+    """Value of the constant feature, whose weight is regularised like the others; 0: no constant feature."""
     threshold: float | tuple[float, ...] = 0.1
-    """Weights smaller than this are dropped."""
+    """Weights with a smaller absolute value are dropped."""
     max_nonzeros: int | None = field(default=None, metadata=former({0: None}))
-    """Weights kept for a label, the largest first; none: all."""
+    """Weights kept per label, the largest ones; none: all."""
     negatives: Negatives | tuple[Negatives, ...] = "tfn"
-    """Documents that a label is told apart from: those of its parent's other labels (tfn), those whose beam reaches its
-    parent (man), your own (usn, in Python)."""
+    """Negatives of a label: documents of its parent's other labels (tfn), documents whose beam reaches its parent
+    (man), documents that you choose (usn, in Python)."""
     relevance: Literal["none", "induce", "last"] = "none"
-    """Positives weighted by the relevance matrix: on all levels (summed up the tree) or on the last only."""
+    """Weights positives by the relevance matrix: on all levels (summed up the tree) or only on the last."""
     relevance_norm: Literal["none", "l1", "l2", "max"] = "none"
-    """A document's relevance is scaled to this norm on every level."""
+    """The relevance values of a document are scaled to this norm on every level."""
     formulation: Formulation | tuple[Formulation, ...] = "auto"
-    """The solver; auto: the one that costs least on each level."""
+    """The solver; auto: the cheapest one for each level."""
     tolerance: float = 1e-4
-    """Stops when an epoch (Newton step) gains less than this share of the objective."""
+    """Stops when an epoch (or Newton step) gains less than this share of the objective."""
     max_epochs: int = 60
-    """Epochs (Newton steps) at most."""
+    """Largest number of epochs (or Newton steps)."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -198,14 +200,14 @@ class SearchConfig:
     """Beam search down the tree."""
 
     beam: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
-    """Clusters kept on each level; auto: 10, and 8 to search a model whose labels have copies, of which fewer hold as
-    much."""
+    """Clusters kept on each level; auto: 10, or 8 when searching a model whose labels have copies, where fewer clusters
+    contain as many labels."""
     top_k: int = field(default=20, metadata=EXECUTION)
-    """Results per document at most."""
+    """Largest number of results per document."""
     post_processor: PostProcessorName | tuple[PostProcessorName, ...] = "l3-hinge"
-    """What makes a score of a margin on each level; scores are multiplied down the tree (log-: added)."""
+    """Function that turns margins into scores on each level; scores are multiplied down the tree (`log-`: added)."""
     batch: int | Literal["auto"] = field(default="auto", metadata=EXECUTION | former({0: "auto"}))
-    """Documents searched at once; auto: chosen from the memory budget."""
+    """Number of documents searched at once; auto: chosen from the memory budget."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -219,11 +221,11 @@ class SearchConfig:
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The encoder whose vectors stand beside the sparse features: a pretrained one, or one made from the texts."""
+    """The encoder whose vectors are used beside the sparse features: pretrained, or built from the training texts."""
 
     name: str = "bert-base-uncased"
     """A folder with `config.json`, `tokenizer.json` and `model.safetensors`, or a name on the Hugging Face hub;
-    `static`: a small one is made from the training texts, without any download."""
+    `static`: a small encoder is built from the training texts, without any download."""
     revision: str | None = field(default=None, metadata=former({"": None}))
     """Branch, tag or commit on the hub; none: its main branch."""
     pooling: Literal[
@@ -237,29 +239,30 @@ class EncoderConfig:
         "lasttoken",
         "summary",
     ] = "auto"
-    """`auto`: what the folder of a sentence encoder asks for, else as the family was trained."""
+    """How token vectors become one vector; `auto`: as the folder of a sentence encoder specifies, otherwise as the
+    family was trained."""
     max_length: int | Literal["auto"] = field(default="auto", metadata=QUIET)
-    """Tokens of a document that are read, special ones counted; `auto`: what the folder of a sentence encoder asks for,
-    else 128 (512 of static vectors)."""
+    """Number of tokens read from each document, including special tokens; `auto`: as the folder of a sentence encoder
+    specifies, otherwise 128 (512 for static vectors)."""
     prompt: str = field(default="auto", metadata=QUIET)
-    """What stands before each text: `none`, the name of one of the folder's prompts, or a text of your own; `auto`: the
-    prompt that the folder gives to every text, if it does."""
+    """Text placed before each document: `none`, the name of one of the folder's prompts, or a text of your own; `auto`:
+    the folder's default prompt, if it has one."""
     vocabulary: int = field(default=30_000, metadata=QUIET)
-    """Pieces of words at most of an encoder that is made from the texts (`name=static`)."""
+    """Largest number of word pieces of an encoder built from the texts (`name=static`)."""
     hidden: int = field(default=256, metadata=QUIET)
-    """Columns of an encoder that is made from the texts."""
+    """Number of columns of an encoder built from the texts."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the products; parameters, their gradients, norms and the vectors are float32. `float32` is that on every
-    device, which takes a TPU six passes where `bfloat16` takes one."""
+    """Precision of matrix products; parameters, gradients, norms and vectors are float32. `float32` means full
+    precision on every device, which takes a TPU six passes where `bfloat16` takes one."""
     remat: bool | Literal["auto"] = field(default="auto", metadata=EXECUTION)
-    """Computes each layer again in the backward pass: less memory, a third more work; auto: where a batch does not fit
+    """Recomputes each layer in the backward pass: less memory, a third more work; auto: only if a batch does not fit
     the devices otherwise."""
     dropout: float | Literal["auto"] = field(default="auto", metadata=former({-1: "auto"}))
-    """Rate for embeddings, layers and the vector; auto: as the encoder's `config.json` says."""
+    """Dropout rate for embeddings, layers and the vector; auto: as in the encoder's `config.json`."""
     attention_dropout: float | Literal["auto"] = field(
         default="auto", metadata=former({-1: "auto"})
     )
-    """Rate for attention weights; auto: as `config.json` says; 0 trains fastest."""
+    """Dropout rate for attention weights; auto: as in `config.json`; 0 trains fastest."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -269,7 +272,7 @@ class EncoderConfig:
         check(self.hidden >= 1, self, "hidden", "1 or more")
         for name, default in (("vocabulary", 30_000), ("hidden", 256)):
             is_theirs = self.name != "static" and getattr(self, name) != default
-            check(not is_theirs, self, name, "the one of the pretrained encoder, so nothing,")
+            check(not is_theirs, self, name, "name=static (a pretrained encoder has its own)")
         for name in ("dropout", "attention_dropout"):
             value = getattr(self, name)
             check(value == "auto" or 0 <= value < 1, self, name, "auto or a share in [0, 1)")
@@ -277,26 +280,27 @@ class EncoderConfig:
 
 @dataclass(frozen=True)
 class DisentangleConfig:
-    """Labels under several clusters, chosen by where their documents are routed (Liu et al. 2021)."""
+    """Labels in several clusters, chosen by where their documents are routed (Liu et al. 2021)."""
 
     copies: int = 1
-    """Clusters of a label at most; 1: none of this."""
+    """Largest number of clusters per label; 1: no disentangling."""
     rounds: int = 1
-    """Times that labels are assigned and weights trained again; 0: none of this."""
+    """Number of times that labels are reassigned and weights retrained; 0: no disentangling."""
     capacity: float | None = field(default=1.5, metadata=former({0: None}))
-    """Labels of a cluster at most, relative to the mean, from 128 on a multiple of 32 near it; none: no limit."""
+    """Largest number of labels in a cluster, relative to the mean (rounded to a multiple of 32 from 128 labels on);
+    none: no limit."""
     folds: int = 2
-    """The documents' beams are searched in so many parts, each by a matcher trained on the others; 1: by the one that
-    was trained on them, whose beams hold nearly every true cluster and tell less of those of new documents."""
+    """Number of folds in which the documents' beams are searched, each by a matcher trained on the others; 1: by the
+    matcher trained on all of them, whose beams contain nearly every true cluster and say less about new documents."""
     positives: Literal["all", "routed"] = "all"
-    """A document is a positive of all copies of its label, or of those that its beam reaches."""
+    """Whether a document is a positive for all copies of its label, or only for those that its beam reaches."""
     retrain: Literal["all", "last"] = "all"
-    """The levels that a round trains again."""
+    """The levels that each round retrains."""
     merge: Annotated[str, Names(MERGES, "auto")] = field(default="auto", metadata=EXECUTION)
-    """The score of a label that was found under several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), where scores
-    are probabilities, else `max`."""
+    """Score of a label found in several clusters; `auto`: `noisy-or`, 1 − Π(1 − score), if scores are probabilities,
+    otherwise `max`."""
     least_gain: float = 0.01
-    """Rounds end when one would gain less than this share of the objective."""
+    """Stops when a round would gain less than this share of the objective."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -309,14 +313,14 @@ class DisentangleConfig:
 
 @dataclass(frozen=True)
 class ParallelConfig:
-    """Devices as a grid: rows of instances beside columns of weights. It changes no result."""
+    """The grid of devices: instances are split over its rows, weights over its columns. Results do not change."""
 
     data: int | Literal["auto"] = field(default="auto", metadata=former({0: "auto"}))
-    """Parts that instances are cut into; auto: as many as there are devices left."""
+    """Number of parts that instances are split into; auto: all devices that `label` leaves."""
     label: int = 1
-    """Parts that the clusters of the last level are cut into, for models that one device cannot hold."""
+    """Number of parts that the clusters of the last level are split into, for models that one device cannot hold."""
     holds: Literal["all", "share"] = "all"
-    """What each of several processes holds: all documents and weights, or its share of them."""
+    """Whether each of several processes holds all documents and weights or only its share of them."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -325,7 +329,7 @@ class ParallelConfig:
 
 
 def check_machine(config: Any) -> None:
-    """Checks what all models say of the machine: the size of `memory`, the number of `threads`."""
+    """Checks the settings of the machine that all models share: the size of `memory`, the number of `threads`."""
     if config.memory != "auto":
         parse_size(config.memory)
     check_least(config, 1, "threads")
@@ -333,15 +337,19 @@ def check_machine(config: Any) -> None:
 
 @dataclass(frozen=True)
 class LinearConfig:
-    """XR-Linear (Yu et al. 2022, "PECOS"): tree, one linear level for each resolution, beam search."""
+    """XR-Linear (Yu et al. 2022, "PECOS"): a tree, one level of linear models per resolution, beam search.
+
+    >>> LinearConfig(trees=3, search=SearchConfig(beam=20)).search.beam
+    20
+    """
 
     model: Literal["linear"] = "linear"
     seed: int = 0
-    """Of everything random: the same seed, the same model."""
+    """Seed of everything random: the same seed gives the same model."""
     memory: str = field(default="auto", metadata=EXECUTION | former({"": "auto"}))
-    """Host memory that training and search keep to, such as 8GB; auto: what machine and control group have."""
+    """Limit on host memory for training and search, such as 8GB; auto: the limit of the machine or control group."""
     threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
-    """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
+    """Number of threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
     data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     tree: TreeConfig = field(default_factory=TreeConfig)
@@ -352,9 +360,9 @@ class LinearConfig:
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
     rerank: RerankConfig = field(default_factory=RerankConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
-    """Trees of a forest; tree i is that of seed + i, their predictions are combined."""
+    """Number of trees in a forest, whose predictions are combined; tree i is built with seed + i."""
     combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)
-    """How the predictions of a forest's trees become one."""
+    """How the predictions of a forest's trees are combined."""
 
     def __post_init__(self) -> None:
         check_choices(self)

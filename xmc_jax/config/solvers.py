@@ -1,4 +1,4 @@
-"""The solvers of one-vs-rest problems, by the name that `ranker.formulation` gives."""
+"""The solvers of one-vs-rest problems, by their names in `ranker.formulation`."""
 
 from __future__ import annotations
 
@@ -7,5 +7,4 @@ SOLVERS = {
     "primal": "xmc_jax.ranker.solvers.primal",
     "gram": "xmc_jax.ranker.solvers.gram",
 }
-"""Module of each solver, which holds it as `SOLVER`; imported where it is used. Of equal estimates the first is taken.
-"""
+"""Name → module that holds the solver as `SOLVER`; imported where it is used. Of equal estimates the first wins."""

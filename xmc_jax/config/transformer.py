@@ -38,9 +38,9 @@ class TuningConfig:
     """How the encoder is fine-tuned on each level of a tree (Zhang et al. 2021, "XR-Transformer")."""
 
     head: Literal["levels", "prototype"] = field(default="levels", metadata=QUIET)
-    """What the encoder is fine-tuned with: a head for each level of a tree, or one over all labels (section `head`)."""
+    """What the encoder is fine-tuned with: one head per level of a tree, or one over all labels (section `head`)."""
     steps: int | tuple[int, ...] = 1000
-    """Updates on each level (of one head over all labels: in all); 0: the encoder is used as it is."""
+    """Updates per level (in total with one head over all labels); 0: the encoder is used as it is."""
     batch_size: int | Literal["auto"] = 32
     """Documents of an update; auto: as many as the devices hold at once, 64 on each at most (32 on CPUs). A run keeps
     what it began with."""
@@ -48,49 +48,51 @@ class TuningConfig:
     """Cuts a batch into so many parts, whose gradients are averaged: less memory, the same update (other units are
     dropped); auto: as many as it takes to fit the devices."""
     learning_rate: float | tuple[float, ...] = 5e-5
-    """Greatest rate, after the warm-up."""
+    """Peak learning rate, reached after the warm-up."""
     head_learning_rate: float | tuple[float, ...] | Literal["auto"] = field(
         default="auto", metadata=former({0: "auto"})
     )
-    """Of the heads; auto: as the encoder's."""
+    """Peak learning rate of the heads; auto: the encoder's."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    """After the warm-up: to 0 at the last step, or none."""
+    """Decay of the learning rate after the warm-up, to 0 at the last step; `constant`: no decay."""
     warmup: int | tuple[int, ...] = 100
-    """Steps on each level over which the rate rises from 0."""
+    """Steps per level over which the learning rate rises from 0."""
     weight_decay: float = 0.0
-    """Share of a weight that an update takes away, beside the rate."""
+    """Weight decay of AdamW (decoupled, multiplied by the learning rate)."""
     epsilon: float = 1e-8
-    """Of AdamW, beside the root of the second moment."""
+    """Epsilon of AdamW, added to the root of the second moment."""
     clip: float | None = field(default=1.0, metadata=former({0: None}))
-    """Greatest norm of the gradient, of the encoder and of the head apart; none: any."""
+    """Gradients are clipped to this norm, separately for encoder and head; none: no clipping."""
     loss: Loss = "squared_hinge"
-    """Of a document's margins."""
+    """Loss of a document's margins."""
     weighted: bool = True
-    """A positive cluster weighs as many times as the document has labels in it."""
+    """Weights a positive cluster by the number of the document's labels in it."""
     negatives: TuningNegatives = "tfn+man"
-    """Below level 0 a document is scored against the children of which clusters."""
+    """Which clusters' children a document is scored against below level 0: those of its true clusters (tfn), those that
+    its beam reaches (man), or both."""
     max_candidates: int | tuple[int, ...] | None = field(default=1000, metadata=former({0: None}))
-    """Nodes that a document is scored against at most: its positives, and negatives drawn anew each time; none: all."""
+    """Largest number of nodes that a document is scored against: its positives, and negatives redrawn each time; none:
+    all."""
     bootstrap: Bootstrap = "linear"
-    """Where a head begins: a linear model on the vectors, its parent's weights, or small random numbers."""
+    """How a head is initialised: a linear model on the vectors, its parent's weights, or small random numbers."""
     match: Literal["concat", "encoder"] = "concat"
-    """What says which clusters come near: a linear level on [features, vector], or the head."""
+    """What finds the clusters near a document: a linear level on [features, vector], or the head."""
     match_beam: int = 10
-    """Clusters of a level that come near a document."""
+    """Number of clusters found per document on each level."""
     threshold: float = 0.001
-    """Smaller weights of the linear levels between the resolutions are dropped."""
+    """Weights with a smaller absolute value are dropped from the linear levels between the resolutions."""
     cost_sensitive: bool = False
-    """Their positives weigh their share of a document's labels."""
+    """Weights the positives of these linear levels by their share of a document's labels."""
     max_clusters: int = 32_768
-    """Levels with more nodes are not fine-tuned."""
+    """Levels with more nodes than this are not fine-tuned."""
     save_every: int = 200
-    """Steps between checkpoints, and between evaluations where there is a validation set."""
+    """Steps between checkpoints, and between evaluations if there is a validation set."""
     patience: int | None = field(default=None, metadata=former({0: None}))
-    """Evaluations without a gain after which a level ends; none: never. The best parameters are kept."""
+    """Stops a level after this many evaluations without a gain; none: never. The best parameters are kept."""
     log_every: int = field(default=50, metadata=EXECUTION)
-    """Steps between lines of `metrics.jsonl`."""
+    """Steps between lines in `metrics.jsonl`."""
     embed_batch: int = field(default=64, metadata=EXECUTION)
-    """Documents of the greatest length encoded at once; more of them where they are short."""
+    """Number of documents of the greatest length encoded at once; more if they are shorter."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -119,10 +121,10 @@ class TuningConfig:
             check(self.batch_size % self.accumulate == 0, self, "accumulate", whole)
 
     def to_updates(self) -> UpdateConfig:
-        """Returns the settings of the updates with one head over all labels.
+        """Returns the settings for updates with one head over all labels.
 
         Raises:
-            InputError: a setting has several values, one for each level.
+            InputError: a setting has one value per level, or `batch_size` is `auto`.
         """
         shared = [f.name for f in fields(UpdateConfig)]
         for name in shared:
@@ -142,22 +144,26 @@ class TuningConfig:
 
     @property
     def is_off(self) -> bool:
-        """Tells that no level is fine-tuned."""
+        """Whether no level is fine-tuned."""
         return not any(as_tuple(self.steps))
 
 
 @dataclass(frozen=True)
 class XRTransformerConfig:
-    """XR-Transformer (Zhang et al. 2021): an encoder fine-tuned level by level down a first tree, then XR-Linear on
-    [features, vector] with a tree of its own."""
+    """XR-Transformer (Zhang et al. 2021): an encoder is fine-tuned level by level down a first tree; XR-Linear on
+    [features, vector], with a tree of its own, then ranks the labels.
+
+    >>> XRTransformerConfig(tuning=TuningConfig(steps=(100, 300))).tuning.steps
+    (100, 300)
+    """
 
     model: Literal["xr-transformer"] = "xr-transformer"
     seed: int = 0
-    """Of everything random: the same seed, the same model."""
+    """Seed of everything random: the same seed gives the same model."""
     memory: str = field(default="auto", metadata=EXECUTION | former({"": "auto"}))
-    """Host memory that the final levels and their search keep to; auto: what machine and control group have."""
+    """Limit on host memory for the final levels and their search; auto: the limit of the machine or control group."""
     threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
-    """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
+    """Number of threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
     data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -166,12 +172,12 @@ class XRTransformerConfig:
     head: HeadConfig = field(default_factory=HeadConfig, metadata=QUIET)
     """The prototypes that the encoder is fine-tuned with under `tuning.head=prototype`."""
     mix: float = field(default=0.5, metadata=QUIET | EXECUTION)
-    """Share of the prototypes' score in that of a label, the rest is the linear levels'; documents that are held out
-    (validation, `rerank`, `calibrate`) choose it anew. Without prototypes nothing is mixed."""
+    """Share of the prototypes' score in a label's score; the rest is that of the linear levels. Held-out documents
+    (validation, `rerank`, `calibrate`) choose it instead, if there are any. Without prototypes nothing is mixed."""
     tree: TreeConfig = field(default_factory=TreeConfig)
-    """The tree of the final levels, of features and vectors."""
+    """The tree of the final levels, which clusters labels by features and vectors."""
     refine: bool = True
-    """False: the final levels take the preliminary tree too."""
+    """Whether the final levels have a tree of their own; false: they use the preliminary tree."""
     ranker: RankerConfig = field(
         default_factory=lambda: RankerConfig(threshold=0.001, negatives="tfn+man")
     )
@@ -181,9 +187,9 @@ class XRTransformerConfig:
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
     rerank: RerankConfig = field(default_factory=RerankConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
-    """Trees of the final levels, a forest on the vectors of one encoder."""
+    """Number of trees of the final levels, a forest on the vectors of one encoder."""
     combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)
-    """How the predictions of a forest's trees become one."""
+    """How the predictions of a forest's trees are combined."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -201,23 +207,28 @@ class XRTransformerConfig:
 
 @dataclass(frozen=True)
 class XTransformerConfig:
-    """X-Transformer (Chang et al. 2020): an encoder fine-tuned once on flat label clusters; its head finds the
-    clusters of a document, a linear model on [features, vector] ranks the labels in them."""
+    """X-Transformer (Chang et al. 2020): an encoder is fine-tuned once on flat label clusters; its head finds the
+    clusters of a document, and a linear model on [features, vector] ranks the labels in them.
+
+    >>> XTransformerConfig(label_embedding="text").tuning.bootstrap
+    'none'
+    """
 
     model: Literal["x-transformer"] = "x-transformer"
     seed: int = 0
-    """Of everything random: the same seed, the same model."""
+    """Seed of everything random: the same seed gives the same model."""
     memory: str = field(default="auto", metadata=EXECUTION | former({"": "auto"}))
-    """Host memory that the final levels and their search keep to; auto: what machine and control group have."""
+    """Limit on host memory for the final levels and their search; auto: the limit of the machine or control group."""
     threads: int | Literal["auto"] = field(default="auto", metadata=EXECUTION)
-    """Threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
+    """Number of threads on the host; auto: the cores that the process may use, or `OMP_NUM_THREADS`."""
     data: DataConfig = field(default_factory=DataConfig, metadata=EXECUTION)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     label_embedding: Literal["pifa-tfidf", "pifa-neural", "text"] = "pifa-tfidf"
-    """What is clustered: means of the documents' features, of their vectors, or the vectors of the labels' names."""
+    """Vectors by which labels are clustered: means of their documents' features, means of their documents' vectors, or
+    vectors of the labels' names."""
     tree: TreeConfig = field(default_factory=TreeConfig)
-    """Of the clusters `max_leaf_size` counts; there is one level of them, whatever `branching` is."""
+    """The clusters; only `max_leaf_size` matters, as there is one level of them whatever `branching` is."""
     tuning: TuningConfig = field(
         default_factory=lambda: TuningConfig(weighted=False, bootstrap="none")
     )
@@ -230,15 +241,15 @@ class XTransformerConfig:
     disentangle: DisentangleConfig = field(
         default_factory=lambda: DisentangleConfig(retrain="last")
     )
-    """Rounds train the last level only: the head finds the clusters."""
+    """Rounds retrain only the last level, as the head finds the clusters."""
     parallel: ParallelConfig = field(default_factory=ParallelConfig, metadata=EXECUTION)
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig, metadata=QUIET | EXECUTION)
     rerank: RerankConfig = field(default_factory=RerankConfig, metadata=QUIET | EXECUTION)
     trees: int = field(default=1, metadata=QUIET)
-    """Trees of a forest on the vectors of one encoder: the head finds the clusters of the first, a linear level those
-    of the others."""
+    """Number of trees of a forest on the vectors of one encoder: the head finds the clusters of the first, a linear
+    level those of the others."""
     combine: CombinationName = field(default="average", metadata=QUIET | EXECUTION)
-    """How the predictions of a forest's trees become one."""
+    """How the predictions of a forest's trees are combined."""
 
     def __post_init__(self) -> None:
         check_choices(self)
@@ -246,7 +257,7 @@ class XTransformerConfig:
             self.tuning.head == "levels",
             self.tuning,
             "head",
-            "levels (X-Transformer's head finds clusters; xr-transformer takes prototypes)",
+            "levels (X-Transformer's head finds clusters; prototypes need xr-transformer)",
         )
         check(self.parallel.holds == "all", self.parallel, "holds", _WHOLE)
         linear_part(self)
@@ -254,19 +265,19 @@ class XTransformerConfig:
             self.disentangle.retrain == "last",
             self.disentangle,
             "retrain",
-            "last (x-transformer's clusters are found by its head, which rounds do not train)",
+            "last (x-transformer's clusters are found by its head, which rounds do not retrain)",
         )
         check(
             self.tree.embedding == "pifa",
             self.tree,
             "embedding",
-            "pifa (label_embedding says what it is made of)",
+            "pifa (set label_embedding to choose what labels are clustered by)",
         )
 
 
 TransformerConfig = XRTransformerConfig | XTransformerConfig
 TreeModelConfig = LinearConfig | XRTransformerConfig | XTransformerConfig
-"""Settings of models that search down trees."""
+"""Settings of the models that search down trees."""
 Config = TreeModelConfig | PrototypeConfig
 
 CONFIGS: dict[str, type] = {
@@ -275,7 +286,7 @@ CONFIGS: dict[str, type] = {
     "x-transformer": XTransformerConfig,
     "prototype": PrototypeConfig,
 }
-"""Name of a model → its settings."""
+"""Name of a model → class of its settings."""
 
 
 def linear_part(config: TreeModelConfig) -> LinearConfig:

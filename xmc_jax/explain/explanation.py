@@ -33,7 +33,7 @@ class Step:
         terms: the features with the largest contributions, positive or negative.
         others: contribution of the other features.
         vector: contribution of the dense columns.
-        bias: of the node.
+        bias: the bias of the node.
         own: score that follows from the margin alone.
         score: combined with the scores of the nodes above.
         rank: rank among the nodes scored on the level, from 1; 0 if it was not scored because its parent was dropped.
@@ -65,7 +65,7 @@ class Path:
 
     Attributes:
         tree: number of the tree.
-        steps: from the root's child to the label.
+        steps: the steps from the root's child to the label.
         score: score of the label along this path.
         reached: whether the search reached it.
     """
@@ -178,7 +178,7 @@ def trace(
     """Returns the paths to labels in all trees.
 
     Args:
-        models: of the trees.
+        models: the models of the trees.
         row: the document.
         labels: their numbers.
         beams: number of nodes kept on each level, per tree.
@@ -223,9 +223,9 @@ def say_verdict(paths: Sequence[Path], rank: int | None, score: float, last: flo
     """Returns what became of a label, in words.
 
     Args:
-        paths: to it.
-        rank: in the ranking, or None.
-        score: of it.
+        paths: the paths to it.
+        rank: its rank, or None.
+        score: its score.
         last: score of the last label of the ranking.
     """
     if rank is not None:

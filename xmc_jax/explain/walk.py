@@ -1,7 +1,7 @@
-"""The search of one document, step by step on the host: what was scored on each level, what the beam kept, and what
-each feature gave.
+"""The search for one document, step by step on the host: the scores of each level, what the beam kept, and the
+contribution of each feature.
 
-The margins are those of the compiled search but for rounding; nothing is compiled for one document.
+The margins are those of the compiled search except for rounding; nothing is compiled for one document.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Row(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """What one level scored of a document, by node.
+    """The nodes that one level scored for a document.
 
     Attributes:
-        node: children of the beam, ascending.
+        node: the children of the beam, ascending.
         margin: f(x, node).
-        own: the score before it met the parent's.
-        score: after.
-        kept: whether the beam holds the node; of the last level, True.
+        own: the score before it is combined with the parent's.
+        score: the score after that.
+        kept: whether the beam contains the node; True on the last level.
     """
 
     node: Int[np.ndarray, "M"]
@@ -44,13 +44,13 @@ class Scored(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """What a margin is the sum of.
+    """The summands of a margin.
 
     Attributes:
         feature: the document's features that have a weight.
         gave: value · weight of each.
-        vector: what the dense columns gave.
-        bias: of the node.
+        vector: the contribution of the dense columns.
+        bias: the bias of the node.
     """
 
     feature: Int[np.ndarray, "P"]
@@ -73,9 +73,9 @@ def walk(model: XRModel, row: Row, beam: int) -> list[Scored]:
     """Searches a document down the tree.
 
     Args:
-        model: finished.
+        model: a complete model.
         row: the document.
-        beam: nodes kept on a level above the last; of equal scores the smaller.
+        beam: the number of nodes kept on each level above the last; among equal scores, the smaller nodes.
     """
     levels = []
     parents, above = np.zeros(1, np.int64), np.zeros(1)
@@ -97,7 +97,7 @@ def walk(model: XRModel, row: Row, beam: int) -> list[Scored]:
 def score_margins(
     model: XRModel, level: int, margin: np.ndarray, above: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the own scores of nodes of a level, and what they are with their parents' scores."""
+    """Returns the nodes' own scores on a level, and their scores combined with those of their parents."""
     kind = POST_PROCESSORS[model.post_processors[level]]
     own = np.asarray(kind.transform(np.asarray(margin, np.float32)))
     score = np.asarray(kind.combine(own, above.astype(np.float32))) if level else own
@@ -116,7 +116,7 @@ def score_children(weights: LevelWeights, cluster: int, row: Row) -> Float[np.nd
 
 
 def split_margin(weights: LevelWeights, node: int, row: Row) -> Parts:
-    """Returns what the margin of a node is the sum of."""
+    """Returns the summands of a node's margin."""
     cluster = int(np.searchsorted(weights.child_offsets, node, "right")) - 1
     entry, at = _find_entries(weights, cluster, row)
     mine = weights.entry_child[entry] == node - weights.child_offsets[cluster]
@@ -132,7 +132,7 @@ def split_margin(weights: LevelWeights, node: int, row: Row) -> Parts:
 def _find_entries(
     weights: LevelWeights, cluster: int, row: Row
 ) -> tuple[Int[np.ndarray, "E"], Int[np.ndarray, "E"]]:
-    """Returns the entries of a cluster whose feature the document has, and which of its features that is."""
+    """Returns the entries of a cluster whose feature the document has, and the index of that feature."""
     rows = np.arange(weights.row_offsets[cluster], weights.row_offsets[cluster + 1])
     feature = weights.row_feature[rows]
     if not len(row.ids):

@@ -1,4 +1,4 @@
-"""What a model is: a label tree, the weights of its levels, the head of a level on an encoder."""
+"""The parts of a model: a label tree, the weights of its levels, the head of a level on an encoder, prototypes."""
 
 from xmc_jax.model.head import Head as Head
 from xmc_jax.model.head import find_touched as find_touched

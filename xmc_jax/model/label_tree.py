@@ -1,9 +1,8 @@
 """The label tree: clusters of clusters, and edges from the last clusters to labels.
 
-Inner levels hold one parent for each cluster; the last level is an edge list (cluster, label), so a
-label may sit under several clusters and a tree without overlap is the case of one edge for each
-label. Children of one node are numbered consecutively on every level: a range of numbers stands for
-them.
+Inner levels hold one parent per cluster; the last level is a list of edges (cluster, label), so that a label may be in
+several clusters; a tree without overlap has one edge per label. On every level the children of a node are numbered
+consecutively, so that a range of numbers represents them.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ class LabelTree:
     """Levels 0 … n_levels − 1 below a root; made by `make_tree` and the builders, which check it.
 
     Attributes:
-        parents: for each inner level the parent of each cluster on the level above, int32 [C],
+        parents: for each inner level, the parent of each cluster on the level above, int32 [C],
             ascending (level 0: zeros, the root).
-        edge_label: int32 [E], label of each edge; edges are sorted by (cluster, label).
-        edge_cluster: int32 [E], cluster of each edge on the last inner level (0 where there is
+        edge_label: int32 [E], the label of each edge; edges are sorted by (cluster, label).
+        edge_cluster: int32 [E], the cluster of each edge on the last inner level (0 if there is
             none).
         n_labels: L.
 
@@ -56,17 +55,17 @@ class LabelTree:
 
     @property
     def level_sizes(self) -> tuple[int, ...]:
-        """Children of each level: clusters of the inner levels, edges of the last."""
+        """Number of children on each level: clusters of the inner levels, edges of the last."""
         return (*(p.shape[0] for p in self.parents), self.n_edges)
 
     @property
     def has_copies(self) -> bool:
-        """Some label sits under several clusters."""
+        """Whether some label is in several clusters."""
         return self.n_edges > self.n_labels
 
     @property
     def copies_per_label(self) -> np.ndarray:
-        """Clusters that each label sits under, int32 [L], 1 or more."""
+        """Number of clusters that each label is in, int32 [L], 1 or more."""
         return np.bincount(self.edge_label, minlength=self.n_labels).astype(np.int32)
 
     def parent(self, level: int) -> np.ndarray:
@@ -80,7 +79,7 @@ class LabelTree:
         return self.level_sizes[level - 1] if level else 1
 
     def children_offsets(self, level: int) -> np.ndarray:
-        """Returns where the children of each node above `level` begin, int32 [n_parents(level) +
+        """Returns where the children of each node above `level` start, int32 [n_parents(level) +
         1].
 
         Node c owns children offsets[c] … offsets[c + 1] − 1 of `level` (edges, on the last level).
@@ -113,7 +112,7 @@ class LabelTree:
         return ancestor
 
     def equals(self, other: LabelTree) -> bool:
-        """Tells whether two trees have the same levels, edges and number of labels."""
+        """Returns whether two trees have the same levels, edges and number of labels."""
         mine, theirs = jax.tree.leaves(self), jax.tree.leaves(other)
         same = self.n_labels == other.n_labels and len(mine) == len(theirs)
         return same and all(np.array_equal(a, b) for a, b in zip(mine, theirs, strict=True))
@@ -137,7 +136,7 @@ def labels_at(tree: LabelTree, level: int, Y: sp.spmatrix) -> sp.csr_matrix:
     """Sums label counts up the tree.
 
     Args:
-        tree: of L labels.
+        tree: a tree of L labels.
         level: 0 to n_levels − 1 (or negative, from the last).
         Y: labels of instances [N, L].
 
@@ -162,10 +161,10 @@ def labels_at(tree: LabelTree, level: int, Y: sp.spmatrix) -> sp.csr_matrix:
 
 
 def edges_at(tree: LabelTree, level: int, edges: sp.spmatrix) -> sp.csr_matrix:
-    """Sums what belongs to single edges up the tree.
+    """Sums values of single edges up the tree.
 
     Args:
-        tree: of E edges.
+        tree: a tree of E edges.
         level: 0 to n_levels − 1 (or negative, from the last).
         edges: [N, E].
 
@@ -173,7 +172,7 @@ def edges_at(tree: LabelTree, level: int, edges: sp.spmatrix) -> sp.csr_matrix:
         float32 CSR [N, size of level] with sorted indices.
 
     Raises:
-        InputError: another number of columns than edges.
+        InputError: the number of columns is not that of the edges.
     """
     if edges.shape[1] != tree.n_edges:
         raise InputError(
@@ -191,7 +190,7 @@ def edges_at(tree: LabelTree, level: int, edges: sp.spmatrix) -> sp.csr_matrix:
 def make_tree(
     parents: Sequence[np.ndarray], edge_label: np.ndarray, edge_cluster: np.ndarray, n_labels: int
 ) -> LabelTree:
-    """Checks and returns a tree whose arrays are already numbered as `LabelTree` wants them.
+    """Checks and returns a tree whose arrays are already numbered as `LabelTree` requires.
 
     Args:
         parents: parent ids of each inner level [C], ascending, no parent without children.
@@ -199,7 +198,7 @@ def make_tree(
         n_labels: L.
 
     Raises:
-        InputError: what is wrong, with the level or the label.
+        InputError: the arrays are not such a tree; says what is wrong, with the level or the label.
     """
     if n_labels < 1:
         raise InputError("a tree of 0 labels asked for, 1 or more needed")
@@ -226,7 +225,7 @@ def make_tree(
     same = np.diff(cluster) == 0
     if (same & (np.diff(label) == 0)).any():
         e = np.flatnonzero(same & (np.diff(label) == 0))[0]
-        raise InputError(f"label {label[e]} is twice in cluster {cluster[e]}; give each edge once")
+        raise InputError(f"label {label[e]} is in cluster {cluster[e]} twice; give each edge once")
     if (same & (np.diff(label) < 0)).any():
         raise InputError("edges are not sorted by (cluster, label); sort them")
     return LabelTree(tuple(checked), label, cluster, int(n_labels))

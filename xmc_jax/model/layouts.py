@@ -1,4 +1,4 @@
-"""What was laid out of an object for devices: held by the object, made once, whichever thread asks first."""
+"""Device layouts of an object: held by the object and made once, whichever thread asks first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ T = TypeVar("T")
 
 
 class Layouts:
-    """Values by key, made at their first use and gone with the object that holds them.
+    """Values by key, made at their first use and freed with the object that holds them.
 
-    A copy of the object begins without any: what lies on devices belongs to one object alone.
+    A copy of the object starts without any, as arrays on devices belong to one object alone.
 
     Attributes:
-        source: an object that differs in small things only and lends what it has laid out, or None.
+        source: an object with only small differences whose layouts can be reused, or None.
     """
 
     def __init__(self) -> None:

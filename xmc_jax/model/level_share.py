@@ -1,4 +1,4 @@
-"""A level that several processes hold together: each the weights of a range of clusters."""
+"""A level that several processes hold together, each with the weights of a range of clusters."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from xmc_jax.model.level_weights import LevelWeights
 from xmc_jax.parallel import gather_each
 
 MOST_WHOLE = 512
-"""Nodes of a level up to which every process keeps all of it."""
+"""Number of nodes up to which every process keeps a whole level."""
 
 
 @dataclass(frozen=True)
 class LevelShare:
-    """The weights that this process has of a level, and what every process has of all of it.
+    """This process's weights of a level, and what every process knows of the whole level.
 
     Attributes:
-        weights: of the clusters `first` … `stop` - 1, which are numbered from 0 there, and so are their nodes.
-        first, stop: this process's clusters.
-        child_offsets: int32 [C + 1], of the whole level.
-        bias: float32 [nodes], of the whole level.
-        total: entries of all processes.
+        weights: the weights of the clusters `first` … `stop` - 1; clusters and nodes are numbered from 0 in it.
+        first, stop: the range of this process's clusters.
+        child_offsets: the child offsets of the whole level, int32 [C + 1].
+        bias: the biases of the whole level, float32 [nodes].
+        total: the number of entries in all processes.
     """
 
     weights: LevelWeights
@@ -37,9 +37,9 @@ class LevelShare:
         """Returns the share of a process that knows its own weights; all processes call this together.
 
         Args:
-            weights: of clusters from `first` on; of process p + 1 those that follow the ones of process p.
+            weights: the weights of clusters from `first` on; those of process p + 1 follow the ones of process p.
             first: this process's first cluster.
-            child_offsets: of the whole level.
+            child_offsets: the child offsets of the whole level.
         """
         facts = {"bias": weights.bias, "n": np.asarray(weights.n_entries)}
         every = gather_each(facts)
@@ -57,12 +57,12 @@ class LevelShare:
 
     @property
     def n_entries(self) -> int:
-        """Weights of the whole level, beside biases and dense columns."""
+        """Number of weights of the whole level, without biases and dense columns."""
         return self.total
 
     @property
     def n_bytes(self) -> int:
-        """Bytes that this process has of it."""
+        """Bytes that this process holds of the level."""
         return self.weights.n_bytes + self.child_offsets.nbytes + self.bias.nbytes
 
     @property
@@ -71,13 +71,13 @@ class LevelShare:
 
 
 def balance_clusters(entries: np.ndarray, n_shares: int) -> np.ndarray:
-    """Returns the first cluster of each share and the end, so that shares have about as many entries.
+    """Returns the first cluster of each share and the end, so that shares have about equally many entries.
 
     Args:
-        entries: of each cluster [C].
-        n_shares: of consecutive clusters; some may be empty.
+        entries: the number of entries of each cluster [C].
+        n_shares: the number of shares, each of consecutive clusters; some may be empty.
     """
-    # A cluster without weights still costs something.
+    # A cluster without weights still has a cost.
     total = np.append(0, np.cumsum(entries, dtype=np.int64)) + np.arange(len(entries) + 1)
     targets = total[-1] * np.arange(1, n_shares) / n_shares
     return np.concatenate([[0], np.searchsorted(total, targets), [len(entries)]])

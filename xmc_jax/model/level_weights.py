@@ -1,4 +1,4 @@
-"""The weights of one level as they are stored: one sparse row per (cluster, feature), siblings together."""
+"""The stored weights of one level: one sparse row per (cluster, feature), siblings together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xmc_jax.errors import InputError
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class LevelWeights:
-    """What a level learned (host arrays): f(x, node) = Σ_d x_d w[d, node] + dense·u[:, node] + b[node].
+    """The weights of a level (host arrays): f(x, node) = Σ_d x_d w[d, node] + dense·u[:, node] + b[node].
 
     A node is a child slot of a cluster: node = `child_offsets[cluster] + child`. The children of a cluster share
     the sorted list of the features that any of them uses (the chunks of Etter et al. 2022, "MSCM").
@@ -54,7 +54,7 @@ class LevelWeights:
         return len(self.entry_value)
 
     def count_entries(self) -> np.ndarray:
-        """Returns the entries of each cluster, int64 [C]."""
+        """Returns the number of entries of each cluster, int64 [C]."""
         return np.diff(self.entry_offsets[self.row_offsets])
 
     @property
@@ -67,7 +67,7 @@ class LevelWeights:
 
 
 def cut_clusters(weights: LevelWeights, first: int, stop: int) -> LevelWeights:
-    """Returns the clusters `first` … `stop` - 1, numbered from 0, and so are their nodes."""
+    """Returns the clusters `first` … `stop` - 1; they and their nodes are numbered from 0."""
     rows = slice(*weights.row_offsets[[first, stop]].tolist())
     entries = slice(*weights.entry_offsets[[rows.start, rows.stop]].tolist())
     nodes = slice(*weights.child_offsets[[first, stop]].tolist())
@@ -84,7 +84,7 @@ def cut_clusters(weights: LevelWeights, first: int, stop: int) -> LevelWeights:
 
 
 def join_clusters(parts: Sequence[LevelWeights]) -> LevelWeights:
-    """Returns the clusters of all parts one after the other: what `cut_clusters` took apart."""
+    """Returns the clusters of all parts in a row; inverts `cut_clusters`."""
     if len(parts) == 1:
         return parts[0]
 
@@ -122,7 +122,7 @@ def build_weights(
         dense: float32 [nodes, H].
     """
     n_clusters = len(child_offsets) - 1
-    # Chunks give sorted runs, which a stable sort only has to merge.
+    # Chunks are sorted runs, which a stable sort only has to merge.
     key = (cluster.astype(np.int64) * (feature.max(initial=0) + 1) + feature) * (
         child.max(initial=0) + 1
     ) + child
@@ -145,7 +145,7 @@ def build_weights(
 
 
 def to_matrix(weights: LevelWeights, n_features: int) -> sp.csc_matrix:
-    """Returns the sparse part as a matrix [D, nodes]; bias and dense columns are kept apart."""
+    """Returns the sparse part as a matrix [D, nodes], without bias and dense columns."""
     rows = np.repeat(weights.row_feature, np.diff(weights.entry_offsets))
     cluster_of_row = np.repeat(np.arange(weights.n_clusters), np.diff(weights.row_offsets))
     start = weights.child_offsets[:-1][cluster_of_row]
@@ -158,9 +158,9 @@ def to_matrix(weights: LevelWeights, n_features: int) -> sp.csc_matrix:
 def keep_largest(
     node: np.ndarray, feature: np.ndarray, value: np.ndarray, max_nonzeros: int
 ) -> np.ndarray:
-    """Returns bool [E]: which entries are among the `max_nonzeros` largest |value| of their node.
+    """Returns, as bool [E], which entries are among the `max_nonzeros` largest |value| of their node.
 
-    Of equal weights the smaller feature is kept.
+    Among equal weights, the smaller feature is kept.
     """
     order = np.lexsort((feature, -np.abs(value), node))
     counts = np.unique(node[order], return_counts=True)[1]
@@ -171,20 +171,22 @@ def keep_largest(
 
 
 def select_nodes(weights: LevelWeights, keep: np.ndarray) -> LevelWeights:
-    """Returns the level with the nodes outside `keep` silenced (bias -inf), for searching a part of the labels.
+    """Returns the level with the nodes outside `keep` silenced (bias -inf), to search only some of the labels.
 
     Args:
         keep: bool [nodes].
     """
     if keep.shape != (weights.n_nodes,):
-        raise InputError(f"{keep.shape[0]} flags given for {weights.n_nodes} nodes")
+        raise InputError(
+            f"{keep.shape[0]} flags given for {weights.n_nodes} nodes, one each needed"
+        )
     return replace(weights, bias=np.where(keep, weights.bias, -np.inf).astype(np.float32))
 
 
 def merge_levels(
     child_offsets: np.ndarray, n_dense: int, parts: Sequence[tuple[LevelWeights, np.ndarray]]
 ) -> LevelWeights:
-    """Returns a level whose nodes come from other levels, bit for bit.
+    """Returns a level whose nodes are taken from other levels, bit for bit.
 
     Args:
         child_offsets: int [C + 1], of the new level.

@@ -1,4 +1,4 @@
-"""Prototypes as a trained model: a direction, a factor and a bias for each label."""
+"""Prototypes as a trained model: a direction, a factor and a bias per label."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.types import AnyArray
 
 Scores = Literal["share", "sigmoid"]
-"""How logits become scores in [0, 1]: each label's share of Σ exp, or by the logistic function."""
+"""How logits become scores in [0, 1]: by each label's share of Σ exp, or by the logistic function."""
 Storage = Literal["float32", "bfloat16", "int8"]
 
 
@@ -23,8 +23,8 @@ class Prototypes:
     """z(e, l) = factor_l · e · row_l + bias_l, for vectors e of norm 1, or their projection e · basis (host arrays)."""
 
     rows: AnyArray
-    """[L, H], or [L, P] with a basis, of a type of `Storage`; float32 and bfloat16 rows of all columns have norm 1,
-    or 0 for a label nothing is known of."""
+    """[L, H], or [L, P] with a basis, of a type of `Storage`; unprojected float32 and bfloat16 rows have norm 1, or 0
+    for a label of which nothing is known."""
     factor: AnyArray
     """float32 [L]."""
     bias: AnyArray
@@ -52,14 +52,14 @@ class Prototypes:
         return sum(np.asarray(a).nbytes for a in jax.tree.leaves(self))
 
     def project(self, units: Float[np.ndarray, "N H"]) -> Float[np.ndarray, "N P"]:
-        """Returns what is compared of vectors of norm 1."""
+        """Returns vectors of norm 1 in the form that is compared with rows."""
         return units if self.basis is None else units @ np.asarray(self.basis)
 
 
 def make_prototypes(
     rows: Float[np.ndarray, "L H"], bias: Float[np.ndarray, "L"], scale: float, scores: Scores
 ) -> Prototypes:
-    """Returns prototypes in float32; rows are scaled to norm 1, and labels without one cannot be predicted."""
+    """Returns prototypes in float32; rows are scaled to norm 1, and labels with a row of zeros cannot be predicted."""
     norms = np.linalg.norm(rows, axis=1)
     known = norms > 0
     unit = (rows / np.where(known, norms, 1)[:, None]).astype(np.float32)
@@ -69,7 +69,7 @@ def make_prototypes(
 
 
 def store_prototypes(prototypes: Prototypes, storage: Storage) -> Prototypes:
-    """Returns float32 prototypes in another type; `int8` has a factor of its own for each label.
+    """Returns float32 prototypes in another type; with `int8` every label has its own factor.
 
     Raises:
         InputError: they are not float32.
@@ -92,17 +92,17 @@ def project_prototypes(
     """Returns float32 prototypes in their first principal directions, which lose least of their rows.
 
     Args:
-        prototypes: float32, not projected yet.
+        prototypes: float32 prototypes that are not projected yet.
         n_columns: P.
         basis: the directions of others, in the place of their own.
 
     Raises:
-        InputError: more columns than a vector has.
+        InputError: there would be more columns than a vector has.
     """
     rows = prototypes.rows
     if not 1 <= n_columns <= prototypes.hidden:
         raise InputError(
-            f"{n_columns} columns of prototypes asked for, 1 to {prototypes.hidden} needed, those of the encoder"
+            f"{n_columns} columns of prototypes asked for, 1 to {prototypes.hidden} (the encoder's columns) needed"
         )
     if basis is None:
         directions = np.linalg.eigh(rows.T.astype(np.float64) @ rows)[1][:, ::-1]

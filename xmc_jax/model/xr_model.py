@@ -15,22 +15,22 @@ from xmc_jax.model.level_share import LevelShare
 
 @dataclass(frozen=True)
 class XRModel:
-    """A label tree and one linear level for each of its resolutions.
+    """A label tree and one linear level per resolution.
 
-    `levels` may be shorter than the tree while training goes on: a prefix is the matcher of the next level.
+    `levels` may be shorter than the tree while training is under way: a prefix is the matcher of the next level.
     """
 
     tree: LabelTree
     levels: tuple[Any, ...]
-    """Each a `LevelWeights`, or a `LevelShare` where several processes hold it together."""
+    """Each a `LevelWeights`, or a `LevelShare` if several processes hold it together."""
     post_processors: tuple[PostProcessorName, ...]
-    """One for each level of the tree."""
+    """One per level of the tree."""
     n_sparse: int
-    """Sparse features D that the levels were trained on."""
+    """Number D of sparse features that the levels were trained on."""
     n_dense: int
-    """Dense columns H that the levels were trained on."""
+    """Number H of dense columns that the levels were trained on."""
     layouts: Layouts = field(default_factory=Layouts, init=False, compare=False, repr=False)
-    """What has been laid out of it for search."""
+    """Its layouts for search."""
 
     def __repr__(self) -> str:
         weights = sum(level.n_entries for level in self.levels)

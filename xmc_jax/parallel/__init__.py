@@ -1,4 +1,4 @@
-"""Devices: the mesh, which axis of an array lies on which axis of it, the wrapper of a step, and shares of work."""
+"""Devices: the mesh, the mapping of array axes to its axes, the wrapper of a step, and shares of work."""
 
 from xmc_jax.parallel.exchange import Arrays as Arrays
 from xmc_jax.parallel.exchange import add_up as add_up

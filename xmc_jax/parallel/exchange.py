@@ -1,6 +1,6 @@
-"""What the processes of a run tell each other on the host: numbers to agree on, arrays of any shape, turns to write.
+"""Communication between the processes of a run on the host: agreeing on numbers, arrays of any shape, turns to write.
 
-A run of one process goes through the same functions, which then return what they are given.
+A run of one process uses the same functions, which then return what they are given.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _BLOCK = 1 << 22
 """Bytes that two processes send each other at once."""
 
 _acts_alone: ContextVar[bool] = ContextVar("acts_alone", default=False)
-"""Set while the first process does what the others wait for: nothing in it may wait for them."""
+"""Set while the first process does what the others wait for, during which it must not wait for them."""
 
 
 def is_first() -> bool:
-    """Tells whether this is the process that writes the run's folder."""
+    """Returns whether this is the process that writes the run's folder."""
     return count_processes() == 1 or jax.process_index() == 0
 
 
 def count_processes() -> int:
-    """Returns how many processes train together; of one it asks no device, which would start JAX's back end."""
+    """Returns how many processes train together; a single one asks for no device, which would start JAX's back end."""
     return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def is_alone() -> bool:
-    """Tells whether there is no other process, or the others wait for what this one does (`run_first`)."""
+    """Returns whether there is no other process, or the others are waiting for this one (`run_first`)."""
     return count_processes() == 1 or _acts_alone.get()
 
 
 def wait(where: str) -> None:
-    """Returns when all processes are here; `where` is the same in all, so no path: they may see a folder elsewhere."""
+    """Returns once all processes have arrived; `where` must be the same in all, so not a path, which may differ."""
     if not is_alone():
         multihost_utils.sync_global_devices(where)
 
@@ -52,10 +52,10 @@ def wait(where: str) -> None:
 def run_together(work: Callable[[], Result]) -> Result:
     """Returns what `work` returns in each process; an error in one of them is raised in all.
 
-    Else the others would wait for that one, until its absence is noticed.
+    Otherwise the others would wait for that process until its absence is noticed.
 
     Raises:
-        InputError, RunError: in the other processes; what `work` raised in its own.
+        InputError, RunError: in the other processes; a process where `work` fails raises its own error.
     """
     if is_alone():
         return work()
@@ -68,7 +68,7 @@ def run_together(work: Callable[[], Result]) -> Result:
         error, text = e, f"{kind.__name__}:{e}"
     except Exception as e:
         error, text = e, f"{RunError.__name__}:{type(e).__name__}: {e}"
-    # Paths in a message may be no valid text.
+    # Paths in a message may not be valid text.
     sent = text.encode(errors="backslashreplace")
     told = [message.decode() for message in _gather_bytes(sent)]
     if error is not None:
@@ -82,7 +82,7 @@ def run_together(work: Callable[[], Result]) -> Result:
 
 
 def run_first(work: Callable[[], object]) -> None:
-    """Lets the first process work, when all are here and before any goes on; its error is raised in all.
+    """Lets the first process work, once all have arrived and before any continues; its error is raised in all.
 
     The work sees a run of one process.
     """
@@ -103,7 +103,7 @@ def run_first(work: Callable[[], object]) -> None:
 
 
 def agree_least(number: int) -> int:
-    """Returns the least of the numbers that the processes give."""
+    """Returns the smallest of the numbers that the processes give."""
     if is_alone():
         return number
     return int(_gather_numbers(np.int64(number)).min())
@@ -117,7 +117,7 @@ def agree_first(number: float) -> float:
 
 
 def list_share(n: int, process: int | None = None) -> list[int]:
-    """Returns which of n pieces of work are a process's, of this one if none is named: dealt out in turn."""
+    """Returns which of n pieces of work belong to a process (by default this one); pieces are dealt in turn."""
     return list(range(jax.process_index() if process is None else process, n, jax.process_count()))
 
 
@@ -139,21 +139,21 @@ def gather_each(mine: Arrays) -> list[Arrays]:
 
 
 def gather_alike(mine: np.ndarray) -> np.ndarray:
-    """Returns the arrays [P, ...] of all processes, which have one shape and a type of at most 32 bits."""
+    """Returns the arrays of all processes as [P, ...]; they have one shape and a type of at most 32 bits."""
     return mine[None] if is_alone() else np.asarray(multihost_utils.process_allgather(mine))
 
 
 def trade(messages: Sequence[Arrays]) -> list[Arrays]:
-    """Sends named arrays to every process (this one too) and returns what each of them sent here, in their order."""
+    """Sends named arrays to every process (including this one) and returns what each sent here, in their order."""
     if is_alone():
         return list(messages)
     me, block_bytes = jax.process_index(), _BLOCK
-    # What stays here does not travel.
+    # A process's message to itself is not sent.
     packed = [b"" if to == me else _pack(message) for to, message in enumerate(messages)]
     sizes = np.array([len(data) for data in packed], np.int64)
     expected = np.stack([sent["sizes"] for sent in gather_each({"sizes": sizes})])
     longest = int(expected.max())
-    while block_bytes // 4 >= max(longest, 1024):  # few sizes, each of which is a program
+    while block_bytes // 4 >= max(longest, 1024):  # few sizes, as each compiles a program
         block_bytes //= 4
     out = [bytearray(int(size)) for size in expected[:, me]]
     block = np.zeros((1, len(packed), block_bytes), np.uint8)
@@ -168,7 +168,7 @@ def trade(messages: Sequence[Arrays]) -> list[Arrays]:
 
 
 def add_up(mine: np.ndarray) -> np.ndarray:
-    """Returns the sum of the arrays that all processes give, of one shape; each adds up a part."""
+    """Returns the sum of the arrays of one shape that all processes give; each process adds up a part."""
     if is_alone():
         return mine
     n = jax.process_count()
@@ -179,7 +179,7 @@ def add_up(mine: np.ndarray) -> np.ndarray:
 
 
 def _swap(block: np.ndarray) -> np.ndarray:
-    """Returns what the processes sent here [P, width], for what this one sends to each [1, P, width]."""
+    """Returns what the processes sent here [P, width], given what this one sends to each [1, P, width]."""
     mesh = line_up()
     spread = NamedSharding(mesh, PartitionSpec("process"))
     shape = (mesh.size, *block.shape[1:])
@@ -207,7 +207,7 @@ def _compile_exchange(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
 
 
 def _pack(arrays: Arrays) -> bytes:
-    """Returns arrays as a line of JSON, which says how long it is, and their bytes."""
+    """Returns arrays as their bytes after a line of JSON that describes them."""
     rows = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     head = json.dumps([[name, a.dtype.str, np.shape(arrays[name])] for name, a in rows.items()])
     line = head.encode()
@@ -240,13 +240,13 @@ def _unpack_pieces(data: bytes) -> list[Arrays]:
 
 
 def _gather_numbers(number: np.int64 | np.float64) -> np.ndarray:
-    """Returns the number of every process; as bytes, as a collective makes 32 bits of 64."""
+    """Returns the number of every process; sent as bytes, because a collective reduces 64 bits to 32."""
     every = multihost_utils.process_allgather(np.frombuffer(number.tobytes(), np.uint8))
     return np.ascontiguousarray(every).view(number.dtype)[:, 0]
 
 
 def _gather_bytes(data: bytes) -> list[bytes]:
-    """Returns the bytes of every process; collectives want one shape, so they are padded to the longest."""
+    """Returns the bytes of every process; collectives need one shape, so they are padded to the longest."""
     sizes = _gather_numbers(np.int64(len(data)))
     mine = np.zeros(int(sizes.max()), np.uint8)
     mine[: len(data)] = np.frombuffer(data, np.uint8)

@@ -1,4 +1,4 @@
-"""What a model runs on, found once: its devices and the memory of its host."""
+"""The machine that a model runs on, determined once: its devices and the memory of its host."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Machine:
     """Devices and memory.
 
     Attributes:
-        mesh: of all processes.
-        memory: bytes of host memory that training and search keep to.
+        mesh: the mesh of all processes.
+        memory: the limit on host memory for training and search, in bytes.
     """
 
     mesh: Mesh
@@ -26,7 +26,7 @@ class Machine:
 
     @property
     def devices(self) -> tuple[jax.Device, ...]:
-        """The devices of this process, to which independent work is dealt."""
+        """The devices of this process, among which independent work is distributed."""
         return tuple(self.mesh.local_devices)
 
     @property
@@ -36,13 +36,13 @@ class Machine:
 
 
 def find_machine(memory: str = "auto", parallel: ParallelConfig | None = None) -> Machine:
-    """Returns what there is of devices and memory, as far as the settings ask for it.
+    """Returns the devices and memory that the settings ask for.
 
     Args:
-        memory: a size such as `8GB`; auto: what machine and control group have.
+        memory: a size such as `8GB`; auto: the limit of the machine or control group.
         parallel: the grid of devices; None: all of them, for instances.
 
     Raises:
-        InputError: the grid does not fit the devices, or `memory` is no size.
+        InputError: the grid does not fit the devices, or `memory` is not a size.
     """
     return Machine(make_mesh(parallel or ParallelConfig()), find_budget(memory))

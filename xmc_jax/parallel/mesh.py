@@ -22,11 +22,11 @@ DATA, LABEL = "data", "label"
 def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Returns a mesh of `config.data` × `config.label` devices.
 
-    Neighbours share a row of the mesh: shards of one model stay on one machine where they fit.
+    Neighbouring devices share a row of the mesh, so that the shards of one model stay on one machine if they fit.
 
     Args:
-        config: "auto" for `data`: all devices that are left.
-        devices: instead of all devices of all processes.
+        config: the grid; "auto" for `data` takes all remaining devices.
+        devices: the devices; None: all devices of all processes.
 
     Raises:
         InputError: the grid does not fit the devices, or leaves a process without one.
@@ -37,7 +37,7 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
     if data * label > n or not data:
         raise InputError(
             f"parallel.data={config.data} and parallel.label={label} given with {n} "
-            f"{'device' if n == 1 else 'devices'}; at most {n} in all needed"
+            f"{'device' if n == 1 else 'devices'}; a product of at most {n} needed"
         )
     used = every[: data * label]
     if {d.process_index for d in used} != {d.process_index for d in every}:
@@ -45,7 +45,7 @@ def make_mesh(config: ParallelConfig, devices: Sequence[jax.Device] | None = Non
             f"parallel.data={config.data} and parallel.label={label} given with {n} devices of "
             f"{jax.process_count()} processes; a grid in which every process has a device needed"
         )
-    # Axes are named to shard_map alone: with explicit ones it would refuse arrays placed otherwise.
+    # Only shard_map sees the axis names: with explicit axes it would refuse arrays placed otherwise.
     mesh = jax.make_mesh(
         (data, label), (DATA, LABEL), axis_types=(AxisType.Auto,) * 2, devices=used
     )
@@ -64,17 +64,17 @@ def keep_mesh(mesh: Mesh | None) -> Mesh | None:
 def join_processes(
     address: str | None = None, n_processes: int | None = None, process: int | None = None
 ) -> None:
-    """Joins the processes of a run, before anything else asks for devices; one that dies then ends the others.
+    """Joins the processes of a run, before anything else asks for devices; if one dies later, the others end.
 
     On CPUs collectives go through gloo, so that a pod can be rehearsed on one machine.
 
     Args:
-        address: `host:port` of process 0; None: the environment says all three, see `read_environment`.
-        n_processes: of the whole run.
-        process: number of this one.
+        address: `host:port` of process 0; None: all three come from the environment, see `read_environment`.
+        n_processes: the number of processes of the whole run.
+        process: the number of this process.
 
     Raises:
-        InputError: a number out of range, or an environment that says nothing of processes.
+        InputError: a number is out of range, or the environment does not describe the processes.
         RunError: the processes did not find each other.
     """
     given = (address, n_processes, process)
@@ -84,19 +84,19 @@ def join_processes(
         known = "" if n_processes is None else f", 0 to {n_processes - 1} needed"
         raise InputError(f"process {process} of {n_processes} given{known}")
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Else the service ends all processes by itself where one dies, see `watch.py`.
+    # Otherwise the service itself ends all processes when one dies; see `watch.py`.
     jax.config.update("jax_enable_recoverability", True)
     try:
         jax.distributed.initialize(*given, heartbeat_timeout_seconds=HEARTBEAT)
-        # Opens the groups that it takes while none has work of its own, see `_open_groups`.
+        # Opens the groups that are needed before any process has work of its own; see `_open_groups`.
         wait("joined")
     except (RuntimeError, ValueError) as error:
         first = str(error).partition("\n")[0]
         if address is None and isinstance(error, ValueError):
             raise InputError(
-                f"processes to be found in the environment, which names none ({first}); start them by Slurm, Open "
+                f"processes to be found in the environment, which names none ({first}); start them by Slurm or Open "
                 "MPI, on GKE or a Cloud TPU, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID, or "
-                "give address, number of processes and of this one"
+                "give the address, the number of processes and the number of this one"
             ) from error
         raise RunError(f"process {given[2]} of {given[1]} at {given[0]}: {first}") from error
     if jax.process_count() > 1:
@@ -105,13 +105,13 @@ def join_processes(
 
 
 def read_environment() -> tuple[str | None, int | None, int | None]:
-    """Returns address, number of processes and number of this one as the environment says; None: JAX finds it.
+    """Returns the address, the number of processes and the number of this one from the environment; None: JAX finds it.
 
     These are `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and `JAX_PROCESS_ID`; without them JAX looks for Slurm,
     Open MPI, GKE and Cloud TPU.
 
     Raises:
-        InputError: only some of them are set, or one of the numbers is none.
+        InputError: only some of them are set, or one is not a number.
     """
     names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
     found = {name: os.environ[name] for name in names if os.environ.get(name)}
@@ -135,11 +135,11 @@ def read_environment() -> tuple[str | None, int | None, int | None]:
 
 @lru_cache(maxsize=16)
 def _open_groups(mesh: Mesh) -> None:
-    """Lets the devices of each axis, and all of them, exchange a number.
+    """Lets the devices of each axis, and all devices together, exchange a number.
 
-    Gloo opens a group of devices at its first exchange, in which a process waits 30 seconds at most for the others. A
-    program in which that happens is compiled before, which may take one process longer than that. Groups that are
-    open wait much longer.
+    Gloo opens a group of devices at its first exchange, in which a process waits at most 30 seconds for the others. If
+    that happened within a program, one process could spend more time than that compiling it. Open groups wait much
+    longer.
     """
     wait("before groups")
     ones = np.ones(mesh.devices.shape, np.float32)

@@ -1,4 +1,4 @@
-"""Where arrays lie: rules from the axes of our vocabulary to the axes of the mesh, and arrays put accordingly."""
+"""Placement of arrays: rules from the axes of our vocabulary to the axes of the mesh, and functions that apply them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from xmc_jax.parallel.mesh import DATA, LABEL
 
 RULES: dict[str, str | None] = {"N": DATA, "B": DATA, "C": LABEL, "L": LABEL}
-"""Mesh axis of a logical axis (the letters of `types.py`); others lie whole on every device."""
+"""Logical axis (a letter of `types.py`) → mesh axis; other axes are whole on every device."""
 _LEAST_CUT = 4096
-"""Numbers of an array that is worth cutting."""
+"""Size of an array from which splitting pays."""
 WHOLE = PartitionSpec()
-"""How an array lies that every device has whole."""
+"""Partition spec of an array that is whole on every device."""
 SPREAD = PartitionSpec((DATA, LABEL))
-"""How an array lies whose first axis all devices share."""
+"""Partition spec of an array whose first axis is split over all devices."""
 
 
 def choose_spec(*axes: str | None) -> PartitionSpec:
-    """Returns how an array with these logical axes lies on the mesh; an axis of None is never cut."""
+    """Returns the partition spec of an array with these logical axes; an axis of None is never split."""
     return PartitionSpec(*(RULES.get(axis) if axis else None for axis in axes))
 
 
 def choose_cut(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    """Returns how an array lies that all devices share: its longest axis that they divide is cut; small ones are whole.
+    """Returns a spec that splits the longest axis that the devices divide over all of them; small arrays stay whole.
 
     Args:
-        shape: of the array.
-        mesh: whose devices all take a part, whatever its axes.
+        shape: the shape of the array.
+        mesh: the mesh whose devices all take a part, whatever its axes.
     """
     sizes = [n for n in shape if n % mesh.size == 0]
     if not sizes or prod(shape) < _LEAST_CUT:
@@ -42,7 +42,7 @@ def choose_cut(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
 
 
 def place(tree: Any, mesh: Mesh, specs: Any = WHOLE) -> Any:
-    """Puts host arrays on the mesh; every process has all of them and puts the parts of its devices.
+    """Puts host arrays on the mesh; every process has whole arrays and places the parts of its devices.
 
     Args:
         tree: a pytree of arrays.
@@ -60,12 +60,12 @@ def place(tree: Any, mesh: Mesh, specs: Any = WHOLE) -> Any:
 
 
 def fetch(x: jax.Array) -> np.ndarray:
-    """Returns an array that lies whole on every device, also where other processes have devices."""
+    """Returns an array that is whole on every device as a host array, also if other processes have devices."""
     return np.asarray(x.addressable_data(0))
 
 
 def gather(x: jax.Array) -> np.ndarray:
-    """Returns an array as a host array, however it lies on the devices, those of other processes too."""
+    """Returns an array as a host array, however it is placed, also on devices of other processes."""
     if x.is_fully_addressable:
         return np.asarray(x)
     mesh = x.sharding.mesh  # type: ignore[attr-defined]
@@ -78,10 +78,10 @@ def _make_whole(mesh: Mesh) -> Any:
 
 
 def local_rows(n_rows: int, mesh: Mesh) -> slice:
-    """Returns the rows of a set [N] that this process reads: shares of equal size, by its share of the mesh.
+    """Returns the rows of a set [N] that this process reads, in proportion to its share of the mesh.
 
-    Rows are cut as `place` cuts them: a row lies on a device of the process that reads it, if `n_rows` is a
-    multiple of the mesh's `data` axis; what does not divide goes to the last processes.
+    Rows are split like `place` splits them: a row is on a device of the process that reads it, if `n_rows` is a
+    multiple of the mesh's `data` axis; the last processes read the remainder.
     """
     n_data = mesh.shape[DATA]
     mine = [

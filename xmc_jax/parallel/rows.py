@@ -1,4 +1,4 @@
-"""The documents of a process where each of several holds its part of them, in the order of the processes."""
+"""Which documents belong to which process, if each of several holds a part of them, in the order of the processes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from xmc_jax.parallel.exchange import gather_each
 
 @dataclass(frozen=True)
 class Rows:
-    """Documents of all processes.
+    """The documents of all processes.
 
     Attributes:
-        bounds: int64 [P + 1], the first document of each process, and how many there are in all.
+        bounds: int64 [P + 1], the first document of each process, and the total number.
     """
 
     bounds: np.ndarray
 
     @property
     def total(self) -> int:
-        """Documents N of all processes."""
+        """Number N of documents in all processes."""
         return int(self.bounds[-1])
 
     @property
@@ -37,6 +37,6 @@ class Rows:
 
 
 def count_off(n_mine: int) -> Rows:
-    """Returns whose documents are which, from the number of those that each process has; all call this together."""
+    """Returns the documents of all processes from the number that each has; all processes call this together."""
     counts = [int(sent["n"]) for sent in gather_each({"n": np.asarray(n_mine)})]
     return Rows(np.append(0, np.cumsum(counts, dtype=np.int64)))

@@ -1,4 +1,4 @@
-"""Independent pieces of work, dealt to the processes of a run, to the devices of each and to its threads."""
+"""Independent pieces of work, distributed over the processes of a run, their devices and their threads."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def run_shares(
     done: Callable[[Sequence[int]], None] = lambda pieces: None,
     gathers: bool = True,
 ) -> list[Arrays]:
-    """Returns the outcomes of pieces 0 to n - 1, in order, in every process; the first error or interruption ends it.
+    """Returns the results of pieces 0 to n - 1, in order, in every process; the first error or interruption ends it.
 
     Args:
         work: does a piece, in any thread.
-        n: the same in all processes, which call this together.
-        devices: of this process, to which its pieces are dealt in turn; empty: the default one.
-        n_workers: threads of this process, each of which does a piece at a time.
-        done: called, in the caller's thread, with numbers of pieces when they are done; those of other processes
-            come together, at the end.
-        gathers: False: each process gets the outcomes of its own pieces alone.
+        n: the number of pieces, the same in all processes, which call this together.
+        devices: the devices of this process, which take its pieces in turn; empty: the default one.
+        n_workers: the number of threads of this process, each of which does one piece at a time.
+        done: called in the caller's thread with the numbers of finished pieces; those of other processes come
+            together at the end.
+        gathers: False: each process gets only the results of its own pieces.
     """
     mine = list_share(n)
     homes = tuple(devices) or (None,)

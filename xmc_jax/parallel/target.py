@@ -1,11 +1,11 @@
-"""What programs are made for: the kind of device, its memory and speeds, and how many there are.
+"""The machine that programs are made for: the kind of device, its memory and speeds, and how many there are.
 
-Whatever depends on the machine (which solver, how many rows in a batch, one program or several) is a function of a
-`Target`. It comes from the devices of a mesh, or from a name, so that a program for a machine that is not here is the
-one that the same code would choose there.
+Whatever depends on the machine (the solver, the rows of a batch, one program or several) is a function of a `Target`.
+It is made from the devices of a mesh or from a name, so that the program compiled for an absent machine is the one that
+the same code would choose there.
 
 Speeds are orders of magnitude from data sheets, reduced to what the programs of this package were seen to reach; they
-rank alternatives and are no forecast of seconds.
+rank alternatives and do not predict seconds.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _GB = 10**9
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of device, and how many of it.
+    """A kind of device and the number of devices.
 
     Attributes:
         kind: its name, as in `TARGETS`.
         platform: `cpu`, `gpu` or `tpu`.
-        memory: bytes of one device; of a CPU those that one program should take, the memory being the host's.
-        gather_bytes: bytes a second of rows gathered, changed and scattered again.
-        product_bytes: bytes a second of rows gathered by a whole product.
-        flops: float32 multiply-adds a second of a batched product.
-        step: seconds of a sequential step of a loop that changes rows in place.
-        launch: seconds to start a kernel (of a TPU: an operation) of a program.
-        n_devices: in all.
+        memory: the bytes of one device; for a CPU, those that one program should take, as the memory is the host's.
+        gather_bytes: bytes per second of rows gathered, changed and scattered again.
+        product_bytes: bytes per second of rows gathered by a whole product.
+        flops: float32 multiply-adds per second of a batched product.
+        step: seconds per sequential step of a loop that changes rows in place.
+        launch: seconds to start a kernel (on a TPU, an operation) of a program.
+        n_devices: the total number of devices.
     """
 
     kind: str
@@ -52,12 +52,12 @@ class Target:
 
     @property
     def is_cpu(self) -> bool:
-        """Whether the devices are the host's own cores, which work on what its threads hand them."""
+        """Whether the devices are the host's own cores, which do the work that its threads give them."""
         return self.platform == "cpu"
 
     @property
     def gathers(self) -> Gathers:
-        """How products of sparse rows gather, see `ops/accumulate.py`."""
+        """How products of sparse rows gather; see `ops/accumulate.py`."""
         ways: dict[str, Gathers] = {"cpu": "unrolled", "gpu": "fused", "tpu": "looped"}
         return ways[self.platform]
 
@@ -75,7 +75,7 @@ class Target:
 
     @classmethod
     def of(cls, mesh: Mesh | None = None) -> Target:
-        """Returns the target of a mesh's devices, which are all of one kind; None: of the default device alone."""
+        """Returns the target of a mesh's devices, which are all of one kind; None: the default device alone."""
         device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
         kind = next(
             (k for pattern, k in _DEVICE_KINDS if re.search(pattern, device.device_kind)), None
@@ -85,10 +85,10 @@ class Target:
 
     @classmethod
     def named(cls, name: str) -> Target:
-        """Returns the target of a name: `cpu`, `h100`, `h100:8`, `v5e-8`, `v6e-256`, …
+        """Returns the target with a name: `cpu`, `h100`, `h100:8`, `v5e-8`, `v6e-256`, …
 
         Raises:
-            InputError: an unknown kind, or a number of devices below 1.
+            InputError: the kind is unknown, or there are fewer than 1 device.
         """
         kind, n = re.fullmatch(r"(.*?)(?:[-:](\d+))?", name.strip().lower()).groups()  # type: ignore[union-attr]
         if kind not in TARGETS:
@@ -100,8 +100,8 @@ class Target:
     def count_workers(self, n_devices: int = 1) -> int:
         """Returns how many independent programs a process runs side by side.
 
-        XLA runs a program's many small operations on one thread: on a CPU as many programs as cores keep it busy,
-        however many devices it plays; elsewhere one for each device of the process.
+        XLA runs a program's many small operations on one thread. A CPU is kept busy by as many programs as cores,
+        however many devices it simulates; elsewhere there is one program per device of the process.
         """
         return count_cores() if self.is_cpu else max(1, n_devices)
 
@@ -121,7 +121,7 @@ TARGETS = {
         Target("v6e", "tpu", 32 * _GB, 1.6e11, 1.6e11, 7.6e13, 3e-4, 5e-7),
     )
 }
-"""By name; `gpu` is any other."""
+"""Name → target of one device; `gpu` is any other GPU."""
 
 _DEVICE_KINDS = (
     (r"\bH200\b", "h200"),
@@ -133,4 +133,4 @@ _DEVICE_KINDS = (
     (r"^TPU v5", "v5p"),
     (r"^TPU v6", "v6e"),
 )
-"""What devices call themselves, the first that fits."""
+"""Pattern of a device's own name → its kind; the first match counts."""

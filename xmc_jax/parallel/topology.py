@@ -1,7 +1,7 @@
-"""Devices that are not here: what JAX compiles for, without a driver or a chip.
+"""Absent devices that JAX can compile for, without a driver or a chip.
 
-A TPU's programs need the wheel `libtpu` (`pip install "jax[tpu]"`), a GPU's `jax-cuda12-plugin` and
-`jax-cuda12-pjrt`, and either can be compiled on any x86-64 machine with Linux.
+Programs for a TPU need the wheel `libtpu` (`pip install "jax[tpu]"`), those for a GPU `jax-cuda12-plugin` and
+`jax-cuda12-pjrt`; both can be compiled on any x86-64 Linux machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _SLICES: dict[int, tuple[int, ...]] = {
     128: (8, 16),
     256: (16, 16),
 }
-"""Chips of a slice as Google Cloud cuts them."""
+"""Chips of each slice that Google Cloud offers."""
 _CUBES: dict[int, tuple[int, ...]] = {
     4: (2, 2, 1),
     8: (2, 2, 2),
@@ -43,7 +43,7 @@ _TPUS = {
     "v5p": ("v5", "megacore", _CUBES),
     "v6e": ("v6e", "default", _SLICES),
 }
-"""Name, chip configuration and slices of each kind, as libtpu has them."""
+"""Name, chip configuration and slices of each kind, as libtpu defines them."""
 _GPU_HOST = 8
 _QUIET = {
     "TPU_SKIP_MDS_QUERY": "1",
@@ -55,8 +55,8 @@ _CARDS = {
     "h100": ("NVIDIA H100 80GB HBM3", 132, 1.98, 3_352_000_000_000, 52_428_800, 84_942_979_072),
     "h200": ("NVIDIA H200", 132, 1.98, 4_800_000_000_000, 52_428_800, 150_754_820_096),
 }
-"""Name, multiprocessors, GHz, bytes a second, bytes of the second cache and of memory, from the data sheets; both are
-of compute capability 9.0."""
+"""Name, multiprocessors, GHz, bytes per second, bytes of the L2 cache and of memory, from the data sheets; both have
+compute capability 9.0."""
 _CARD = """gpu_device_info {{
   threads_per_block_limit: 1024 threads_per_warp: 32 threads_per_core_limit: 2048
   shared_memory_per_block: 49152 shared_memory_per_core: 233472 shared_memory_per_block_optin: 232448
@@ -73,33 +73,33 @@ device_description_str: "{name}"
 
 
 def can_compile(target: Target) -> bool:
-    """Returns whether the wheel that compiles for a target is here."""
+    """Returns whether the wheel that compiles for a target is installed."""
     wheel = {"tpu": "libtpu", "gpu": "jax_cuda12_plugin", "cpu": "jax"}[target.platform]
     return importlib.util.find_spec(wheel) is not None
 
 
 def describe_absent() -> None:
-    """Lets this process compile for devices that are not here: JAX looks for none but the CPU, and keeps no programs.
+    """Prepares this process to compile for absent devices: JAX looks only for the CPU, and caches no programs.
 
-    For commands, before anything asks for devices; it is a choice for the whole process.
+    Commands call this before anything asks for devices; it affects the whole process.
     """
     if not os.environ.get("JAX_PLATFORMS"):
         jax.config.update("jax_platforms", "cpu")
-    jax.config.update("jax_enable_compilation_cache", False)  # what is compiled cannot be read back
+    jax.config.update("jax_enable_compilation_cache", False)  # such programs cannot be read back
 
 
 def list_absent_devices(target: Target) -> list[jax.Device]:
-    """Returns the devices of a target, to put on a mesh and compile for; they cannot run anything.
+    """Returns the devices of a target, to make a mesh of and compile for; they cannot run anything.
 
     Raises:
-        InputError: a number of devices that there is no such slice of, or a kind whose card is not described here.
+        InputError: there is no slice with this number of devices, or no description of the kind's card.
         RunError: the wheel is missing.
     """
     if not can_compile(target):
         what = '"jax[tpu]"' if target.platform == "tpu" else "jax-cuda12-plugin jax-cuda12-pjrt"
         raise RunError(
-            f"programs for {target.name} wanted, but its compiler is not installed; pip install {what} (no chip and "
-            "no driver is needed), or leave --verify out"
+            f"programs for {target.name} wanted, but its compiler is not installed; pip install {what} (no chip or "
+            "driver needed), or leave --verify out"
         )
     if target.is_cpu:
         return jax.devices("cpu")[: target.n_devices]
@@ -128,8 +128,8 @@ def _describe(target: Target) -> list[jax.Device]:
     if n not in slices:
         known = ", ".join(str(size) for size in slices)
         raise InputError(f"target {target.name} given, a slice of {known} chips needed")
-    # Set for this process only, where nobody has: libtpu looks for the chips of a worker otherwise, and waits for none
-    # that another process has.
+    # Set for this process only, unless already set: otherwise libtpu looks for the chips of a worker, or waits for
+    # those that another process holds.
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
     shape = slices[n]

@@ -1,7 +1,7 @@
-"""Watch over the processes of a run: one that dies ends the others, which say which it was.
+"""Watches the processes of a run: if one dies, the others end and say which it was.
 
-JAX's coordination service hears of every process, from a thread that no work holds up. Left to itself it ends the
-others with a stack trace, or leaves them in an exchange that never ends.
+JAX's coordination service receives heartbeats of every process from a thread that no work blocks. By itself it would
+end the others with a stack trace, or leave them in an exchange that never ends.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 import jax
 
 HEARTBEAT = 30
-"""Seconds without a word from a process after which it is dead."""
+"""Seconds without a heartbeat after which a process counts as dead."""
 _PAUSE = 2.0
 _LINGER = 4.0
-"""Seconds that the first process, to which the others listen, stays longer."""
+"""Seconds that the first process, which serves the others, stays longer."""
 _STAY, _FAILED = 24 * 3600, 10
-"""Seconds in which the others have to come to the end, too: of a run that went well, and of one that did not."""
+"""Seconds within which the others must finish too: after a run that succeeded, and after one that failed."""
 
 
 class Watch:
-    """Looks after the other processes until all have come to the end.
+    """Watches the other processes until all have finished.
 
     Args:
-        client: of the coordination service.
-        process: number of this one.
-        n_processes: of the run.
+        client: the client of the coordination service.
+        process: the number of this process.
+        n_processes: the number of processes of the run.
     """
 
     def __init__(self, client: Any, process: int, n_processes: int) -> None:
@@ -47,7 +47,7 @@ class Watch:
 
     @contextlib.contextmanager
     def ending(self, last: Callable[[], None]) -> Iterator[None]:
-        """Lets `last` be called if the process ends within the block because another one died."""
+        """Calls `last` if the process ends within the block because another one died."""
         self._last.append(last)
         try:
             yield
@@ -55,20 +55,20 @@ class Watch:
             self._last.remove(last)
 
     def leave(self, *, failed: bool = False) -> bool:
-        """Waits for the others at the end of the work, so that nobody takes an early one for dead.
+        """Waits for the others at the end of the work, so that a process that finishes early does not count as dead.
 
         Args:
             failed: this process could not do its work; the others may know, or wait for it in vain.
 
         Returns:
-            Whether all have come.
+            Whether all have finished.
         """
         if self._ended.is_set() or self._gave_up:
             return not self._gave_up
         try:
             wait = 1000 * (_FAILED if failed else _STAY)
             self._client.wait_at_barrier("xmc_jax/end", wait)
-        except Exception:  # whatever the service says: the others do not come
+        except Exception:  # whatever the service reports, the others will not arrive
             self._gave_up = True
             return False
         self._ended.set()
@@ -81,9 +81,7 @@ class Watch:
         return True
 
     def wait_for_loss(self) -> None:
-        """Gives the watch the time to find out who is gone, where an exchange with the others failed; then it ends
-        this process.
-        """
+        """Gives the watch time to find out which process is gone after a failed exchange; it then ends this process."""
         self._lost.wait(HEARTBEAT + 10)
         time.sleep(2 * _LINGER if self._lost.is_set() else 0)
 
@@ -95,7 +93,7 @@ class Watch:
         while not self._ended.wait(_PAUSE):
             try:
                 live = set(self._client.get_live_nodes(everyone))
-            except Exception:  # the service is gone, and with it the process that it lies in
+            except Exception:  # the service is gone, together with its process
                 live = set(everyone[1:])
             lost = [process for process in everyone if process not in live]
             if lost and not self._ended.is_set():
@@ -105,8 +103,8 @@ class Watch:
         self._lost.set()
         who = "process " if len(lost) == 1 else "processes "
         line = (
-            f"xmc: {who}{', '.join(map(str, lost))} of {self._n} died, so process {self._process} ends; what is "
-            "finished is kept: the same command resumes it, in another number of processes too\n"
+            f"xmc: {who}{', '.join(map(str, lost))} of {self._n} died, so process {self._process} ends; finished "
+            "stages are kept: the same command resumes, also with another number of processes\n"
         )
         os.write(2, line.encode())
         for last in self._last:
@@ -121,26 +119,26 @@ _watch: Watch | None = None
 
 
 def start_watch(client: Any, process: int, n_processes: int) -> None:
-    """Begins to look after the processes that have just been joined."""
+    """Starts to watch the processes that have just been joined."""
     global _watch
     _watch = Watch(client, process, n_processes)
 
 
 def leave_processes(*, failed: bool = False) -> bool:
-    """Waits for the other processes at the end of the work, and returns whether they came; of one process at once.
+    """Waits for the other processes at the end of the work and returns whether they came; alone, returns at once.
 
     Args:
-        failed: this process could not do its work; it waits some seconds only.
+        failed: this process could not do its work; it waits only some seconds.
     """
     return _watch is None or _watch.leave(failed=failed)
 
 
 def wait_for_loss() -> None:
-    """Ends this process as soon as it is known which other one died, if one did; else returns after a minute."""
+    """Ends this process as soon as it is known which other one died; returns after a minute if none did."""
     if _watch is not None:
         _watch.wait_for_loss()
 
 
 def ending(last: Callable[[], None]) -> contextlib.AbstractContextManager[None]:
-    """Lets `last` be called if the process ends within the block because another one died."""
+    """Calls `last` if the process ends within the block because another one died."""
     return contextlib.nullcontext() if _watch is None else _watch.ending(last)

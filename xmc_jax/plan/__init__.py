@@ -1,7 +1,7 @@
-"""What a training takes in memory and work, before it runs.
+"""The memory and work that a training takes, before it runs.
 
-Estimators import this room for the stages ahead. Plans for other devices, `xmc_jax.plan.target` and
-`xmc_jax.plan.verify`, bring in encoders and what tunes them, and are imported by themselves.
+Estimators import this room for the list of stages. Plans for other devices, `xmc_jax.plan.target` and
+`xmc_jax.plan.verify`, import encoders and their tuning, so they are imported separately.
 """
 
 from xmc_jax.plan.counts import Counts as Counts

@@ -1,8 +1,8 @@
-"""A jitted program compiled for a machine that is not here, and what its compiler says of it.
+"""A jitted program compiled for an absent machine, and the compiler's figures for it.
 
 The figures are read from the compiled program: memory from the compiler's own count, the rest from its text. `cycles`
-are XLA's estimates for TPU operations; they are the compiler's, nobody measured them. Trip counts that only the data
-know (a solver's steps) count as one.
+are XLA's estimates for TPU operations, which nobody measured. Loops whose length depends on the data (a solver's steps)
+count as one trip.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 
 LARGE_COPY = 2**20
-"""Bytes of a copy in a loop, or of an argument, that a program should do without."""
+"""Bytes from which a copy in a loop, or of an argument, should be avoided."""
 
 _COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 _SILENT = frozenset(
@@ -56,7 +56,7 @@ _ARRAY = re.compile(r"\b(pred|[a-z]+\d+)\[([\d,]*)\]")
 
 
 class Call(NamedTuple):
-    """A jitted function and what it is called with; arguments lie on the target's devices."""
+    """A jitted function and its arguments, which are placed on the target's devices."""
 
     function: Any
     arguments: tuple
@@ -65,18 +65,18 @@ class Call(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """What the compiler says of a program on one device.
+    """The compiler's figures for a program on one device.
 
     Attributes:
-        memory: bytes of arguments, results and temporaries at once.
-        temporary: bytes of temporaries alone.
-        kernels: operations started by one run through the program, loops of known length times their trips, others
-            once.
-        loop_kernels: operations of the body of each loop whose length only the data know, the innermost by itself.
-        collectives: number of each kind, likewise.
-        collective_bytes: of their results, likewise.
-        large_copies: bytes of copies of more than 1 MiB inside loops or of arguments; 0 is wanted.
-        cycles: the compiler's estimate, likewise; None where it gives none.
+        memory: the bytes of arguments, results and temporaries together.
+        temporary: the bytes of temporaries alone.
+        kernels: the operations that one run of the program starts; the body of a loop counts for each of its trips if
+            their number is known, otherwise once.
+        loop_kernels: the operations in the body of each loop whose length depends on the data, without inner loops.
+        collectives: the number of each kind, counted likewise.
+        collective_bytes: the bytes of their results, likewise.
+        large_copies: the bytes of copies of more than 1 MiB inside loops or of arguments; ideally 0.
+        cycles: the compiler's estimate, counted likewise; None if it gives none.
     """
 
     memory: int
@@ -119,7 +119,7 @@ def compile_program(function: Any, *arguments: Any, **options: Any) -> Figures:
     """Compiles a jitted function for the devices that its arguments lie on, and returns the figures.
 
     Args:
-        function: of `jax.jit`.
+        function: a function of `jax.jit`.
         arguments: arrays or `jax.ShapeDtypeStruct` with a sharding on the devices.
         options: static arguments by name.
 
@@ -148,11 +148,11 @@ def read_figures(compiled: Any) -> Figures:
 
 
 def find_excess(found: Figures, recorded: Figures, share: float = 0.1) -> list[str]:
-    """Returns in what a program is more than it was, a line each; nothing if it keeps to its figures.
+    """Returns one line for each figure of a program that has grown too much; empty if none has.
 
     Args:
-        found, recorded: of the same program for the same target.
-        share: by which memory, kernels, cycles and bytes may grow.
+        found, recorded: figures of the same program for the same target.
+        share: the share by which memory, kernels, cycles and bytes may grow.
     """
     lines = []
     for name in ("memory", "kernels", "cycles", "collective_bytes", "large_copies"):
@@ -166,7 +166,7 @@ def find_excess(found: Figures, recorded: Figures, share: float = 0.1) -> list[s
 
 
 def place_on(tree: Any, sharding: Any) -> Any:
-    """Returns the shapes of a pytree of arrays, as if they lay so on devices; other leaves stay."""
+    """Returns the shapes of a pytree of arrays with this placement on devices; other leaves stay."""
 
     def place(x: Any) -> Any:
         if not hasattr(x, "shape"):
@@ -225,14 +225,14 @@ def _count(computations: dict[str, list[_Operation]], name: str, *, in_loop: boo
             totals.moved += operation.size
         totals.cycles += int((re.search(r'estimated_cycles":"(\d+)"', operation.text) or [0, 0])[1])
         of_argument = not in_loop and any(f"%{a})" in operation.text for a in arguments)
-        # One that is started and awaited moves between memories; this one changes how an array lies.
+        # An asynchronous copy moves between memories; this one changes the layout of an array.
         if operation.kind == "copy" and operation.size > LARGE_COPY and (in_loop or of_argument):
             totals.copies += operation.size
     return totals
 
 
 def _count_trips(computations: dict[str, list[_Operation]], loop: _Operation) -> int | None:
-    """Returns how often a loop runs, if that is written in it: a counter below a number, and nothing else."""
+    """Returns how often a loop runs if its condition shows it: a counter below a constant, and nothing else."""
     known = re.search(r"known_trip_count\D*(\d+)", loop.text)
     if known:
         return int(known[1])
@@ -251,7 +251,7 @@ def _find(operation: _Operation, role: str) -> str:
 
 
 def _list_called(operation: _Operation) -> Iterator[str]:
-    """Yields the computations that run as part of this operation; those fused into one kernel are none."""
+    """Yields the computations that run as part of this operation, except those fused into one kernel."""
     if operation.kind == "call":
         yield _find(operation, "to_apply")
     elif operation.kind in ("async-start",):

@@ -11,7 +11,7 @@ import numpy as np
 from xmc_jax.config import LinearConfig
 
 SAMPLE = 20_000
-"""Documents of a larger set of texts that the features are counted on."""
+"""Number of documents of a large set of texts on which features are counted."""
 ENTRY = 8
 """Bytes of a sparse entry: an int32 column and a float32 value."""
 
@@ -32,7 +32,7 @@ def count_data(spec: str, config: LinearConfig) -> Counts:
     """Reads the training split and counts it; features of many texts are estimated from a sample.
 
     Raises:
-        InputError: as `open_dataset` and `load_split`.
+        InputError: see `open_dataset` and `load_split`.
     """
     from xmc_jax.data import open_dataset
 

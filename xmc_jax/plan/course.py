@@ -1,7 +1,7 @@
-"""The stages of a training in order, by the names that progress is told, with a guess of the seconds of each.
+"""The stages of a training in order, by their names in progress reports, with a guess of the seconds of each.
 
-The guesses are for two cores: their sum may be far off, and is not shown. What counts is how they stand to each other,
-and among stages of a kind; what the first ones take sets the scale (`xmc_jax/course.py`).
+The guesses are for two cores: their sum may be far off and is not shown. Only the ratios between stages matter; the
+time that the first ones take sets the scale (`xmc_jax/course.py`).
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from xmc_jax.tuning.recursion import TransformerTraining
 
 _BYTES_PER_TERM = 6.5
-"""Of a text, for each different term that it has."""
+"""Bytes of a text per distinct term in it."""
 _READING, _CUTTING = 3e-7, 1e-7
-"""Seconds to make a feature, to cut a byte into tokens."""
+"""Seconds per feature, and per byte of text that is tokenized."""
 _STAGE = 1.0
-"""Seconds of any stage of a level: programs are compiled, arrays are laid out and written."""
+"""Seconds for any stage of a level: compiling programs, laying out and writing arrays."""
 _LEVEL, _TREE, _PRODUCT = 3e-8, 2e-9, 2e-7
-"""Seconds of a unit of work in a level, in clustering, in an assignment."""
+"""Seconds per unit of work in a level, in clustering, in an assignment."""
 _FLOP, _TEXT = 3e-11, 2e-5
-"""Seconds of a floating-point operation of an encoder, and of a text beside them."""
+"""Seconds per floating-point operation of an encoder, and per text in addition."""
 _FLOPS = 1e9
-"""Of a text, where the encoder is a function of the user's own."""
+"""Floating-point operations per text if the encoder is a user's own function."""
 _SEARCHED = 1e-4
-"""Seconds of a document that is searched for."""
+"""Seconds per document that is searched."""
 
 
 def list_linear(training: Training) -> list[Step]:
@@ -56,7 +56,7 @@ def list_linear(training: Training) -> list[Step]:
 
 
 def list_transformer(training: TransformerTraining) -> list[Step]:
-    """Returns the stages of fine-tuning down a tree (or with one head over all labels), and of the final levels."""
+    """Returns the stages of fine-tuning down a tree (or with one head over all labels) and of the final levels."""
     config, linear = training.config, training.linear
     counts = _count(linear)
     per_text = _guess_text(config, training.encoder)
@@ -83,7 +83,7 @@ def list_transformer(training: TransformerTraining) -> list[Step]:
 
 
 def _count_first_trees(config: TransformerConfig) -> int:
-    """Returns how many trees are made before the encoder is fine-tuned."""
+    """Returns how many trees are built before the encoder is fine-tuned."""
     if isinstance(config, XTransformerConfig):
         return config.trees
     is_late = config.tuning.is_off or config.has_prototypes
@@ -91,10 +91,10 @@ def _count_first_trees(config: TransformerConfig) -> int:
 
 
 def _list_final(training: TransformerTraining, counts: Counts) -> list[Step]:
-    """Returns the stages of the final levels; what exists already is no stage."""
+    """Returns the stages of the final levels, without what already exists."""
     config, linear = training.config, training.linear
     final = linear.config
-    if isinstance(config, XRTransformerConfig) and not config.refine:  # the first tree stays
+    if isinstance(config, XRTransformerConfig) and not config.refine:  # the first tree is kept
         final = replace(final, tree=config.preliminary.as_tree())
     steps = _list_levels(linear, counts, final)
     if not config.tuning.is_off:
@@ -137,7 +137,7 @@ def list_update(update: Update) -> list[Step]:
 
 
 def _count(training: Training) -> Counts:
-    """Returns the sizes of a training set; features that are not made yet are guessed from the length of the texts."""
+    """Returns the sizes of a training set; features that do not exist yet are guessed from the length of the texts."""
     n, n_labels = training.labels.shape
     labels, n_bytes = int(training.labels.nnz), 0
     if training.texts is not None:
@@ -151,7 +151,7 @@ def _count(training: Training) -> Counts:
 
 
 def _list_levels(training: Training, counts: Counts, config: LinearConfig) -> list[Step]:
-    """Returns tree and levels of each tree, and the same without the documents held out, as often as they are."""
+    """Returns the stages of all trees, and those of the trainings without held-out documents."""
     steps = _list_trees(training, counts, config)
     from xmc_jax.linear.heldout import choose_share
 
@@ -189,7 +189,7 @@ def _list_trees(training: Training, counts: Counts, config: LinearConfig) -> lis
 
 
 def _guess_text(config: TransformerConfig | PrototypeConfig, own: Encoder | None) -> float:
-    """Returns the seconds of a text that an encoder reads."""
+    """Returns the seconds that an encoder takes per text."""
     from xmc_jax.encoder import count_flops, describe_encoder
 
     if own is not None and own.architecture is None:
@@ -208,7 +208,7 @@ def _list_tuning(
     tuning = training.config.tuning
     documents = at_level(tuning.steps, level) * tuning.batch_size
     work = Step(f"tuning level {level}", _STAGE + 3 * documents * per_text, "encoder")
-    if not level:  # of some documents
+    if not level:  # only some documents are embedded
         return [embedding, work] if tuning.bootstrap in ("linear", "weighted-linear") else [work]
     start = [embedding, Step(f"start of level {level}", 3 * _STAGE * (1 + level), "level"), work]
     if training.validation is None:

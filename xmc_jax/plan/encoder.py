@@ -1,6 +1,6 @@
 """The part of `xmc plan` that an encoder adds: fine-tuning, vectors, dense columns of the final levels.
 
-With P parameters, H columns, a batch of B documents and F multiply-adds of one text:
+With P parameters, H columns, a batch of B documents and F multiply-adds per text:
 
     encoder            4·P bytes
     fine-tuning        the formulas of `xmc_jax/tuning/fit.py`, with texts of max_length tokens: an upper limit
@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncoderCost:
-    """What an encoder is and takes.
+    """An encoder and its cost.
 
     Attributes:
-        architecture: of it.
-        length: tokens of a text that are read: an upper limit.
-        parameters: numbers.
-        hidden: columns H of a vector.
-        text: multiply-adds of encoding a text.
+        architecture: its architecture.
+        length: the largest number of tokens read from a text.
+        parameters: the number of parameters.
+        hidden: the number H of columns of a vector.
+        text: the multiply-adds of encoding one text.
     """
 
     architecture: Architecture
@@ -58,7 +58,7 @@ def read_cost(config: TransformerConfig | PrototypeConfig) -> EncoderCost:
     """Reads the encoder's `config.json` and counts.
 
     Raises:
-        InputError: no such encoder.
+        InputError: there is no such encoder.
     """
     from xmc_jax.encoder import count_flops, count_parameters, describe_encoder
 
@@ -68,7 +68,7 @@ def read_cost(config: TransformerConfig | PrototypeConfig) -> EncoderCost:
 
 @dataclass(frozen=True)
 class TunedLevel:
-    """A level that is fine-tuned: its nodes, the updates on it, and how they fit."""
+    """A fine-tuned level: its nodes, the updates on it, and how they fit."""
 
     level: int
     nodes: int
@@ -80,7 +80,7 @@ class TunedLevel:
 def plan_tuning(
     counts: Counts, config: TransformerConfig, cost: EncoderCost, target: Target
 ) -> list[TunedLevel]:
-    """Returns how the updates of each level fit a target; the last one, which is the largest, decides for all."""
+    """Returns how the updates of each level fit a target; the last level, which is the largest, decides for all."""
     from xmc_jax.tuning.fit import choose_fit, find_budget, weigh_update
 
     sizes = list_updates(counts, config, cost)
@@ -101,7 +101,7 @@ def plan_tuning(
 
 
 def list_updates(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> list[UpdateSize]:
-    """Returns the sizes of the updates on each level that is fine-tuned."""
+    """Returns the sizes of the updates on each fine-tuned level."""
     from xmc_jax.tuning.fit import UpdateSize
 
     first = linear_part(config).tree
@@ -117,7 +117,7 @@ def list_updates(counts: Counts, config: TransformerConfig, cost: EncoderCost) -
 
 
 def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> Plan:
-    """Returns tree shape, memory and work of a model with an encoder; the formulas stand at the top of this file."""
+    """Returns tree shape, memory and work of a model with an encoder; the formulas are at the top of this file."""
     from xmc_jax.plan.linear import Plan, Stage, make_plan, plan_memory
 
     linear, rerank = linear_part(config), config.rerank
@@ -169,7 +169,7 @@ def _stage_tuning(
 
 
 def as_prototypes(config: TransformerConfig) -> PrototypeConfig | None:
-    """Returns the settings of a fine-tuning against all labels; None: it goes down a tree."""
+    """Returns the settings of a fine-tuning against all labels; None if it goes down a tree."""
     if not isinstance(config, XRTransformerConfig) or not config.has_prototypes:
         return None
     tuning = config.tuning.to_updates()
@@ -177,7 +177,7 @@ def as_prototypes(config: TransformerConfig) -> PrototypeConfig | None:
 
 
 def list_tuned_sizes(n_labels: int, tree: TreeConfig, config: TransformerConfig) -> tuple[int, ...]:
-    """Returns the nodes of each level that is fine-tuned."""
+    """Returns the number of nodes of each fine-tuned level."""
     from xmc_jax.plan.linear import shape_tree
 
     if config.tuning.is_off:

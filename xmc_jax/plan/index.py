@@ -1,4 +1,4 @@
-"""The index of a model that is not trained yet: shapes alone, laid out as search would lay them out on a target."""
+"""The index of a model that is not trained yet: only shapes, laid out as search would lay them out on a target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xmc_jax.plan.levels import LevelShape
 from xmc_jax.predict import SearchIndex
 
 _STORED_WORDS = 0.8
-"""Words of 32 features that are stored, for each stored row: neighbours share some."""
+"""Stored words of 32 features per stored row; neighbouring rows share some."""
 
 
 def shape_index(
@@ -26,10 +26,10 @@ def shape_index(
     """Returns an index of arrays without content.
 
     Args:
-        shapes: the levels.
-        counts: of the training set.
+        shapes: the shapes of the levels.
+        counts: the counts of the training set.
         target: where it will be searched.
-        n_shards: devices that share the last level; the index is that of one of them.
+        n_shards: the number of devices that share the last level; the index is that of one of them.
     """
     last = len(shapes) - 1
     levels = [
@@ -47,7 +47,7 @@ def shape_index(
 def shape_level(
     shape: LevelShape, n_features: int, target: Target, n_shards: int = 1
 ) -> SearchLevel:
-    """Returns a level of arrays without content; of a shard its rows and weights are a part of the level's."""
+    """Returns a level of arrays without content; a shard has a part of the level's rows and weights."""
     widest, n_rows = shape.max_children, max(1, round(shape.parents * shape.features / n_shards))
     n_entries = max(1, round(shape.weights / n_shards))
     layout = choose_layout(shape.size, n_features, widest, n_rows, target)
@@ -79,7 +79,7 @@ def shape_level(
 
 
 def weigh_index(index: SearchIndex, target: Target) -> int:
-    """Returns the bytes of an index on a device; a TPU fills rows up to 128 columns."""
+    """Returns the bytes of an index on a device; a TPU pads rows to 128 columns."""
     lanes = 128 if target.platform == "tpu" else 1
 
     def weigh(x: jax.ShapeDtypeStruct) -> int:

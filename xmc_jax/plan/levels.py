@@ -1,4 +1,4 @@
-"""The levels of a tree before there is one: rows, slots, clusters and weights of each, and who solves them."""
+"""The levels of a tree before it exists: rows, slots, clusters and weights of each, and the solver that takes it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from xmc_jax.ranker.solvers import Sizes, list_solvers
 
 @dataclass(frozen=True)
 class LevelShape:
-    """A level as the formulas of `plan/linear.py` see it: all clusters alike.
+    """A level in the formulas of `plan/linear.py`, where all clusters are alike.
 
     Attributes:
         level: its number.
-        parents, size: clusters and their children.
-        rows: of all clusters' problems.
-        slots: sparse entries of these.
-        features: of a cluster.
-        positives: (document, child) pairs.
-        weights: that are kept.
+        parents, size: the numbers of clusters and of their children.
+        rows: the number of rows in all clusters' problems.
+        slots: the number of sparse entries in these rows.
+        features: the number of features of a cluster.
+        positives: the number of (document, child) pairs.
+        weights: the number of weights that are kept.
     """
 
     level: int
@@ -51,17 +51,17 @@ class LevelShape:
 
     @property
     def n_columns(self) -> int:
-        """K, children that a unit solves at most."""
+        """K, the largest number of children that a unit solves."""
         return min(self.max_children, MAX_COLUMNS)
 
     @property
     def max_children(self) -> int:
-        """Children of a cluster."""
+        """Number of children per cluster."""
         return -(-self.size // self.parents)
 
     @property
     def n_units(self) -> int:
-        """Clusters, those with many children cut into several units."""
+        """Number of units: clusters, of which those with many children are split into several."""
         return self.parents * -(-self.max_children // self.n_columns)
 
     def list_sizes(self) -> Sizes:
@@ -89,12 +89,12 @@ class LevelShape:
         return solver.bytes(n, slots, features, self.n_columns, 0)
 
     def weigh(self, config: LinearConfig, target: Target, left: float) -> float:
-        """Returns the host's bytes of the chunks that are solved at once, and of those that are cut beforehand.
+        """Returns the host's bytes of the chunks that are solved at once and of those prepared in advance.
 
         Args:
-            config: settings.
+            config: the settings.
             target: where they are solved.
-            left: bytes of the budget that the chunks may take.
+            left: the bytes of the budget that the chunks may take.
         """
         weights = self.weigh_units(self.choose(config, target))
         memory = max(left, float(weights.max()))
@@ -109,10 +109,10 @@ def shape_levels(
     """Returns the levels of a tree of these sizes.
 
     Args:
-        counts: of the training set.
+        counts: the counts of the training set.
         config: settings.
-        sizes: nodes of each level.
-        copies: clusters of a label.
+        sizes: the number of nodes of each level.
+        copies: the number of clusters per label.
     """
     n, a_row = counts.n_documents, counts.nnz_features / counts.n_documents
     labels = max(1.0, copies * counts.nnz_labels / n)
@@ -136,7 +136,7 @@ def shape_levels(
 
 
 def _share_clusters(n_clusters: int, labels: float, n_labels: int) -> float:
-    """Returns how many of a level's clusters a document with so many labels is in."""
+    """Returns how many of a level's clusters a document with this many labels is in."""
     if n_clusters == 1 or n_labels == 1:
         return 1.0
     return min(n_clusters, labels ** (math.log(n_clusters) / math.log(n_labels)))

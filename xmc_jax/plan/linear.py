@@ -1,4 +1,4 @@
-"""What a training of linear levels takes: tree shape, peak memory and work, before anything runs.
+"""The cost of training linear levels: tree shape, peak memory and work, before anything runs.
 
 With N documents of nnz(X) feature and nnz(Y) label entries, a level of C parents and S children
 (tfn: a parent's problems see the documents that carry a label below it), in bytes:
@@ -52,7 +52,7 @@ SEARCH_BATCHES = 150_000_000
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a training: bytes in memory while it runs, multiply-adds of its work."""
+    """A stage of a training: the bytes in memory while it runs, and the multiply-adds of its work."""
 
     name: str
     memory: int
@@ -61,7 +61,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training will take: clusters and labels of each level, stages in order, model bytes."""
+    """The cost of a training: the number of nodes of each level, the stages in order, and the bytes of the model."""
 
     level_sizes: tuple[int, ...]
     stages: tuple[Stage, ...]
@@ -73,7 +73,7 @@ class Plan:
 
 
 def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
-    """Returns the size of each level of the tree that `build_tree` makes of so many labels."""
+    """Returns the size of each level of the tree that `build_tree` makes of this many labels."""
     from xmc_jax.tree import split_depth
 
     depth = 0 if config.kind == "flat" else split_depth(n_labels, config.max_leaf_size)
@@ -86,19 +86,19 @@ def shape_tree(n_labels: int, config: TreeConfig) -> tuple[int, ...]:
 
 
 def make_plan(counts: Counts, config: LinearConfig, n_processes: int = 1) -> Plan:
-    """Returns tree shape, memory and work; the formulas stand at the top of this file.
+    """Returns tree shape, memory and work; the formulas are at the top of this file.
 
-    Of a forest the shape is that of one tree, stages after the features are those of all trees, and so are the bytes.
+    For a forest, the shape is that of one tree, and the stages after the features and the bytes are those of all trees.
 
     Args:
-        counts: of the training set.
+        counts: the counts of the training set.
         config: all settings.
-        n_processes: that hold their share each; memory is then that of one of them, work and model are those of all.
+        n_processes: the number of processes that hold a share each; memory is per process, work and model are totals.
     """
     plan, n = plan_one_tree(counts, config, n_processes), config.trees
     if n == 1:
         return plan
-    # The last tree is the one with the most beside it.
+    # The last tree is trained with most other trees in memory.
     before = (n - 1) * plan.model_bytes // n_processes
     stages = [Stage(f"{s.name}, {n} trees", s.memory + before, s.work * n) for s in plan.stages[1:]]
     return Plan(plan.level_sizes, (plan.stages[0], *stages), plan.model_bytes * n)
@@ -110,7 +110,7 @@ def plan_one_tree(
     n_processes: int = 1,
     sizes: tuple[int, ...] | None = None,
 ) -> Plan:
-    """Returns the plan of one tree, of these sizes if they are known."""
+    """Returns the plan of one tree, with these level sizes if they are known."""
     sizes = sizes or shape_tree(counts.n_labels, config.tree)
     n = counts.n_documents
     matrices = (counts.nnz_features + counts.nnz_labels) * ENTRY + 16 * (n + 1)
@@ -157,7 +157,7 @@ def _plan_held_out(
         ]
     memory = 0
     if remembers:
-        # Features of many documents are left out of the keys.
+        # Features that many documents have are left out of the keys.
         keys = counts.nnz_features * ENTRY
         stage, memory = plan_memory(counts, rerank, share, keys, held + model)
         stages.append(stage)
@@ -170,12 +170,12 @@ def plan_memory(
     """Returns the stage of the re-ranker, and the bytes of the memory of the training set.
 
     Args:
-        counts: of the training set.
+        counts: the counts of the training set.
         config: settings.
-        share: of the documents, held out.
-        keys: bytes of what documents are found by.
-        held: bytes beside.
-        products: multiply-adds of the search for a document's neighbours, where they are not few.
+        share: the share of the documents that is held out.
+        keys: the bytes of the documents' keys.
+        held: the bytes held besides.
+        products: the multiply-adds of the search for a document's neighbours, if they matter.
     """
     # Keys, labels and the pairs of labels.
     memory = round(keys + counts.nnz_labels * (4 + 12 * count_labels(counts)))
@@ -188,7 +188,7 @@ def plan_memory(
 
 
 def count_labels(counts: Counts) -> float:
-    """Returns the labels of a document."""
+    """Returns the mean number of labels per document."""
     return counts.nnz_labels / max(counts.n_documents, 1)
 
 
@@ -239,7 +239,7 @@ def _plan_levels(
     copies: int = 1,
     n_processes: int = 1,
 ) -> tuple[list[Stage], int]:
-    """Returns a stage for each level and the bytes of their weights."""
+    """Returns one stage per level, and the bytes of their weights."""
     stages: list[Stage] = []
     model, target = 0, Target.of()
     for shape in shape_levels(counts, config, sizes, copies):

@@ -1,6 +1,6 @@
-"""The jitted programs of the product with small arguments, to be compiled for machines that are not here.
+"""The jitted programs of the package with small arguments, to be compiled for absent machines.
 
-Every program is the one that the product would choose for the target, with arguments laid out by the product's own
+Every program is the one that the package would choose for the target, with arguments laid out by the package's own
 code from small random data; only the shapes are used.
 """
 
@@ -36,7 +36,7 @@ _CLUSTERS, _SLOTS = (32, 64), 16
 
 
 def list_programs(target: Target) -> tuple[str, ...]:
-    """Returns the programs of `PROGRAMS` that are compiled for a target: of several devices, those they share."""
+    """Returns the programs of `PROGRAMS` that are compiled for a target; for several devices, those that they share."""
     return SHARED if target.n_devices > 1 else tuple(p for p in PROGRAMS if p != SHARED[0])
 
 
@@ -44,7 +44,7 @@ def compile_for(name: str, target: Target) -> Figures:
     """Returns the figures of a program of `PROGRAMS`, compiled for a target.
 
     Raises:
-        InputError, RunError: as `list_absent_devices`.
+        InputError, RunError: see `list_absent_devices`.
         jax.errors.JaxRuntimeError: the program does not fit, or cannot be compiled.
     """
     function, arguments, options = (PROGRAMS | LARGE_PROGRAMS)[name](target)
@@ -52,7 +52,7 @@ def compile_for(name: str, target: Target) -> Figures:
 
 
 def _solve(name: str) -> Callable[[Target], Call]:
-    """Returns what a solver calls for the first chunk of a small level."""
+    """Returns a function that makes a solver's call for the first chunk of a small level."""
 
     def make(target: Target) -> Call:
         solver = next(s for s in list_solvers() if s.name == name)
@@ -64,7 +64,7 @@ def _solve(name: str) -> Callable[[Target], Call]:
 
 
 def solve_chunk(problem: LevelProblem, solver: Solver, target: Target) -> tuple[Call, int]:
-    """Returns what a solver calls for the first chunk of a level, and the bytes that it says the chunk takes."""
+    """Returns a solver's call for the first chunk of a level, and the solver's estimate of the chunk's bytes."""
     units = list_units(problem)
     chunks, _ = split_units(problem, units, solver, None, 1, target)
     penalty = Penalty("squared_hinge", 1.0, 1.0, 1.0)
@@ -83,14 +83,14 @@ def solve_chunk(problem: LevelProblem, solver: Solver, target: Target) -> tuple[
 def pose_random(
     rows: int, n_features: int, a_row: int, n_clusters: int, children: int
 ) -> LevelProblem:
-    """Returns a level of clusters that are all alike: random rows, each of one child.
+    """Returns a level whose clusters are all alike: random rows, each positive for one child.
 
     Args:
-        rows: of a cluster.
+        rows: the number of rows of a cluster.
         n_features: D.
-        a_row: sparse entries of a row.
+        a_row: the number of sparse entries per row.
         n_clusters: C.
-        children: of a cluster.
+        children: the number of children of a cluster.
     """
     rng = np.random.default_rng(0)
     n, n_labels = rows * n_clusters, children * n_clusters
@@ -138,7 +138,7 @@ def _make_model() -> XRModel:
 def make_batch(
     target: Target, n_shards: int = 1, width: int = 64
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns an empty batch of queries as a search on a target takes them: ids, values and dense columns."""
+    """Returns an empty batch of queries in the form that a search on a target takes: ids, values, dense columns."""
     size = choose_size(width, 2**20, 2**20, target) * n_shards
     return (
         np.zeros((size, width), np.int32),
@@ -161,7 +161,7 @@ def _match(target: Target) -> Call:
 
 
 def _search_shared(target: Target) -> Call:
-    """The devices as pairs that share the labels; the pairs share the queries."""
+    """Pairs of devices share the labels, and the pairs share the queries."""
     label = 2 if target.n_devices > 1 else 1
     n_pairs = target.n_devices // label
     mesh = make_mesh(ParallelConfig(data=n_pairs, label=label), list_absent_devices(target))
@@ -190,7 +190,7 @@ PROGRAMS: dict[str, Callable[[Target], Call]] = {
     "neighbours": stages.find_neighbours(256, 4096, 128, 16),
     "trees of the re-ranker": stages.score_trees(16, 4, 4096, 12),
 }
-"""By name: what makes the call for a target, with small shapes."""
+"""Name → function that makes the call for a target, with small shapes."""
 SHARED = (
     "search on all devices",
     "fine-tuning",
@@ -198,11 +198,11 @@ SHARED = (
     "prototypes",
     "search of prototypes",
 )
-"""Programs that several devices work on together; the others are of one device."""
+"""Programs that several devices run together; the others run on one device."""
 LARGE_PROGRAMS: dict[str, Callable[[Target], Call]] = {
     "fine-tuning, bert-base": tune(BERT_BASE, 256, 128, 32_768),
     "fine-tuning, bert-base, bfloat16": tune(BERT_BASE, 256, 128, 32_768, dtype="bfloat16"),
     "fine-tuning, xlm-r-large": tune(XLM_R_LARGE, 256, 128, 32_768, dtype="bfloat16"),
     "fine-tuning, modernbert-large": tune(MODERNBERT_LARGE, 256, 128, 32_768, dtype="bfloat16"),
 }
-"""The same with the shapes of real trainings."""
+"""Like `PROGRAMS`, with the shapes of real trainings."""

@@ -1,6 +1,6 @@
-"""What a training of prototypes takes, before it runs.
+"""The cost of training prototypes, before it runs.
 
-With L labels, N documents, P parameters and H columns of the encoder, F multiply-adds of a text, batches of B:
+With L labels, N documents, P parameters and H columns of the encoder, F multiply-adds per text, batches of B:
 
     vectors before        4·H·(N + L) bytes, and as many again while sums are made; (N + L)·F multiply-adds
     prototypes            b·L·H bytes, b = 4 or 2 (bfloat16); moments 8·L·H (adam), 4·L (row-adam) or none; 12·L beside
@@ -30,7 +30,7 @@ _CHUNKS = 6
 
 
 def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) -> Plan:
-    """Returns memory and work of a training; the formulas stand at the top of this file."""
+    """Returns memory and work of a training; the formulas are at the top of this file."""
     n, n_labels, hidden = counts.n_documents, counts.n_labels, cost.hidden
     has_texts = config.head.labels_text is not None
     held = PROGRAM + counts.text_bytes + 8 * (counts.nnz_labels + n) + 100 * n_labels
@@ -40,7 +40,7 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
     numbers = n_labels * hidden
     if not config.tuning.is_off:
         batch, head = config.tuning.batch_size, _weigh_head(numbers, n_labels, config)
-        # The state is on the host once more while it is kept.
+        # The state is on the host once more while it is saved.
         memory = held + vectors + head + 4 * cost.parameters
         memory += weigh_prototypes(counts, config, cost)["tuning"]
         passes = _PASSES[config.head.loss] - (not config.head.offsets)
@@ -71,7 +71,7 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
 def weigh_prototypes(
     counts: Counts, config: PrototypeConfig, cost: EncoderCost, n_devices: int = 1
 ) -> dict[str, int]:
-    """Returns the bytes of a device for each stage: labels and texts are cut over devices, the encoder is not."""
+    """Returns the bytes on a device for each stage: labels and texts are split over devices, the encoder is not."""
     from xmc_jax.encoder import count_activations
     from xmc_jax.tuning.prototype.head import choose_chunk
 

@@ -1,4 +1,7 @@
-"""Clustering, disentangling, prototypes and re-ranking as programs to be compiled for machines that are not here."""
+"""Clustering, disentangling, prototypes and re-ranking as programs to be compiled for absent machines.
+
+Every function returns one that makes the call of its program for a target.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ def _first(target: Target) -> SingleDeviceSharding:
 
 
 def cluster(n_labels: int, columns: int, depth: int) -> Callable[[Target], Call]:
-    """Returns what makes the clustering of dense embeddings on one device."""
+    """The clustering of dense embeddings on one device."""
 
     def make(target: Target) -> Call:
         layout, draws = list_arguments(n_labels, depth, seed=0)
@@ -56,7 +59,7 @@ def cluster(n_labels: int, columns: int, depth: int) -> Callable[[Target], Call]
 
 
 def disentangle(n_labels: int, n_clusters: int, a_label: int) -> Callable[[Target], Call]:
-    """Returns what makes the assignment of labels to clusters, from so many entries of each label."""
+    """The assignment of labels to clusters, from `a_label` entries per label."""
 
     def make(target: Target) -> Call:
         rng = np.random.default_rng(0)
@@ -80,7 +83,7 @@ def contrast(
     dtype: str = "bfloat16",
     remat: bool = True,
 ) -> Callable[[Target], Call]:
-    """Returns what makes the update of an encoder and the prototypes of all labels, stored in bfloat16."""
+    """The update of an encoder and of the prototypes of all labels, stored in bfloat16."""
 
     def make(target: Target) -> Call:
         mesh, hidden = grid(target), architecture.width
@@ -125,7 +128,7 @@ def contrast(
 
 
 def search_prototypes(n_labels: int, hidden: int, chunk: int, queries: int) -> Callable:
-    """Returns what makes the exact search of the nearest prototypes, stored in bfloat16 and cut over all devices."""
+    """The exact search for the nearest prototypes, stored in bfloat16 and split over all devices."""
 
     def make(target: Target) -> Call:
         mesh = grid(target)
@@ -145,7 +148,7 @@ def search_prototypes(n_labels: int, hidden: int, chunk: int, queries: int) -> C
 
 
 def find_neighbours(queries: int, keys: int, hidden: int, k: int) -> Callable[[Target], Call]:
-    """Returns what makes the search of a block of the re-ranker's memory."""
+    """The search in a block of the re-ranker's memory."""
 
     def make(target: Target) -> Call:
         rows, block = S((queries, hidden), jnp.float32), S((keys, hidden), jnp.float32)
@@ -157,7 +160,7 @@ def find_neighbours(queries: int, keys: int, hidden: int, k: int) -> Callable[[T
 
 
 def score_trees(n_trees: int, depth: int, rows: int, columns: int) -> Callable[[Target], Call]:
-    """Returns what makes the margins of candidates by the re-ranker's trees."""
+    """The margins of candidates from the re-ranker's trees."""
 
     def make(target: Target) -> Call:
         inner, leaves = (n_trees, 2**depth - 1), (n_trees, 2**depth)

@@ -1,7 +1,7 @@
-"""What a training takes on devices that may not be here: who solves a level, what fits, how much is exchanged.
+"""The cost of a training on devices that may be absent: the solver of each level, what fits, how much is exchanged.
 
-All of it is formulas; `plan/verify.py` compiles the programs and compares. Nothing here is a time: launches, bytes and
-multiply-adds are counted, and solvers are ranked against each other.
+Everything is computed by formulas; `plan/verify.py` compiles the programs and compares. Nothing here is a time:
+launches, bytes and multiply-adds are counted, and solvers are ranked against each other.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from xmc_jax.predict.batches import choose_size, choose_width
 from xmc_jax.tuning.fit import MARGIN, choose_fit, find_budget
 
 _CANDIDATE_BYTES, _SLOT_BYTES = 96, 16
-"""Of a query under way: for each candidate its score, its copies and places; for each slot and cluster of the beam."""
+"""Bytes of a query in progress: per candidate, its score, copies and places; per slot and cluster of the beam."""
 _CLUSTERING = 3
-"""Embeddings that clustering holds at once: as given, in the order of a depth, and that order made."""
+"""Copies of the embeddings that clustering holds: as given, in the order of a depth, and while that is made."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Solving:
     """How a level is solved.
 
     Attributes:
-        level, clusters, children: its number, its clusters and their children.
-        solver: that takes it.
-        others: what other solvers would take for what this one takes 1 (by the cost model, not in seconds).
-        calls: of its program, by all devices.
-        launches: operations that these start, where the devices are no CPU.
-        memory: bytes of a device during a call.
+        level, clusters, children: its number, and the numbers of its clusters and their children.
+        solver: the solver that is chosen.
+        others: the cost of the other solvers relative to this one (by the cost model, not in seconds).
+        calls: the calls of its program on all devices.
+        launches: the number of operations that these start, unless the devices are CPUs.
+        memory: the bytes on a device during a call.
     """
 
     level: int
@@ -60,13 +60,13 @@ class Solving:
 
 @dataclass(frozen=True)
 class Need:
-    """What one kind of program takes.
+    """The cost of one kind of program.
 
     Attributes:
-        name: of the stage.
-        memory: bytes of a device.
-        fits: whether those are there.
-        exchanged: bytes that a device sends and receives in a call.
+        name: the name of the stage.
+        memory: the bytes on a device.
+        fits: whether a device has them.
+        exchanged: the bytes that a device sends and receives per call.
         note: how it is made to fit, in a few words.
     """
 
@@ -84,10 +84,10 @@ class TargetPlan:
     Attributes:
         target: its name; n_devices of device_memory bytes each.
         mesh: devices along `data` and `label`.
-        solving: of each level of the tree.
-        needs: of clustering, fine-tuning and search, in bytes of a device.
+        solving: how each level of the tree is solved.
+        needs: the needs of clustering, fine-tuning and search, in bytes of a device.
         tuned: levels that an encoder is fine-tuned on.
-        largest_batch: of an update without parts, by powers of two; 0: nothing is fine-tuned, or not one text fits.
+        largest_batch: the largest batch (a power of two) that fits unsplit; 0: nothing is fine-tuned, or no text fits.
     """
 
     target: str
@@ -101,20 +101,20 @@ class TargetPlan:
 
     @property
     def fits(self) -> bool:
-        """Whether everything does."""
+        """Whether everything fits."""
         return all(need.fits for need in self.needs)
 
 
 def plan_target(
     counts: Counts, config: Config, target: Target, cost: EncoderCost | None = None
 ) -> TargetPlan:
-    """Returns what a training takes on a target, by formulas.
+    """Returns the cost of a training on a target, by formulas.
 
     Args:
-        counts: of the training set.
+        counts: the counts of the training set.
         config: settings.
-        target: of `Target.named` or `Target.of`.
-        cost: of the encoder (`read_cost`); None: there is none.
+        target: a target of `Target.named` or `Target.of`.
+        cost: the cost of the encoder (`read_cost`); None: there is none.
     """
     memory = find_host(config.memory) if target.is_cpu else target.memory
     share = memory // target.n_devices if target.is_cpu else memory
@@ -158,7 +158,7 @@ def plan_target(
 
 
 def list_levels(counts: Counts, config: LinearConfig) -> list[LevelShape]:
-    """Returns the levels of the tree that labels are searched in, with the copies that they end with."""
+    """Returns the levels of the tree that labels are searched in, with their final copies."""
     sizes, copies = shape_tree(counts.n_labels, config.tree), config.disentangle.copies
     if copies > 1 and config.disentangle.rounds > 0 and len(sizes) > 1:
         sizes = (*sizes[:-1], sizes[-1] * min(copies, sizes[-2]))
@@ -167,7 +167,7 @@ def list_levels(counts: Counts, config: LinearConfig) -> list[LevelShape]:
 
 
 def plan_solving(shape: LevelShape, config: LinearConfig, target: Target) -> Solving:
-    """Returns who solves a level, and in how many calls."""
+    """Returns which solver takes a level, and in how many calls."""
     choice = shape.choose(config, target)
     solver = choice.solvers[int(choice.solver[0])]
     weights, sizes = shape.weigh_units(choice), shape.list_sizes()
@@ -194,7 +194,7 @@ def plan_solving(shape: LevelShape, config: LinearConfig, target: Target) -> Sol
 
 
 def _plan_clustering(counts: Counts, config: LinearConfig, memory: int) -> Need:
-    """Returns what clustering takes of a device; sparse embeddings are clustered on the host."""
+    """Returns the cost of clustering on a device; sparse embeddings are clustered on the host."""
     products = counts.nnz_features * counts.nnz_labels // counts.n_documents
     sketch = config.tree.sketch or 0
     if sketch == "auto":
@@ -212,7 +212,7 @@ def _describe_tuning(tuned: TunedLevel, cost: EncoderCost, target: Target) -> Ne
     note += ", layers recomputed" if fit.remat else ""
     numbers = cost.parameters + (tuned.nodes + 1) * cost.hidden
     n = target.n_devices
-    # Parameters are gathered once, gradients are summed for each part.
+    # Parameters are gathered once, and gradients are summed for each part.
     exchanged = 4 * numbers * (1 + fit.accumulate) * (n - 1) // n
     return Need(f"tuning {tuned.level}", fit.memory, fit.fits, exchanged, note)
 
@@ -220,7 +220,7 @@ def _describe_tuning(tuned: TunedLevel, cost: EncoderCost, target: Target) -> Ne
 def _find_largest(
     counts: Counts, config: TransformerConfig, cost: EncoderCost, target: Target
 ) -> int:
-    """Returns the largest batch, by powers of two on each device, that fits without parts."""
+    """Returns the largest batch, a power of two on each device, that fits without being split."""
     budget = find_budget(target, find_host(config.memory))
     size, largest = list_updates(counts, config, cost)[-1], 0
     for power in range(15):
@@ -233,7 +233,7 @@ def _find_largest(
 def _plan_search(
     shapes: list[LevelShape], counts: Counts, beam: int, target: Target, memory: int
 ) -> tuple[Need, int]:
-    """Returns what searching a batch takes, and how many devices share the last level."""
+    """Returns the cost of searching a batch, and how many devices share the last level."""
     width = choose_width(round(counts.nnz_features / counts.n_documents))
     rows = choose_size(width, 2**20, 2**20, target)
     widest = max(beam * shape.max_children for shape in shapes)

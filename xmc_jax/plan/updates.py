@@ -55,7 +55,7 @@ SMALL = read_known(
 
 
 def grid(target: Target) -> Mesh | None:
-    """Returns all devices of a target as a mesh; None: there is one."""
+    """Returns all devices of a target as a mesh; None if there is only one."""
     if target.n_devices == 1:
         return None
     return make_mesh(ParallelConfig(), list_absent_devices(target))
@@ -69,7 +69,7 @@ def tune(
     candidates: int | None = 1000,
     dtype: str = "float32",
 ) -> Callable[[Target], Call]:
-    """Returns what makes the step of a level, with the parts and the recomputing that are chosen for a target."""
+    """Returns a function that makes the call of a level's step, with the parts and recomputing chosen for a target."""
 
     def make(target: Target) -> Call:
         fit = fit_update(architecture, target, batch_size, length, nodes, candidates, dtype)
@@ -87,7 +87,7 @@ def make_update(
     dtype: str,
     target: Target,
 ) -> Call:
-    """Returns the step of a level of so many nodes, with texts of `length` tokens; candidates None: all nodes."""
+    """Returns the call of a level's step, with texts of `length` tokens; candidates None: all nodes."""
     mesh, hidden = grid(target), architecture.width
     config = TuningConfig(batch_size=fit.batch_size, accumulate=fit.accumulate)
     step = configure_step(make_apply(architecture, dtype, fit.remat), config, 0, 1000, mesh)
@@ -114,7 +114,7 @@ def fit_update(
     candidates: int | None,
     dtype: str,
 ) -> Fit:
-    """Returns what `choose_fit` chooses for an encoder on a target."""
+    """Returns the choice of `choose_fit` for an encoder on a target."""
     size = UpdateSize(
         count_parameters(architecture),
         architecture,
@@ -128,7 +128,7 @@ def fit_update(
 
 
 def _zeros(shape: S) -> np.ndarray:
-    """Returns zeros that take no memory, as nobody looks at them."""
+    """Returns zeros that take no memory, as they are never read."""
     return np.broadcast_to(np.zeros((), shape.dtype), shape.shape)
 
 
@@ -145,7 +145,7 @@ def _shape_batch(texts: int, length: int, nodes: int, candidates: int | None) ->
 def embed(
     architecture: Architecture, texts: int, length: int, dtype: str = "float32"
 ) -> Callable[[Target], Call]:
-    """Returns what makes the encoding of a batch of so many texts on each device."""
+    """Returns a function that makes the call of encoding a batch of this many texts on each device."""
 
     def make(target: Target) -> Call:
         mesh = grid(target)

@@ -1,4 +1,4 @@
-"""The programs of a planned training, compiled for its target: what the compiler says beside what the formulas say."""
+"""The programs of a planned training, compiled for its target: the compiler's figures beside those of the formulas."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from xmc_jax.predict.batches import choose_width
 from xmc_jax.ranker.solvers import list_solvers
 
 _MOST_SLOTS, _MOST_ROWS = 2**19, 2**15
-"""Of the random rows that stand for a level: what is laid out here before it is compiled."""
+"""Limit on the random rows that represent a level, which are laid out here before compilation."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ class Check:
     """A program as compiled.
 
     Attributes:
-        name: of it.
-        planned: bytes of a device by the formulas; of a solver, those of the chunk that was compiled.
-        figures: of the compiler; None: it could not compile the program.
-        error: what it said then, in one line.
+        name: its name.
+        planned: the bytes on a device by the formulas; for a solver, those of the compiled chunk.
+        figures: the compiler's figures; None: it could not compile the program.
+        error: the compiler's error in that case, in one line.
     """
 
     name: str
@@ -58,10 +58,10 @@ def verify_target(
 
     Args:
         counts, config, target, cost: as given to `plan_target`.
-        plan: of it.
+        plan: its plan.
 
     Raises:
-        InputError, RunError: of `list_absent_devices`: no such slice, or its compiler is not installed.
+        InputError, RunError: see `list_absent_devices`: there is no such slice, or its compiler is not installed.
     """
     list_absent_devices(target)
     if not isinstance(config, PrototypeConfig):
@@ -97,7 +97,7 @@ def _check(name: str, planned: int, call: Call) -> Check:
 
 
 def _solve(shape: LevelShape, name: str, counts: Counts, target: Target) -> tuple[Call, int]:
-    """Returns a call of a level's solver for some of its clusters, and what the formula says that it takes."""
+    """Returns a call of a level's solver for some of its clusters, and the formula's estimate of its bytes."""
     solver = next(s for s in list_solvers() if s.name == name)
     a_row = max(1, round(shape.slots / shape.rows))
     rows = round(min(shape.rows / shape.parents, _MOST_ROWS, _MOST_SLOTS / a_row))
@@ -109,7 +109,7 @@ def _solve(shape: LevelShape, name: str, counts: Counts, target: Target) -> tupl
 
 
 def _search(shapes: list[LevelShape], counts: Counts, target: Target, label: int) -> Call:
-    """Returns the search of a batch on one device; what devices that share a level exchange is not in it."""
+    """Returns the search of a batch on one device, without what devices that share a level exchange."""
     width = choose_width(round(counts.nnz_features / counts.n_documents))
     index = shape_index(shapes, counts, target, label)
     device = SingleDeviceSharding(list_absent_devices(target)[0])

@@ -51,7 +51,7 @@ def make_keys(features: Features, rare_share: float) -> Keys:
     """Returns the keys of training documents: vectors where there are any, else the sparse features.
 
     Args:
-        features: of the N documents.
+        features: the features of the N documents.
         rare_share: features of more than this share of the documents are left out, and of more than 200.
     """
     n = len(features)
@@ -73,8 +73,8 @@ def find_neighbours(
     """Returns the documents of largest cosine and the cosines, best first; PAD and 0 where there are fewer.
 
     Args:
-        keys: of the training documents.
-        features: of B documents.
+        keys: the keys of the training documents.
+        features: the features of B documents.
         n_neighbours: b.
     """
     ids = np.full((len(features), n_neighbours), PAD, np.int32)
@@ -95,9 +95,9 @@ def measure_recall(
     """Returns the share of the true nearest documents that the rarer features find; 1 for vectors.
 
     Args:
-        features: of the documents.
-        queries: to try it with.
-        n_neighbours: as it is searched with.
+        features: the features of the documents.
+        queries: documents to try it with.
+        n_neighbours: the number of neighbours that it is searched with.
         rare_share: as in `make_keys`.
     """
     if features.n_dense or not len(queries):

@@ -87,7 +87,7 @@ def pool_labels(
 
     Args:
         known: what the model found.
-        votes: of the neighbours.
+        votes: the votes of the neighbours.
         n_known: number of labels taken from the model.
         n_votes: number of labels taken from each of the two votes.
         allowed: bool [L], the only labels allowed; None for all.
@@ -122,9 +122,9 @@ def describe_pool(
         pool: the labels, PAD in unused slots.
         scores: the model's scores, nan where it gave none.
         known: its ranked labels.
-        votes: of the neighbours.
-        cosine: of the neighbours.
-        statistics: of the training labels.
+        votes: the votes of the neighbours.
+        cosine: the cosine of the neighbours.
+        statistics: the statistics of the training labels.
     """
     there = known.ids != PAD
     level = _rescale(known.scores, there, statistics.shares)

@@ -33,19 +33,19 @@ if TYPE_CHECKING:
 
 _LOUD = ("absl", "asyncio")
 _LATE = 0.2
-"""Seconds in which the storage layer's threads see that nobody waits for them any more."""
+"""Seconds within which the storage layer's threads notice that nobody waits for them any more."""
 _PROBE = 1 << 20
 _OS_ERROR = re.compile(r"OS error (\d+)")
-"""How the storage layer writes the number of a system's error into its messages."""
+"""How the storage layer quotes the system's error number in its messages."""
 
 
 def is_committed(folder: str | os.PathLike) -> bool:
-    """Returns whether a whole checkpoint is there: half-written ones have other names."""
+    """Returns whether a folder is a complete checkpoint; half-written ones have other names."""
     return bool(list_steps(Path(folder)))
 
 
 def list_steps(folder: Path) -> list[int]:
-    """Returns the numbers of the whole checkpoints in a manager's folder."""
+    """Returns the numbers of the complete checkpoints in a manager's folder."""
     if not folder.is_dir():
         return []
     return sorted(int(p.name) for p in folder.iterdir() if p.name.isdigit() and p.is_dir())
@@ -78,15 +78,15 @@ def save_arrays(
 def save_shares(
     folder: str | os.PathLike, mine: Mapping[str, np.ndarray], note: dict, step: int = 0
 ) -> None:
-    """Commits named arrays of which every process has its rows, and a JSON note; all processes call this together.
+    """Commits named arrays whose rows are spread over the processes, and a JSON note; all processes call this together.
 
-    Each writes its own. On disk an array is [processes, rows of the longest, ...]; the note says how many rows of each
-    process there are.
+    Each process writes its own rows. On disk an array is [processes, largest number of rows, ...]; the note records
+    how many rows each process has.
 
     Args:
-        folder: an empty one.
-        mine: rows of this process, numbers of at most 32 bits.
-        note: the same in all processes.
+        folder: an empty folder.
+        mine: rows of this process, with numbers of at most 32 bits.
+        note: must be the same in all processes.
 
     Raises:
         RunError: the disk is full or not writable.
@@ -129,14 +129,14 @@ def _commit(
     try:
         _write_step(manager, step, arrays, note)
     except BaseException:
-        with contextlib.suppress(Exception):  # it must not hide the first error
+        with contextlib.suppress(Exception):  # a second error must not hide the first
             manager.close()
         raise
     manager.close()
 
 
 def _open_manager(folder: Path, together: bool) -> ocp.CheckpointManager:
-    """Returns orbax's manager of a folder, which waits for no other process, or for all of them."""
+    """Returns orbax's manager of a folder, which waits either for no other process or for all of them."""
     import jax
     import orbax.checkpoint as ocp
 
@@ -156,7 +156,7 @@ def _write_step(
 ) -> None:
     import orbax.checkpoint as ocp
 
-    # Orbax stores no empty arrays: their shapes are in the index, and the index is what is read.
+    # Orbax stores no empty arrays; their shapes are in the index, which is what loading reads.
     index = {name: [list(a.shape), str(a.dtype)] for name, a in arrays.items()}
     full = {name: a for name, a in arrays.items() if a.size}
     items: dict[str, Any] = {"meta": ocp.args.JsonSave({"index": index, "note": note})}
@@ -171,7 +171,7 @@ def load_arrays(
     """Restores what `save_arrays` committed.
 
     Raises:
-        InputError: nothing whole is there, or it is damaged.
+        InputError: there is no complete checkpoint, or it is damaged.
     """
     folder = Path(folder).absolute()
     with _name_damage(folder, step):
@@ -190,14 +190,14 @@ def load_arrays(
 def load_shares(
     folder: str | os.PathLike, wanted: Mapping[str, Collection[int]], step: int = 0
 ) -> dict[str, list[np.ndarray]]:
-    """Restores rows that `save_shares` committed, of some processes; only theirs are read.
+    """Restores the rows that some processes committed with `save_shares`; only theirs are read.
 
     Args:
-        folder: of the checkpoint.
-        wanted: numbers of processes, by the name of an array.
+        folder: the folder of the checkpoint.
+        wanted: name of an array → numbers of the processes.
 
     Raises:
-        InputError: nothing whole is there, or it is damaged.
+        InputError: there is no complete checkpoint, or it is damaged.
     """
     folder = Path(folder).absolute()
     with _name_damage(folder, step):
@@ -220,7 +220,7 @@ def load_note(folder: str | os.PathLike, step: int = 0) -> dict[str, Any]:
     """Restores the note of `save_arrays` alone.
 
     Raises:
-        InputError: nothing whole is there, or it is damaged.
+        InputError: there is no complete checkpoint, or it is damaged.
     """
     folder = Path(folder).absolute()
     with _name_damage(folder, step):
@@ -238,7 +238,7 @@ def _read_stored(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
 
 
 def _open_stored(folder: Path, names: list[str]) -> dict[str, Any]:
-    """Returns arrays of the storage layer, of which nothing is read yet."""
+    """Returns lazy arrays of the storage layer; nothing is read yet."""
     import tensorstore
 
     facts = json.loads((folder / "_METADATA").read_bytes())
@@ -261,7 +261,7 @@ def _name_damage(folder: Path, step: int) -> Iterator[None]:
         )
     try:
         yield
-    except Exception as e:  # many kinds for one cause: the files are not what was written
+    except Exception as e:  # of many types, for one cause: the files are not as they were written
         reason = str(e).split("\n")[0][:120]
         raise InputError(
             f"{folder}: damaged checkpoint ({type(e).__name__}: {reason}); {RESTORE}"
@@ -278,7 +278,7 @@ def _find_cause(folder: Path, error: Exception) -> OSError:
         if number:
             return OSError(int(number[1]), os.strerror(int(number[1])))
         seen = seen.__cause__ or seen.__context__
-    # It hides its cause: the same disk is asked.
+    # The library hides the cause, so the same disk is tried again.
     probe = folder / ".probe"
     try:
         probe.write_bytes(bytes(_PROBE))
@@ -291,7 +291,7 @@ def _find_cause(folder: Path, error: Exception) -> OSError:
 
 
 def _forget(error: BaseException) -> None:
-    """Lets go of what an error of orbax holds: tasks that were not waited for, which complain when they are freed."""
+    """Releases what an error of orbax holds: tasks that nobody awaited, which warn when they are freed."""
     seen: BaseException | None = error
     while seen is not None:
         traceback.clear_frames(seen.__traceback__)
@@ -303,12 +303,12 @@ def _forget(error: BaseException) -> None:
 
 
 def _clear(folder: Path) -> None:
-    """Removes what a save that failed, or a process that was killed, left half-written."""
+    """Removes what a failed save or a killed process left half-written."""
     with contextlib.suppress(OSError):
         for path in folder.iterdir():
             if not path.name.isdigit():
                 shutil.rmtree(path, ignore_errors=True)
-        folder.rmdir()  # if it holds nothing
+        folder.rmdir()  # only if it is empty
 
 
 @contextlib.contextmanager

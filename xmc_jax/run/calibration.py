@@ -1,4 +1,4 @@
-"""The maps to probabilities as a part of a run, which may also be fitted when it is complete."""
+"""The maps to probabilities as a part of a run; they may also be fitted after the run is complete."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def read_calibration(path: Path) -> Calibration:
 def save_calibration(
     workdir: str | os.PathLike | None, calibration: Calibration, *, replace: bool = False
 ) -> None:
-    """Keeps the maps of a run.
+    """Adds maps to a run.
 
     Args:
         workdir: the run's folder; None keeps nothing.
         calibration: its maps.
-        replace: in the place of those that are there, which are left otherwise.
+        replace: whether maps that are there already are replaced; otherwise they are kept.
 
     Raises:
         RunError: another training holds the folder, or it cannot be written.

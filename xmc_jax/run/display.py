@@ -1,4 +1,4 @@
-"""What labels are called, as a part of a run; it may be given when the run is complete."""
+"""Display names of labels as a part of a run; they may also be given after the run is complete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xmc_jax.run.stages import Run
 
 
 def save_display(workdir: str | os.PathLike | None, names: LabelNames) -> None:
-    """Keeps display names of a run in the place of those that are there; None keeps nothing.
+    """Adds display names to a run, replacing those that it has; with no folder nothing is kept.
 
     Raises:
         RunError: another training holds the folder, or it cannot be written.
@@ -22,7 +22,7 @@ def save_display(workdir: str | os.PathLike | None, names: LabelNames) -> None:
 
 
 def read_display(workdir: str | os.PathLike) -> LabelNames | None:
-    """Returns the display names of a run, None if it has none.
+    """Returns the display names of a run, or None if it has none.
 
     Raises:
         InputError: they are damaged.

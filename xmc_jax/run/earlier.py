@@ -1,4 +1,4 @@
-"""Folders of format 1, which had no manifest: what belongs to the run is told from what lies there and its settings."""
+"""Folders of format 1, which had no manifest: the run's parts are inferred from the files and the settings."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ _MOST = 100  # numbers of two digits
 
 
 def find_parts_by_look(folder: Path, header: dict[str, Any]) -> Manifest:
-    """Returns the parts of a folder of format 1; of their files nothing is known yet.
+    """Returns the parts of a folder of format 1; nothing is known of their files yet.
 
     Raises:
-        InputError: it is complete, but a part is missing that its settings ask for.
+        InputError: the run is complete, but a part that its settings require is missing.
     """
     config = header["config"]
     is_linear = config.get("model", "linear") == "linear"
     found = [layout.LABELS] if (folder / layout.LABELS).exists() else []
-    # The file that was written last tells that the part is whole.
+    # The file that is written last shows that the part is complete.
     signs = {layout.VECTORIZER: f"{layout.VECTORIZER}/vectorizer.json"}
     found += [name for name, sign in signs.items() if (folder / sign).exists()]
     if not is_linear:
@@ -58,7 +58,7 @@ def _list_states(folder: Path) -> list[str]:
 
 
 def _list_ranker(folder: Path, within: str) -> list[str]:
-    """Returns tree, levels and rounds of one tree in the order in which they were made."""
+    """Returns the tree, levels and rounds of one tree, in the order in which they were made."""
     found = []
     for number in range(_MOST):
         prefix = within if not number else f"{within}{layout.round_name(number)}/"
@@ -73,10 +73,10 @@ def _list_ranker(folder: Path, within: str) -> list[str]:
 def _check_rounds(
     folder: Path, header: dict[str, Any], found: list[str], members: list[str]
 ) -> None:
-    """Refuses a complete run without the rounds that it must have had."""
+    """Refuses a complete run that lacks rounds it must have had."""
     settings = header["config"].get("disentangle", {})
     if settings.get("copies", 1) == 1 or "digest" not in header["data"]:
-        return  # no rounds; and a saved model holds their outcome only
+        return  # there were no rounds, or it is a saved model, which holds only their outcome
     for within in members:
         for number in range(1, settings.get("rounds", 1) + 1):
             name = f"{within}{layout.round_name(number)}/{layout.TREE}"

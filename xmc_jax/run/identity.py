@@ -1,6 +1,6 @@
 """What decides whether two runs are the same: every setting that can change the weights, and the training set.
 
-A setting that cannot says so where it is defined (`config.fields.EXECUTION`).
+A setting that cannot is marked where it is defined (`config.fields.EXECUTION`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from xmc_jax.types import Features
 
 _TERMS = {"analyzer": "auto", "token_pattern": "words"}
 _FORMER_TERMS = {"analyzer": "word", "token_pattern": "unicode"}
-"""The terms that are the default, and those that were: a run of an earlier version resumes, with its vectoriser."""
+"""Today's default terms and the earlier ones: a run of an earlier version resumes with its own vectorizer."""
 BY_ROWS = "rows-"
-"""Begins a digest that is a sum over documents."""
+"""Prefix of a digest that is a sum over documents."""
 _COUNTS = ("documents", "labels", "positives")
 
 
@@ -37,9 +37,9 @@ def list_identity(config: Any) -> dict[str, Any]:
 
 
 def compare_settings(old: Config, new: Config) -> list[str]:
-    """Returns `name: old -> new` for every setting that makes it another run."""
+    """Returns `name: old -> new` for every difference that makes it a different run."""
     before, after = list_identity(_settle(old, new)), list_identity(_settle(new, old))
-    # A model that reads texts by an encoder alone has no features.
+    # A model that reads texts only with an encoder has no features.
     then, now = (
         {name: identity.get("features", {}).get(name) for name in _TERMS}
         for identity in (before, after)
@@ -55,8 +55,8 @@ def compare_settings(old: Config, new: Config) -> list[str]:
 
 
 def _settle(config: Any, other: Any) -> Any:
-    """Returns settings with the tokens of a text that `auto` stands for, if the other's are a number: folders of format
-    1 say 128 where nobody had set it."""
+    """Resolves `max_length=auto` if the other settings have a number: folders of format 1 say 128 where nobody had set
+    it."""
     encoder, beside = getattr(config, "encoder", None), getattr(other, "encoder", None)
     if encoder is None or beside is None or encoder.max_length != "auto":
         return config
@@ -66,20 +66,20 @@ def _settle(config: Any, other: Any) -> Any:
 
     try:
         length = describe_encoder(encoder)[1]
-    except InputError:  # one's own, which reads as much as it will
+    except InputError:  # the user's own encoder, which reads as much as it likes
         length = beside.max_length
     return dataclasses.replace(config, encoder=dataclasses.replace(encoder, max_length=length))
 
 
 def read_config(values: Any, source: Path) -> Config:
-    """Returns the settings that a run's folder holds.
+    """Returns the settings from a run's folder.
 
     Raises:
-        InputError: of an unknown model, or settings that this version does not know; names the file.
+        InputError: the model is unknown, or this version does not know a setting; names the file.
     """
     if not isinstance(values, dict):
         raise InputError(
-            f"{source}: 'config' is a {type(values).__name__}, the settings of a run needed"
+            f"{source}: 'config' is a {type(values).__name__}, a run's settings needed"
         )
     model = values.get("model", "linear")
     if model not in CONFIGS:
@@ -91,7 +91,11 @@ def read_config(values: Any, source: Path) -> Config:
 
 
 def check_data(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
-    """Raises an InputError with the differences if a run's training set is another one."""
+    """Refuses to resume a run with another training set.
+
+    Raises:
+        InputError: the training sets differ; says in what.
+    """
     if "digest" not in old:
         raise InputError(
             f"{folder}: holds a saved model, not a run; load it, or give another folder"
@@ -99,7 +103,7 @@ def check_data(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
     other = [k for k in _COUNTS if old.get(k) != new.get(k)]
     if not other and new["digest"].startswith(BY_ROWS) > str(old["digest"]).startswith(BY_ROWS):
         raise InputError(
-            f"{folder}: holds a run that was begun with parallel.holds=all; resume it so, or give another folder"
+            f"{folder}: holds a run started with parallel.holds=all; resume it with that, or give another folder"
         )
     if other or old["digest"] != new["digest"]:
         counts = ", ".join(f"{k} {old.get(k)} -> {new.get(k)}" for k in other)
@@ -110,7 +114,7 @@ def check_data(old: dict[str, Any], new: dict[str, Any], folder: Path) -> None:
 
 
 def digest_texts(texts: Iterable[str]) -> np.ndarray:
-    """Returns a digest of texts in their order, uint8."""
+    """Returns a digest of the texts in their order, uint8."""
     digest = hashlib.blake2b()
     for text in texts:
         digest.update(text.encode("utf-8", "surrogatepass") + b"\0")
@@ -123,7 +127,7 @@ def fingerprint(
     labels: sp.csr_matrix,
     extras: Iterable[np.ndarray] = (),
 ) -> dict[str, Any]:
-    """Returns counts and a digest of a training set, JSON-ready; `documents_digest` is that without the extras."""
+    """Returns counts and a digest of a training set, JSON-ready; `documents_digest` leaves out the extras."""
     digest = hashlib.blake2b(digest_size=16)
     if texts is not None:
         for text in texts:
@@ -136,7 +140,9 @@ def fingerprint(
             features.dense,
         ):
             little = np.ascontiguousarray(a, a.dtype.newbyteorder("<"))
-            digest.update(little.reshape(-1).view(np.uint8).data)  # not copied: it may be gigabytes
+            digest.update(
+                little.reshape(-1).view(np.uint8).data
+            )  # without a copy: it may be gigabytes
     for a in (labels.indptr.astype("<i8"), labels.indices.astype("<i8"), labels.data.astype("<f4")):
         digest.update(a.tobytes())
     documents = digest.hexdigest()
@@ -150,11 +156,11 @@ def fingerprint(
 def sum_rows(
     texts: Iterable[str] | None, features: Features | None, labels: sp.csr_matrix, start: int
 ) -> np.ndarray:
-    """Returns the sum of the digests of documents, uint64 [2], to which others can be added in any order.
+    """Returns the sum of the documents' digests, uint64 [2]; sums of parts can be added in any order.
 
     Args:
-        texts, features, labels: of the documents; texts or features may be None.
-        start: number of the first document.
+        texts, features, labels: those of the documents; texts or features may be None.
+        start: the number of the first document.
     """
     total = np.zeros(2, np.uint64)
     stream = iter(texts) if texts is not None else None
@@ -177,7 +183,7 @@ def sum_rows(
 def name_rows(
     counts: tuple[int, int, int], total: np.ndarray, extras: Iterable[np.ndarray] = ()
 ) -> dict[str, Any]:
-    """Returns counts and a digest of a training set from the sum of its documents', JSON-ready; as `fingerprint`."""
+    """Returns counts and a digest of a training set, like `fingerprint`, from the sum of its documents' digests."""
     digest = hashlib.blake2b(total.astype("<u8").tobytes(), digest_size=16)
     for a in extras:
         digest.update(np.ascontiguousarray(a).tobytes())

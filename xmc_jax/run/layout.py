@@ -1,23 +1,23 @@
-"""The names in a run's folder, each of them once.
+"""The names in a run's folder, each defined once.
 
-config.json        settings, what tells the data from others, where they came from
+config.json        settings, the identity of the data, and where they came from
 labels.txt         names of the labels, if they have any
-names.tsv          what labels that are identifiers are called
+names.tsv          display names of labels that are identifiers
 vectorizer/        text to features
-tree/              the label tree (of a model with an encoder: the one it is fine-tuned on; of prototypes: for a beam)
-level_00/ …        weights of a level; of a model with an encoder the states of its fine-tuning
+tree/              the label tree (with an encoder: the one it is fine-tuned on; with prototypes: the one for a beam)
+level_00/ …        weights of a level; with an encoder, the states of its fine-tuning
 round_01/ …        of disentangling: beams/, tree/, level_00/ …
 member_00/ …       of a forest: tree/, level_00/ …, round_01/ …
 tuning/            states of a fine-tuning against all labels
 prototypes/        one prototype per label
 label_texts.json   texts of the labels, where they are others than the names
 encoder/           fine-tuned parameters, what computes them, the tokenizer
-ranker/            tree and levels (or members) that rank, beside an encoder
+ranker/            the tree and levels (or members) that rank, for a model with an encoder
 calibration/       maps from scores to probabilities
-reranker/          the memory of the training set, and what ranks by it
-metrics.jsonl      a line for every stage and every report
-meta.json          the mark of a complete run
-manifest.json      what belongs to the run, with size and check sum of every file
+reranker/          the memory of the training set and the re-ranker
+metrics.jsonl      one line per stage and per report
+meta.json          marks a complete run
+manifest.json      the run's parts, with size and checksum of every file
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ LABEL_TEXTS = "label_texts.json"
 
 
 def level_name(level: int) -> str:
-    """Returns the name of a level, 0 for the first."""
+    """Returns the name of a level; the first is 0."""
     return f"level_{level:02d}"
 
 
 def round_name(number: int) -> str:
-    """Returns the name of a round of disentangling, 1 for the first."""
+    """Returns the name of a round of disentangling; the first is 1."""
     return f"round_{number:02d}"
 
 
 def member_name(number: int) -> str:
-    """Returns the name of a tree of a forest, 0 for the first."""
+    """Returns the name of a tree of a forest; the first is 0."""
     return f"member_{number:02d}"

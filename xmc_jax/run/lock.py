@@ -1,4 +1,4 @@
-"""One training at a time in a folder: a lock that says who holds it, and ends with its process."""
+"""One training at a time per folder: a lock that names its holder and ends with the holder's process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xmc_jax.run import layout
 
 try:
     import fcntl
-except ImportError:  # not a POSIX system: only what the file says holds
+except ImportError:  # not a POSIX system: only the content of the file counts
     fcntl = None  # type: ignore[assignment]
 
 
@@ -25,7 +25,7 @@ class Lock:
     """A run's folder, held by this process until it is released or the process ends.
 
     Raises:
-        RunError: another training holds it; says which. Of a process of this host that is gone the lock is taken over.
+        RunError: another training holds it; says which. The lock of a process of this host that is gone is taken over.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class Lock:
             os.pwrite(self._file, json.dumps(_describe_process()).encode(), 0)
 
     def release(self) -> None:
-        """Lets the folder go."""
+        """Releases the folder."""
         if self._file >= 0:
             with contextlib.suppress(OSError):
                 self._path.unlink()
@@ -52,16 +52,16 @@ class Lock:
         return os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
 
     def _hold(self) -> bool:
-        """Returns whether the system gives this process the file."""
+        """Returns whether the system grants the file to this process."""
         if fcntl is None:
             return True
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        except OSError:  # a file system without such locks
+        except OSError:  # the file system has no such locks
             return True
-        # Who held it may have let it go, and its name with it, after it was opened here.
+        # Its holder may have released and removed it after it was opened here.
         again = self._open()
         is_same = os.path.sameopenfile(self._file, again)
         os.close(again if is_same else self._file)
@@ -76,7 +76,7 @@ class Lock:
         here = holder is None or holder["host"] == socket.gethostname()
         hint = "" if here else f", or delete {self._path} if that process is gone"
         return (
-            f"{self._path.parent}: {who} is training in it; wait until it has ended{hint}, or give another "
+            f"{self._path.parent}: {who} is training in it; wait until it has finished{hint}, or give another "
             "folder"
         )
 
@@ -93,7 +93,11 @@ def hold(folder: Path) -> Iterator[None]:
 
 
 def check_free(folder: Path) -> None:
-    """Raises a RunError if a training holds a folder."""
+    """Checks that no training holds a folder.
+
+    Raises:
+        RunError: one does.
+    """
     if (folder / layout.LOCK).exists():
         Lock(folder).release()
 
@@ -103,7 +107,7 @@ def _describe_process() -> dict[str, Any]:
 
 
 def _read_holder(path: Path) -> dict[str, Any] | None:
-    """Returns who holds a lock; None: nobody, or it does not say."""
+    """Returns the holder of a lock; None: nobody, or the file does not say."""
     try:
         holder = json.loads(path.read_bytes())
         return (
@@ -114,24 +118,24 @@ def _read_holder(path: Path) -> dict[str, Any] | None:
 
 
 def _is_alive(holder: dict[str, Any]) -> bool:
-    """Returns whether a lock's process may still be at work; one on another host may."""
+    """Returns whether a lock's process may still be running; one on another host may."""
     if holder["host"] != socket.gethostname():
         return True
     pid = holder["pid"]
     if pid == os.getpid():
-        return False  # the system has just given us the file: what we held before is released
+        return False  # the system has just granted us the file, so an earlier lock of ours was released
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # somebody else's process
+    except OSError:  # another user's process
         pass
     began = holder.get("began")
     return began is None or began == _find_start(pid)
 
 
 def _find_start(pid: int) -> str | None:
-    """Returns when a process began, in the system's own words: a number may be used again; None: not known."""
+    """Returns when a process started, in the system's own notation, as process numbers are reused; None: not known."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

@@ -1,4 +1,4 @@
-"""What a run notes of its course, read back: the lines of its `metrics.jsonl`."""
+"""The log of a run read back: the lines of its `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from xmc_jax.run import layout
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a `metrics.jsonl`; none if there is no file."""
+    """Returns the lines of a `metrics.jsonl`; empty if there is no file."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
             facts = json.loads(line)
-        except ValueError:  # half a line of a process that was killed
+        except ValueError:  # half a line, from a process that was killed
             continue
         if isinstance(facts, dict):
             lines.append(facts)
@@ -25,7 +25,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 def read_logs(folder: str | os.PathLike | None) -> dict[str, list[dict[str, Any]]]:
-    """Returns the lines of a run by the part of it that they are of, such as `member_00`; '' is the run itself."""
+    """Returns the lines of a run by the part that they belong to, such as `member_00`; '' is the run itself."""
     if folder is None:
         return {}
     found = {}
@@ -36,7 +36,7 @@ def read_logs(folder: str | os.PathLike | None) -> dict[str, list[dict[str, Any]
 
 
 def group_curves(lines: Iterable[dict[str, Any]]) -> dict[int, dict[int, dict[str, Any]]]:
-    """Returns the lines of a fine-tuning by level and step; of a step that was done twice the last."""
+    """Returns the lines of a fine-tuning by level and step; the last line counts for a step that was repeated."""
     levels: dict[int, dict[int, dict[str, Any]]] = {}
     for facts in lines:
         if facts.get("stage") == "tuning" and "loss" in facts:

@@ -1,7 +1,7 @@
-"""What belongs to a run: its parts in the order in which they were made, with size and check sum of every file.
+"""The parts of a run in the order in which they were made, with size and checksum of every file.
 
-A part that is not in the manifest is not there: whatever lies in its place was written by a process that was killed
-before it said so. Every change of the manifest is one move of a file.
+A part that is not in the manifest does not count: whatever is in its place was written by a process that was killed
+before it recorded the part. Every change of the manifest is one rename of a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from xmc_jax.run import layout
 from xmc_jax.threads import map_threads
 
 Files = dict[str, list[int]]
-"""Path in the run's folder → [size, CRC-32]."""
+"""Path within the run's folder → [size, CRC-32]."""
 _BLOCK = 1 << 22
 RESTORE = "restore the folder from a copy, or train again into a new one"
 
@@ -28,9 +28,9 @@ class Manifest:
     """The parts of a run's folder.
 
     Args:
-        folder: of the run.
-        id: of the run, which its `config.json` has too; empty in folders of format 1.
-        parts: name → its files, or None for a part of which nothing is known but that it is there (format 1).
+        folder: the folder of the run.
+        id: the identifier of the run, also in its `config.json`; empty in folders of format 1.
+        parts: name → its files, or None if only the part's existence is known (format 1).
         is_held: whether this process holds the folder's lock.
     """
 
@@ -50,7 +50,7 @@ class Manifest:
         return [name for name in self.parts if name.startswith(prefix)]
 
     def record(self, name: str, drop: str | None = None, files: Files | None = None) -> None:
-        """Takes in a part that is on disk, and lets another one go, in one move; `files`: measured already."""
+        """Adds a part that is on disk and removes the part `drop`, in one rename; `files`: its files, if measured."""
         self.parts.pop(name, None)
         if drop is not None:
             self.parts.pop(drop, None)
@@ -59,14 +59,14 @@ class Manifest:
         self.write()
 
     def adopt(self, id: str) -> None:
-        """Takes in what was found in a folder of format 1, as it is now."""
+        """Adds the parts found in a folder of format 1, with their files as they are now."""
         self.id = id
         for name in self.parts:
             self.parts[name] = measure(self.folder, name)
         self.write()
 
     def forget(self, names: list[str]) -> None:
-        """Lets parts go, and then their files."""
+        """Removes parts and then their files."""
         for name in names:
             del self.parts[name]
         self.write()
@@ -78,17 +78,17 @@ class Manifest:
         write_json(self.folder / layout.MANIFEST, add_sum({"id": self.id, "parts": self.parts}))
 
     def list_gone(self) -> list[str]:
-        """Returns a part that is not on disk any more and those that came after it, which may rest on it."""
+        """Returns the first part that is no longer on disk and all later ones, which may depend on it."""
         names = list(self.parts)
         lost = [i for i, name in enumerate(names) if not (self.folder / name).exists()]
         return names[min(lost) :] if lost else []
 
     def find_damage(self, name: str, deep: bool = True) -> str | None:
-        """Returns what is wrong with a part, with its file; None: nothing.
+        """Returns what is wrong with a part, naming the file; None: nothing.
 
         Args:
-            name: of the part.
-            deep: reads every file; else only its size is looked at.
+            name: the name of the part.
+            deep: reads every file; otherwise only sizes are compared.
         """
         files = self.parts[name]
         if files is None:
@@ -102,18 +102,18 @@ class Manifest:
             except OSError as error:
                 return f"{file}: cannot be read ({error.strerror})"
             if there != size:
-                return f"{file}: damaged, {there:,} bytes in the place of {size:,}"
+                return f"{file}: damaged, {there:,} bytes instead of {size:,}"
         if deep:
             sums = map_threads(lambda path: _check(self.folder / path), files)
             for (path, (_, wanted)), found in zip(files.items(), sums, strict=True):
                 if isinstance(found, str):
                     return found
                 if found != wanted:
-                    return f"{self.folder / path}: not as it was written (edited, damaged, or of another run)"
+                    return f"{self.folder / path}: not as it was written (edited, damaged, or from another run)"
         return None
 
     def check(self, name: str) -> None:
-        """Reads a part's files before they are used, once.
+        """Verifies a part's files by reading them, once, before they are used.
 
         Raises:
             InputError: one is missing, damaged, or not the run's.
@@ -126,7 +126,7 @@ class Manifest:
         self._checked.add(name)
 
     def check_all(self) -> None:
-        """Reads every file of the run.
+        """Verifies every file of the run by reading it.
 
         Raises:
             InputError: one is missing, damaged, or not the run's.
@@ -136,7 +136,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Returns the manifest of a folder; None: it has none.
+    """Returns the manifest of a folder, or None if it has none.
 
     Raises:
         InputError: it is damaged.
@@ -164,12 +164,12 @@ def remove(path: Path) -> None:
 
 
 def measure(folder: Path, name: str, first: int = 0, step: int = 1) -> Files:
-    """Returns size and check sum of every file of a part, which is a file or a folder.
+    """Returns size and checksum of every file of a part, which is a file or a folder.
 
     Args:
-        folder: of the run.
-        name: of the part.
-        first, step: of the files in order only the first-th and every step-th after it.
+        folder: the folder of the run.
+        name: the name of the part.
+        first, step: measures only the first-th file, in order, and every step-th after it.
     """
     top = folder / name
     files = sorted(p for p in top.rglob("*") if p.is_file()) if top.is_dir() else [top]
@@ -201,12 +201,12 @@ def _read_blocks(path: Path) -> Iterator[bytes]:
 
 
 def add_sum(content: dict[str, Any]) -> dict[str, Any]:
-    """Returns content with a check sum of itself."""
+    """Returns content together with its own checksum."""
     return content | {"check": _sum(content)}
 
 
 def has_sum(content: Any) -> bool:
-    """Returns whether content is what `add_sum` gave."""
+    """Returns whether the checksum that `add_sum` added fits the content."""
     if not isinstance(content, dict):
         return False
     rest = {name: value for name, value in content.items() if name != "check"}

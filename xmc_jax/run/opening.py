@@ -1,4 +1,4 @@
-"""A run's folder as it is opened: begun, found and resumed, refused, or looked at."""
+"""Opening a run's folder: a run is started, resumed, refused or inspected."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from xmc_jax.run.stages import Run
 from xmc_jax.types import Progress
 
 FORMAT = 2
-"""Version of the folder's layout: 2 has a manifest; folders of 1 are read and resumed."""
+"""Version of the folder's layout: 2 has a manifest; folders of version 1 are read and resumed."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """What a training begins or finds its run by.
+    """What a training starts or recognises its run by.
 
     Attributes:
         config: all settings.
-        data: gives what tells one training set from another; asked for only where there is a folder.
-        names: of the labels, or None.
-        by_rows: as `data`, by a sum over documents, for a folder that was begun so.
+        data: returns the identity of the training set; called only if there is a folder.
+        names: the names of the labels, or None.
+        by_rows: like `data`, as a sum over documents, for a folder that was started that way.
         source: where the data came from, noted in `config.json`; the run does not depend on it.
     """
 
@@ -50,16 +50,16 @@ class Start:
 
 @contextlib.contextmanager
 def open_run(workdir: str | os.PathLike | None, start: Start, progress: Progress) -> Iterator[Run]:
-    """Gives the run that a folder holds, or a new one, and lets no other training into it meanwhile.
+    """Yields the run that a folder holds, or a new one, and keeps other trainings out of it meanwhile.
 
     Args:
-        workdir: the run's folder, made if missing; None keeps nothing.
-        start: what it is begun or found by.
-        progress: told what is made again.
+        workdir: the run's folder, created if missing; None keeps nothing.
+        start: what it is started or recognised by.
+        progress: is told what has to be redone.
 
     Raises:
         InputError: the folder holds another run, a damaged one or other files, or is a file.
-        RunError: another training works in it, or it cannot be written.
+        RunError: another training is using it, or it cannot be written.
     """
     if workdir is None:
         yield Run()
@@ -72,7 +72,7 @@ def open_run(workdir: str | os.PathLike | None, start: Start, progress: Progress
         try:
             yield Run(manifest)
         except InputError:
-            # Refused after all: nothing is left of a run that has made nothing.
+            # Refused after all, so a run that has made nothing leaves nothing behind.
             if is_first() and not was_there and set(manifest.parts) <= {layout.LABELS}:
                 shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -85,7 +85,7 @@ def _enter(
     progress: Progress,
     held: contextlib.ExitStack,
 ) -> None:
-    """Begins a run or checks the one that is there, and holds it until it is complete."""
+    """Starts a run or checks the one that is there, and locks it until it is complete."""
     manifest = _check_run(folder, start, data)
     if manifest is not None and Run(manifest).is_complete:
         _check_names(manifest, start.names)
@@ -93,7 +93,7 @@ def _enter(
     with name_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     held.enter_context(hold(folder))
-    # Another training may have come first.
+    # Another training may have been faster.
     manifest = _check_run(folder, start, data) or Manifest(folder, secrets.token_hex(8), {})
     manifest.is_held = True
     _repair(manifest, progress)
@@ -112,7 +112,7 @@ def _check_run(folder: Path, start: Start, data: dict[str, Any]) -> Manifest | N
 
 
 def _join(folder: Path, start: Start, data: dict[str, Any]) -> Manifest:
-    """Returns the run as each process sees it: its data and settings may be others than the first one's."""
+    """Returns the run as each process sees it: its data and settings may differ from those of the first process."""
     manifest = find_manifest(folder)
     if not is_first():
         _check_run(folder, start, data)
@@ -120,10 +120,10 @@ def _join(folder: Path, start: Start, data: dict[str, Any]) -> Manifest:
 
 
 def _write_start(manifest: Manifest, start: Start, data: dict[str, Any]) -> None:
-    """Writes settings and names; what is there already stays as it is."""
+    """Writes settings and names; existing files stay as they are."""
     folder = manifest.folder
     before = read_header(folder) if (folder / layout.CONFIG).exists() else {}
-    if not manifest.id:  # of format 1
+    if not manifest.id:  # a folder of format 1
         manifest.adopt(secrets.token_hex(8))
     header = {
         "format": FORMAT,
@@ -151,27 +151,27 @@ def _check_names(manifest: Manifest, names: list[str] | None) -> None:
 
 
 def _repair(manifest: Manifest, progress: Progress) -> None:
-    """Lets go of a part that is gone and of those that came after it, which may rest on it: they are made again.
+    """Drops a part that was deleted and all later ones, which may depend on it, so that they are redone.
 
     Raises:
-        InputError: a part is damaged, which nobody may have meant.
+        InputError: a part is damaged, which is unlikely to be intended.
     """
     gone = manifest.list_gone()
     if gone:
         manifest.forget(gone)
     if gone not in ([], [layout.FACTS]):
         progress.start("repair", 0)
-        progress.finish(f"{gone[0]} is gone: made again, and what came after it")
+        progress.finish(f"{gone[0]} was deleted: it and all later parts are redone")
     for name in manifest.parts:
         damage = manifest.find_damage(name, deep=False)
         if damage is not None:
             raise InputError(
-                f"{damage}; delete {manifest.folder / name} and run the same again, which makes it anew"
+                f"{damage}; delete {manifest.folder / name} and run the same command again, which redoes it"
             )
 
 
 def check_folder(folder: Path, config: Config) -> Manifest | None:
-    """Returns what a folder holds of a run; None: it is new or empty.
+    """Returns what a folder holds of a run, or None if it is new or empty.
 
     Raises:
         InputError: it holds a run with other settings, a damaged one or other files, or is a file.
@@ -200,10 +200,10 @@ def check_folder(folder: Path, config: Config) -> Manifest | None:
 
 
 def find_manifest(folder: Path) -> Manifest:
-    """Returns what belongs to a run's folder; of format 1, what is found there.
+    """Returns the parts of a run's folder; for format 1, those that are found there.
 
     Raises:
-        InputError: no run's folder, one of a newer version, or a damaged one.
+        InputError: it is not a run's folder, or one of a newer version, or damaged.
     """
     header = read_header(folder)
     if header["format"] not in range(1, FORMAT + 1):
@@ -221,21 +221,23 @@ def find_manifest(folder: Path) -> Manifest:
             raise InputError(
                 f"{folder / layout.MANIFEST}: missing, though it belongs to the run; {RESTORE}"
             )
-        return Manifest(folder, header["id"], {})  # killed before it was begun
+        return Manifest(folder, header["id"], {})  # killed before the first part
     if manifest.id != header["id"]:
-        raise InputError(f"{file}: of another run than {layout.MANIFEST} beside it; {RESTORE}")
+        raise InputError(
+            f"{file}: belongs to another run than {layout.MANIFEST} beside it; {RESTORE}"
+        )
     return manifest
 
 
 def read_header(folder: Path) -> dict[str, Any]:
-    """Returns what `config.json` holds.
+    """Returns the content of `config.json`.
 
     Raises:
-        InputError: no run's folder, or it is damaged.
+        InputError: it is not a run's folder, or the file is damaged.
     """
     if not folder.is_dir():
         what = "a file" if folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {what}; the folder of a run is needed")
+        raise InputError(f"{folder}: {what}; a run's folder is needed")
     file = folder / layout.CONFIG
     if not file.exists():
         raise InputError(f"{folder}: no {layout.CONFIG}, so not a run's folder")

@@ -39,17 +39,17 @@ _PACKED = (
     "bias",
     "dense",
 )
-"""Arrays of a level as they are stored, see `_pack_weights`."""
+"""Arrays of a level as they are stored; see `_pack_weights`."""
 
 
 def save_level(path: Path, weights: LevelWeights, note: dict[str, Any]) -> None:
-    """Commits a solved level (host arrays), and JSON-ready facts to keep beside it."""
+    """Commits a solved level (host arrays) and JSON-ready facts about it."""
     save_arrays(path, _pack_weights(weights), note)
 
 
 def _pack_weights(weights: LevelWeights) -> dict[str, np.ndarray]:
     return {
-        # Differences are small numbers, which the storage layer packs well.
+        # Differences are small numbers, which the storage layer compresses well.
         "children": np.diff(weights.child_offsets),
         "rows": np.diff(weights.row_offsets),
         "row_feature": _difference(weights.row_feature, weights.row_offsets),
@@ -62,7 +62,7 @@ def _pack_weights(weights: LevelWeights) -> dict[str, np.ndarray]:
 
 
 def load_level(path: Path) -> LevelWeights:
-    """Restores a level, whoever wrote it.
+    """Restores a level, written by one process or by several.
 
     Raises:
         InputError: it is missing or damaged.
@@ -74,7 +74,7 @@ def load_level(path: Path) -> LevelWeights:
 
 
 def save_share(path: Path, share: LevelShare, note: dict[str, Any]) -> None:
-    """Commits what the processes have of a level, each its own; as `save_level`, which all call together."""
+    """Commits each process's share of a level, like `save_level`; all processes call this together."""
     sizes = share.weights.count_entries().astype(np.uint32)
     save_shares(path, _pack_weights(share.weights) | {"sizes": sizes}, note)
 
@@ -82,14 +82,14 @@ def save_share(path: Path, share: LevelShare, note: dict[str, Any]) -> None:
 def load_share(
     path: Path, process: int, n_processes: int, most_whole: int = 0
 ) -> LevelWeights | LevelShare:
-    """Restores a process's share of a level that was written as a whole, or by as many processes as it may be.
+    """Restores a process's share of a level that was written as a whole or by any number of processes.
 
-    Of shares only those are read that it has clusters of, one at a time.
+    Only shares with some of its clusters are read, one at a time.
 
     Args:
-        path: of the level.
-        process, n_processes: whose share it is.
-        most_whole: a level of up to so many nodes that was written as a whole stays so.
+        path: the folder of the level.
+        process, n_processes: the process whose share is loaded, and how many there are.
+        most_whole: a level of at most this many nodes that was written as a whole stays whole.
 
     Raises:
         InputError: it is missing or damaged.
@@ -160,8 +160,8 @@ def save_tree(
     note: dict[str, Any],
     origins: Sequence[np.ndarray] = (),
 ) -> None:
-    """Commits a tree together with the training positives of each label, int [L]; of one that has grown also where the
-    nodes of each level come from.
+    """Commits a tree together with the training positives of each label, int [L], and for a tree that has grown where
+    the nodes of each level come from.
     """
     arrays = {f"parents_{t:02d}": p for t, p in enumerate(tree.parents)}
     arrays |= {
@@ -174,7 +174,7 @@ def save_tree(
 
 
 class SavedTree(NamedTuple):
-    """A tree, the training positives of each label, int32 [L], and what was noted beside it."""
+    """A tree, the training positives of each label, int32 [L], and the note stored with it."""
 
     tree: LabelTree
     counts: np.ndarray
@@ -197,7 +197,7 @@ def load_tree(path: Path) -> SavedTree:
 
 
 def load_origins(path: Path) -> tuple[np.ndarray, ...]:
-    """Returns where the nodes of each level of a tree that has grown come from; empty for another.
+    """Returns where the nodes of each level of a tree that has grown come from; empty for any other tree.
 
     Raises:
         InputError: it is missing or damaged.
@@ -207,11 +207,11 @@ def load_origins(path: Path) -> tuple[np.ndarray, ...]:
 
 
 def save_encoder(path: Path, encoder: Encoder) -> None:
-    """Commits an encoder: parameters, what computes them, the tokenizer.
+    """Commits an encoder: its parameters, its architecture and the tokenizer.
 
-    Of an encoder of one's own the function is not kept: `load_encoder` asks for it again.
+    The function of a user's own encoder is not kept: `load_encoder` asks for it again.
     """
-    # Only a run with an encoder waits for flax.
+    # Imported here so that only a run with an encoder waits for flax.
     from xmc_jax.encoder.architecture import to_values
     from xmc_jax.encoder.families import flatten_params
 
@@ -227,17 +227,17 @@ def save_encoder(path: Path, encoder: Encoder) -> None:
         "max_length": encoder.max_length,
     }
     write_json(path / layout.ENCODER_FACTS, facts)
-    # The parameters come last: where they are committed, the rest is there.
+    # The parameters come last: once they are committed, the rest is there.
     save_arrays(path / layout.PARAMS, flatten_params(encoder.params), {})
 
 
 def load_encoder(path: Path, own: Encoder | None = None) -> Encoder:
-    """Restores an encoder, from its folder alone.
+    """Restores an encoder from its folder.
 
     Args:
         path: its folder.
-        own: an encoder made by `wrap_function` or `wrap_vectors`, which takes the saved parameters; needed where
-            such an encoder was saved.
+        own: an encoder made by `wrap_function` or `wrap_vectors`, which takes the saved parameters; needed if such an
+            encoder was saved.
 
     Raises:
         InputError: it is missing or damaged, or `own` does not fit it.
@@ -266,7 +266,7 @@ def load_encoder(path: Path, own: Encoder | None = None) -> Encoder:
 
 
 def _difference(values: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Returns differences of neighbours; the first of each range is kept as it is."""
+    """Returns the differences of neighbours; the first value of each range stays as it is."""
     out = np.diff(values, prepend=0)
     starts = offsets[:-1][np.diff(offsets) > 0]
     out[starts] = values[starts]

@@ -1,4 +1,4 @@
-"""Prototypes on disk: rows of any type, factors, biases, and the training documents of each label."""
+"""Prototypes on disk: rows of any type, factors, biases, and the number of training documents per label."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xmc_jax.run.manifest import RESTORE
 from xmc_jax.run.stages import Run
 
 _BITS = "bfloat16"
-"""A type that not every reader of arrays knows: its bits are kept."""
+"""A type that not every reader of arrays knows, so its bits are stored."""
 
 
 def save_prototypes(

@@ -1,4 +1,4 @@
-"""The memory of the training set and the re-ranker as a part of a run."""
+"""The re-ranker, with its memory of the training set, as a part of a run."""
 
 from __future__ import annotations
 

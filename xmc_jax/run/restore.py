@@ -1,4 +1,4 @@
-"""A complete run read back from its folder, and the model of each of its trees."""
+"""Reading a complete run back from its folder, with the model of each of its trees."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from xmc_jax.run.reranker import read_reranker
 from xmc_jax.run.stages import Run
 from xmc_jax.types import Progress
 
-if TYPE_CHECKING:  # a linear model does not wait for flax
+if TYPE_CHECKING:  # so that a linear model does not wait for flax
     from xmc_jax.encoder import Encoder
 
 _FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
@@ -45,17 +45,17 @@ _FACTS = {"n_sparse", "n_dense", "n_train", "from_text", "named_labels"}
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained model with all that it answers by: what a training gives and a run's folder holds.
+    """A trained model with everything it needs to answer: the result of a training and the content of a run's folder.
 
     Attributes:
         config: its settings.
-        models: tree and levels; several for a forest.
-        vectorizer: None if it was trained on features.
-        label_names: None if it was trained on a label matrix without names.
-        label_counts: int32 [L], training positives.
-        n_train: training documents.
-        encoder: None if it has none.
-        scale: of the encoder's vectors, as `join_features` takes it.
+        models: the tree and levels; several for a forest.
+        vectorizer: the text vectorizer; None if it was trained on features.
+        label_names: the names of the labels; None if it was trained on a label matrix without names.
+        label_counts: the training positives per label, int32 [L].
+        n_train: the number of training documents.
+        encoder: the encoder, or None.
+        scale: the scale of the encoder's vectors, as `join_features` takes it.
         calibration: the maps to probabilities, or None.
         prototypes: of the labels, in the place of trees or beside them.
         mix: share of the prototypes' score in that of a label, where there are trees too.
@@ -84,7 +84,7 @@ class Trained:
     label_texts: list[str] | None = None
 
     def list_facts(self) -> dict[str, Any]:
-        """Returns what marks a run of it complete, JSON-ready."""
+        """Returns the facts that mark its run as complete, JSON-ready."""
         sizes = (0, 0)
         if self.models:
             sizes = (self.models[0].n_sparse, self.models[0].n_dense)
@@ -114,30 +114,30 @@ def restore(
 
     Args:
         workdir: the run's folder.
-        own: the encoder of one's own that it was trained with.
+        own: the user's own encoder that it was trained with.
         load: reads a level.
 
     Raises:
-        InputError: no run there, an unfinished or a damaged one.
+        InputError: there is no run, or it is unfinished or damaged.
     """
     folder = Path(workdir)
     return restore_run(Run(find_manifest(folder)), own, load)
 
 
 def find_trained(run: Run, progress: Progress, own: Encoder | None = None) -> Trained | None:
-    """Returns what an open run holds and says so if it is complete; None: it is to be trained further."""
+    """Returns the model of an open run and reports it if the run is complete; None: training has to continue."""
     if not run.is_complete:
         return None
     progress.start("run", 0)
     held = restore_run(run, own)
-    progress.finish("complete already, nothing to do")
+    progress.finish("already complete, nothing to do")
     return held
 
 
 def restore_run(
     run: Run, own: Encoder | None = None, load: Callable[[Path], Any] = load_level
 ) -> Trained:
-    """Reads a complete run that is open; see `restore`. `load` reads a level."""
+    """Reads a complete run that is already open; see `restore`. `load` reads a level."""
     assert run.manifest is not None
     config, facts = read_settings(run.manifest), read_facts(run)
     if isinstance(config, PrototypeConfig):
@@ -217,7 +217,7 @@ def _read_names(run: Run, n_labels: int) -> list[str]:
 
 
 def read_learned(run: Run) -> tuple[Calibration | None, Reranker | None]:
-    """Returns what a run keeps of what was learned from held-out documents."""
+    """Returns what a run learned from held-out documents: its calibration and re-ranker."""
     calibration = reranker = None
     if run.has(layout.CALIBRATION):
         calibration = run.read(layout.CALIBRATION, read_calibration)
@@ -227,7 +227,7 @@ def read_learned(run: Run) -> tuple[Calibration | None, Reranker | None]:
 
 
 def read_settings(manifest: Manifest) -> Config:
-    """Returns the settings of a run; memory, threads and devices were those of another machine, it may be.
+    """Returns the settings of a run; memory, threads and devices are left out, as the machine may be another.
 
     Raises:
         InputError: the file is damaged or of a newer version.
@@ -238,10 +238,10 @@ def read_settings(manifest: Manifest) -> Config:
 
 
 def read_facts(run: Run) -> dict[str, Any]:
-    """Returns what was noted when the run was complete.
+    """Returns the facts recorded when the run was completed.
 
     Raises:
-        InputError: it is not, or the file is damaged.
+        InputError: it is unfinished, or the file is damaged.
     """
     file = run.folder / layout.FACTS
     if not run.is_complete:
@@ -272,12 +272,12 @@ def _read_member(
 
 
 def final_run(run: Run, config: Config) -> Run:
-    """Returns where what ranks is kept: the run itself, or its part beside an encoder."""
+    """Returns where the ranking tree and levels are kept: in the run itself, or in a part if it has an encoder."""
     return run if config.model == "linear" else run.inside(layout.RANKER)
 
 
 def list_members(run: Run, config: Config) -> list[Run]:
-    """Returns where each tree is kept; of one tree that is the run itself, of a model without trees there is none."""
+    """Returns where each tree is kept: the run itself for a single tree; empty for a model without trees."""
     if isinstance(config, PrototypeConfig):
         return []
     n_trees = linear_part(config).trees
@@ -287,11 +287,11 @@ def list_members(run: Run, config: Config) -> list[Run]:
 
 
 class Parts(NamedTuple):
-    """Where the newest tree of a run and the levels that go with it are kept.
+    """Where a run keeps its newest tree and the levels that belong to it.
 
     Attributes:
-        run: of the tree.
-        first_levels: of the first training (0) and of each round after it, the first level that it trains; those
+        run: the run of the tree.
+        first_levels: the first level trained by the first training (0) and by each round after it; those
             above are older.
     """
 
@@ -318,12 +318,12 @@ class Parts(NamedTuple):
 
 
 def find_round(run: Run, number: int) -> Run:
-    """Returns where a round keeps its tree and the levels that it trains; 0: the first training."""
+    """Returns where a round keeps its tree and the levels that it trains; round 0 is the first training."""
     return run.inside(layout.round_name(number)) if number else run
 
 
 def find_parts(run: Run) -> Parts:
-    """Finds the newest tree of a run and the levels that go with it.
+    """Finds the newest tree of a run and the levels that belong to it.
 
     Raises:
         InputError: a round's tree is damaged.
@@ -333,7 +333,7 @@ def find_parts(run: Run) -> Parts:
 
 
 def list_rounds(run: Run) -> list[dict[str, Any]]:
-    """Returns the notes of the rounds whose tree is there; one with `stop` is the last and changed nothing.
+    """Returns the notes of the rounds whose tree is kept; one with `stop` is the last and changed nothing.
 
     Raises:
         InputError: a round's tree is damaged.

@@ -1,4 +1,4 @@
-"""A trained model written as a run's folder, and what is added to a run that is complete."""
+"""Writing a trained model as a run's folder, and additions to a complete run."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def save_run(path: Path, trained: Trained, *, overwrite: bool = False) -> None:
     """Writes a model as a run's folder, whole or not at all.
 
     Args:
-        path: new or empty.
+        path: a new or empty folder.
         trained: the model.
-        overwrite: replaces the run that is there, which stays until the new one is whole.
+        overwrite: replaces an existing run, which stays until the new one is complete.
 
     Raises:
-        InputError: `path` is taken, or holds other files than a run's.
-        RunError: it cannot be written, or a training works in it.
+        InputError: `path` is taken, or holds files other than a run's.
+        RunError: it cannot be written, or a training is using it.
     """
     if overwrite and path.is_dir():
         is_run = (path / layout.CONFIG).exists()
@@ -89,6 +89,6 @@ def keep_learned(run: Run, learned: tuple[Calibration | None, Reranker | None]) 
 
 
 def log_to(workdir: str | os.PathLike | None, facts: dict[str, Any]) -> None:
-    """Appends a line to the `metrics.jsonl` of a run; None: of none."""
+    """Appends a line to the `metrics.jsonl` of a run; does nothing without a folder."""
     if workdir is not None:
         Run(find_manifest(Path(workdir))).log(facts)

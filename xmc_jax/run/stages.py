@@ -1,7 +1,7 @@
-"""A run as one value: every stage of a training is kept as soon as it is done, and read, not redone, when it is there.
+"""A run as one value: every stage of a training is kept as soon as it is done, and is read instead of redone if kept.
 
-A run that was stopped resumes after its last stage and ends with the same model. A run without a folder is the same
-value and keeps nothing. Of several processes, which all call the same methods, the first one writes.
+A run that was stopped resumes after its last stage and ends with the same model. A run without a folder has the same
+methods and keeps nothing. Several processes all call the same methods, and the first one writes.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Run:
     """Where the stages of a training are kept.
 
     Attributes:
-        manifest: of the run's folder; None: nothing is kept.
-        within: this run's place in the folder: empty, or the name of a part with parts of its own and a slash.
+        manifest: the manifest of the run's folder; None: nothing is kept.
+        within: this run's prefix in the folder: empty, or the name of a part that has parts of its own, with a slash.
     """
 
     manifest: Manifest | None = None
@@ -41,21 +41,21 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where its parts lie."""
+        """The folder that its parts are in."""
         assert self.manifest is not None, "a run that keeps nothing has no folder"
         return self.manifest.folder / self.within
 
     def inside(self, name: str) -> Run:
-        """Returns the run of a part that has parts of its own: a member, a round, what ranks beside an encoder."""
+        """Returns the run of a part that has parts of its own, such as a member or a round."""
         return Run(self.manifest, f"{self.within}{name}/")
 
     def has(self, name: str) -> bool:
-        """Returns whether a part is kept already."""
+        """Returns whether a part is already kept."""
         return self.manifest is not None and self.manifest.has(self.within + name)
 
     @property
     def is_complete(self) -> bool:
-        """Returns whether the last stage is done."""
+        """Whether the last stage is done."""
         return self.has(layout.FACTS) and (self.folder / layout.FACTS).exists()
 
     def once(
@@ -65,17 +65,18 @@ class Run:
         save: Callable[[Path, Value], None],
         load: Callable[[Path], Value],
     ) -> Value:
-        """Returns what a stage makes: read if it is kept already, else made and kept.
+        """Returns the result of a stage: read if it is already kept, otherwise made and kept.
 
         Args:
-            name: of the part, one of `layout`.
-            make: makes it.
-            save: writes it to a path, in the first process; of a level that several hold together each its share.
-            load: gives back what was written.
+            name: the name of the part, one of `layout`.
+            make: makes the result.
+            save: writes it to a path, in the first process; each process writes its share of a level that they hold
+                together.
+            load: reads what was written.
 
         Raises:
-            InputError: what is kept is damaged.
-            RunError: it cannot be written; the same training resumes before this stage.
+            InputError: the kept result is damaged.
+            RunError: it cannot be written; the training can be resumed before this stage.
         """
         if self.has(name):
             return self.read(name, load)
@@ -85,7 +86,7 @@ class Run:
         return value
 
     def read(self, name: str, load: Callable[[Path], Value]) -> Value:
-        """Returns what a part holds, whose files are checked before.
+        """Returns the content of a part; its files are verified first.
 
         Raises:
             InputError: it is missing or damaged.
@@ -100,7 +101,7 @@ class Run:
         return run_together(read)
 
     def keep(self, name: str, save: Callable[[Path], None], drop: str | None = None) -> None:
-        """Writes a part and takes it in; another one, named `drop`, goes when this one is there."""
+        """Writes a part and records it; the part named `drop` is removed once this one is recorded."""
         manifest = self.manifest
         if manifest is None:
             return
@@ -109,7 +110,7 @@ class Run:
 
         def write() -> None:
             path = manifest.folder / whole
-            # One that is complete is not held all the time.
+            # A complete run is not locked all the time.
             with contextlib.nullcontext() if manifest.is_held else hold(manifest.folder):
                 _make_room(manifest, whole)
                 save(path)
@@ -124,11 +125,11 @@ class Run:
                 manifest.parts.pop(gone, None)
 
     def keep_shares(self, name: str, save: Callable[[Path], None]) -> None:
-        """Writes a part of which every process writes something, and takes it in when all is there.
+        """Writes a part to which every process contributes, and records it once all have written.
 
         Args:
-            name: of the part, a folder.
-            save: writes what this process has to the folder.
+            name: the name of the part, a folder.
+            save: writes this process's share to the folder.
         """
         manifest, whole = self.manifest, self.within + name
         if manifest is None:
@@ -148,7 +149,7 @@ class Run:
         manifest.parts.setdefault(whole, None)
 
     def drop(self, name: str) -> None:
-        """Lets a part go that is needed no more."""
+        """Removes a part that is no longer needed."""
         manifest, whole = self.manifest, self.within + name
         if manifest is None or not manifest.has(whole):
             return
@@ -158,11 +159,11 @@ class Run:
             manifest.parts.pop(whole)
 
     def steps(self, name: str) -> Steps:
-        """Returns the states of a fine-tuning, all in the part of this name."""
+        """Returns the states of a fine-tuning, which are all in the part of this name."""
         return Steps(self, name)
 
     def log(self, facts: dict[str, Any]) -> None:
-        """Appends a line to `metrics.jsonl`; one that is there (of a run that was complete before) is not repeated."""
+        """Appends a line to `metrics.jsonl`; a line that is already there is not repeated."""
         if self.manifest is None or not is_first():
             return
         file, line = self.folder / layout.METRICS, json.dumps(facts, ensure_ascii=False)
@@ -171,18 +172,18 @@ class Run:
             before = file.read_bytes() if file.exists() else b""
             if line.encode() in before.split(b"\n"):
                 return
-            # A process killed while it wrote leaves half a line.
+            # A process that is killed while writing leaves half a line.
             border = "\n" if before and not before.endswith(b"\n") else ""
             with open(file, "ab") as f:
                 f.write(f"{border}{line}\n".encode())
 
     def draw(self, draw: Callable[[Path], object]) -> None:
-        """Lets the first process draw a picture into the folder, which does not belong to the run."""
+        """Lets the first process draw a picture into the folder; it is no part of the run."""
         if self.manifest is not None:
             run_first(lambda: draw(self.folder))
 
     def close(self, facts: dict[str, Any]) -> None:
-        """Marks the run complete; a folder without this mark is resumed, not used."""
+        """Marks the run as complete; a folder without this mark is resumed, not used."""
         if self.is_complete:
             return
         facts = facts | {"complete": True}
@@ -190,22 +191,22 @@ class Run:
 
 
 def _make_room(manifest: Manifest, name: str, *, is_folder: bool = False) -> None:
-    """Removes what lies where a part is to be written."""
+    """Removes whatever is where a part is to be written."""
     path = manifest.folder / name
     with name_write_errors(path):
         if manifest.has(name):
             manifest.forget([name])
-        remove(path)  # else left by a process that was killed
+        remove(path)  # it may have been left by a process that was killed
         (path if is_folder else path.parent).mkdir(parents=True, exist_ok=True)
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The states of a fine-tuning: a checkpoint manager with what it starts from (step 0) and its newest state.
+    """The states of a fine-tuning: a checkpoint manager with its start (step 0) and its newest state.
 
     Attributes:
-        run: that they belong to.
-        name: of the part that they lie in.
+        run: the run that they belong to.
+        name: the name of the part that they lie in.
     """
 
     run: Run
@@ -213,7 +214,7 @@ class Steps:
 
     @property
     def last_step(self) -> int | None:
-        """The newest whole state; None: there is none."""
+        """The newest complete state, or None."""
         if self.run.manifest is None:
             return None
         prefix = f"{self.run.within}{self.name}/"
@@ -221,11 +222,11 @@ class Steps:
         return max(steps, default=None)
 
     def has(self, step: int) -> bool:
-        """Returns whether a state is there."""
+        """Returns whether a state is kept."""
         return self.run.has(self._at(step))
 
     def save(self, step: int, arrays: Mapping[str, np.ndarray], note: dict[str, Any]) -> None:
-        """Keeps a state, and lets the one before it go but for that of step 0.
+        """Keeps a state and removes the previous one, unless that is step 0.
 
         Raises:
             RunError: it cannot be written.

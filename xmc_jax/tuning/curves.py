@@ -10,7 +10,7 @@ from xmc_jax.run import group_curves, layout, read_log
 
 
 def draw_curves(folder: Path) -> Path | None:
-    """Draws the curves of a run; nothing where matplotlib (the extra `plot`) is not installed."""
+    """Draws the curves of a run and returns the file; None if matplotlib (the extra `plot`) is not installed."""
     levels = group_curves(read_log(folder / layout.METRICS))
     if not levels or importlib.util.find_spec("matplotlib") is None:
         return None

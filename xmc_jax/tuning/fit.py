@@ -1,9 +1,9 @@
-"""What an update takes of a device's memory, and the batch, its parts and the recomputing that fit.
+"""The memory that an update takes on a device, and the batch, its parts and the rematerialisation that fit.
 
-With P numbers of encoder and head, n devices that share state and batch, a part of b texts on a device, bytes are:
+With P parameters of encoder and head, n devices that share state and batch, and b texts per part and device, bytes are:
 
     one device        12·P of parameters and moments, 4·P of gradients, 4·P of their sum where there are parts
-    n devices         the same, of which state and sum are cut: 12·P / n, 8·P of parameters and gradients laid together
+    n devices         the same with state and sum split: 12·P / n, and 8·P of gathered parameters and gradients
     activations       `encoder/cost.py`
     head              8·b·nodes of logits and their gradients, or 12·b·candidates·H where rows are gathered
 """
@@ -25,26 +25,26 @@ from xmc_jax.parallel import Target
 Auto = Literal["auto"]
 
 MARGIN = 0.85
-"""Of a device's memory that an update may take: the rest is the program's own, and what the formula does not know."""
+"""Share of a device's memory that an update may take; the rest is for the program itself and what the formula omits."""
 _HOST_SHARE = 0.6
-"""Of the host's memory: texts, features and labels lie beside the update there."""
+"""Share of the host's memory, which also holds texts, features and labels."""
 _MOST, _FEW, _USUAL = 64, 8, 32
-"""Texts on a device that `auto` begins with and would rather recompute for; batch on a CPU."""
+"""Texts per device that `auto` starts with, and for which it would rather recompute; the batch on a CPU."""
 _TOKENS = 4096
-"""A part of so many tokens keeps an accelerator busy: cutting a batch is cheaper than recomputing until then."""
+"""A part of this many tokens keeps an accelerator busy; down to this, splitting a batch is cheaper than recomputing."""
 
 
 @dataclass(frozen=True)
 class UpdateSize:
-    """What the memory of an update depends on, beside its batch.
+    """What the memory of an update depends on besides its batch.
 
     Attributes:
-        parameters: of the encoder.
-        architecture: of the encoder; None: one's own, whose activations nobody knows.
-        length: tokens of the longest text.
-        dtype: of the encoder's products.
-        nodes: of the largest level, each a row of the head.
-        candidates: of a text; None: all nodes.
+        parameters: the number of parameters of the encoder.
+        architecture: the architecture of the encoder; None: a user's own encoder, whose activations are unknown.
+        length: the number of tokens of the longest text.
+        dtype: the dtype of the encoder's products.
+        nodes: the number of nodes of the largest level, each a row of the head.
+        candidates: the number of candidates per text; None: all nodes.
         hidden: H.
     """
 
@@ -71,11 +71,11 @@ class Fit:
     """How an update is made to fit.
 
     Attributes:
-        batch_size: texts of an update.
-        accumulate: parts that they are cut into.
-        remat: whether layers are computed again for the gradient.
-        memory: bytes of a device, estimated.
-        fits: whether those are in the budget.
+        batch_size: the number of texts per update.
+        accumulate: the number of parts that they are split into.
+        remat: whether layers are recomputed for the gradient.
+        memory: the estimated bytes on a device.
+        fits: whether they are within the budget.
     """
 
     batch_size: int
@@ -86,14 +86,14 @@ class Fit:
 
 
 def weigh_update(size: UpdateSize, texts: int, n_parts: int, remat: bool, n_devices: int) -> int:
-    """Returns about how many bytes of a device an update takes; the formulas stand at the top of this file.
+    """Returns roughly how many bytes an update takes on a device; the formulas are at the top of this file.
 
     Args:
-        size: of the update.
-        texts: of a part, on one device.
-        n_parts: of the batch.
-        remat: layers are computed again.
-        n_devices: that share state and batch.
+        size: the size of the update.
+        texts: the number of texts of a part on one device.
+        n_parts: the number of parts of the batch.
+        remat: whether layers are recomputed.
+        n_devices: the number of devices that share state and batch.
     """
     numbers = size.parameters + (size.nodes + 1) * size.hidden
     together = 4 * numbers * (1 if n_devices == 1 else 2)
@@ -108,7 +108,7 @@ def weigh_update(size: UpdateSize, texts: int, n_parts: int, remat: bool, n_devi
 
 
 def find_budget(target: Target, host: int) -> int:
-    """Returns the bytes of a device that an update may take; `host` is what there is of host memory."""
+    """Returns the bytes that an update may take on a device; `host` is the host memory available."""
     return int(host * _HOST_SHARE / target.n_devices if target.is_cpu else target.memory * MARGIN)
 
 
@@ -120,16 +120,16 @@ def choose_fit(
     accumulate: int | Auto = "auto",
     remat: bool | Auto = "auto",
 ) -> Fit:
-    """Returns the batch, and the parts and the recomputing that make it fit; settings that are no `auto` are kept.
+    """Returns the batch, and the parts and rematerialisation that make it fit; settings other than `auto` are kept.
 
-    On one device a batch is cut into parts first, as long as they keep it busy, as recomputing takes a third more work.
-    On several layers are computed again first, as the devices add up the gradients of every part.
+    On one device the batch is first split into parts, as long as they keep it busy, because recomputing takes a third
+    more work. On several devices layers are recomputed first, because the devices sum the gradients of every part.
 
     Args:
-        size: of the update.
-        target: where it is made; its devices share state and batch.
-        budget: bytes of a device.
-        batch_size, accumulate, remat: settings.
+        size: the size of the update.
+        target: where the update runs; its devices share state and batch.
+        budget: the bytes available on a device.
+        batch_size, accumulate, remat: the settings.
     """
     n = target.n_devices
     if batch_size == "auto":
@@ -146,7 +146,7 @@ def choose_fit(
 
 
 def _choose_batch(size: UpdateSize, target: Target, budget: int, remat: bool | Auto) -> int:
-    """Returns as many texts as fit uncut, without recomputing if those are not few."""
+    """Returns as many texts as fit unsplit, without recomputing unless they would be few."""
     n, texts = target.n_devices, _MOST
     if target.is_cpu:
         return -(-_USUAL // n) * n
@@ -163,7 +163,7 @@ def _choose_batch(size: UpdateSize, target: Target, budget: int, remat: bool | A
 def _list_options(
     size: UpdateSize, batch_size: int, n: int, accumulate: int | Auto, remat: bool | Auto
 ) -> Iterator[tuple[int, bool]]:
-    """Yields parts and recomputing, the cheapest first."""
+    """Yields numbers of parts and whether to recompute, the cheapest first."""
     known = size.architecture is not None
     choices = (False, True) if remat == "auto" and known else (remat is True,)
     if accumulate != "auto":

@@ -14,18 +14,18 @@ from xmc_jax.types import Features
 def join_features(
     sparse: sp.csr_matrix, vectors: Float[np.ndarray, "N H"], scale: float = 0.0
 ) -> Features:
-    """Returns [features | vectors]; vectors are scaled to norm 1, or all divided by `scale` if it is above 0."""
+    """Returns [features | vectors]; each vector is scaled to norm 1, or all are divided by `scale` if it is above 0."""
     dense = vectors / np.float32(scale) if scale else normalize_rows(vectors)
     return Features(sparse, np.ascontiguousarray(dense, np.float32))
 
 
 def hold_vectors(vectors: Float[np.ndarray, "N H"]) -> Features:
-    """Returns vectors as they are, as features without sparse columns."""
+    """Returns unchanged vectors as features without sparse columns."""
     return Features(sp.csr_matrix((len(vectors), 0), dtype=np.float32), vectors)
 
 
 def measure_scale(vectors: Float[np.ndarray, "N H"]) -> float:
-    """Returns the mean norm of vectors, which a division by it makes 1."""
+    """Returns the mean norm of vectors, by which they can be divided to have mean norm 1."""
     return float(np.linalg.norm(vectors, axis=1).mean()) or 1.0
 
 

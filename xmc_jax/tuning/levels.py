@@ -1,7 +1,7 @@
 """The recursion of fine-tuning: one encoder, level after level.
 
-The run keeps of each level what it starts from (step 0), its last state (step s: after s updates), and its outcome
-(step `steps` + 1: the level is finished).
+For each level the run keeps its start (step 0), its last state (step s: after s updates) and its outcome (step
+`steps` + 1: the level is finished).
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _CUTS = (1, 3, 5)
 
 @dataclass(frozen=True)
 class Corpus:
-    """N documents as the encoder and as the linear levels see them.
+    """N documents as inputs of the encoder and of the linear levels.
 
     Attributes:
-        tokens: inputs of the encoder.
+        tokens: the inputs of the encoder.
         features: CSR [N, D].
         labels: CSR [N, L].
     """
@@ -55,10 +55,10 @@ class Corpus:
 
 
 def count_levels(tree: LabelTree, config: TransformerConfig) -> int:
-    """Returns how many levels are fine-tuned: from the top, as long as they have few enough nodes.
+    """Returns how many levels are fine-tuned: those from the top that have few enough nodes.
 
     Raises:
-        InputError: none is.
+        InputError: not even the first has.
     """
     if config.model == "x-transformer":
         return 1
@@ -83,17 +83,17 @@ def tune_levels(
     run: Run,
     progress: Progress,
 ) -> tuple[Encoder, Head]:
-    """Fine-tunes the encoder down a tree; a level whose outcome is kept is read, not redone.
+    """Fine-tunes the encoder down a tree; a level whose outcome is kept is read instead of redone.
 
     Args:
-        tree: whose levels.
-        encoder: pretrained.
-        corpus: to train on.
-        held_out: to choose parameters by; None: the last ones of each level are taken.
+        tree: the tree whose levels are tuned.
+        encoder: the pretrained encoder.
+        corpus: the corpus to train on.
+        held_out: the corpus to choose parameters by; None: the last ones of each level are taken.
         config: all settings.
-        machine: that it is fine-tuned on.
+        machine: the machine that it is fine-tuned on.
         run: where the states of each level are kept.
-        progress: told about the work.
+        progress: is told about the work.
 
     Returns:
         The encoder with its new parameters, and the head of the last level tuned.
@@ -132,7 +132,7 @@ def _choose_fit(
     machine: Machine,
     run: Run,
 ) -> Fit:
-    """Returns batch, parts and recomputing of all levels: what fits with the largest head. A run keeps its batch."""
+    """Returns batch, parts and rematerialisation for all levels: what fits the largest head. A run keeps its batch."""
     tuning, target = config.tuning, Target.of(machine.mesh)
     level = count_levels(tree, config) - 1
     size = UpdateSize.of(
@@ -165,7 +165,7 @@ class _Level:
     def tune(
         self, encoder: Encoder, head: Head | None, above: LevelStart | None
     ) -> tuple[Encoder, Head, LevelStart]:
-        """Returns encoder and head after the level, and what it started from."""
+        """Returns encoder and head after the level, and its start."""
         tuning, run, level = self.config.tuning, self.run, self.level
         steps = run.steps(layout.level_name(level))
         if steps.has(0):
@@ -241,7 +241,7 @@ class _Level:
         )
 
     def _make_evaluation(self, encoder: Encoder, start: LevelStart):
-        """Returns what scores parameters and head on the held-out set: the mean of P@1, 3 and 5 of the level."""
+        """Returns a function that scores parameters and head on the held-out set: the level's mean of P@1, 3 and 5."""
         held_out = self.held_out
         assert held_out is not None
         truth = labels_at(self.tree, self.level, held_out.labels)
@@ -280,7 +280,7 @@ def _load_outcome(
 
 
 def _pack_start(start: LevelStart) -> tuple[dict[str, np.ndarray], dict]:
-    """Returns what a level starts from as named arrays and a note."""
+    """Returns the start of a level as named arrays and a note."""
     arrays = {
         "head/weights": np.asarray(start.head.weights),
         "head/bias": np.asarray(start.head.bias),

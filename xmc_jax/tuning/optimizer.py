@@ -1,4 +1,4 @@
-"""What an update of a fine-tuning does beside Adam: the learning rate's course, clipping, decay."""
+"""The parts of an update besides Adam: the learning rate schedule, clipping, weight decay."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 @runtime_checkable
 class Schedule(Protocol):
-    """How a learning rate goes, see `find_rate`."""
+    """A learning rate schedule; see `find_rate`."""
 
     @property
     def steps(self) -> int: ...
@@ -25,9 +25,9 @@ class Schedule(Protocol):
 
 
 def find_rate(step: Int[Array, ""], peak: float, config: Schedule) -> Float[Array, ""]:
-    """Returns the learning rate of an update: up to the peak over the warm-up, then down to 0 at the end.
+    """Returns the learning rate of an update: it rises to the peak over the warm-up and then falls to 0 at the end.
 
-    A step stands for its middle, so that neither the first nor the last one has rate 0.
+    It is taken at the middle of the step, so that neither the first nor the last step has rate 0.
     """
     at = step + 0.5
     left = (config.steps - at) / max(1, config.steps - config.warmup)
@@ -40,7 +40,7 @@ def find_rate(step: Int[Array, ""], peak: float, config: Schedule) -> Float[Arra
 
 
 def clip_gradients(grads: Any, limit: float | None) -> tuple[Array, Any]:
-    """Returns the norm of the gradients, and the gradients scaled down to the limit (None: as they are)."""
+    """Returns the norm of the gradients, and the gradients scaled down to the limit (None: unchanged)."""
     norm = optax.tree.norm(grads)
     if limit is None:
         return norm, grads
@@ -49,7 +49,7 @@ def clip_gradients(grads: Any, limit: float | None) -> tuple[Array, Any]:
 
 
 def decay_weights(updates: Any, params: Any, decay: float) -> Any:
-    """Adds the decay of all parameters but biases and the scales of norms."""
+    """Adds weight decay to the updates of all parameters except biases and the scales of norms."""
 
     def add(path, update, param):
         name = jax.tree_util.keystr(path[-1:], simple=True)

@@ -1,8 +1,8 @@
-"""Where a fine-tuning lies on a mesh: state and gradients cut over all devices (FSDP), batches by their texts.
+"""How a fine-tuning is placed on a mesh: state and gradients are sharded over all devices (FSDP), batches by texts.
 
-Parameters and head are laid together for each step; a device updates its share of them. Where all devices do not divide
-a batch it is cut over the mesh's axis `data` alone. Every process makes the same batches and hands its rows to its
-devices; losses and fetched states are the same in all of them.
+Parameters and head are gathered for each step; a device updates its share of them. If the number of devices does not
+divide a batch, the batch is split over the mesh's axis `data` alone. Every process makes the same batches and passes
+its rows to its devices; losses and fetched states are the same in all processes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Step = Callable[..., tuple[TuningState, dict[str, jax.Array]]]
 
 
 def choose_mesh(config: TransformerConfig, mesh: Mesh) -> Mesh | None:
-    """Returns the mesh that the encoder works on; None: one device, which needs none.
+    """Returns the mesh that the encoder runs on; None: a single device, which needs none.
 
     Raises:
         InputError: its rows do not divide a batch.
@@ -47,10 +47,10 @@ def choose_mesh(config: TransformerConfig, mesh: Mesh) -> Mesh | None:
 
 @dataclass(frozen=True)
 class Placement:
-    """Where the state of a level lies, and its step.
+    """Where the state of a level is placed, and its step.
 
     Attributes:
-        rows: how batches lie on the mesh; None: the default device.
+        rows: how batches are placed on the mesh; None: on the default device.
     """
 
     rows: Rows | None
@@ -58,26 +58,26 @@ class Placement:
     def place_state(self, state: TuningState) -> TuningState:
         """Puts a state on its devices."""
         if self.rows is None:
-            return jax.tree.map(jax.numpy.array, state)  # copied: a step gives its buffers away
+            return jax.tree.map(jax.numpy.array, state)  # a copy, as a step donates its buffers
         mesh = self.rows.mesh
         return place(state, mesh, jax.tree.map(lambda x: choose_cut(x.shape, mesh), state))
 
     def place_batch(self, batch: TuningBatch) -> TuningBatch:
-        """Puts a batch on its devices, before the step asks for it."""
+        """Puts a batch on its devices before the step needs it."""
         return batch if self.rows is None else place(batch, self.rows.mesh, self.rows.spec)
 
     def fetch_state(self, state: TuningState) -> TuningState:
-        """Returns a state as host arrays, the same on any mesh; no device holds more of it meanwhile than an array."""
+        """Returns a state as host arrays, the same on any mesh; a device holds at most one whole array of it."""
         return jax.device_get(state) if self.rows is None else jax.tree.map(gather, state)
 
     def choose_step(self) -> Step:
-        """Returns the step as it is best compiled."""
+        """Returns the step, compiled in the way that is best for the devices."""
         return choose_step(Target.of()) if self.rows is None else compile_step(self.rows)
 
 
 @lru_cache(maxsize=4)
 def compile_step(rows: Rows) -> Step:
-    """Returns the step of a mesh; what it gives lies as what it takes."""
+    """Returns the step of a mesh; its outputs are placed like its inputs."""
 
     def step(state: TuningState, batch: TuningBatch, *, config: Any) -> Any:
         new, metrics = tuning_step(state, batch, config=config)

@@ -1,5 +1,5 @@
 """XR-Transformer and X-Transformer from texts to the last level: features, a first tree, the encoder fine-tuned on it,
-then XR-Linear on [features, vector], which is trained as any other in a part of the run.
+and XR-Linear on [features, vector], which is trained like any other in a part of the run.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def train_transformer(
     Args:
         training: settings and data.
         workdir: the run's folder; None keeps nothing.
-        progress: told about each stage.
-        source: where the data came from, to be noted in the folder.
+        progress: is told about each stage.
+        source: where the data came from, recorded in the folder.
 
     Raises:
         InputError: bad data or settings, or the folder holds another run.
-        RunError: the device has too little memory, another training works in the folder, or it cannot be written.
+        RunError: the device has too little memory, another training is using the folder, or it cannot be written.
     """
     config, linear = training.config, training.linear
     check_sources(linear)
@@ -56,13 +56,13 @@ def train_transformer(
     with open_run(workdir, start, progress) as run:
         if held := find_trained(run, progress, training.encoder):
             return held
-        # First, as it is refused most easily.
+        # The encoder comes first, as it is most likely to be refused.
         encoder = training.encoder or start_encoder(config.encoder, linear.texts, config.seed)
         work = Stages(training, run, progress, encoder)
         features, vectorizer = make_features(linear, run, progress)
         progress.start("tokens", len(linear.texts))
         tokens = encoder.tokenize(linear.texts)
-        progress.finish(f"{tokens.lengths.mean():.1f} a document")
+        progress.finish(f"{tokens.lengths.mean():.1f} per document")
         trees = work.make_trees(tokens, features)
         prototypes, head = None, None
         if getattr(config, "has_prototypes", False):
@@ -83,7 +83,7 @@ def train_transformer(
 
 
 def _check(training: TransformerTraining) -> None:
-    """Refuses before anything is written what would be refused later."""
+    """Refuses, before anything is written, what would be refused later."""
     config, linear = training.config, training.linear
     if linear.texts is None:
         raise InputError(
@@ -91,7 +91,7 @@ def _check(training: TransformerTraining) -> None:
         )
     if training.encoder is not None and training.encoder.tokenizer is None:
         raise InputError(
-            "an encoder without a tokenizer given, one that reads texts needed; wrap_function(..., tokenizer=...)"
+            "an encoder without a tokenizer given, one that reads texts needed; use wrap_function(..., tokenizer=...)"
         )
     if getattr(config, "has_prototypes", False):
         choose_prototype_mesh(linear.machine.mesh, config.tuning.to_updates())

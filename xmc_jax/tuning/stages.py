@@ -57,12 +57,12 @@ from xmc_jax.types import Features, Progress
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of a training, one after the other.
+    """The stages of a training, one after another.
 
     Attributes:
-        training: settings and data.
-        run: where they are kept.
-        progress: told about each.
+        training: the settings and data.
+        run: where the stages are kept.
+        progress: is told about each stage.
         pretrained: the encoder before its fine-tuning.
     """
 
@@ -72,8 +72,8 @@ class Stages:
     pretrained: Encoder
 
     def make_trees(self, tokens: Tokens, features: Features) -> tuple[LabelTree, ...]:
-        """Returns the tree that the encoder is fine-tuned on (none, if it is used as it is and every tree is made of
-        its vectors); of X-Transformer, those of a forest's other trees behind it.
+        """Returns the tree that the encoder is fine-tuned on (none if it is used as it is and every tree is built from
+        its vectors), followed by the other trees of a forest for X-Transformer.
         """
         config, linear = self.training.config, self.training.linear
         if isinstance(config, XTransformerConfig):
@@ -85,7 +85,7 @@ class Stages:
         return (make_tree(first, features, self.run, self.progress),)
 
     def _make_flat_trees(self, tokens: Tokens, features: Features) -> tuple[LabelTree, ...]:
-        """Returns one level of clusters for each tree, of the label embedding that the settings name."""
+        """Returns one level of clusters per tree, built from the label embedding that the settings name."""
         config, linear = self.training.config, self.training.linear
         assert isinstance(config, XTransformerConfig)
         members, trees = list_members(linear.config), []
@@ -109,7 +109,7 @@ class Stages:
         return kind != "pifa-tfidf" and linear.tree is None and linear.labels.shape[1] > 1
 
     def _embed_labels(self, tokens: Tokens, features: Features) -> Any:
-        """Returns what X-Transformer clusters: vectors of the labels' names, or means of those of their documents."""
+        """Returns what X-Transformer clusters: the vectors of the labels' names, or the means of their documents'."""
         config, linear = self.training.config, self.training.linear
         if getattr(config, "label_embedding", "") == "text":
             return self._embed(self.pretrained, linear.label_names)
@@ -131,7 +131,7 @@ class Stages:
         features: Features,
         vectorizer: Vectorizer | None,
     ) -> tuple[Encoder, Head | None]:
-        """Returns the fine-tuned encoder, and the last head (None: it is used as it is)."""
+        """Returns the fine-tuned encoder and the last head (None: the encoder is used as it is)."""
         training, config, run = self.training, self.training.config, self.run
         encoder, head = self.pretrained, None
         if trees and not config.tuning.is_off:
@@ -197,7 +197,7 @@ class Stages:
         encoder: Encoder,
         vectorizer: Vectorizer | None,
     ) -> float:
-        """Returns the share of the prototypes' score: what does best on held-out documents, else the setting."""
+        """Returns the share of the prototypes' score: the best one on held-out documents, or else the setting."""
         training, config = self.training, self.training.config
         assert isinstance(config, XRTransformerConfig)
         if training.mixed_by is None or not config.mix:
@@ -220,7 +220,7 @@ class Stages:
         return weights[1]
 
     def _tell_resumed(self, tree: LabelTree) -> None:
-        """Says what an unfinished run has done; nothing for a new one."""
+        """Reports what an unfinished run has done; nothing for a new one."""
         n_levels = count_levels(tree, self.training.config)
         if self.run.steps(layout.level_name(0)).last_step is not None:
             done = count_finished(self.run, n_levels, self.training.config)
@@ -228,7 +228,7 @@ class Stages:
             self.progress.finish(f"{done} of {n_levels} levels are fine-tuned")
 
     def _hold_out(self, vectorizer: Vectorizer | None) -> Corpus | None:
-        """Returns the documents that parameters are chosen by."""
+        """Returns the documents by which parameters are chosen."""
         training = self.training
         if training.validation is None:
             return None
@@ -241,7 +241,7 @@ class Stages:
         features: Features | None,
         vectorizer: Vectorizer | None,
     ) -> Corpus:
-        """Returns documents as the fine-tuning takes them; `features` are one's own."""
+        """Returns documents as inputs of the fine-tuning; `features` are the user's own."""
         if features is not None:
             sparse = features.sparse
         else:
@@ -257,7 +257,7 @@ class Stages:
         tokens: Tokens,
         features: Features,
     ) -> tuple[tuple[XRModel, ...], float, Learned]:
-        """Returns the models on [features, vector], the scale of the vectors, and what held-out documents taught."""
+        """Returns the models on [features, vector], the vectors' scale, and what held-out documents taught."""
         config, run = self.training.config, self.run.inside(layout.RANKER)
         vectors = run.once(
             layout.VECTORS,
@@ -271,7 +271,7 @@ class Stages:
         if isinstance(config, XTransformerConfig):
             given = trees
             if head is not None and trees[0].n_levels > 1:
-                # The head scores vectors as they are: one scale for all keeps its ranking of clusters.
+                # The head scores unscaled vectors; one scale for all keeps its ranking of clusters.
                 scale = measure_scale(vectors)
                 heads = (to_level(head, trees[0], 0, scale),)
         elif not config.refine:
@@ -279,7 +279,7 @@ class Stages:
         hybrid = join_features(features.sparse, vectors, scale)
         linear = self.training.linear
         models = train_trees(linear, hybrid, run, self.progress, trees=given, heads=heads)
-        # The vectors of a fine-tuned encoder know the documents that it was tuned on, whatever the levels saw.
+        # The vectors of a fine-tuned encoder reflect the documents that it was tuned on, whatever the levels saw.
         if not config.tuning.is_off:
             return models, scale, Learned(*read_learned(self.run))
         return models, scale, learn(linear, hybrid, self.run, self.progress, given)

@@ -1,4 +1,4 @@
-"""What a level's fine-tuning starts from: which clusters come near each document, and the head's first weights."""
+"""The start of a level's fine-tuning: the clusters near each document, and the head's initial weights."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from xmc_jax.tuning.hybrid import hold_vectors, join_features, to_head, to_level
 from xmc_jax.types import Progress
 
 _HEAD: dict[str, Any] = {
-    "cost_positive": 100.0,  # of vectors of unit length, most of whose numbers are far below 1
+    "cost_positive": 100.0,  # for vectors of unit length, most of whose numbers are far below 1
     "cost_negative": 100.0,
     "tolerance": 1e-2,
     "max_epochs": 10,
 }
-"""How a head is begun, and how exactly: fine-tuning continues from there."""
+"""How a head is initialised, and how exactly: fine-tuning continues from there."""
 _MATCHER: dict[str, Any] = {"tolerance": 1e-3, "max_epochs": 30}
 _SOLVED = ("linear", "weighted-linear")
-"""Values of `tuning.bootstrap` for which a head is a linear model at first."""
+"""Values of `tuning.bootstrap` for which a head starts as a linear model."""
 _LEAST, _EACH = 2048, 128
-"""Documents that level 0 begins with: so many, or so many for each node if that is more."""
+"""Number of documents that level 0 is initialised with: this many, or this many per node if that is more."""
 
 
 @dataclass(frozen=True)
 class LevelStart:
-    """What a level starts from.
+    """The start of a level.
 
     Attributes:
-        head: its first weights.
-        matched: clusters above that come near each training document and their scores, CSR [N, C]; None: the root.
-        held_out: the same of the held-out documents, if there are any.
+        head: the initial weights.
+        matched: the clusters above that are near each training document, with scores, CSR [N, C]; None: the root.
+        held_out: the same for the held-out documents, if there are any.
     """
 
     head: Head
@@ -51,12 +51,12 @@ class LevelStart:
 
 @dataclass(frozen=True)
 class Documents:
-    """Documents that follow the levels down: the training set, or the held-out set.
+    """Documents that are carried down the levels: the training set or the held-out set.
 
     Attributes:
         features: CSR [N, D].
         labels: CSR [N, L].
-        vectors: of the encoder as it is now, [N, H].
+        vectors: the vectors of the encoder as it is now, [N, H].
     """
 
     features: sp.csr_matrix
@@ -72,9 +72,9 @@ def start_first_level(
     hidden: int,
     embed: Callable[[np.ndarray], np.ndarray],
 ) -> LevelStart:
-    """Returns what level 0 starts from; `embed` gives the pretrained vectors of some documents, if they are needed.
+    """Returns the start of level 0; `embed` returns the pretrained vectors of some documents, if they are needed.
 
-    A level of few nodes needs no more than some documents of each.
+    A level with few nodes needs only some documents of each.
     """
     tuning = config.tuning
     if tuning.bootstrap in _SOLVED:
@@ -100,18 +100,18 @@ def start_level(
     machine: Machine,
     progress: Progress,
 ) -> LevelStart:
-    """Returns what a level below the first starts from.
+    """Returns the start of a level below the first.
 
     Args:
-        tree: that the encoder is fine-tuned on.
+        tree: the tree that the encoder is fine-tuned on.
         level: 1 or more.
-        above: what the level above started from.
-        head: what it ended with.
+        above: the start of the level above.
+        head: the head that the level above ended with.
         documents: the training set.
         held_out: documents to evaluate on, or None.
         config: all settings.
-        machine: that its linear models are solved on.
-        progress: told about the nodes that are solved, as a stage.
+        machine: the machine that its linear models are solved on.
+        progress: is told about the solved nodes, as a stage.
     """
     tuning = config.tuning
     solves_head = tuning.bootstrap in _SOLVED
@@ -146,7 +146,7 @@ def choose_mask(
     matched: sp.csr_matrix | None,
     config: TransformerConfig,
 ) -> sp.csr_matrix:
-    """Returns which clusters above a level come near each training document, by `tuning.negatives`."""
+    """Returns the clusters above a level that are near each training document, by `tuning.negatives`."""
     above = labels_at(tree, level - 1, labels) if level else None
     n = labels.shape[0]
     return choose_pairs(config.tuning.negatives, level, n, positives=above, matched=matched)
@@ -162,7 +162,7 @@ def _train_matcher(
     machine: Machine,
     advance: Callable[[int], None],
 ) -> tuple[LevelWeights, Callable]:
-    """Returns what matches documents with the nodes of a level, and what makes the features that it scores."""
+    """Returns the model that matches documents with the nodes of a level, and the function that makes its features."""
     tuning = config.tuning
     if tuning.match == "encoder":
         return to_level(head, tree, level), lambda d: hold_vectors(d.vectors)
@@ -200,7 +200,7 @@ def _solve_head(
     machine: Machine,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Head:
-    """Returns the linear model on the vectors as they are; `weighted-linear` weighs positives by their counts."""
+    """Returns the linear model on unscaled vectors; `weighted-linear` weights positives by their counts."""
     tuning = config.tuning
     if mask is None:
         mask = choose_pairs("tfn", 0, labels.shape[0])

@@ -35,15 +35,15 @@ _LOSSES = {
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class TuningState:
-    """All that a level's fine-tuning resumes from."""
+    """The whole state from which a level's fine-tuning resumes."""
 
     params: Any
-    """Of the encoder."""
+    """Parameters of the encoder."""
     head: Head
     params_moments: Any
     head_moments: Any
     step: AnyArray
-    """int32 []: updates made; the data position follows from it."""
+    """int32 []: number of updates made, which determines the position in the data."""
     key: AnyArray
     """uint32 [2]: data of the random key of the level."""
 
@@ -51,7 +51,7 @@ class TuningState:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class BatchPart:
-    """Some texts of a batch, padded to one width, with their candidates."""
+    """A part of a batch: texts padded to one width, with their candidates."""
 
     ids: AnyArray
     """int32 [B, T]."""
@@ -60,20 +60,20 @@ class BatchPart:
     nodes: AnyArray | None
     """int32 [B, M], PAD in unused slots; None: all nodes of the level are candidates."""
     values: AnyArray
-    """float32 [B, M] (or [B, nodes]): count of a positive, 0 of a negative."""
+    """float32 [B, M] (or [B, nodes]): the count for a positive, 0 for a negative."""
 
 
 TuningBatch = tuple[BatchPart, ...]
-"""The texts of an update; short ones apart from long ones, so that they are not padded alike."""
+"""The texts of an update; short and long ones are separate, so that they are padded to different widths."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """How the texts of a batch lie on a mesh; hashable.
+    """How the texts of a batch are placed on a mesh; hashable.
 
     Attributes:
-        mesh: of several devices.
-        axes: of the mesh, that cut a batch: all devices, or those of `data` where only they divide it.
+        mesh: the mesh of several devices.
+        axes: the axes of the mesh that split a batch: all of them, or `data` alone if only its devices divide it.
     """
 
     mesh: Mesh
@@ -81,17 +81,17 @@ class Rows:
 
     @property
     def n(self) -> int:
-        """Parts that a batch is cut into."""
+        """Number of parts that a batch is split into."""
         return prod(self.mesh.shape[axis] for axis in self.axes)
 
     @property
     def spec(self) -> PartitionSpec:
-        """How an array with a row for each text lies."""
+        """Partition spec of an array with one row per text."""
         return PartitionSpec(self.axes)
 
 
 def choose_rows(mesh: Mesh | None, batch_size: int, accumulate: int) -> Rows | None:
-    """Returns how batches lie on a mesh; None: on one device."""
+    """Returns how batches are placed on a mesh; None: on one device."""
     if mesh is None:
         return None
     whole = batch_size % (mesh.size * accumulate) == 0
@@ -100,10 +100,10 @@ def choose_rows(mesh: Mesh | None, batch_size: int, accumulate: int) -> Rows | N
 
 @dataclass(frozen=True)
 class StepConfig:
-    """What the step depends on beside state and batch; hashable, so that it is compiled once."""
+    """What the step depends on besides state and batch; hashable, so that it is compiled once."""
 
     apply: Callable[..., jax.Array]
-    """Of the encoder."""
+    """`Encoder.apply`."""
     loss: str
     weighted: bool
     accumulate: int
@@ -116,7 +116,7 @@ class StepConfig:
     epsilon: float
     clip: float | None
     rows: Rows | None
-    """How the batch lies; None: on one device."""
+    """How the batch is placed; None: on one device."""
 
 
 def configure_step(
@@ -126,7 +126,7 @@ def configure_step(
     steps: int,
     mesh: Mesh | None = None,
 ) -> StepConfig:
-    """Returns the settings of a level's steps; batch and parts are numbers (`tuning/fit.py` makes them of `auto`)."""
+    """Returns the settings of a level's steps; batch and parts are numbers (`tuning/fit.py` resolves `auto`)."""
     assert config.batch_size != "auto" and config.accumulate != "auto"
     rate, head_rate = (
         at_level(r, level) for r in (config.learning_rate, config.head_learning_rate)
@@ -149,7 +149,7 @@ def configure_step(
 
 
 def start_state(params: Any, head: Head, key: AnyArray) -> TuningState:
-    """Returns the state before the first update, with fresh moments, as host arrays: no device may hold all of it."""
+    """Returns the state before the first update, with zero moments, as host arrays: one device may not hold it all."""
     adam = optax.scale_by_adam()
 
     def start(tree: Any) -> Any:
@@ -162,12 +162,12 @@ def start_state(params: Any, head: Head, key: AnyArray) -> TuningState:
 def tuning_step(
     state: TuningState, batch: TuningBatch, *, config: StepConfig
 ) -> tuple[TuningState, dict[str, Array]]:
-    """Returns the state after one update, and its metrics; the state that is given is used up.
+    """Returns the state after one update, and its metrics; the given state is donated.
 
-    AdamW (Loshchilov & Hutter 2019) on the encoder, no decay of biases and norms; Adam on the head, of which only
-    the rows of candidates move (as a sparse Adam). The gradients of both are clipped apart.
+    The encoder is updated by AdamW (Loshchilov & Hutter 2019), without decay of biases and norms; the head by Adam, but
+    only in the rows of candidates (a sparse Adam). Their gradients are clipped separately.
 
-    Metrics: `loss`, mean over texts of the mean over their candidates; `rate`; `norm` and `head_norm` of the
+    Metrics: `loss`, the mean over texts of the mean over their candidates; `rate`; `norm` and `head_norm` of the
     gradients before clipping.
     """
     key = _fold_key(state.key, state.step)
@@ -184,10 +184,10 @@ def tuning_step(
 
 
 def choose_step(target: Target) -> Callable[..., tuple[TuningState, dict[str, Array]]]:
-    """Returns the step as it is best compiled.
+    """Returns the step, compiled in the way that is best for the target.
 
-    On a CPU in its parts: the encoder is compiled once for all levels, only head and update anew for each of them.
-    Elsewhere as one program, which keeps less in memory.
+    On a CPU it is compiled in parts: the encoder once for all levels, only head and update anew for each level.
+    Elsewhere it is one program, which needs less memory.
     """
     if target.is_cpu:
         return tuning_step
@@ -248,7 +248,7 @@ def _average_gradients(
     """Returns the loss of the batch and the gradients of encoder and head, computed in `accumulate` parts."""
     if config.accumulate == 1:
         return _find_gradients(params, head, batch, key, config)
-    # Row i goes to part i % accumulate: a device that holds neighbours has its share of every part.
+    # Row i goes to part i % accumulate, so that a device, which holds neighbouring rows, has a share of every part.
     parts = jax.tree.map(
         lambda a: _spread(
             a.reshape(-1, config.accumulate, *a.shape[1:]).swapaxes(0, 1), config.rows, ahead=1
@@ -269,7 +269,7 @@ def _average_gradients(
 def _find_gradients(
     params: Any, head: Head, batch: TuningBatch, key: Array, config: StepConfig
 ) -> tuple[Array, Any, Head]:
-    """Returns the loss and the gradients of encoder and head, each device with its share of them."""
+    """Returns the loss and the gradients of encoder and head; each device holds its share of them."""
     texts = [(part.ids, part.mask) for part in batch]
     vectors, pull = _encode(params, texts, key, apply=config.apply, rows=config.rows)
     targets = [(part.nodes, part.values) for part in batch]
@@ -300,7 +300,7 @@ def _pull(pull: Callable[[Array], Any], back: Array) -> Any:
 
 @partial(jax.jit, static_argnames="config")
 def _score(head: Head, vectors: Array, targets: Any, *, config: StepConfig) -> Any:
-    """Returns the loss, and its gradients of head and vectors."""
+    """Returns the loss and its gradients with respect to head and vectors."""
     values = _join([values for _, values in targets], config.rows)
     nodes = None
     if targets[0][0] is not None:
@@ -316,7 +316,7 @@ def _score(head: Head, vectors: Array, targets: Any, *, config: StepConfig) -> A
 
 
 def _join(parts: list[Array], rows: Rows | None) -> Array:
-    """Returns the rows of all parts; those on a device stay there, in the order of the devices."""
+    """Returns the rows of all parts, in the order of the devices; rows stay on their device."""
     if rows is None:
         return jnp.concatenate(parts)
     shares = [a.reshape(rows.n, -1, *a.shape[1:]) for a in parts]
@@ -325,7 +325,7 @@ def _join(parts: list[Array], rows: Rows | None) -> Array:
 
 
 def _spread(x: Array, rows: Rows | None, ahead: int = 0) -> Array:
-    """Says that an array's axis behind `ahead` others is cut as texts are; on one device nothing."""
+    """Constrains an array's axis after `ahead` others to be split like texts; does nothing on one device."""
     if rows is None:
         return x
     spec = PartitionSpec(*[None] * ahead, *rows.spec)
@@ -333,10 +333,10 @@ def _spread(x: Array, rows: Rows | None, ahead: int = 0) -> Array:
 
 
 def lay(tree: Any, rows: Rows | None, *, cut: bool) -> Any:
-    """Says that arrays are cut over all devices of a mesh, or lie whole on each; on one device nothing.
+    """Constrains arrays to be split over all devices of a mesh, or whole on each; does nothing on one device.
 
-    The state is cut, parameters are gathered for a step, and their gradients are summed where their moments lie (Zhao
-    et al. 2023, "PyTorch FSDP"; Rajbhandari et al. 2020, "ZeRO").
+    The state is split, parameters are gathered for a step, and gradients are summed where the moments are (Zhao et al.
+    2023, "PyTorch FSDP"; Rajbhandari et al. 2020, "ZeRO").
     """
     if rows is None:
         return tree
@@ -350,7 +350,7 @@ def lay(tree: Any, rows: Rows | None, *, cut: bool) -> Any:
 
 
 def _keep_rows(touched: Array, new: Head, old: Head) -> Head:
-    """Returns the new rows of touched nodes and the old ones of the others."""
+    """Returns the new rows of touched nodes and the old rows of all others."""
     return Head(
         jnp.where(touched[:, None], new.weights, old.weights),
         jnp.where(touched, new.bias, old.bias),

@@ -1,4 +1,4 @@
-"""What XR-Transformer and X-Transformer are trained on."""
+"""The inputs of training XR-Transformer and X-Transformer."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from xmc_jax.types import Features
 
 @dataclass(frozen=True)
 class TransformerTraining:
-    """What a run is trained on.
+    """The inputs of a training.
 
     Attributes:
         config: all settings.
-        linear: texts, labels and what the final levels need, with the settings of `linear_part`.
-        encoder: an encoder of one's own, or None for the one in the settings.
+        linear: texts, labels and what else the final levels need, with the settings of `linear_part`.
+        encoder: the user's own encoder, or None for the one in the settings.
         validation: (texts, labels [N, L]) to choose parameters by, or None.
-        validation_features: of those texts, where the training has features of its own.
-        label_texts: L texts of the labels for prototypes, empty where nothing is said of one; None: there are none.
-        mixed_by: (texts, labels [N, L], features of one's own or None) that the share of the prototypes' score is
-            chosen by; None: it is that of the settings.
+        validation_features: the features of those texts, if the training has features of its own.
+        label_texts: L texts of the labels for prototypes, empty for a label without one; None: there are none.
+        mixed_by: (texts, labels [N, L], the user's own features or None) by which the share of the prototypes' score
+            is chosen; None: it is the setting.
     """
 
     config: TransformerConfig
@@ -43,7 +43,7 @@ class TransformerTraining:
     mixed_by: tuple[Any, sp.csr_matrix, Features | None] | None = None
 
     def describe_data(self) -> dict[str, Any]:
-        """Returns what tells this training set from another, JSON-ready."""
+        """Returns the identity of this training set, JSON-ready."""
         linear = self.linear
         extras = list_extras(linear)
         if self.encoder is not None:

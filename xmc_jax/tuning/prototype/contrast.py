@@ -1,8 +1,8 @@
 """A batch of vectors against all prototypes: loss, gradient of the vectors, and the head updated on the way (pure).
 
-Logits are computed chunk of labels by chunk of labels, their gradient in closed form, and a chunk of the prototypes is
-updated as soon as its gradient is there. So no array of the size of the prototypes exists but they and their moments,
-and no array of logits larger than a chunk's. On a mesh every device has its own chunks and sees all documents: only
+Logits are computed one chunk of labels at a time, their gradient in closed form, and a chunk of the prototypes is
+updated as soon as its gradient is known. So no array has the size of the prototypes except them and their moments, and
+no array of logits is larger than a chunk's. On a mesh every device has its own chunks and sees all documents: only
 vectors [B, H], sums [B] and what the positives need cross devices, never prototypes.
 """
 
@@ -23,7 +23,7 @@ from xmc_jax.tuning.prototype.rules import Moments, UpdateRule, round_randomly
 from xmc_jax.types import PAD
 
 AXES = (DATA, LABEL)
-"""Chunks of labels are cut over all devices, whatever the grid: an axis that repeated them would waste memory."""
+"""Chunks of labels are split over all devices, whatever the grid: an axis that repeated them would waste memory."""
 
 
 @dataclass(frozen=True)
@@ -35,39 +35,39 @@ class ContrastConfig:
     scale: float
     epsilon: float
     on_mesh: bool
-    """It is called within a program of all devices; else it has all chunks."""
+    """Whether it is called within a program of all devices; otherwise it has all chunks."""
     frozen: bool = False
-    """The head stays as it is: labels have no free offsets."""
+    """Whether the head stays as it is, as labels have no free offsets."""
     is_part: bool = False
-    """The head is one chunk, of which a device has the labels that are its own: random bits are those of the slot."""
+    """Whether the head is one chunk, of which a device has its own labels; random bits are those of the slot."""
 
 
 class Positives(NamedTuple):
-    """The positives of a batch, one after the other."""
+    """The positives of a batch as a flat list."""
 
     rows: Int[Array, "Q"]
-    """Whose they are, 0 to B - 1."""
+    """The document of each, 0 to B - 1."""
     labels: Int[Array, "Q"]
     """PAD in unused slots."""
     vectors: Float[Array, "B H"]
-    """Of the documents, as they stand in the sums of their labels."""
+    """Vectors of the documents as they are in the sums of their labels."""
 
 
 class Contrasted(NamedTuple):
-    """What comes of a batch."""
+    """The results of a batch."""
 
     head: PrototypeHead
     loss: Float[Array, ""]
-    """Mean over the documents."""
+    """Mean loss over the documents."""
     back: Float[Array, "B H"]
-    """Gradient of the loss by the vectors, whole on every device."""
+    """Gradient of the loss with respect to the vectors, whole on every device."""
 
 
 class _Own(NamedTuple):
-    """The prototypes of the positives that this device has, each without its document."""
+    """The prototypes of those positives that this device has, each without its document."""
 
     slots: Int[Array, "Q"]
-    """Place of the label among this device's; beyond them if another has it."""
+    """Index of the label among this device's labels; beyond them if another device has it."""
     mine: Array
     unit: Float[Array, "Q H"]
     norm: Float[Array, "Q 1"]
@@ -88,12 +88,12 @@ def contrast(
 
     Args:
         head: this device's chunks.
-        vectors: of all documents of the batch, norm 1 (not checked).
-        positives: of all documents.
-        rate: of the head's update.
-        step: updates made before this one.
-        key: of the random rounding; its generator should be `rbg`.
-        config: settings.
+        vectors: the vectors of all documents of the batch, norm 1 (not checked).
+        positives: the positives of all documents.
+        rate: the learning rate of the head.
+        step: the number of previous updates.
+        key: the key of the stochastic rounding; its generator should be `rbg`.
+        config: the settings.
     """
     own = _score_own(head, vectors, positives, config)
     real = positives.labels != PAD
@@ -116,7 +116,7 @@ def contrast(
 def _score_own(
     head: PrototypeHead, vectors: Array, positives: Positives, config: ContrastConfig
 ) -> _Own:
-    """Returns the positives' logits, each against the prototype of its label without the document."""
+    """Returns the positives' logits, each with the prototype of its label without the document."""
     n_chunks, size, hidden = head.rows.shape
     n_mine = n_chunks * size
     first = find_device(config) * n_mine
@@ -146,7 +146,9 @@ def _score_chunk(
         config.scale * _multiply(vectors, unit.T, head.rows.dtype) + _take(head.bias, chunk)[None]
     )
     slots = own.slots - chunk * size
-    slots = jnp.where((slots >= 0) & (slots < size), slots, size)  # others fall off the edge
+    slots = jnp.where(
+        (slots >= 0) & (slots < size), slots, size
+    )  # others are out of bounds and dropped
     logits = logits.at[positives.rows, slots].set(-jnp.inf, mode="drop")
     return logits, unit, norm, slots
 
@@ -154,7 +156,7 @@ def _score_chunk(
 def _sum_negatives(
     head: PrototypeHead, vectors: Array, positives: Positives, own: _Own, config: ContrastConfig
 ) -> Float[Array, "B"]:
-    """Returns log Σ exp(z) over the labels that are not positives, of all devices."""
+    """Returns log Σ exp(z) over all devices' labels that are not positives."""
 
     def add(sums: tuple[Array, Array], chunk: Array) -> tuple[tuple[Array, Array], None]:
         top, total = sums
@@ -185,7 +187,7 @@ def _update_chunks(
     key: Array,
     config: ContrastConfig,
 ) -> tuple[PrototypeHead, Array, Array]:
-    """Returns the head after its update, the negatives' loss, and their gradient of the vectors."""
+    """Returns the head after its update, the negatives' loss, and its gradient with respect to the vectors."""
     to_vectors = (own.unit * vectors[positives.rows]).sum(axis=1, keepdims=True)
     own_grad = config.scale * pull[:, None] * (vectors[positives.rows] - own.unit * to_vectors)
     own_grad = own_grad / own.norm
@@ -228,7 +230,7 @@ def _update(
     rate: Array,
     config: ContrastConfig,
 ) -> tuple[Array, Moments]:
-    """Returns an array of the head and its moments with one chunk updated, in place where they are given away."""
+    """Returns the head and its moments with one chunk updated, in place where the arrays are donated."""
     mine = tuple(_take(m, chunk) for m in moments)
     count = (step + 1).astype(jnp.float32)
     direction, mine = config.rule.step(grad, mine, count, config.epsilon)
@@ -242,7 +244,7 @@ def _update(
 
 
 def _multiply(a: Array, b: Array, dtype: jnp.dtype) -> Array:
-    """Returns a product of which both sides are rounded to the prototypes' type, in float32."""
+    """Returns a float32 product of which both factors are rounded to the prototypes' type."""
     return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
 
 
@@ -255,7 +257,7 @@ def _put(array: Array, part: Array, chunk: Array) -> Array:
 
 
 def find_device(config: ContrastConfig) -> Array | int:
-    """Returns the number of this device, whose chunks are those of the labels after the other devices'."""
+    """Returns the number of this device; its chunks follow those of the devices before it."""
     return jax.lax.axis_index(AXES) if config.on_mesh else 0
 
 

@@ -1,4 +1,4 @@
-"""The head over all labels while it is trained: prototypes cut into chunks of labels, the unit of all its work."""
+"""The head over all labels during training: prototypes in chunks of labels, the unit of all its work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xmc_jax.tuning.prototype.rules import UpdateRule
 from xmc_jax.types import AnyArray
 
 FLOOR = 2.5e-5
-"""Added under the root of a norm: the direction of a row near 0 stays defined, and its gradient bounded."""
+"""Added under the root of a norm, so that a row near 0 has a defined direction and a bounded gradient."""
 _CHUNKS, _LEAST, _MOST, _GRAIN = 256, 512, 8192, 128
 
 
@@ -23,22 +23,22 @@ _CHUNKS, _LEAST, _MOST, _GRAIN = 256, 512, 8192, 128
 class PrototypeHead:
     """z(e, l) = scale · e · row_l / ‖row_l‖ + bias_l for unit vectors e, in chunks of K labels.
 
-    A row begins as the sum of its label's documents and name, divided by the sum's norm; what training adds to it is
+    A row starts as the sum of its label's documents and name, divided by the sum's norm; what training adds to it is
     the label's free offset, which needs no array of its own.
     """
 
     rows: AnyArray
     """float32 or bfloat16 [chunks, K, H]."""
     bias: AnyArray
-    """float32 [chunks, K]; −∞ where there is no label, or none that is trained."""
+    """float32 [chunks, K]; −∞ where there is no label, or one that is not trained."""
     inverse: AnyArray
-    """float32 [chunks, K]: 1 over the norm of the label's sum, which a document is left out by; 0: it stays."""
+    """float32 [chunks, K]: 1 / the norm of the label's sum, used to leave a document out; 0: it is not left out."""
     row_moments: tuple[AnyArray, ...]
     bias_moments: tuple[AnyArray, ...]
 
 
 def choose_chunk(n_labels: int, wanted: int = 0) -> int:
-    """Returns the labels K of a chunk, whatever the devices are: chunks do not depend on the machine."""
+    """Returns the number K of labels per chunk, which does not depend on the machine."""
     if wanted:
         return min(wanted, n_labels)
     size = -(-n_labels // _CHUNKS)
@@ -47,14 +47,14 @@ def choose_chunk(n_labels: int, wanted: int = 0) -> int:
 
 
 def cut_labels(array: np.ndarray, chunk: int, fill: float = 0) -> np.ndarray:
-    """Returns an array [L, ...] as [chunks, K, ...], filled up behind the last label."""
+    """Returns an array [L, ...] as [chunks, K, ...], padded after the last label."""
     missing = -len(array) % chunk
     pad = [(0, missing)] + [(0, 0)] * (array.ndim - 1)
     return np.pad(array, pad, constant_values=fill).reshape(-1, chunk, *array.shape[1:])
 
 
 def join_labels(array: np.ndarray, n_labels: int) -> np.ndarray:
-    """Undoes `cut_labels`."""
+    """Inverts `cut_labels`."""
     return array.reshape(-1, *array.shape[2:])[:n_labels]
 
 
@@ -67,15 +67,15 @@ def start_head(
     chunk: int = 0,
     dtype: Any = np.float32,
 ) -> PrototypeHead:
-    """Returns a head with fresh moments (host arrays).
+    """Returns a head with zero moments (host arrays).
 
     Args:
-        rows: directions of the labels; a row of zeros is moved by its gradient alone.
-        bias: of the logits; −∞ for a label that is not trained.
+        rows: the directions of the labels; a row of zeros is moved by its gradient alone.
+        bias: the bias of the logits; −∞ for a label that is not trained.
         inverse: as in `PrototypeHead`.
-        rule: that updates it.
-        chunk: labels K of a chunk; 0: chosen.
-        dtype: of the rows.
+        rule: the rule that updates it.
+        chunk: the number K of labels per chunk; 0: chosen.
+        dtype: the dtype of the rows.
     """
     size = choose_chunk(len(rows), chunk)
     cut = cut_labels(np.asarray(rows, dtype), size)
@@ -89,7 +89,7 @@ def start_head(
 
 
 def pad_chunks(head: PrototypeHead, n_parts: int) -> PrototypeHead:
-    """Adds chunks without labels until the parts are equal: devices have as many chunks each (host arrays)."""
+    """Adds empty chunks until all devices have equally many (host arrays)."""
     missing = -len(head.rows) % n_parts
 
     def pad(array: np.ndarray, fill: float = 0) -> np.ndarray:
@@ -106,7 +106,7 @@ def pad_chunks(head: PrototypeHead, n_parts: int) -> PrototypeHead:
 
 
 def normalize_rows(rows: Float[Array, "*n H"]) -> tuple[Array, Array]:
-    """Returns rows of norm 1, or a little below, and the norms that they were divided by [*n, 1]; float32."""
+    """Returns rows of norm 1, or slightly less, and the norms that they were divided by [*n, 1]; float32."""
     rows = rows.astype(jnp.float32)
     norm = jnp.sqrt(jnp.square(rows).sum(axis=-1, keepdims=True) + FLOOR)
     return rows / norm, norm

@@ -1,4 +1,4 @@
-"""Losses of documents against all labels, as values in a table, in the form that chunks of labels need.
+"""Losses of documents against all labels, as a table of values, in the form that chunks of labels need.
 
 With z the logits of a document, Y its positives, N(z) = log Σ_{n ∉ Y} exp(z_n) over the other labels and σ the logistic
 function, a document costs
@@ -7,8 +7,8 @@ function, a document costs
     softmax     mean over p ∈ Y of  log(Σ_{p ∈ Y} e^{z_p} + e^{N}) − z_p
     bce         Σ_{p ∈ Y} log(1 + e^{−z_p}) + Σ_{n ∉ Y} log(1 + e^{z_n})    (Renee 2023, ELMO 2025)
 
-and nothing if it has no positives (`bce`: what its negatives cost). Only `bce` needs no sum over the labels before its
-gradient.
+and nothing if it has no positives (with `bce`, the cost of its negatives). Only `bce` needs no sum over the labels
+before its gradient.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 LOWEST = -1e30
-"""Stands for −∞ where a difference of two of them is taken."""
+"""Replaces −∞ where a difference of two such values is taken."""
 
 
 class Compared(NamedTuple):
-    """What the positives of a batch cost, once the sums over its negatives are known."""
+    """The loss of the positives of a batch, once the sums over its negatives are known."""
 
     loss: Float[Array, "B"]
     pull: Float[Array, "Q"]
-    """Gradient of the loss by the logit of each positive."""
+    """Gradient of the loss with respect to the logit of each positive."""
     push: Float[Array, "B"]
-    """Factor of a document's negatives, see `ContrastLoss.push`."""
+    """Factor of a document's negatives; see `ContrastLoss.push`."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ class ContrastLoss:
     """A loss in two parts.
 
     Attributes:
-        name: in the settings.
-        sums: it needs N of each document before any gradient: one more pass over the labels.
-        compare: (logits [Q], rows [Q], real [Q], N [B]) → `Compared`; the Q positives of a batch follow each other,
-            `rows` says whose they are, and those that are not `real` are padding.
+        name: its name in the settings.
+        sums: whether it needs N of each document before any gradient, which takes one more pass over the labels.
+        compare: (logits [Q], rows [Q], real [Q], N [B]) → `Compared`; the Q positives of a batch are a flat list,
+            `rows` gives their documents, and those that are not `real` are padding.
         push: (logits [B, K] of labels, −∞ for positives; N [B]; factor [B]) → their loss [B], and its gradient [B, K].
         normalize: (logits, log Σ_l exp(z_l)) → scores in [0, 1].
     """

@@ -1,4 +1,4 @@
-"""Where the state of a fine-tuning against all labels lies: chunks of labels in equal parts on all devices."""
+"""How the state of a fine-tuning against all labels is placed: chunks of labels in equal parts on all devices."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from xmc_jax.tuning.prototype.step import (
 
 @dataclass(frozen=True)
 class HeadPlacement:
-    """Where state and batches lie.
+    """Where state and batches are placed.
 
     Attributes:
-        mesh: of several devices; None: the default one.
-        n_chunks: of the head. On a mesh it has chunks without labels behind them, until all devices have as many.
+        mesh: the mesh of several devices; None: the default one.
+        n_chunks: the number of chunks of the head; on a mesh, empty chunks follow until all devices have equally many.
     """
 
     mesh: Mesh | None
@@ -41,7 +41,7 @@ class HeadPlacement:
         return place(padded, self.mesh, list_specs(padded))
 
     def place_batch(self, batch: PrototypeBatch) -> PrototypeBatch:
-        """Puts a batch on its devices, before the step asks for it."""
+        """Puts a batch on its devices before the step needs it."""
         if self.mesh is None:
             return batch
         texts = place(batch.texts, self.mesh, CUT)
@@ -69,5 +69,5 @@ def _compile(mesh: Mesh | None) -> Callable[..., Any]:
 
 @lru_cache(maxsize=4)
 def _gather(mesh: Mesh) -> Callable[[Any], Any]:
-    """Returns what lays arrays whole on every device."""
+    """Returns a function that makes arrays whole on every device."""
     return jax.jit(lambda tree: tree, out_shardings=NamedSharding(mesh, WHOLE))

@@ -1,11 +1,11 @@
-"""How the rows of the prototypes are updated: rules as values in a table, and rounding that keeps small steps.
+"""How the rows of the prototypes are updated: a table of rules, and rounding that preserves small steps.
 
     adam       first and second moment of every number: 8 bytes each beside the prototype
     row-adam   one second moment per label, the mean over its row, and no first moment: 4 bytes per label
     sgd        no moments
 
-Adam divides each number's step by its own size; `row-adam` by that of its row, which is what is left where moments of
-the size of the prototypes do not fit.
+Adam divides each number's step by its own size, `row-adam` by the size of its row, for when moments as large as the
+prototypes do not fit.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class UpdateRule:
     """A rule for arrays [..., K, H] or [..., K].
 
     Attributes:
-        name: in the settings.
-        shape: (shape of the array, whether its last axis is H) → shapes of its moments, which begin at 0.
+        name: its name in the settings.
+        shape: (shape of the array, whether its last axis is H) → shapes of its moments, which start at 0.
         step: (gradient, moments, number of the update from 1, epsilon) → (direction, new moments).
     """
 
@@ -37,10 +37,10 @@ class UpdateRule:
 
 
 def round_randomly(x: Float[Array, "*shape"], key: Array) -> Float[Array, "*shape"]:
-    """Returns bfloat16 numbers whose mean over keys is `x`: a step below their resolution is not lost.
+    """Returns bfloat16 numbers whose mean over keys is `x`, so that a step below their resolution is not lost.
 
-    Sixteen random bits are added below those that are kept. `key` should be of the generator `rbg`, whose bits are
-    the same wherever an array lies.
+    Sixteen random bits are added below those that are kept. `key` should be of the generator `rbg`, whose bits do not
+    depend on where an array is placed.
     """
     bits = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
     noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)

@@ -1,8 +1,8 @@
 """Negatives where all labels are too many: the labels of the batch, those nearest to them, and some drawn at random.
 
-The shortlist of a batch is made on the host, the same on any machine. A random label stands for many: its logit is
-raised by the log of how many, so that the sum over the shortlist is on average that over all labels. On the device
-the shortlist's prototypes are taken out, trained as a head of their own, and put back; moments of the others wait.
+The shortlist of a batch is made on the host and is the same on any machine. A random label represents many: the log of
+their number is added to its logit, so that the sum over the shortlist is on average the sum over all labels. On the
+device the shortlist's prototypes are taken out, trained as a separate head, and put back; other moments stay unchanged.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from xmc_jax.tuning.prototype.head import PrototypeHead
 from xmc_jax.types import PAD
 
 _EXACT, _BEAM = 100_000, 20
-"""Labels up to which the nearest ones are found exactly, and the clusters that are looked at beyond."""
+"""Number of labels up to which the nearest ones are found exactly, and the clusters that are searched beyond."""
 _TAG = 11
 
 
 @dataclass(frozen=True)
 class Negatives:
-    """What shortlists are made of.
+    """The source of shortlists.
 
     Attributes:
-        trained: labels that have documents, int32 [n].
+        trained: the labels that have documents, int32 [n].
         nearest: int32 [L, k], the labels nearest to each, PAD for none.
-        n_random: labels drawn at random, fewer where some are drawn twice.
-        seed: of the draws.
+        n_random: the number of labels drawn at random; fewer if some are drawn twice.
+        seed: the seed of the draws.
     """
 
     trained: Int[np.ndarray, "n"]
@@ -49,18 +49,18 @@ class Negatives:
     seed: int
 
     def count_slots(self, n_positives: int) -> int:
-        """Returns the slots of a shortlist, enough for any batch of so many positives."""
+        """Returns the number of slots of a shortlist, enough for any batch with this many positives."""
         most = n_positives * (1 + self.nearest.shape[1]) + self.n_random
         return min(most, len(self.trained))
 
     def choose(
         self, positives: Int[np.ndarray, "Q"], step: int, slots: int
     ) -> tuple[Int[np.ndarray, "M"], Float[np.ndarray, "M"]]:
-        """Returns the shortlist of a batch, ascending, PAD behind it, and what is added to the logits.
+        """Returns the shortlist of a batch, ascending and padded with PAD, and what is added to the logits.
 
         Args:
-            positives: labels of the batch.
-            step: whose batch it is.
+            positives: the labels of the batch.
+            step: the step of the batch.
             slots: M, of `count_slots`.
         """
         inside = np.unique(positives)
@@ -83,13 +83,13 @@ class Negatives:
 def find_negatives(
     rows: Float[np.ndarray, "L H"], labels: sp.csr_matrix, config: HeadConfig, seed: int
 ) -> Negatives | None:
-    """Returns what shortlists are made of; None: all labels are negatives.
+    """Returns the source of shortlists; None: all labels are negatives.
 
     Args:
-        rows: directions that prototypes begin as.
-        labels: positives [N, L].
-        config: settings.
-        seed: of the run.
+        rows: the initial directions of the prototypes.
+        labels: the positives [N, L].
+        config: the settings.
+        seed: the seed of the run.
     """
     if config.negatives == "all":
         return None
@@ -100,7 +100,7 @@ def find_negatives(
         bias = np.zeros(len(trained), np.float32)
         near = Nearest(make_prototypes(rows[trained], bias, 1.0, "sigmoid"), seed=seed)
         found = near.find(rows[trained], config.mined + 1, beam=beam)[0].ids
-        # Its own place is the first, unless another has the same direction.
+        # A label is its own nearest, unless another has the same direction.
         own = np.arange(len(trained))[:, None]
         found = np.where(found == own, PAD, found)
         order = np.argsort(found == PAD, axis=1, kind="stable")[:, : config.mined]
@@ -120,11 +120,11 @@ def contrast_shortlist(
     *,
     config: ContrastConfig,
 ) -> Contrasted:
-    """As `contrast`, against the labels of a shortlist, of which the positives are a part.
+    """Like `contrast`, against the labels of a shortlist that includes the positives.
 
     Args:
         head, vectors, positives, rate, step, key, config: as in `contrast`.
-        shortlist: labels, ascending, PAD behind them, and what is added to their logits.
+        shortlist: the labels, ascending and padded with PAD, and what is added to their logits.
     """
     labels, weight = shortlist
     n_mine, n_slots = head.bias.size, len(labels)
@@ -149,7 +149,7 @@ def contrast_shortlist(
     )
     known = jnp.where(labels == PAD, jnp.iinfo(jnp.int32).max, labels)
     place = jnp.searchsorted(known, positives.labels).astype(jnp.int32)
-    # As labels of a head that has as many on each device.
+    # Numbered as the labels of a head with equally many on each device.
     moved = positives.labels // n_mine * n_slots + place
     moved = positives._replace(labels=jnp.where(positives.labels == PAD, PAD, moved))
     apart = replace(config, is_part=True)

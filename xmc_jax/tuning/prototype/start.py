@@ -1,4 +1,4 @@
-"""From vectors to the head that is trained, and from it to the prototypes that predict."""
+"""From vectors to the head to train, and from the trained head to the prototypes that predict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xmc_jax.tuning.prototype.rules import RULES
 from xmc_jax.tuning.prototype.sums import LabelSums, sum_labels
 
 _SAMPLE = 1000
-"""Documents that the level of a `bce` head's biases is chosen by."""
+"""Number of documents by which the level of a `bce` head's biases is chosen."""
 _LEVELS = -60.0, 20.0
 
 SCORES: dict[str, Scores] = {"decoupled": "share", "softmax": "share", "bce": "sigmoid"}
@@ -35,15 +35,15 @@ def begin_head(
     """Returns the head before the first update (host arrays).
 
     Args:
-        labels: positives, CSR [N, L].
-        documents: vectors of norm 1.
-        texts: of the labels' texts, 0 where there is none; None: there are none at all.
+        labels: the positives, CSR [N, L].
+        documents: the documents' vectors, norm 1.
+        texts: the vectors of the labels' texts, 0 for a label without one; None: no label has one.
         config: settings.
-        seed: of random rows.
+        seed: the seed of random rows.
     """
     sums = begin_sums(labels, documents, texts, config, seed)
     bias = _begin_bias(labels, documents, sums.rows, config)
-    # A label without documents would be nothing but a negative.
+    # A label without documents could only be a negative.
     trained = labels.getnnz(axis=0) > 0
     return start_head(
         sums.rows,
@@ -62,7 +62,7 @@ def begin_sums(
     config: HeadConfig,
     seed: int,
 ) -> LabelSums:
-    """Returns the directions that prototypes begin as, by `head.start`."""
+    """Returns the initial directions of the prototypes, by `head.start`."""
     return STARTS[config.start](labels, documents, texts, config, seed)
 
 
@@ -102,12 +102,12 @@ def refresh_rows(
     config: HeadConfig,
     seed: int,
 ) -> PrototypeHead:
-    """Returns the head with new sums in the place of old ones; what training has added stays (host arrays).
+    """Returns the head with its sums replaced; what training has added stays (host arrays).
 
     Args:
-        head: as it is now.
-        labels: positives.
-        old, new: (vectors of documents, vectors of texts) then and now.
+        head: the current head.
+        labels: the positives.
+        old, new: the previous and current (vectors of documents, vectors of texts).
         config, seed: as in `begin_head`.
     """
     before = begin_sums(labels, old[0], old[1], config, seed)
@@ -129,8 +129,8 @@ def finish_head(
 ) -> Prototypes:
     """Returns the prototypes that predict (host arrays).
 
-    A label without documents is predicted from its text, where the start is made of texts, as if it had as many as
-    `expect_unseen` says; one without either cannot be predicted.
+    If the start uses texts, a label without documents is predicted from its text as if it had the number of documents
+    that `expect_unseen` returns; one without either cannot be predicted.
     """
     del documents, seed
     n_labels = labels.shape[1]
@@ -182,14 +182,15 @@ def settle_bias(
 
 
 def expect_unseen(counts: Int[np.ndarray, "L"], n_unseen: int) -> float:
-    """Returns the documents that a label without any is expected to have in a set of the same size.
+    """Returns how many documents a label without any is expected to have in a set of the same size.
 
-    By Good and Turing's estimate that is the labels of one document over those without, as far as these are left out
-    by chance; few labels that are known to be new would get a large number, so it is at most the mean of the others.
+    The Good-Turing estimate (Good 1953) is the number of labels with one document divided by the number without. It
+    assumes that these are missing by chance; a few labels known to be new would get a large number, so it is limited to
+    the mean of the others.
 
     Args:
-        counts: training documents of each label.
-        n_unseen: labels without documents that can be predicted.
+        counts: the number of training documents of each label.
+        n_unseen: the number of labels without documents that can be predicted.
     """
     seen = counts[counts > 0]
     if not n_unseen or not len(seen):
@@ -200,7 +201,7 @@ def expect_unseen(counts: Int[np.ndarray, "L"], n_unseen: int) -> float:
 def _begin_bias(
     labels: sp.csr_matrix, documents: np.ndarray, rows: np.ndarray, config: HeadConfig
 ) -> Float[np.ndarray, "L"]:
-    """Returns prior · log n; for `bce` moved so that a document has as many labels as in training by their sum."""
+    """Returns prior · log n, for `bce` shifted so that a document's probabilities sum to its mean number of labels."""
     counts = labels.getnnz(axis=0)
     bias = config.prior * np.log(np.maximum(counts, 1))
     if config.loss != "bce":

@@ -24,20 +24,20 @@ from xmc_jax.tuning.prototype.shortlist import contrast_shortlist
 from xmc_jax.types import AnyArray
 
 CUT = PartitionSpec(AXES)
-"""How texts and chunks of labels lie: in as many parts as there are devices."""
+"""How texts and chunks of labels are placed: in as many parts as there are devices."""
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class PrototypeState:
-    """All that a fine-tuning resumes from."""
+    """The whole state from which a fine-tuning resumes."""
 
     params: Any
-    """Of the encoder."""
+    """Parameters of the encoder."""
     moments: Any
     head: PrototypeHead
     step: AnyArray
-    """int32 []: updates made; the data position follows from it."""
+    """int32 []: number of updates made, which determines the position in the data."""
     key: AnyArray
     """uint32 [2]: data of the random key."""
 
@@ -48,9 +48,9 @@ class PrototypeBatch:
     """The texts of an update.
 
     Attributes:
-        texts: (ids int32 [n, T], mask bool [n, T]) of each part; short texts stand apart from long ones.
+        texts: (ids int32 [n, T], mask bool [n, T]) of each part; short texts are separate from long ones.
         rows, labels: int32 [Q], the positives: the text, in the order of the parts, and the label; PAD in unused slots.
-        vectors: float32 [B, H], of the texts as they stand in the sums of their labels.
+        vectors: float32 [B, H], the vectors of the texts as they are in the sums of their labels.
         shortlist: (labels int32 [M], float32 [M] added to their logits), see `contrast_shortlist`; empty: all labels.
     """
 
@@ -63,10 +63,10 @@ class PrototypeBatch:
 
 @dataclass(frozen=True)
 class PrototypeStepConfig:
-    """What the step depends on beside state and batch; hashable, so that it is compiled once."""
+    """What the step depends on besides state and batch; hashable, so that it is compiled once."""
 
     apply: Callable[..., jax.Array]
-    """Of the encoder."""
+    """`Encoder.apply`."""
     contrast: ContrastConfig
     accumulate: int
     steps: int
@@ -78,7 +78,7 @@ class PrototypeStepConfig:
     epsilon: float
     clip: float | None
     mesh: Mesh | None
-    """That texts and chunks are cut over; None: one device."""
+    """The mesh that texts and chunks are split over; None: one device."""
 
 
 def configure_step(
@@ -119,7 +119,7 @@ def start_state(params: Any, head: PrototypeHead, seed: int) -> PrototypeState:
 
 
 def list_specs(state: PrototypeState) -> PrototypeState:
-    """Returns how each array of a state lies on a mesh."""
+    """Returns the partition spec of each array of a state."""
     specs: PrototypeState = jax.tree.map(lambda _: WHOLE, state)
     head = jax.tree.map(lambda _: CUT, state.head)
     return PrototypeState(specs.params, specs.moments, head, specs.step, specs.key)
@@ -130,8 +130,8 @@ def prototype_step(
 ) -> tuple[PrototypeState, dict[str, Array]]:
     """Returns the state after an update, and its metrics: `loss`, `rate`, and `norm` of the encoder's gradient.
 
-    Vectors are scaled to norm 1. With `accumulate` above 1 all texts still meet all labels at once, as the loss is
-    each document's own: the texts are encoded part by part, and once more for their gradient.
+    Vectors are scaled to norm 1. With `accumulate` above 1 all texts are still compared with all labels at once, as
+    every document has its own loss: the texts are encoded part by part, and once more for their gradient.
     """
     key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
     vectors, pull = _encode(state.params, batch.texts, key, config)
@@ -149,7 +149,7 @@ def prototype_step(
 
 
 def compile_step(mesh: Mesh | None) -> Callable[..., tuple[PrototypeState, dict[str, Array]]]:
-    """Returns the step as one program; the state is given away, and lies afterwards as before."""
+    """Returns the step as one program; the state is donated, and the new one is placed like it."""
     if mesh is None:
         return jax.jit(prototype_step, static_argnames="config", donate_argnums=0)
 
@@ -167,9 +167,9 @@ def _contrast(
     rate: Array,
     config: PrototypeStepConfig,
 ) -> tuple[PrototypeHead, Array, list[Array]]:
-    """Returns the head after its update, the loss, and the gradient of the vectors of each part."""
+    """Returns the head after its update, the loss, and the gradient of each part's vectors."""
     sizes = [len(v) for v in vectors]
-    # The generator whose bits are the same on any mesh and cheap on accelerators.
+    # This generator's bits are the same on any mesh and cheap on accelerators.
     seed = jax.random.wrap_key_data(jnp.tile(state.key, 2), impl="rbg")
 
     def run(head: PrototypeHead, *given: Any) -> Any:
@@ -207,7 +207,7 @@ def _take_share(part: Array, size: int) -> Array:
 def _encode(
     params: Any, texts: Any, key: Array, config: PrototypeStepConfig
 ) -> tuple[list[Array], Callable[[list[Array]], Any]]:
-    """Returns the vectors of each part, of norm 1, and what carries their gradient back to the parameters."""
+    """Returns the vectors of each part, of norm 1, and a function that maps their gradient to the parameters'."""
     keys = jax.random.split(key, len(texts))
     if config.accumulate == 1:
 
@@ -250,7 +250,7 @@ def _embed(
 
 
 def _split_rows(tree: Any, config: PrototypeStepConfig) -> Any:
-    """Returns arrays [n, ...] as [parts, n / parts, ...]: row i goes to part i % parts, so that every device has its
+    """Returns arrays [n, ...] as [parts, n / parts, ...]: row i goes to part i % parts, so that every device has a
     share of each part."""
     n = config.accumulate
 
@@ -262,12 +262,12 @@ def _split_rows(tree: Any, config: PrototypeStepConfig) -> Any:
 
 
 def _merge_rows(parts: Array, config: PrototypeStepConfig) -> Array:
-    """Undoes `_split_rows`."""
+    """Inverts `_split_rows`."""
     return _lay(parts.swapaxes(0, 1).reshape(-1, *parts.shape[2:]), config.mesh, CUT)
 
 
 def _lay(tree: Any, mesh: Mesh | None, specs: Any) -> Any:
-    """Says how arrays lie; on one device nothing."""
+    """Constrains how arrays are placed; does nothing on one device."""
     if mesh is None:
         return tree
     if isinstance(specs, PartitionSpec):

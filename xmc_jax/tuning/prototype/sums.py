@@ -1,4 +1,4 @@
-"""What prototypes begin as: sums of the vectors of each label's documents and of its text."""
+"""The start of prototypes: sums of the vectors of each label's documents and of its text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class LabelSums(NamedTuple):
 
     Attributes:
         rows: float32 [L, H], norm 1; 0 for a label without documents and text.
-        inverse: float32 [L], 1 over the norm of the sum: what a document's share of `rows` is multiplied by.
+        inverse: float32 [L], 1 / the norm of the sum, the factor of a document's vector in `rows`.
     """
 
     rows: Float[np.ndarray, "L H"]
@@ -32,11 +32,12 @@ def sum_labels(
     """Returns the normalised sums S_l = Σ_i u_i + weight · t_l.
 
     Args:
-        labels: positives, CSR [N, L]; their values do not matter.
-        vectors: of the documents, scaled to norm 1 here.
-        texts: of the labels' texts, likewise; a row of zeros for a label without one. Where there is no text the
-            mean direction of all documents stands for it: a label of few documents is near the middle, not near them.
-        weight: documents that a text counts as.
+        labels: the positives, CSR [N, L]; their values do not matter.
+        vectors: the vectors of the documents, scaled to norm 1 here.
+        texts: the vectors of the labels' texts, likewise; a row of zeros for a label without one. Where there is no
+            text, the mean direction of all documents replaces it, so that a label with few documents stays near the
+            middle.
+        weight: the number of documents that a text counts as.
     """
     units = normalize_rows(vectors)
     ones = sp.csr_matrix(
