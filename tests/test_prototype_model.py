@@ -360,7 +360,7 @@ def test_the_share_of_prototypes_is_chosen_without_validation(corpus, settings):
 @pytest.mark.parametrize(
     "model, change, given, words",
     [
-        (xmc.XTransformer, dict(head="prototype"), {}, "xr-transformer takes prototypes"),
+        (xmc.XTransformer, dict(head="prototype"), {}, "prototypes need xr-transformer"),
         (xmc.XRTransformer, dict(head="prototype", steps=(1, 2)), {}, "which has no levels"),
         (xmc.XRTransformer, {}, dict(labels_text={"a": "b"}), "set tuning.head=prototype"),
     ],
