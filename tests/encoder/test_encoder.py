@@ -120,10 +120,12 @@ def test_folders_that_are_not_there(name):
 def test_a_folder_where_the_hub_could_be_meant(make_folder, monkeypatch):
     folder = make_folder("bert")
     monkeypatch.chdir(folder.parent)
-    with pytest.warns(Note, match=rf"the folder .*{folder.name} is used, not the hub"):
+    with pytest.warns(
+        Note, match=rf"the folder .*{folder.name} is taken, not that name on the hub"
+    ):
         load_encoder(EncoderConfig(folder.name))
     load_encoder(EncoderConfig(f"./{folder.name}"))
-    with pytest.warns(Note, match="encoder.revision=v1 is ignored"):
+    with pytest.warns(Note, match="encoder.revision=v1 is left aside"):
         load_encoder(EncoderConfig(f"./{folder.name}", revision="v1"))
 
 
@@ -157,7 +159,7 @@ def test_a_name_on_the_hub(make_folder, monkeypatch):
         ({"pooling": "means"}, "did you mean 'mean'"),
         ({"max_length": 0}, "auto, 1 or more"),
         ({"max_length": "all"}, "a whole number needed"),
-        ({"vocabulary": 500}, "a pretrained encoder has its own"),
+        ({"vocabulary": 500}, "the one of the pretrained encoder"),
         ({"dtype": "float16"}, "not a choice"),
         ({"dropout": 1.0}, "a share"),
         ({"attention_dropout": -0.5}, "a share"),

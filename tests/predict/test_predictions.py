@@ -103,7 +103,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_paths_that_cannot_be_written_are_refused(tmp_path):
     for path in (tmp_path / "missing" / "out.jsonl", tmp_path):
-        with pytest.raises(InputError, match="folder that may be written to"):
+        with pytest.raises(InputError, match="file in a writable folder"):
             make().to_jsonl(path)
 
 

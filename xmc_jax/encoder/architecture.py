@@ -1,4 +1,4 @@
-"""The architecture of an encoder: one description for every family, read from its `config.json`."""
+"""What an encoder is made of: one description for every family, read from its `config.json`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Module:
 
     Attributes:
         kind: a key of `modules.KINDS`: `dense`, `norm` or `normalize`.
-        size: the number of columns of its result.
-        activation: the activation of `dense`.
-        bias: the bias of `dense`.
-        path: the folder of its weights within the encoder's; empty if there are none.
+        size: columns of its result.
+        activation: of `dense`.
+        bias: of `dense`.
+        path: folder of its weights within the encoder's; empty where there are none.
     """
 
     kind: str
@@ -48,37 +48,36 @@ class Architecture:
 
     family: str
     vocabulary: int
-    """Number of rows of the word embedding."""
+    """Rows of the word embedding."""
     hidden: int
     """H."""
     layers: int
     heads: int
     head_size: int
     inner: int
-    """Width of the feed-forward layer (of one half of it if it is gated)."""
+    """Width of the feed-forward layer (of one half of it where it is gated)."""
     activation: str
     positions: int
-    """Longest text in tokens, including special ones; 0: no limit."""
+    """Longest text in tokens, special ones counted; 0: any."""
     norm_eps: float
     pooling: str
     """A key of `pooling.POOLINGS`, or several joined by `+`: their vectors side by side."""
     embedding_dropout: float
-    """Dropout rate for the embeddings."""
+    """Rate for the embeddings."""
     dropout: float
-    """Dropout rate for the two branches of a layer."""
+    """Rate for the two branches of a layer."""
     attention_dropout: float
-    """Dropout rate for attention weights."""
+    """Rate for attention weights."""
     pooled_dropout: float
-    """Dropout rate for the pooled vector."""
+    """Rate for the pooled vector."""
     position_offset: int = 0
     """Row of the position table that the first token takes (padding_idx + 1 in RoBERTa and MPNet)."""
     types: int = 0
     """Rows of the token-type table; row 0 is added to every token. 0: none."""
     relative_buckets: int = 0
-    """MPNet: buckets of the distance bias, which all layers share. DeBERTa: buckets of distances to one side; 0: none.
-    """
+    """MPNet: buckets of the bias by distance, which all layers share. DeBERTa: of distances to one side; 0: none."""
     window: int = 0
-    """ModernBERT: number of tokens that a local layer attends to on each side."""
+    """ModernBERT: tokens that a local layer looks to each side."""
     local_layers: tuple[bool, ...] = ()
     """ModernBERT: which layers are local."""
     global_theta: float = 0.0
@@ -87,13 +86,13 @@ class Architecture:
     inner_bias: bool = True
     norm_bias: bool = True
     clamp: int = 0
-    """XLNet: relative distances beyond this are clamped; 0: none are."""
+    """XLNet: largest relative distance told apart; 0: any."""
     embedding_size: int = 0
-    """Number of columns of the embeddings, which a dense map widens to H; 0: H."""
+    """Columns of the embeddings, which a dense map widens to H; 0: H."""
     position_terms: tuple[str, ...] = ()
     """DeBERTa: `c2p` and `p2c`, which terms of attention join content and position."""
     farthest: int = 0
-    """DeBERTa: distances from here on are the same."""
+    """DeBERTa: distances from here on are one."""
     share_keys: bool = False
     """DeBERTa: one map for the keys of content and position, and one for the queries."""
     norm_distances: bool = False
@@ -101,22 +100,22 @@ class Architecture:
     absolute_positions: bool = False
     """DeBERTa: positions are added to the embeddings too."""
     modules: tuple[Module, ...] = ()
-    """The steps after the pooling."""
+    """What follows the pooling."""
     unpooled: int = 0
-    """Number of tokens of the prompt at the start of a text, which are left out of the pooling."""
+    """Tokens at the start of a text, those of its prompt, that take no part in the pooling."""
     unknown: int = -1
-    """Static vectors: the id of unknown words, which are left out of the mean; -1: none."""
+    """Static vectors: the id of unknown words, which take no part in the mean; -1: none."""
 
     @property
     def width(self) -> int:
-        """Number of columns of the vector of a text."""
+        """Columns of the vector of a text."""
         if self.modules:
             return self.modules[-1].size
         return self.hidden * len(self.pooling.split("+"))
 
     @property
     def unscaled(self) -> Architecture:
-        """The architecture without scaling to norm 1 at its end."""
+        """Without a scaling to norm 1 at its end."""
         kinds = [module.kind for module in self.modules]
         if kinds[-1:] != ["normalize"]:
             return self
@@ -125,13 +124,13 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of a `config.json`, with its path for errors."""
+    """The values of a `config.json` together with its path, which errors name."""
 
     values: Mapping[str, Any]
     path: str
 
     def fill(self, defaults: Mapping[str, Any]) -> Settings:
-        """Returns the settings with the family's defaults for missing values."""
+        """Returns the settings with the family's own values where nothing is said."""
         given = {name: value for name, value in self.values.items() if value is not None}
         return Settings({**defaults, **given}, self.path)
 
@@ -145,7 +144,7 @@ class Settings:
         return value
 
     def get(self, name: str, kind: type | tuple[type, ...], default: Any) -> Any:
-        """Returns a value of the given JSON types; the default if it is missing."""
+        """Returns a value of some kinds of JSON; the default where nothing is said."""
         value = self.values.get(name)
         if value is None:
             return default
@@ -180,13 +179,13 @@ class Settings:
         value = self._get(name, default)
         if value not in ACTIVATIONS:
             raise InputError(
-                f"{self.path}: {name}={value!r} is not a known activation"
+                f"{self.path}: {name}={value!r} is not an activation known here"
                 f"{suggest(str(value), ACTIVATIONS)}"
             )
         return ACTIVATIONS[value]
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        """Returns one of the allowed words; the first if it is missing."""
+        """Returns one of some words; the first where nothing is said."""
         value = self._get(name, allowed[0])
         if value not in allowed:
             raise InputError(
@@ -195,7 +194,7 @@ class Settings:
         return value
 
     def require(self, name: str, allowed: Any, default: Any = None) -> None:
-        """Refuses a variant of the architecture that is not implemented."""
+        """Refuses a variant of the architecture that is not computed here."""
         value = self.values.get(name, default)
         if value is not None and value != allowed:
             raise InputError(
@@ -215,7 +214,7 @@ class Settings:
         if value is None:
             value = default
         if value is None:
-            raise InputError(f"{self.path}: '{name}' is missing; a complete config.json is needed")
+            raise InputError(f"{self.path}: '{name}' is missing; a whole config.json is needed")
         return value
 
 
@@ -224,7 +223,7 @@ def replace_rates(
     dropout: float | Literal["auto"],
     attention_dropout: float | Literal["auto"],
 ) -> Architecture:
-    """Returns the architecture with other dropout rates; "auto" keeps those of `config.json`."""
+    """Returns the architecture with other rates of dropout; "auto" leaves what `config.json` says."""
     new: dict[str, Any] = {}
     if dropout != "auto":
         new |= dict.fromkeys(("embedding_dropout", "dropout", "pooled_dropout"), dropout)
@@ -240,7 +239,7 @@ def to_values(architecture: Architecture) -> dict[str, Any]:
 
 
 def from_values(values: Mapping[str, Any], path: str) -> Architecture:
-    """Inverts `to_values`.
+    """Undoes `to_values`.
 
     Raises:
         InputError: fields are missing or unknown, so another version wrote them or the file is damaged.
