@@ -159,7 +159,7 @@ def test_a_name_on_the_hub(make_folder, monkeypatch):
         ({"pooling": "means"}, "did you mean 'mean'"),
         ({"max_length": 0}, "auto, 1 or more"),
         ({"max_length": "all"}, "a whole number needed"),
-        ({"vocabulary": 500}, "the one of the pretrained encoder"),
+        ({"vocabulary": 500}, "a pretrained encoder has its own"),
         ({"dtype": "float16"}, "not a choice"),
         ({"dropout": 1.0}, "a share"),
         ({"attention_dropout": -0.5}, "a share"),
