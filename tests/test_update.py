@@ -113,12 +113,18 @@ def test_what_does_not_change_is_kept_to_the_bit(data):
     compare(newer.model, xmc.XRLinear(**settings()).fit(x, corrected.tocsr(), tree=tree).model)
 
 
-def test_nothing_is_solved_where_nothing_changes(data):
+def test_nothing_is_solved_where_nothing_changes(data, tmp_path):
     model = xmc.XRLinear(**settings()).fit(*data)
+    with pytest.raises(InputError, match="are not those that the model was trained on"):
+        model.update(retire=[1], known=(2 * data[0], data[1]))
+    model.save(tmp_path / "saved")  # a model that was never a run knows its documents too
+    with pytest.raises(InputError, match="are not those that the model was trained on"):
+        xmc.load(tmp_path / "saved").update(retire=[1], known=(2 * data[0], data[1]))
     with pytest.warns(Note):
         newer = model.update(data[0][:9], data[1][:9])
     assert newer._updates[-1]["solved"] == 0
     assert newer.model.tree.equals(model.model.tree)
+    assert newer.model.levels == model.model.levels  # the same arrays, not copies of them
     a, b = model.predict(data[0], top_k=5), newer.predict(data[0], top_k=5)
     np.testing.assert_array_equal(a.scores, b.scores)
 
@@ -160,7 +166,10 @@ def test_a_stopped_update_resumes_and_is_kept(data, tmp_path):
     loaded = xmc.load(tmp_path / "a")
     np.testing.assert_array_equal(loaded.predict(data[0], top_k=4).scores, found.scores)
     loaded.save(tmp_path / "saved")
-    assert xmc.load(tmp_path / "saved")._updates == whole._updates
+    saved = xmc.load(tmp_path / "saved")
+    assert saved._updates == whole._updates
+    with pytest.raises(InputError, match="are not those that the model was trained on"):
+        saved.update(retire=[1], known=(2 * data[0], data[1]))
     with pytest.raises(InputError, match="other data"):  # a training is another run
         xmc.XRLinear(**settings()).fit(*data, workdir=tmp_path / "a")
     with pytest.raises(InputError, match="does not say what it was trained on; give known"):

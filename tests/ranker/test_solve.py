@@ -161,7 +161,7 @@ def test_programs_of_other_machines_solve_the_same(level, monkeypatch, formulati
     here = solve_level(level.pose(), penalty, settings)
     monkeypatch.setattr(Target, "of", lambda mesh=None: Target.named(target))
     chosen = []
-    there = solve_level(level.pose(), penalty, settings, start=here, tell=chosen.append)
+    there = solve_level(level.pose(), penalty, settings, start=lambda: here, tell=chosen.append)
     assert chosen[0].counts == {formulation: N_CLUSTERS}
     a, b = (to_matrix(w, level.features.n_sparse).toarray() for w in (here, there))
     np.testing.assert_allclose(a, b, atol=3e-3)
@@ -289,10 +289,18 @@ def test_a_start_near_the_optimum_takes_fewer_steps_to_the_same_weights(level, m
     monkeypatch.setattr(primal, "solve_primal", listen)
     whole = solve_level(level.pose(), penalty, settings)
     cold, steps[:] = sum(steps), []
-    again = solve_level(level.pose(), penalty, settings, start=whole)
+    again = solve_level(level.pose(), penalty, settings, start=lambda: whole)
     assert sum(steps) < cold / 2
+    rough = replace(settings, tolerance=1e-4)
+    near, counts = solve_level(level.pose(), penalty, replace(rough, threshold=0.05)), []
+    for together in (False, True):
+        steps[:] = []
+        chosen = replace(rough, together=together)
+        solve_level(level.pose(), penalty, chosen, start=lambda: near)
+        counts.append(sum(steps))
+    assert counts[1] < counts[0]
     far = replace(whole, entry_value=-3 * whole.entry_value, bias=-whole.bias)
-    back = solve_level(level.pose(), penalty, settings, start=far)
+    back = solve_level(level.pose(), penalty, settings, start=lambda: far)
     for found in (again, back):
         a, b = (to_matrix(w, level.features.n_sparse).toarray() for w in (whole, found))
         np.testing.assert_allclose(a, b, atol=2e-3)

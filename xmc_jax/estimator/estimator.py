@@ -123,7 +123,8 @@ class Estimator(Updating):
         """
         self._need_model()
         trained = self._give()
-        run_first(lambda: save_run(Path(path), trained, overwrite=overwrite))
+        digest = self._digest_documents()
+        run_first(lambda: save_run(Path(path), trained, overwrite=overwrite, digest=digest))
         if self.names:
             save_display(path, self.names)
 

@@ -75,12 +75,30 @@ def find_known(model: Updating, known: Any) -> Documents:
             raise InputError("known needs a pair (x, labels), what the model was trained on")
         found = read_given(model, *known, _name_columns(model, known[1]))
     elif model._known is not None:
-        x, labels, names = model._known
-        found = read_given(model, x, labels, names)
+        found = read_given(model, *model._known)
     else:
         found = _read_recorded(model)
     found = _leave_out(model, found, model.n_train)
-    return check_known(model, found)
+    # What `fit` was given is not compared with itself.
+    is_given = known is not None or model._known is None
+    return check_known(model, found, digest_documents(model) if is_given else None)
+
+
+def digest_documents(model: Updating) -> str | None:
+    """Returns a digest of what a model was trained on; None: its folder has none, and `fit` was not called here."""
+    if model._workdir is not None:
+        recorded = read_header(Path(model._workdir))["data"]
+        if "documents_digest" in recorded:
+            return recorded["documents_digest"]
+    if model._known is None:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Note)
+            found = _leave_out(model, read_given(model, *model._known), model.n_train)
+    except InputError:  # it was an iterator, which gives its documents once
+        return None
+    return fingerprint(found.texts, found.features, found.labels)["documents_digest"]
 
 
 def _name_columns(model: Updating, labels: Any) -> Sequence[str] | None:
@@ -89,8 +107,8 @@ def _name_columns(model: Updating, labels: Any) -> Sequence[str] | None:
     return list(model.label_names) if is_matrix and model.label_names is not None else None
 
 
-def check_known(model: Updating, known: Documents) -> Documents:
-    """Returns documents with the label columns of the model, if it may have been trained on them.
+def check_known(model: Updating, known: Documents, digest: str | None) -> Documents:
+    """Returns documents with the label columns of the model, if it was trained on them; `digest`: of those, or None.
 
     Raises:
         InputError: it was not.
@@ -107,12 +125,9 @@ def check_known(model: Updating, known: Documents) -> Documents:
         )
     if not np.array_equal(counts, model.label_counts):
         raise InputError(f"the model was trained on other labels of the {n:,} documents; {hint}")
-    recorded = {}
-    if model._workdir is not None:
-        recorded = read_header(Path(model._workdir))["data"]
-    if "documents_digest" in recorded:
+    if digest is not None:
         now = fingerprint(known.texts, known.features, known.labels)["documents_digest"]
-        if now != recorded["documents_digest"]:
+        if now != digest:
             raise InputError(
                 f"the {n:,} documents are not those that the model was trained on, but as many; {hint}"
             )

@@ -15,6 +15,7 @@ from xmc_jax.data.revision import Same
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.change import Change, change_training
 from xmc_jax.estimator.growth import (
+    digest_documents,
     find_known,
     read_given,
     rename_display,
@@ -202,6 +203,9 @@ class Updating(Parameters):
                 "parallel.holds=share: an update needs all documents in each process; leave it out, or train anew"
             )
         check_update(linear_part(self.config))
+
+    def _digest_documents(self) -> str | None:
+        return digest_documents(self)
 
     def _count_kept_levels(self) -> int:
         """Returns how many levels from the top an update leaves as they are."""

@@ -8,7 +8,7 @@ can begin there. So the outcome is that of a training on the grown tree, within 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,7 +28,7 @@ from xmc_jax.ranker import Choice, solve_level
 from xmc_jax.tree import Grown, cluster_labels, grow_tree
 from xmc_jax.types import PAD, Features, Progress
 
-MEASURED = 10_000
+MEASURED = 3_000
 """Largest number of documents whose beams measure how many positives are reached."""
 
 
@@ -159,14 +159,12 @@ def grow_level(
         if relevance is not None:
             changed |= ~_are_equal(*relevance, origin, np.arange(len(origin)), values=True)
     offsets, n_dense = tree.children_offsets(level), before.dense.shape[1]
-    parts = [(before, _invert(np.where(changed, PAD, origin), before.n_nodes))]
-    nodes = np.flatnonzero(changed)
+    nodes, solved = np.flatnonzero(changed), None
     if len(nodes):
         clusters, place = np.unique(parent[nodes], return_inverse=True)
         starts = np.searchsorted(place, np.arange(len(clusters) + 1)).astype(np.int32)
-        begin = (before, _invert(origin[nodes], before.n_nodes))
         weigh = None if relevance is None else relevance[1]
-        problem = prepare_nodes(
+        problem, penalty, exact = prepare_nodes(
             place.astype(np.int32),
             starts,
             level,
@@ -179,15 +177,42 @@ def grow_level(
             relevance=None if weigh is None else _take(weigh, nodes),
             held=growth.training.count_held() + sum(w.n_bytes for w in old.levels),
         )
-        start = merge_levels(starts, n_dense, [begin])
-        solved = solve_level(*problem, start=start, advance=progress.advance, tell=chosen.append)
-        parts.append((solved, nodes))
-    is_new = len(nodes) == len(origin)
-    weights = solved if is_new else merge_levels(offsets, n_dense, parts)
+
+        def start() -> LevelWeights:
+            part = before, _invert(origin[nodes], before.n_nodes)
+            return merge_levels(starts, n_dense, [part])
+
+        solved = solve_level(
+            problem,
+            penalty,
+            replace(exact, together=True),
+            start=start,
+            advance=progress.advance,
+            tell=chosen.append,
+        )
+    weights = _join(before, np.where(changed, PAD, origin), offsets, solved, nodes)
     release_memory()
     how = f"; {chosen[-1].describe()}" if chosen else ""
     progress.finish(f"{len(nodes):,} of {len(origin):,} nodes solved again{how}")
     return weights, len(nodes)
+
+
+def _join(
+    before: LevelWeights,
+    origin: np.ndarray,
+    offsets: np.ndarray,
+    solved: LevelWeights | None,
+    nodes: np.ndarray,
+) -> LevelWeights:
+    """Returns a level of nodes of before (`origin`, or PAD) and of those that were solved; copied where both are."""
+    if solved is not None and len(nodes) == len(origin):
+        return solved
+    same = solved is None and np.array_equal(origin, np.arange(before.n_nodes))
+    if same and np.array_equal(offsets, before.child_offsets):
+        return before
+    parts = [(before, _invert(origin, before.n_nodes))]
+    parts += [] if solved is None else [(solved, nodes)]
+    return merge_levels(offsets, before.dense.shape[1], parts)
 
 
 def _list_rows(

@@ -75,7 +75,7 @@ def train_level(
     if is_shared:
         solve = solve_share
     elif plan:
-        solve = partial(solve_level, start=plan.find_start(level))
+        solve = partial(solve_level, start=partial(plan.find_start, level))
     # The arguments of the problem are freed before it is solved, which takes long.
     weights = solve(
         *prepare_nodes(

@@ -17,6 +17,8 @@ class SolveSettings:
     Attributes:
         tolerance: the dual stops when an epoch adds less than this share to the objective of a whole chunk (for the
             hinge, 1e-4 of this share), Newton when no label of a chunk gains more than this share of its own.
+        together: whether Newton stops as the dual does: when the next step would add less than that share to the
+            objective of a whole chunk. From a start near the optimum this takes half the steps.
         max_epochs: largest number of epochs and of Newton steps.
         threshold: magnitude below which weights are dropped.
         max_nonzeros: number of sparse weights kept per label (bias and dense columns aside); None for all.
@@ -28,6 +30,7 @@ class SolveSettings:
     """
 
     tolerance: float = 1e-4
+    together: bool = False
     max_epochs: int = 60
     threshold: float = 0.1
     max_nonzeros: int | None = None

@@ -31,7 +31,7 @@ def solve_level(
     penalty: Penalty,
     settings: SolveSettings,
     *,
-    start: LevelWeights | None = None,
+    start: Callable[[], LevelWeights | None] | None = None,
     advance: Callable[[int], None] = lambda n: None,
     tell: Callable[[Choice], None] = lambda choice: None,
 ) -> LevelWeights:
@@ -41,8 +41,9 @@ def solve_level(
         problem: from `pose_level` or `take_census`.
         penalty: loss and costs.
         settings: exactness and sparsity.
-        start: weights near the optimum, over the same nodes, or None. The primal begins there. The dual does not,
-            because the dropped weights blur its variables so much that it would take as many epochs.
+        start: makes weights near the optimum, over the same nodes, or None. The primal begins there. The dual does not,
+            because the dropped weights blur its variables so much that it would take as many epochs; it does not call
+            it.
         advance: called with the number of nodes that were just solved.
         tell: called once with the solvers that were chosen, before they begin.
 
@@ -91,7 +92,7 @@ def _solve_chunks(
     problem: LevelProblem,
     penalty: Penalty,
     settings: SolveSettings,
-    start: LevelWeights | None,
+    start: Callable[[], LevelWeights | None] | None,
     advance: Callable[[int], None],
     tell: Callable[[Choice], None],
     gathers: bool,
@@ -105,6 +106,7 @@ def _solve_chunks(
         problem.features.n_dense,
         max(penalty.cost_positive, penalty.cost_negative),
         settings.tolerance,
+        is_started=start is not None and settings.together,
     )
     choice = choose_solvers(list_solvers(), sizes, penalty.loss, target, settings.formulation)
     tell(choice)
@@ -127,7 +129,7 @@ def _solve_units(
     penalty: Penalty,
     settings: SolveSettings,
     target: Target,
-    start: LevelWeights | None,
+    start: Callable[[], LevelWeights | None] | None,
     advance: Callable[[int], None],
     gathers: bool,
 ) -> list[Part]:

@@ -26,13 +26,16 @@ from xmc_jax.run.restore import Trained, final_run, list_members
 from xmc_jax.run.stages import Run
 
 
-def save_run(path: Path, trained: Trained, *, overwrite: bool = False) -> None:
+def save_run(
+    path: Path, trained: Trained, *, overwrite: bool = False, digest: str | None = None
+) -> None:
     """Writes a model as a run's folder, whole or not at all.
 
     Args:
         path: a new or empty folder.
         trained: the model.
         overwrite: replaces an existing run, which stays until the new one is complete.
+        digest: of the documents that it was trained on, if known.
 
     Raises:
         InputError: `path` is taken, or holds files other than a run's.
@@ -45,7 +48,11 @@ def save_run(path: Path, trained: Trained, *, overwrite: bool = False) -> None:
         check_free(path)
     with replace_folder(path, overwrite=overwrite) as folder:
         run = Run(Manifest(folder, secrets.token_hex(8), {}, is_held=True))
-        data = {"documents": trained.n_train, "labels": len(trained.label_counts)}
+        data: dict[str, Any] = {
+            "documents": trained.n_train,
+            "labels": len(trained.label_counts),
+        }
+        data |= {} if digest is None else {"documents_digest": digest}
         header = {"format": FORMAT, "id": run.manifest.id, "config": to_dict(trained.config)}  # type: ignore[union-attr]
         write_json(folder / layout.CONFIG, add_sum(header | {"data": data}))
         _write_parts(run, trained)

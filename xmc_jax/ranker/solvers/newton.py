@@ -79,6 +79,8 @@ def minimise(
     loss: Loss,
     tolerance: float,
     max_steps: int,
+    *,
+    together: bool = False,
 ) -> NewtonResult:
     """Minimises the problem of every (unit, label) until a step gains at most `tolerance` of every objective.
 
@@ -91,6 +93,8 @@ def minimise(
         loss: a loss with a second derivative.
         tolerance: share of the objective.
         max_steps: largest number of steps.
+        together: whether to stop when the next step would gain less than that share of the sum of all objectives. A
+            step leaves about `cg_share` of its gain to the next.
     """
 
     def measure(w, f):
@@ -109,7 +113,10 @@ def minimise(
 
     def continues(state):
         n, _, _, after, before = state
-        return (n < max_steps) & ((before - after) > tolerance * jnp.maximum(after, 1e-12)).any()
+        gain, least = before - after, tolerance * jnp.maximum(after, 1e-12)
+        if together:
+            return (n < max_steps) & (space.cg_share * gain.sum() > least.sum())
+        return (n < max_steps) & (gain > least).any()
 
     objective = measure(start, margins)
     state = jnp.int32(0), start, margins, objective, jnp.full_like(objective, jnp.inf)

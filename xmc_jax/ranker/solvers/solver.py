@@ -28,6 +28,7 @@ class Sizes:
         n_dense: number of dense columns H.
         cost: the larger of the costs of positives and negatives.
         tolerance: tolerance of the solver.
+        is_started: whether there are weights near the optimum, and the labels of a chunk may stop together.
     """
 
     n_rows: np.ndarray
@@ -36,6 +37,7 @@ class Sizes:
     n_dense: int = 0
     cost: float = 1.0
     tolerance: float = 1e-4
+    is_started: bool = False
 
     def __getitem__(self, which: np.ndarray) -> Sizes:
         return replace(self, n_rows=self.n_rows[which], n_slots=self.n_slots[which])
@@ -50,7 +52,7 @@ class Work:
         chunks: the units of each chunk.
         penalty, settings: as in `solve_level`.
         target: the device that the programs are made for.
-        start: weights near the optimum, or None; a solver need not begin there.
+        start: makes weights near the optimum, or None; a solver that does not begin there does not call it.
     """
 
     problem: LevelProblem
@@ -58,7 +60,7 @@ class Work:
     penalty: Penalty
     settings: SolveSettings
     target: Target
-    start: LevelWeights | None = None
+    start: Callable[[], LevelWeights | None] | None = None
 
     @property
     def n_columns(self) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 import jax
 import numpy as np
 
+from xmc_jax.model import LevelWeights
 from xmc_jax.ops import choose_widths, place_rows
 from xmc_jax.parallel import Target
 from xmc_jax.ranker.chunks import CutChunks, cut_runs, share_shapes
@@ -34,6 +35,8 @@ from xmc_jax.ranker.start import lay_dense, lay_start
 
 _PRODUCTS = 90
 """Passes over the rows until 1e-4 of the objective (measured on text)."""
+_STARTED = 24
+"""The same from weights near the optimum, where all labels of a chunk end together: two or three steps."""
 _DENSE_PRODUCTS, _ROUGH = 600, 1e-2
 """The same with an encoder's vectors beside the text, which all point in nearly the same direction; and the tolerance
 from which this makes no difference."""
@@ -53,6 +56,8 @@ def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
     n, slots = sizes.n_rows.astype(np.float64), sizes.n_slots.astype(np.float64)
     dense_work = 2 * n * sizes.n_dense * sizes.n_columns / target.flops
     products = _DENSE_PRODUCTS if sizes.n_dense and sizes.tolerance < _ROUGH else _PRODUCTS
+    if sizes.is_started:
+        products = _STARTED
     work = products * (2 * slots * (4.0 * sizes.n_columns) / target.product_bytes + dense_work)
     weights = _weigh(n, slots, slots * _FEATURES_PER_SLOT, sizes.n_columns, sizes.n_dense)
     return work + share_launches(_LAUNCHES, n, weights, _RUN_BYTES, _N_TIERS, target)
@@ -89,7 +94,8 @@ def _prepare(work: Work) -> Callable[[int], Call]:
     n_rows = np.array([n.max() for n in work.n_rows])
     n_tiers = _N_TIERS_CPU if work.target.is_cpu else _N_TIERS
     shapes = share_shapes(cut.shapes, n_rows, join_product_shapes, n_tiers)
-    return partial(_lay_out, work, cut, shapes, work.n_columns)
+    start = None if work.start is None else work.start()
+    return partial(_lay_out, work, cut, shapes, work.n_columns, start)
 
 
 def _measure(widths: tuple[int, ...], chunk: Chunk) -> ProductShape:
@@ -97,7 +103,12 @@ def _measure(widths: tuple[int, ...], chunk: Chunk) -> ProductShape:
 
 
 def _lay_out(
-    work: Work, cut: CutChunks[ProductShape], shapes: list[ProductShape], n_columns: int, k: int
+    work: Work,
+    cut: CutChunks[ProductShape],
+    shapes: list[ProductShape],
+    n_columns: int,
+    start: LevelWeights | None,
+    k: int,
 ) -> Call:
     problem, penalty, settings = work.problem, work.penalty, work.settings
     shape, chunk = shapes[k], cut.take(k)
@@ -120,15 +131,13 @@ def _lay_out(
     )
     f = chunk.n_features
     begin = None
-    if work.start is not None:
-        laid = lay_start(work.start, problem, chunk, n_columns, penalty)
+    if start is not None:
+        laid = lay_start(start, problem, chunk, n_columns, penalty)
         units = np.arange(len(chunk.units))
         sparse = place_rows(laid[:f], column_place[:f], n_units * shape.n_features)
         begin = {
             "sparse": sparse.reshape(n_units, shape.n_features, -1),
-            "dense": place_rows(
-                lay_dense(work.start, problem, chunk.units, n_columns), units, n_units
-            ),
+            "dense": place_rows(lay_dense(start, problem, chunk.units, n_columns), units, n_units),
             "bias": place_rows(laid[f:, None], units, n_units),
         }
     if work.target.is_cpu:
@@ -144,7 +153,7 @@ def _lay_out(
         return keep_weights(problem, chunk, found, penalty, settings, dense)
 
     bias, tolerance = np.float32(penalty.bias), np.float32(settings.tolerance)
-    bounds = work.costs, bias, penalty.loss, tolerance, settings.max_epochs
+    bounds = work.costs, bias, penalty.loss, tolerance, settings.max_epochs, settings.together
     return Call(solve_primal, (rows, begin, shape.n_features, *bounds), read)
 
 

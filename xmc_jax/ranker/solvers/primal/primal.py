@@ -43,7 +43,7 @@ class Rows(NamedTuple):
     weights: AnyArray | None
 
 
-@partial(jax.jit, static_argnames=("n_features", "loss", "max_steps"))
+@partial(jax.jit, static_argnames=("n_features", "loss", "max_steps", "together"))
 def solve_primal(
     rows: Rows,
     begin: Vector | None,
@@ -53,6 +53,7 @@ def solve_primal(
     loss: Loss,
     tolerance,
     max_steps: int,
+    together: bool = False,
 ) -> NewtonResult:
     """Solves all labels of some units, side by side.
 
@@ -65,6 +66,7 @@ def solve_primal(
         loss: squared hinge or logistic.
         tolerance: stops when no label gains more than this share of its objective in a step.
         max_steps: largest number of steps.
+        together: whether to stop when all labels together gain less than that.
     """
     y, cost = read_costs(rows.signs, rows.weights, costs)
     (*u, _, k), h = y.shape, rows.dense.shape[-1]
@@ -89,7 +91,7 @@ def solve_primal(
         cg_share=_CG_SHARE,
     )
     margins = jnp.zeros_like(y) if begin is None else space.image(start)
-    return minimise(space, start, margins, y, cost, loss, tolerance, max_steps)
+    return minimise(space, start, margins, y, cost, loss, tolerance, max_steps, together=together)
 
 
 def _multiply(rows: Rows, bias, v: Vector) -> Float[Array, "*U R K"]:
