@@ -96,6 +96,7 @@ def digest_documents(model: Updating) -> str | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Note)
             found = _leave_out(model, read_given(model, *model._known), model.n_train)
+            found = _order_as(model, found)
     except InputError:  # it was an iterator, which gives its documents once
         return None
     return fingerprint(found.texts, found.features, found.labels)["documents_digest"]
@@ -114,8 +115,7 @@ def check_known(model: Updating, known: Documents, digest: str | None) -> Docume
         InputError: it was not.
     """
     assert model.label_counts is not None
-    if known.names is not None and model.label_names is not None:
-        known = _order_labels(known, list(model.label_names))
+    known = _order_as(model, known)
     n, counts = known.labels.shape[0], np.bincount(known.labels.indices)
     counts = np.append(counts, np.zeros(max(0, len(model.label_counts) - len(counts)), int))
     hint = "give known=(x, labels), the documents that it was trained on (xmc update: --known D)"
@@ -134,8 +134,11 @@ def check_known(model: Updating, known: Documents, digest: str | None) -> Docume
     return known
 
 
-def _order_labels(known: Documents, names: list[str]) -> Documents:
+def _order_as(model: Updating, known: Documents) -> Documents:
     """Returns documents with the label columns of the model; labels that do not occur may be missing."""
+    if known.names is None or model.label_names is None:
+        return known
+    names = list(model.label_names)
     place = {name: i for i, name in enumerate(names)}
     columns = np.array([place.get(name, -1) for name in known.names or ()], np.int64)
     at = columns[known.labels.indices]
