@@ -46,7 +46,9 @@ def test_rows_are_cut_into_parts(tools):
     assert parts.sum() == len(slots) and parts.max() == -(-widest // SLOTS)
 
 
-def test_bitmaps_hold_a_bit_for_each_weight(tools):
+@pytest.mark.parametrize("at_once", [5, 2**20])
+def test_bitmaps_hold_a_bit_for_each_weight(tools, monkeypatch, at_once):
+    monkeypatch.setattr("xmc_jax.matcher.level._MARKED_ENTRIES", at_once)
     level = tools.level("bitmaps", sizes=(3, 1, 40, 7)).level
     words = np.asarray(level.child_words).reshape(-1, level.n_words, 2)
     assert level.n_words == 2 and len(words) == level.n_rows + 1 and not words[-1].any()

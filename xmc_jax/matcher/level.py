@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import jax
@@ -21,6 +22,8 @@ SLOTS = 8
 _TABLE_NODES = 512
 _TABLE_BYTES = 128 * 2**20
 _BITMAP_CHILDREN = 512
+_MARKED_ENTRIES = 2**20
+"""Entries whose bits are set at once."""
 _ROW_LANES = 128  # lanes of a row as a TPU stores it
 
 
@@ -166,7 +169,6 @@ def lay_out_level(
     """
     widest = max_children or int(np.diff(child_offsets).max(initial=0))
     n_nodes, n_entries = len(bias), np.diff(entry_offsets)
-    child = entry_child.astype(np.int32)
     layout = layout or choose_layout(n_nodes, n_sparse, widest, len(row_feature), target)
     stored: dict[str, AnyArray] = dict.fromkeys(
         (
@@ -183,7 +185,9 @@ def lay_out_level(
     if layout == "table":
         start = np.repeat(child_offsets[:-1], np.diff(row_offsets))
         full = np.zeros((n_sparse + 1, n_nodes), np.float32)
-        full[np.repeat(row_feature, n_entries), np.repeat(start, n_entries) + child] = entry_value
+        full[np.repeat(row_feature, n_entries), np.repeat(start, n_entries) + entry_child] = (
+            entry_value
+        )
         stored["table"] = full
         stored["cluster"] = np.repeat(
             np.arange(len(child_offsets) - 1, dtype=np.int32), np.diff(child_offsets)
@@ -194,12 +198,14 @@ def lay_out_level(
         row = np.repeat(np.arange(len(row_feature)), n_entries)
         wide = fill_lanes(widest)
         stored["row_weights"] = np.zeros((len(row_feature) + 1, wide), np.float32)
-        stored["row_weights"][row, child] = entry_value
+        stored["row_weights"][row, entry_child] = entry_value
     if layout == "bitmaps":
-        stored["child_words"] = _mark_children(child, entry_offsets, widest)
-        stored["weights"] = np.append(entry_value, 0.0).astype(np.float32)
+        stored["child_words"] = _mark_children(entry_child, entry_offsets, widest)
+        stored["weights"] = np.append(entry_value, np.float32(0)).astype(np.float32, copy=False)
     if layout == "slots":
-        stored["slots"], stored["first_parts"] = _cut_rows(child, entry_value, n_entries, widest)
+        stored["slots"], stored["first_parts"] = _cut_rows(
+            entry_child, entry_value, n_entries, widest
+        )
     return SearchLevel(
         child_offsets=np.asarray(child_offsets, np.int32),
         bias=pad_bias(bias, widest),
@@ -227,10 +233,16 @@ def _mark_children(child: np.ndarray, entry_offsets: np.ndarray, n_children: int
     """Returns the bitmap of the rows' children, int32 [(F + 1) · 2 · words]."""
     n_rows, n_words = len(entry_offsets) - 1, count_words(n_children)
     check_positions(max(2 * (n_rows + 1) * n_words, len(child) + 1))
-    row = np.repeat(np.arange(n_rows), np.diff(entry_offsets))
-    at, words = pack_bits(row * (n_words * BITS) + child)
     out = np.zeros(((n_rows + 1) * n_words, 2), np.int32)
-    out[at] = words
+    # Some rows at once: the positions of all would take several times the memory of the weights.
+    block = entry_offsets[:-1] // _MARKED_ENTRIES
+    bounds = np.append(np.flatnonzero(np.diff(block, prepend=-1)), n_rows)
+    for first, stop in pairwise(bounds.tolist()):
+        begin, end = int(entry_offsets[first]), int(entry_offsets[stop])
+        row = np.repeat(np.arange(first, stop), np.diff(entry_offsets[first : stop + 1]))
+        at, words = pack_bits(row * (n_words * BITS) + child[begin:end])
+        words[:, 1] += begin
+        out[at] = words
     return out.reshape(-1)
 
 
