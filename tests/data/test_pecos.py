@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from xmc_jax.config import DataConfig
-from xmc_jax.data import open_dataset
+from xmc_jax.data import open_dataset, pecos
 from xmc_jax.errors import InputError
 
 AS_THEY_ARE = DataConfig(vector_norm="none")
@@ -46,6 +46,37 @@ def test_reads_features_of_the_published_sets(tmp_path):
     sp.save_npz(tmp_path / "Y.tst.npz", Y)
     split = open_dataset(tmp_path, AS_THEY_ARE).load_split("test")
     np.testing.assert_array_equal(split.features.toarray(), X.toarray())
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 3])
+@pytest.mark.parametrize("kind", [sp.csr_matrix, sp.coo_matrix])
+def test_parts_are_the_documents_of_the_whole(tmp_path, kind, n_parts):
+    rng = np.random.default_rng(0)
+    x, y = (sp.random(7, n, 0.4, format="csr", random_state=rng) for n in (5, 4))
+    y.data[:] = 1
+    save(tmp_path, kind(x), kind(y))
+    (tmp_path / "X.trn.txt").write_text("".join(f"text {i}\n" for i in range(7)))
+    dataset = open_dataset(tmp_path, AS_THEY_ARE)
+    whole = dataset.load_split("train")
+    parts = [dataset.load_split("train", part=(i, n_parts)) for i in range(n_parts)]
+    for name in ("features", "labels"):
+        joined = sp.vstack([getattr(part, name) for part in parts])
+        np.testing.assert_array_equal(joined.toarray(), getattr(whole, name).toarray())
+    assert [text for part in parts for text in part.texts] == list(whole.texts)
+    assert {part.total for part in parts} == {7}
+
+
+def test_a_part_of_matrices_is_not_unpacked_whole(tmp_path, monkeypatch):
+    save(tmp_path, sp.vstack([X] * 4, format="csr"), sp.vstack([Y] * 4, format="csr"))
+    monkeypatch.setattr(pecos, "load_matrix", pytest.fail)
+    part = open_dataset(tmp_path, AS_THEY_ARE).load_split("train", part=(1, 2))
+    np.testing.assert_array_equal(part.features.toarray(), sp.vstack([X, X]).toarray())
+
+
+def test_a_wrong_value_is_told_with_its_row_in_the_file(tmp_path):
+    save(tmp_path, sp.csr_matrix(np.array([[1.0, 0.0], [0.0, np.nan]])))
+    with pytest.raises(InputError, match=r"X\.trn\.npz, row 2: the value of feature 1"):
+        open_dataset(tmp_path, AS_THEY_ARE).load_split("train", part=(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -135,13 +166,15 @@ def _object_pickle(path):
 def test_refuses_files_that_hold_no_matrix(tmp_path, write, message):
     save(tmp_path)
     write(tmp_path / "Y.trn.npz")
-    with pytest.raises(InputError, match=rf"Y\.trn\.npz: .*({message})"):
-        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
+    for part in (None, (0, 2)):
+        with pytest.raises(InputError, match=rf"Y\.trn\.npz: .*({message})"):
+            open_dataset(tmp_path, AS_THEY_ARE).load_split("train", part=part)
 
 
 def test_truncated_file(tmp_path):
     save(tmp_path)
     path = tmp_path / "Y.trn.npz"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(InputError, match="not a sparse matrix"):
-        open_dataset(tmp_path, AS_THEY_ARE).load_split("train")
+    for part in (None, (1, 2)):
+        with pytest.raises(InputError, match="not a sparse matrix"):
+            open_dataset(tmp_path, AS_THEY_ARE).load_split("train", part=part)
