@@ -2,10 +2,17 @@
 
     python benchmarks/pods.py --work DIR --out benchmarks/results/DEVICE [--processes 1,2,4] DATA [DATA ...]
 
-The processes are on one machine and exchange through gloo. Each notes the most memory that it held (`VmHWM`; Linux
-only), what it held before it read anything, and the bytes of the weights that it has in the end. The first one searches
-the test set with the others; ids and scores are compared with those of one process. Each line of DEVICE/pods.jsonl is
-one training. Memory includes the programs that XLA compiles and the collectives' buffers, which do not shrink.
+DATA is a data set, or `amazon-3m:FACTOR` for one of Amazon-3M's shape at a factor of its size (see
+`xmc_jax/data/shapes.py`). The processes are on one machine and exchange through gloo. For every stage, which begins
+where the one before it ends, each notes, above what it held before it read anything,
+
+- `peak_MB`, the most memory that it held (`VmHWM`, set back after every stage; Linux only): with the programs that XLA
+  compiles, its buffers and those of the collectives, which do not shrink;
+- `arrays_MB`, the most that NumPy's arrays and Python's objects took (`tracemalloc`), and `held_MB`, what of it is left
+  at the end of the stage: data and weights.
+
+All search the test set together; ids and scores are compared with those of one process. Each line of DEVICE/pods.jsonl
+is one training. A tiny set (`amazon-3m:0.0003`) tells what does not depend on the data.
 """
 
 from __future__ import annotations
@@ -19,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -35,19 +43,32 @@ def main() -> None:
     parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
     named = parser.parse_args()
     if named.child:
+        tracemalloc.start()
         n, process, address, folder = named.child
         print(json.dumps(train(named.data[0], Path(folder), int(n), int(process), address)))
         return
     for data in named.data:
         with tempfile.TemporaryDirectory(dir=named.work) as work:
             first: dict = {}
+            source = make_data(data, Path(work) / "data")
             for n in map(int, named.processes.split(",")):
-                row = measure(data, Path(work) / str(n), n)
+                row = measure(source, Path(work) / str(n), n) | {"data": Path(data).name}
                 first = first or row
                 row |= compare(Path(work), n, first)
                 print(json.dumps(row), flush=True)
                 if named.out is not None:
                     append_row(named.out / "pods.jsonl", row)
+
+
+def make_data(data: str, folder: Path) -> str:
+    """Returns where a data set is; one of a shape is made in `folder`."""
+    name, _, factor = data.partition(":")
+    if name != "amazon-3m":
+        return data
+    from xmc_jax.data import AMAZON_3M, write_shape
+
+    write_shape(folder, AMAZON_3M.scale(float(factor)))
+    return str(folder)
 
 
 def measure(data: str, folder: Path, n: int) -> dict:
@@ -72,17 +93,16 @@ def measure(data: str, folder: Path, n: int) -> dict:
         raise SystemExit(f"{data} in {n} processes failed")
     each = [json.loads(text.splitlines()[-1]) for text in said]
     return {
-        "data": Path(data).name,
         "device": describe_device(),
         "date": time.strftime("%Y-%m-%d"),
         "processes": n,
         "documents": [one["documents"] for one in each],
         "start_MB": max(one["start_MB"] for one in each),
-        "peak_MB": [one["peak_MB"] for one in each],
-        "over_start_MB": round(max(one["peak_MB"] - one["start_MB"] for one in each), 1),
-        "stages_MB": each[0]["stages"],
+        "over_start_MB": max(max(s["peak_MB"] for s in one["stages"].values()) for one in each),
+        "arrays_MB": max(max(s["arrays_MB"] for s in one["stages"].values()) for one in each),
+        "stages": [one["stages"] for one in each],
         "weights_MB": [one["weights_MB"] for one in each],
-        "seconds": max(one["seconds"] for one in each),
+        "cpu_s": [one["cpu_s"] for one in each],
     }
 
 
@@ -109,22 +129,41 @@ def train(data: str, folder: Path, n: int, process: int, address: str) -> dict:
     import jax
 
     jax.devices()
-    stages: dict[str, float] = {}
+    stages: dict[str, dict[str, float]] = {}
+    before, arrays_before = read_memory("VmRSS"), tracemalloc.get_traced_memory()[0] / 1e6
+
+    def begin() -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+        tracemalloc.reset_peak()
+
+    def note(stage: str) -> None:
+        held, peak = (n / 1e6 - arrays_before for n in tracemalloc.get_traced_memory())
+        memory = read_memory("VmHWM") - before
+        facts = {"peak_MB": memory, "arrays_MB": peak, "held_MB": held}
+        stages[stage] = {name: round(mb, 1) for name, mb in facts.items()}
+        begin()
 
     class Stages(NoProgress):
+        stage = "data"
+
         def start(self, stage: str, total: int) -> None:
+            if self.stage not in stages:  # `data` ends without a word
+                note(self.stage)
             self.stage = stage
 
-        def finish(self, note: str) -> None:
-            stages[self.stage] = round(read_memory("VmHWM"), 1)
+        def finish(self, text: str) -> None:
+            note(self.stage)
 
-    began, before = time.monotonic(), read_memory("VmRSS")
+    began = time.process_time()
+    begin()
     config = LinearConfig(parallel=ParallelConfig(holds="share"))
     with work_together(n > 1):
         model = train_run(data, str(folder / "run"), config, Stages())
-        seconds = time.monotonic() - began
+        note("saving the last level")
+        seconds = time.process_time() - began
         test = open_dataset(data).load_split("test", model.label_names)
-        found = model.predict(test.texts, top_k=10)
+        found = model.predict(test.features if test.texts is None else test.texts, top_k=10)
+        note("search")
     if not process:
         tree = model.model.tree
         order = np.concatenate([tree.edge_label, tree.edge_cluster])
@@ -135,10 +174,9 @@ def train(data: str, folder: Path, n: int, process: int, address: str) -> dict:
     return {
         "documents": rows,
         "start_MB": round(before, 1),
-        "peak_MB": round(read_memory("VmHWM"), 1),
         "stages": stages,
         "weights_MB": round(sum(level.n_bytes for level in levels) / 1e6, 2),
-        "seconds": round(seconds, 1),
+        "cpu_s": round(seconds, 1),
     }
 
 

@@ -23,17 +23,17 @@ with ending(lambda: print("let go")):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["killed", "failed"])
+@pytest.mark.parametrize("how", ["killed", "terminated", "failed"])
 def test_the_others_end_within_a_minute_and_say_who_died(processes, how):
     address = processes.find_address()
-    code = CHILD if how == "killed" else CHILD.replace("300)", "300); assert process != '1'")
-    seconds = 300 if how == "killed" else 1
+    code = CHILD.replace("300)", "300); assert process != '1'") if how == "failed" else CHILD
+    seconds = 1 if how == "failed" else 300
     children = [processes.start(code, 3, i, address, seconds) for i in range(3)]
     for child in children:
         while "here" not in child.stdout.readline():
             assert child.poll() is None
-    if how == "killed":
-        os.kill(children[1].pid, signal.SIGKILL)
+    if how != "failed":
+        os.kill(children[1].pid, signal.SIGKILL if how == "killed" else signal.SIGTERM)
     children[1].communicate(timeout=60)
     began = time.monotonic()
     for i in (0, 2):

@@ -149,7 +149,9 @@ def trade(messages: Sequence[Arrays]) -> list[Arrays]:
         return list(messages)
     me, block_bytes = jax.process_index(), _BLOCK
     # A process's message to itself is not sent.
-    packed = [b"" if to == me else _pack(message) for to, message in enumerate(messages)]
+    own = messages[me]
+    packed = [bytearray() if to == me else _pack(message) for to, message in enumerate(messages)]
+    del messages  # large where rows move; nobody else holds them
     sizes = np.array([len(data) for data in packed], np.int64)
     expected = np.stack([sent["sizes"] for sent in gather_each({"sizes": sizes})])
     longest = int(expected.max())
@@ -164,7 +166,7 @@ def trade(messages: Sequence[Arrays]) -> list[Arrays]:
         for data, row in zip(out, _swap(block), strict=True):
             n = max(0, min(block_bytes, len(data) - start))
             data[start : start + n] = row[:n].data
-    return [messages[me] if of == me else _unpack(data) for of, data in enumerate(out)]
+    return [own if of == me else _unpack(data) for of, data in enumerate(out)]
 
 
 def add_up(mine: np.ndarray) -> np.ndarray:
@@ -206,30 +208,40 @@ def _compile_exchange(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
     return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=spec, out_specs=spec))
 
 
-def _pack(arrays: Arrays) -> bytes:
-    """Returns arrays as their bytes after a line of JSON that describes them."""
+def _pack(arrays: Arrays) -> bytearray:
+    """Returns arrays as their bytes, each at a multiple of 8, after a line of JSON that describes them and its length."""
     rows = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-    head = json.dumps([[name, a.dtype.str, np.shape(arrays[name])] for name, a in rows.items()])
-    line = head.encode()
-    return b"".join([len(line).to_bytes(8, "little"), line, *(a.tobytes() for a in rows.values())])
+    head = [[name, a.dtype.str, np.shape(arrays[name])] for name, a in rows.items()]
+    line = json.dumps(head).encode()
+    starts = np.cumsum([_fill(8 + len(line)), *(_fill(a.nbytes) for a in rows.values())]).tolist()
+    out = bytearray(starts[-1])
+    out[: 8 + len(line)] = len(line).to_bytes(8, "little") + line
+    for start, a in zip(starts, rows.values(), strict=False):
+        out[start : start + a.nbytes] = a.tobytes()
+    return out
 
 
-def _unpack(data: bytes | bytearray) -> Arrays:
+def _fill(n_bytes: int) -> int:
+    return -(-n_bytes // 8) * 8
+
+
+def _unpack(data: bytearray) -> Arrays:
+    """Returns the arrays of `_pack`, which lie in the memory of `data`."""
     end = 8 + int.from_bytes(data[:8], "little")
-    arrays = {}
+    arrays, start = {}, _fill(end)
     for name, kind, shape in json.loads(data[8:end]):
         dtype, n = np.dtype(kind), int(np.prod(shape))
-        arrays[name] = np.frombuffer(data, dtype, n, end).reshape(shape).copy()
-        end += n * dtype.itemsize
+        arrays[name] = np.frombuffer(data, dtype, n, start).reshape(shape)
+        start += _fill(n * dtype.itemsize)
     return arrays
 
 
-def _pack_pieces(pieces: Sequence[Arrays]) -> bytes:
+def _pack_pieces(pieces: Sequence[Arrays]) -> bytearray:
     named = {f"{i}/{name}": a for i, arrays in enumerate(pieces) for name, a in arrays.items()}
     return _pack({"n": np.asarray(len(pieces)), **named})
 
 
-def _unpack_pieces(data: bytes) -> list[Arrays]:
+def _unpack_pieces(data: bytearray) -> list[Arrays]:
     arrays = _unpack(data)
     pieces: list[dict[str, np.ndarray]] = [{} for _ in range(int(arrays["n"]))]
     for key, array in arrays.items():
@@ -245,10 +257,10 @@ def _gather_numbers(number: np.int64 | np.float64) -> np.ndarray:
     return np.ascontiguousarray(every).view(number.dtype)[:, 0]
 
 
-def _gather_bytes(data: bytes) -> list[bytes]:
+def _gather_bytes(data: bytes | bytearray) -> list[bytearray]:
     """Returns the bytes of every process; collectives need one shape, so they are padded to the longest."""
     sizes = _gather_numbers(np.int64(len(data)))
     mine = np.zeros(int(sizes.max()), np.uint8)
     mine[: len(data)] = np.frombuffer(data, np.uint8)
     every = multihost_utils.process_allgather(mine)
-    return [row[:size].tobytes() for row, size in zip(every, sizes.tolist(), strict=True)]
+    return [bytearray(row[:size]) for row, size in zip(every, sizes.tolist(), strict=True)]

@@ -86,6 +86,8 @@ def join_processes(
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # Otherwise the service itself ends all processes when one dies; see `watch.py`.
     jax.config.update("jax_enable_recoverability", True)
+    # Else JAX keeps SIGTERM to itself, for programs that ask it at every step: a scheduler's or a user's is not heard.
+    jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(*given, heartbeat_timeout_seconds=HEARTBEAT)
         # Opens the groups that are needed before any process has work of its own; see `_open_groups`.
