@@ -136,7 +136,10 @@ def _search_chunks(
         labels, logits, top, total = carry
         part, number = given
         product = jnp.matmul(
-            vectors, part.rows.astype(vectors.dtype).T, preferred_element_type=jnp.float32
+            vectors,
+            part.rows.astype(vectors.dtype).T,
+            precision=jax.lax.Precision.HIGHEST,  # of float32; a TPU would round them to bfloat16
+            preferred_element_type=jnp.float32,
         )
         z = product * part.factor[None] + part.bias[None]
         higher = jnp.maximum(top, z.max(axis=1))

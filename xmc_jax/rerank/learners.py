@@ -83,8 +83,14 @@ def _score_network(arrays: Arrays, x: Array) -> Array:
     if "center" in arrays:
         x = (x - arrays["center"][None]) / arrays["scale"][None]
     if "weights" in arrays:
-        x = jnp.concatenate([x, jax.nn.relu(x @ arrays["weights"] + arrays["shift"][None])], axis=1)
-    return x @ arrays["out"] + arrays["bias"]
+        hidden = jax.nn.relu(_multiply(x, arrays["weights"]) + arrays["shift"][None])
+        x = jnp.concatenate([x, hidden], axis=1)
+    return _multiply(x, arrays["out"]) + arrays["bias"]
+
+
+def _multiply(x: Array, weights: Array) -> Array:
+    """Returns a product of float32 numbers, which a TPU would round to bfloat16."""
+    return jnp.matmul(x, weights, precision=jax.lax.Precision.HIGHEST)
 
 
 LEARNERS: dict[str, Learner] = {

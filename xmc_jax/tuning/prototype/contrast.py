@@ -245,7 +245,12 @@ def _update(
 
 def _multiply(a: Array, b: Array, dtype: jnp.dtype) -> Array:
     """Returns a float32 product of which both factors are rounded to the prototypes' type."""
-    return jnp.matmul(a.astype(dtype), b.astype(dtype), preferred_element_type=jnp.float32)
+    return jnp.matmul(
+        a.astype(dtype),
+        b.astype(dtype),
+        precision=jax.lax.Precision.HIGHEST,  # of float32; a TPU would round them to bfloat16
+        preferred_element_type=jnp.float32,
+    )
 
 
 def _take(array: Array, chunk: Array) -> Array:
