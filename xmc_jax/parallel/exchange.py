@@ -209,7 +209,7 @@ def _compile_exchange(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
 
 
 def _pack(arrays: Arrays) -> bytearray:
-    """Returns the bytes of arrays, each at a multiple of 8, after a line of JSON that describes them, and its length."""
+    """Returns the bytes of arrays, each at a multiple of 8, after the length of a line of JSON and this line."""
     rows = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
     head = [[name, a.dtype.str, np.shape(arrays[name])] for name, a in rows.items()]
     line = json.dumps(head).encode()

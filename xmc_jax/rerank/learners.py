@@ -88,7 +88,7 @@ def _score_network(arrays: Arrays, x: Array) -> Array:
     return _multiply(x, arrays["out"]) + arrays["bias"]
 
 
-def _multiply(x: Array, weights: Array) -> Array:
+def _multiply(x: Array, weights: Array | np.ndarray) -> Array:
     """Returns a product of float32 numbers, which a TPU would round to bfloat16."""
     return jnp.matmul(x, weights, precision=jax.lax.Precision.HIGHEST)
 
