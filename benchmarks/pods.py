@@ -147,7 +147,7 @@ def train(data: str, folder: Path, n: int, process: int, address: str) -> dict:
         stage = "data"
 
         def start(self, stage: str, total: int) -> None:
-            if self.stage not in stages:  # `data` ends without a word
+            if stage != "data" and not stages:  # `data` ends without a word
                 note(self.stage)
             self.stage = stage
 

@@ -19,6 +19,7 @@ from answers_report import make_answers, make_update
 from encoder_report import make_ablation, make_transformer
 from heads_report import draw_heads, make_heads, make_static
 from linear_report import make_disentangle, make_forest, make_kernels, make_linear
+from pods_report import make_pods
 from rows import make_table
 from summary_report import draw_summary, make_summary
 
@@ -103,6 +104,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "answers.jsonl": make_answers,
     "update.jsonl": make_update,
     "kernels.jsonl": make_kernels,
+    "pods.jsonl": make_pods,
 }
 PAGES: tuple[tuple[Path, str, Callable[[], str]], ...] = (
     (ROOT / "benchmarks" / "README.md", "results", make_devices),
