@@ -67,7 +67,7 @@ def test_models_with_an_encoder_have_forests_and_copies(tiny_encoder, tmp_path, 
 
 
 def test_what_makes_no_sense_is_refused_by_name(tiny_encoder):
-    with pytest.raises(InputError, match=r"retrain='all' given, last .* rounds do not train"):
+    with pytest.raises(InputError, match=r"retrain='all' given, last .* rounds do not retrain"):
         xmc.XTransformer(**tuned(tiny_encoder), disentangle=dict(copies=2, retrain="all"))
     with pytest.raises(InputError, match=r"trees=2 given with refine=false, whose one tree"):
         fit(xmc.XRTransformer(**tuned(tiny_encoder), trees=2, refine=False))

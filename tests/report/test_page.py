@@ -214,10 +214,10 @@ def test_wrong_inputs(run, tmp_path):
             "without any label that the model knows",
         ),
         (lambda: model.report(texts, labels, n_worst=-1), "n_worst=-1"),
-        (lambda: model.report(texts, labels, path=tmp_path), "a file in a folder"),
+        (lambda: model.report(texts, labels, path=tmp_path), "a file in a writable folder"),
         (
             lambda: model.report(texts, labels, path=tmp_path / "no" / "r.html"),
-            "a file in a folder",
+            "a file in a writable folder",
         ),
         (lambda: xmc.XRLinear().report(), "not trained"),
     ]
