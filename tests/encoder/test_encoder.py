@@ -120,12 +120,10 @@ def test_folders_that_are_not_there(name):
 def test_a_folder_where_the_hub_could_be_meant(make_folder, monkeypatch):
     folder = make_folder("bert")
     monkeypatch.chdir(folder.parent)
-    with pytest.warns(
-        Note, match=rf"the folder .*{folder.name} is taken, not that name on the hub"
-    ):
+    with pytest.warns(Note, match=rf"the folder .*{folder.name} is used, not the hub"):
         load_encoder(EncoderConfig(folder.name))
     load_encoder(EncoderConfig(f"./{folder.name}"))
-    with pytest.warns(Note, match="encoder.revision=v1 is left aside"):
+    with pytest.warns(Note, match="encoder.revision=v1 is ignored"):
         load_encoder(EncoderConfig(f"./{folder.name}", revision="v1"))
 
 

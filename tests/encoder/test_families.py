@@ -175,7 +175,7 @@ def test_new_parameters_encode(bert, rules):
     ("text", "said"),
     [
         ('{"model_type": "bertt"}', "did you mean 'bert'"),
-        ('{"model_type": "t5"}', "'t5' is not a family"),
+        ('{"model_type": "t5"}', "'t5' is not a known family"),
         ("[]", "no JSON object"),
         ("{", "not JSON"),
         ('{"model_type": "bert", "hidden_size": 32}', "32 given with 12 heads, a multiple"),
@@ -183,9 +183,9 @@ def test_new_parameters_encode(bert, rules):
         ('{"model_type": "bert", "quantization_config": {}}', "quantization_config given"),
         (
             '{"model_type": "bert", "auto_map": {"AutoModel": "jina--x.JinaBert"}}',
-            "code of its own .jina--x.JinaBert.",
+            "its own code .jina--x.JinaBert.",
         ),
-        ('{"architectures": ["T5Model"]}', "model_type='' is not a family"),
+        ('{"architectures": ["T5Model"]}', "model_type='' is not a known family"),
         ('{"model_type": "deberta"}', "did you mean 'deberta-v2'"),
         (
             '{"model_type": "bert", "hidden_size": 32, "num_attention_heads": 5}',

@@ -48,7 +48,7 @@ def test_equals_sentence_transformers(case, make_sentence, recorded, rules):
 
 def test_a_prompt_and_lowering_are_honoured(make_sentence, recorded, rules):
     folder = make_sentence("prompt")
-    with pytest.warns(Note, match="each text begins with 'w9 w10: '"):
+    with pytest.warns(Note, match="each text is preceded by 'w9 w10: '"):
         encoder = load(folder)
     want = recorded("sentence_prompt")["vectors"]
     np.testing.assert_allclose(embed_texts(encoder, rules.SENTENCE_TEXTS), want, atol=2e-5)
@@ -144,9 +144,9 @@ TRANSFORMER, POOLING = step("Transformer", ""), step("Pooling", "1_Pooling")
         ({"modules": [TRANSFORMER, step("Dense")]}, "Dense follows the Transformer"),
         ({"modules": [TRANSFORMER, POOLING, step("CNN")]}, "module CNN after the pooling"),
         ({"modules": [TRANSFORMER, POOLING, POOLING]}, "module Pooling after the pooling"),
-        ({"modules": [{"type": "custom_st.Transformer", "path": ""}]}, "code of the encoder's own"),
+        ({"modules": [{"type": "custom_st.Transformer", "path": ""}]}, "the encoder's own code"),
         ({"modules": [{"type": "sentence_transformers.models.Transformer"}]}, "without 'path'"),
-        ({"modules": {}}, "holds a dict, a list needed"),
+        ({"modules": {}}, "a dict given, a list needed"),
         ({"1_Pooling__config": {"pooling_mode_median": True}}, "pooling by median is not"),
         ({"1_Pooling__config": {"pooling_mode": ["mean", "attention"]}}, "by attention is not"),
         ({"1_Pooling__config": {"pooling_mode_mean_tokens": False}}, "by nothing is not"),

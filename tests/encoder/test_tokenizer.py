@@ -224,7 +224,7 @@ def test_case_as_the_options_say(make_folder):
     tool.save(str(folder / "tokenizer.json"))
     assert ids_of(load(folder).tokenize(["Tree"], 8), 0) == [3, 6, 4]
     (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}))
-    with pytest.warns(Note, match="do_lower_case=False is taken"):
+    with pytest.warns(Note, match="do_lower_case=False is used"):
         assert ids_of(load(folder).tokenize(["Tree"], 8), 0) == [3, 5, 4]
 
 

@@ -39,7 +39,7 @@ def test_names_with_a_prefix_and_a_head(name, prefix, make_folder):
         tensors["cls.predictions.bias"] = np.zeros(60, np.float32)
 
     folder = make_folder(name, prefix, add_head)
-    with pytest.warns(Note, match=r"1 tensors are no part of .*\(cls\.predictions\.bias\)"):
+    with pytest.warns(Note, match=r"1 tensors are not part of .*\(cls\.predictions\.bias\)"):
         assert same(load(make_folder(name)), load(folder))
 
 
@@ -175,5 +175,5 @@ def test_one_file_of_another_name(make_folder):
     whole = load(make_folder("bert"))
     folder = make_folder("bert")
     (folder / "model.safetensors").rename(folder / "weights.safetensors")
-    with pytest.warns(Note, match=r"weights\.safetensors is taken"):
+    with pytest.warns(Note, match=r"weights\.safetensors is used"):
         assert same(load(folder), whole)

@@ -1,4 +1,4 @@
-"""What an encoder is made of: one description for every family, read from its `config.json`."""
+"""The architecture of an encoder: one description for every family, read from its `config.json`."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Module:
 
     Attributes:
         kind: a key of `modules.KINDS`: `dense`, `norm` or `normalize`.
-        size: columns of its result.
-        activation: of `dense`.
-        bias: of `dense`.
-        path: folder of its weights within the encoder's; empty where there are none.
+        size: the number of columns of its result.
+        activation: the activation of `dense`.
+        bias: the bias of `dense`.
+        path: the folder of its weights within the encoder's; empty if there are none.
     """
 
     kind: str
@@ -48,36 +48,37 @@ class Architecture:
 
     family: str
     vocabulary: int
-    """Rows of the word embedding."""
+    """Number of rows of the word embedding."""
     hidden: int
     """H."""
     layers: int
     heads: int
     head_size: int
     inner: int
-    """Width of the feed-forward layer (of one half of it where it is gated)."""
+    """Width of the feed-forward layer (of one half of it if it is gated)."""
     activation: str
     positions: int
-    """Longest text in tokens, special ones counted; 0: any."""
+    """Longest text in tokens, including special ones; 0: no limit."""
     norm_eps: float
     pooling: str
     """A key of `pooling.POOLINGS`, or several joined by `+`: their vectors side by side."""
     embedding_dropout: float
-    """Rate for the embeddings."""
+    """Dropout rate for the embeddings."""
     dropout: float
-    """Rate for the two branches of a layer."""
+    """Dropout rate for the two branches of a layer."""
     attention_dropout: float
-    """Rate for attention weights."""
+    """Dropout rate for attention weights."""
     pooled_dropout: float
-    """Rate for the pooled vector."""
+    """Dropout rate for the pooled vector."""
     position_offset: int = 0
     """Row of the position table that the first token takes (padding_idx + 1 in RoBERTa and MPNet)."""
     types: int = 0
     """Rows of the token-type table; row 0 is added to every token. 0: none."""
     relative_buckets: int = 0
-    """MPNet: buckets of the bias by distance, which all layers share. DeBERTa: of distances to one side; 0: none."""
+    """MPNet: buckets of the distance bias, which all layers share. DeBERTa: buckets of distances to one side; 0: none.
+    """
     window: int = 0
-    """ModernBERT: tokens that a local layer looks to each side."""
+    """ModernBERT: number of tokens that a local layer attends to on each side."""
     local_layers: tuple[bool, ...] = ()
     """ModernBERT: which layers are local."""
     global_theta: float = 0.0
@@ -86,13 +87,13 @@ class Architecture:
     inner_bias: bool = True
     norm_bias: bool = True
     clamp: int = 0
-    """XLNet: largest relative distance told apart; 0: any."""
+    """XLNet: relative distances beyond this are clamped; 0: none are."""
     embedding_size: int = 0
-    """Columns of the embeddings, which a dense map widens to H; 0: H."""
+    """Number of columns of the embeddings, which a dense map widens to H; 0: H."""
     position_terms: tuple[str, ...] = ()
     """DeBERTa: `c2p` and `p2c`, which terms of attention join content and position."""
     farthest: int = 0
-    """DeBERTa: distances from here on are one."""
+    """DeBERTa: distances from here on are the same."""
     share_keys: bool = False
     """DeBERTa: one map for the keys of content and position, and one for the queries."""
     norm_distances: bool = False
@@ -100,22 +101,22 @@ class Architecture:
     absolute_positions: bool = False
     """DeBERTa: positions are added to the embeddings too."""
     modules: tuple[Module, ...] = ()
-    """What follows the pooling."""
+    """The steps after the pooling."""
     unpooled: int = 0
-    """Tokens at the start of a text, those of its prompt, that take no part in the pooling."""
+    """Number of tokens of the prompt at the start of a text, which are left out of the pooling."""
     unknown: int = -1
-    """Static vectors: the id of unknown words, which take no part in the mean; -1: none."""
+    """Static vectors: the id of unknown words, which are left out of the mean; -1: none."""
 
     @property
     def width(self) -> int:
-        """Columns of the vector of a text."""
+        """Number of columns of the vector of a text."""
         if self.modules:
             return self.modules[-1].size
         return self.hidden * len(self.pooling.split("+"))
 
     @property
     def unscaled(self) -> Architecture:
-        """Without a scaling to norm 1 at its end."""
+        """The architecture without scaling to norm 1 at its end."""
         kinds = [module.kind for module in self.modules]
         if kinds[-1:] != ["normalize"]:
             return self
@@ -124,13 +125,13 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Settings:
-    """The values of a `config.json` together with its path, which errors name."""
+    """The values of a `config.json`, with its path for errors."""
 
     values: Mapping[str, Any]
     path: str
 
     def fill(self, defaults: Mapping[str, Any]) -> Settings:
-        """Returns the settings with the family's own values where nothing is said."""
+        """Returns the settings with the family's defaults for missing values."""
         given = {name: value for name, value in self.values.items() if value is not None}
         return Settings({**defaults, **given}, self.path)
 
@@ -144,7 +145,7 @@ class Settings:
         return value
 
     def get(self, name: str, kind: type | tuple[type, ...], default: Any) -> Any:
-        """Returns a value of some kinds of JSON; the default where nothing is said."""
+        """Returns a value of the given JSON types; the default if it is missing."""
         value = self.values.get(name)
         if value is None:
             return default
@@ -179,13 +180,13 @@ class Settings:
         value = self._get(name, default)
         if value not in ACTIVATIONS:
             raise InputError(
-                f"{self.path}: {name}={value!r} is not an activation known here"
+                f"{self.path}: {name}={value!r} is not a known activation"
                 f"{suggest(str(value), ACTIVATIONS)}"
             )
         return ACTIVATIONS[value]
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
-        """Returns one of some words; the first where nothing is said."""
+        """Returns one of the allowed words; the first if it is missing."""
         value = self._get(name, allowed[0])
         if value not in allowed:
             raise InputError(
@@ -194,7 +195,7 @@ class Settings:
         return value
 
     def require(self, name: str, allowed: Any, default: Any = None) -> None:
-        """Refuses a variant of the architecture that is not computed here."""
+        """Refuses a variant of the architecture that is not implemented."""
         value = self.values.get(name, default)
         if value is not None and value != allowed:
             raise InputError(
@@ -214,7 +215,7 @@ class Settings:
         if value is None:
             value = default
         if value is None:
-            raise InputError(f"{self.path}: '{name}' is missing; a whole config.json is needed")
+            raise InputError(f"{self.path}: '{name}' is missing; a complete config.json is needed")
         return value
 
 
@@ -223,7 +224,7 @@ def replace_rates(
     dropout: float | Literal["auto"],
     attention_dropout: float | Literal["auto"],
 ) -> Architecture:
-    """Returns the architecture with other rates of dropout; "auto" leaves what `config.json` says."""
+    """Returns the architecture with other dropout rates; "auto" keeps those of `config.json`."""
     new: dict[str, Any] = {}
     if dropout != "auto":
         new |= dict.fromkeys(("embedding_dropout", "dropout", "pooled_dropout"), dropout)
@@ -239,7 +240,7 @@ def to_values(architecture: Architecture) -> dict[str, Any]:
 
 
 def from_values(values: Mapping[str, Any], path: str) -> Architecture:
-    """Undoes `to_values`.
+    """Inverts `to_values`.
 
     Raises:
         InputError: fields are missing or unknown, so another version wrote them or the file is damaged.

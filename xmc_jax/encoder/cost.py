@@ -1,4 +1,4 @@
-"""How large an encoder is and how much work a text takes, before any weight is read."""
+"""The size of an encoder and the work per text, before any weight is read."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def count_parameters(architecture: Architecture) -> int:
 def count_activations(
     architecture: Architecture, texts: int, length: int, dtype: str, remat: bool
 ) -> int:
-    """Returns about how many bytes the gradient needs of a pass over texts of `length` tokens.
+    """Returns roughly how many bytes of activations the gradient of a pass over texts of `length` tokens needs.
 
-    Those are what a layer gives on, and what is inside of it: of every layer, or with `remat` of one at a time. The
-    compiler may compute a part of them again by itself.
+    These are the outputs of all layers and what is inside of them: for every layer, or with `remat` for one at a time.
+    The compiler may recompute some of them by itself.
     """
     a, e = architecture, 2 if dtype == "bfloat16" else 4
     width = a.heads * a.head_size

@@ -1,8 +1,8 @@
-"""Where a long text may be cut before it is tokenized, so that the tokens of its beginning stay the same.
+"""Where a long text may be cut before tokenization without changing the tokens of its beginning.
 
 A tokenizer takes a text through stages: added tokens are found, characters are normalised, the text is split into
-words, each word into pieces. A beginning of it has the first tokens of the whole if no stage looks across the cut. This
-holds before a blank that follows a letter or digit, when every stage is one of those listed here:
+words, each word into pieces. The beginning has the same first tokens as the whole text if no stage looks across the
+cut. This holds before a blank that follows a letter or digit if every stage is one of those listed here:
 
 - no added token holds white space, so that none lies across the cut;
 - the normalisers work on characters, on runs of spaces, or on a letter with the marks behind it, and none of them
@@ -11,8 +11,8 @@ holds before a blank that follows a letter or digit, when every stage is one of 
   the cut does not change the words before it;
 - each word is cut into pieces by itself.
 
-BERT's normaliser puts blanks around ideographs: between two of them the same holds. Of any other tokenizer texts are
-never cut beforehand.
+BERT's normaliser puts blanks around ideographs, so the same holds between two of them. With any other tokenizer, texts
+are never cut in advance.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Cutter:
 
 
 def make_cutter(tokenizer: str) -> Cutter | None:
-    """Returns the cutter of a tokenizer, given as the JSON text of its file; None where no cut is known to be safe."""
+    """Returns the cutter of a tokenizer, given as the JSON text of its file; None if no cut is known to be safe."""
     values = json.loads(tokenizer)
     steps = _list_steps(values.get("normalizer"), "normalizers")
     splitters = _list_steps(values.get("pre_tokenizer"), "pretokenizers")

@@ -1,4 +1,4 @@
-"""Vectors of many texts: batches of like lengths, few compiled shapes."""
+"""Vectors of many texts: batches of similar lengths, few compiled shapes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xmc_jax.parallel import SPREAD, WHOLE, fetch, place
 from xmc_jax.types import NoProgress, Progress
 
 _SAVED = 4096
-"""Tokens of padding that a width of its own has to save: a second or so of a small encoder on two cores."""
+"""Tokens of padding that a separate width must save: about a second of a small encoder on two cores."""
 
 
 def embed_texts(
@@ -28,18 +28,18 @@ def embed_texts(
     progress: Progress | None = None,
     mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "N H"]:
-    """Returns the vector of each text, float32 [N, H], in order; no unit is dropped.
+    """Returns the vector of each text, float32 [N, H], in order; without dropout.
 
     A batch holds texts of one width, more of them the narrower they are, so that one shape is compiled for each
-    width that is worth it. The last batch of a width is filled up with padding. Vectors are not scaled.
+    width that is worth it. The last batch of a width is padded. Vectors are not scaled.
 
     Args:
-        encoder: any.
-        texts: list of texts, or the `Tokens` made of them, or what else the encoder's `tokenize` takes.
-        batch: texts of the greatest width at once.
-        max_length: tokens of a text that are read; 0: the encoder's own.
-        progress: told of the texts done.
-        mesh: whose devices share a batch, in which there are as many more texts; None: the default device.
+        encoder: the encoder.
+        texts: a list of texts, the `Tokens` made of them, or whatever else the encoder's `tokenize` takes.
+        batch: the number of texts of the greatest width at once.
+        max_length: the number of tokens read from each text; 0: the encoder's own.
+        progress: is told how many texts are done.
+        mesh: the mesh whose devices share a batch, which has as many more texts; None: the default device.
     """
     progress = progress or NoProgress()
     tokens = texts if isinstance(texts, Tokens) else encoder.tokenize(texts, max_length)
@@ -72,14 +72,14 @@ def embed_texts(
 
 
 def merge_buckets(tokens: Tokens) -> list[tuple[int, Int[np.ndarray, "n"]]]:
-    """Returns widths and the texts padded to each: few texts go with those of the next width, narrow to wide.
+    """Returns widths, narrow to wide, and the texts padded to each; a few texts are added to those of the next width.
 
-    A width of its own costs a compilation, so it has to save as much padding as that is worth.
+    A separate width costs a compilation, so it must save as much padding as that is worth.
     """
     merged: list[tuple[int, np.ndarray]] = []
     waiting = np.zeros(0, np.int64)
     buckets = list(tokens.iterate_buckets())
-    # The last ones go with a power of two: single queries of any length take few programs.
+    # The widest texts get a power of two, so that single queries of any length need few programs.
     widest = max((a.shape[1] for a in tokens.ids), default=1)
     after = [width for width, _ in buckets[1:]]
     after += [min(widest, max(16, 1 << (width - 1).bit_length())) for width, _ in buckets[-1:]]
@@ -95,7 +95,7 @@ def merge_buckets(tokens: Tokens) -> list[tuple[int, Int[np.ndarray, "n"]]]:
 
 @lru_cache(maxsize=8)
 def compile_encoder(apply: Callable[..., jax.Array], mesh: Mesh | None) -> Callable[..., jax.Array]:
-    """Returns the jitted function of parameters, ids and mask; its vectors lie whole on every device of a mesh."""
+    """Returns the jitted function of parameters, ids and mask; its vectors are whole on every device of a mesh."""
     if mesh is None:
         return jax.jit(apply)
     return jax.jit(apply, out_shardings=NamedSharding(mesh, WHOLE))

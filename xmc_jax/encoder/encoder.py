@@ -1,4 +1,4 @@
-"""An encoder as one value, whatever it is: a pretrained one, a function of one's own, or vectors made elsewhere."""
+"""An encoder as one value, whether pretrained, a function of the user's own, or vectors made elsewhere."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from xmc_jax.encoder.weights import WeightFiles, find_weights, load_params
 from xmc_jax.errors import InputError, tell
 
 _LENGTH = 128
-"""Tokens of a text that are read where neither settings nor folder say how many."""
+"""Number of tokens read from each text if neither settings nor folder give one."""
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Texts, or other inputs, to vectors.
+    """Maps texts, or other inputs, to vectors.
 
     Attributes:
-        apply: pure: `apply(params, ids, mask, key=None, train=False)` → float32 [B, H]. The same object as
-            long as the computation is the same, so that what was compiled is used again.
-        params: pytree of arrays; empty where there is nothing to learn.
+        apply: a pure function `apply(params, ids, mask, key=None, train=False)` → float32 [B, H]. It is the same object
+            as long as the computation is the same, so that compiled programs are reused.
+        params: a pytree of arrays; empty if there is nothing to learn.
         hidden: H.
         prepare: (texts, max_length) → Tokens.
-        max_length: tokens of a text that are read, unless `tokenize` is told otherwise.
-        architecture, config, tokenizer: of a pretrained encoder, else None.
+        max_length: the number of tokens read from each text, unless `tokenize` is given another.
+        architecture, config, tokenizer: those of a pretrained encoder, else None.
     """
 
     apply: Callable[..., jax.Array]
@@ -58,7 +58,7 @@ class Encoder:
     tokenizer: TextTokenizer | None = None
 
     def __reduce__(self) -> Any:
-        """Goes to another process by its parts: what is compiled of it stays here."""
+        """Pickles as its parts; compiled programs stay in this process."""
         if self.architecture is None or self.config is None or self.tokenizer is None:
             return copyreg.__newobj__, (type(self),), vars(self)  # type: ignore[attr-defined]
         params = jax.tree.map(np.asarray, self.params)
@@ -66,7 +66,7 @@ class Encoder:
         return build_encoder, (self.architecture, config, self.tokenizer, params)
 
     def __repr__(self) -> str:
-        name = "of one's own" if self.config is None else repr(self.config.name)
+        name = "of your own" if self.config is None else repr(self.config.name)
         return f"Encoder({name}, vectors of {self.hidden:,}, texts of {self.max_length:,} tokens)"
 
     def tokenize(self, texts: Sequence[str], max_length: int = 0) -> Tokens:
@@ -78,14 +78,14 @@ class Encoder:
         return self.prepare(texts, max_length or self.max_length)
 
     def replace(self, params: Any) -> Encoder:
-        """Returns the encoder with other parameters, as after training."""
+        """Returns the encoder with other parameters, for example after training."""
         return dataclasses.replace(self, params=params)
 
     def unscaled(self) -> Encoder:
         """Returns the encoder without the scaling to norm 1 that a folder may ask for at its end.
 
-        Fine-tuning and the levels work on these vectors: the levels scale them by themselves, to norm 1 or by one
-        factor for all, and a head learns better from vectors of their own length. The parameters are the same.
+        Fine-tuning and the levels use these vectors: the levels scale them themselves, to norm 1 or by one factor for
+        all, and a head learns better from unscaled vectors. The parameters are the same.
         """
         if self.architecture is None or self.config is None:
             return self
@@ -94,7 +94,7 @@ class Encoder:
         return dataclasses.replace(self, apply=apply, architecture=architecture)
 
     def recompute(self, remat: bool) -> Encoder:
-        """Returns the encoder that keeps what is inside its layers for the gradient, or computes it again (`remat`)."""
+        """Returns the encoder with activations kept for the gradient, or recomputed (`remat`)."""
         if self.architecture is None or self.config is None:
             return self
         apply = make_apply(self.architecture, self.config.dtype, remat)
@@ -103,7 +103,7 @@ class Encoder:
 
 
 def load_encoder(config: EncoderConfig) -> Encoder:
-    """Reads a pretrained encoder from a folder or by its name on the hub, as the folder asks for it.
+    """Reads a pretrained encoder from a folder or by its name on the hub, as the folder specifies.
 
     Raises:
         InputError: see `find_folder`, `read_request`, `read_architecture`, `find_weights`, `load_params`,
@@ -111,42 +111,42 @@ def load_encoder(config: EncoderConfig) -> Encoder:
     """
     if config.name == static.NAME:
         raise InputError(
-            "encoder.name=static is made from the texts of a training, none given; give a folder or a name"
+            "encoder.name=static is built from the texts of a training, none given; give a folder or a name"
         )
     request, files, architecture = _inspect(config)
     tokenizer = load_tokenizer(request.body, architecture, request.lower)
     prompt = request.find_prompt(config.prompt)
     if prompt:
         tell(
-            f"encoder '{config.name}': each text begins with {prompt!r}; encoder.prompt none: without"
+            f"encoder '{config.name}': each text is preceded by {prompt!r}; set encoder.prompt to none for no prompt"
         )
         tokenizer = dataclasses.replace(tokenizer, prompt=prompt)
     if prompt and not request.pools_prompt:
         architecture = dataclasses.replace(architecture, unpooled=tokenizer.count_prompt())
-    if _is_model2vec(request.body):  # which leaves unknown words out of the mean
+    if _is_model2vec(request.body):  # it leaves unknown words out of the mean
         architecture = dataclasses.replace(architecture, unknown=tokenizer.find_unknown())
     config = dataclasses.replace(config, max_length=_choose_length(config, request, architecture))
     return build_encoder(architecture, config, tokenizer, load_params(files, architecture))
 
 
 def start_encoder(config: EncoderConfig, texts: Sequence[str], seed: int = 0) -> Encoder:
-    """Returns the encoder that a training starts from: a pretrained one, or one that the texts decide.
+    """Returns the encoder that a training starts from: a pretrained one, or one built from the texts.
 
     With `name="static"` it is the mean of random vectors of byte pairs, normed, and a dense map, without any download.
     The same texts, settings and seed give the same encoder.
 
     Args:
         config: settings.
-        texts: of the training.
-        seed: of the random vectors.
+        texts: the training texts.
+        seed: the seed of the random vectors.
 
     Raises:
-        InputError: see `load_encoder`; the texts have no words.
+        InputError: see `load_encoder`; or the texts have no words.
     """
     if config.name != static.NAME:
         return load_encoder(config)
     if Path(static.NAME).is_dir():
-        tell(f"encoder.name=static makes a new encoder; ./{static.NAME} would be the folder")
+        tell(f"encoder.name=static builds a new encoder; ./{static.NAME} would mean the folder")
     tool = static.learn_tokenizer(texts, config.vocabulary)
     architecture = static.plan_static(tool.get_vocab_size(), config.hidden)
     architecture = replace_rates(architecture, config.dropout, config.attention_dropout)
@@ -163,12 +163,12 @@ def start_encoder(config: EncoderConfig, texts: Sequence[str], seed: int = 0) ->
 
 
 def describe_encoder(config: EncoderConfig) -> tuple[Architecture, int]:
-    """Returns what a training's encoder is made of and the tokens of a text that it reads; no weight is read.
+    """Returns the architecture of a training's encoder and the number of tokens that it reads; no weight is read.
 
-    Of an encoder that is made from the texts the vocabulary is the largest that it may get.
+    For an encoder built from the texts, the vocabulary is the largest possible.
 
     Raises:
-        InputError: as `load_encoder`.
+        InputError: see `load_encoder`.
     """
     if config.name == static.NAME:
         architecture = static.plan_static(config.vocabulary, config.hidden)
@@ -199,7 +199,7 @@ def _inspect_static(request: Request, files: WeightFiles) -> Architecture:
             f"{files.folder}: no 'embeddings' or 'embedding.weight' of two axes; the weights of static vectors needed"
         )
     rows = shapes.get("mapping", vectors)[0]
-    # Where modules.json names the steps, it names the scaling too.
+    # If modules.json names the steps, it names the scaling too.
     scaled = values.get("normalize") and not request.family
     settings = {"rows": rows, "columns": vectors[1], "normalize": scaled or False}
     return FAMILIES[static.NAME].read(Settings(settings, str(files.folder)))
@@ -213,7 +213,7 @@ def _is_model2vec(folder: Path) -> bool:
 def _choose_length(
     config: EncoderConfig, request: Request | None, architecture: Architecture
 ) -> int:
-    """Returns the tokens of a text that are read: as the setting says, else the folder, else the usual number."""
+    """Returns the number of tokens read from each text: that of the setting, else the folder, else the usual one."""
     if config.max_length != "auto":
         return config.max_length
     length = 0 if request is None else request.max_length
@@ -228,7 +228,7 @@ def _choose_length(
 def build_encoder(
     architecture: Architecture, config: EncoderConfig, tokenizer: TextTokenizer, params: Any
 ) -> Encoder:
-    """Returns the encoder of these parts; pooling and rates are the architecture's."""
+    """Returns the encoder of these parts; pooling and rates are those of the architecture."""
     length = _LENGTH if config.max_length == "auto" else config.max_length
     check_length(architecture, length)
 
@@ -251,7 +251,7 @@ def build_encoder(
 
 @cache
 def make_apply(architecture: Architecture, dtype: str, remat: bool) -> Callable[..., jax.Array]:
-    """Returns one function for all encoders alike, so that what was compiled for one serves the next."""
+    """Returns one function for all equal encoders, so that programs compiled for one are reused by the next."""
     compute = partial(encode, architecture=architecture, dtype=dtype, remat=remat)
 
     def apply(
@@ -269,21 +269,21 @@ def wrap_function(
     tokenizer: TextTokenizer | None = None,
     max_length: int = 128,
 ) -> Encoder:
-    """Makes an encoder of a pure function of one's own.
+    """Makes an encoder from your own pure function.
 
     Args:
-        function: `function(params, batch)` → [B, H]. The batch is an array [B, ...] of rows of the array that
-            stands for the texts or, with a tokenizer, a dict of `ids` int32 [B, T] and `mask` bool [B, T].
+        function: `function(params, batch)` → [B, H]. The batch is an array [B, ...] of rows of the array given in
+            place of texts or, with a tokenizer, a dict of `ids` int32 [B, T] and `mask` bool [B, T].
         params: its parameters, any pytree of arrays.
         hidden: H.
-        tokenizer: of the texts; without one the documents are given as an array [N, ...].
-        max_length: tokens of a text that are read.
+        tokenizer: the tokenizer of the texts; without one, documents are given as an array [N, ...].
+        max_length: the number of tokens read from each text.
     """
 
     def apply(
         params: Any, ids: Any, mask: Any, key: jax.Array | None = None, train: bool = False
     ) -> jax.Array:
-        del key, train  # a function of two arguments has no randomness
+        del key, train  # a function of two arguments cannot be random
         out = function(params, ids if tokenizer is None else {"ids": ids, "mask": mask})
         if out.shape != (len(ids), hidden):
             raise InputError(
@@ -306,7 +306,7 @@ def wrap_function(
 
 
 def wrap_vectors(hidden: int) -> Encoder:
-    """Makes the encoder of vectors made elsewhere: its inputs are the vectors [N, H], and there is nothing to learn."""
+    """Makes an encoder for vectors made elsewhere: its inputs are the vectors [N, H], and there is nothing to learn."""
 
     def hold(inputs: Any, max_length: int) -> Tokens:
         del max_length
@@ -330,15 +330,15 @@ def wrap_vectors(hidden: int) -> Encoder:
 def resolve_architecture(
     architecture: Architecture, config: EncoderConfig, request: Request, files: WeightFiles
 ) -> Architecture:
-    """Returns the architecture with the rates of the config, the pooling decided, and the steps after it.
+    """Returns the architecture with the rates of the config, the resolved pooling, and the steps after it.
 
-    `auto` is what the folder of a sentence encoder says, else the family's own: the pooler of BERT, RoBERTa and MPNet
-    where its weights are there, else the state of the summary token.
+    `auto` is what the folder of a sentence encoder specifies, otherwise the family's own: the pooler of BERT, RoBERTa
+    and MPNet if its weights are there, else the state of the summary token.
     """
     family = FAMILIES[architecture.family]
     if (
         not family.fold
-    ):  # weights of another family are told before anything else that would not fit
+    ):  # weights of another family are reported before anything else that would not fit
         files.find_prefix(family)
     pooling: str = config.pooling
     if pooling == "auto":

@@ -36,12 +36,12 @@ class Family:
     Attributes:
         read: settings → architecture.
         body: the module that maps (ids, mask) to (states, collected states).
-        tensors: our module or parameter → the name in the files.
-        prefixes: that names in the files may begin with.
-        specials: tokens before and after a text, with their type.
-        first_stacked: number of the first layer that is stacked with those after it.
-        cls_last: the summary token stands last.
-        fold: (tensors of the files, their folder) → the word embedding, where it is stored in parts.
+        tensors: our module or parameter → its name in the files.
+        prefixes: the prefixes that names in the files may begin with.
+        specials: the special tokens before and after a text, with their types.
+        first_stacked: the number of the first layer that is stacked with those after it.
+        cls_last: whether the summary token is the last.
+        fold: (tensors of the files, their folder) → the word embedding, if it is stored in parts.
     """
 
     read: Callable[[Settings], Architecture]
@@ -98,44 +98,44 @@ def read_architecture(folder: Path) -> Architecture:
     """Reads the `config.json` of a folder.
 
     Raises:
-        InputError: none there, not JSON, or of a family or variant that is not computed here.
+        InputError: it is missing or not JSON, or its family or variant is not implemented.
     """
     path = folder / "config.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as e:
         raise InputError(
-            f"{path}: cannot be read ({e.strerror or e}); the folder of an encoder needs it"
+            f"{path}: cannot be read ({e.strerror or e}); an encoder's folder must have it"
         ) from e
     except ValueError as e:
         raise InputError(f"{path}: not JSON ({e}); download the encoder again") from e
     if not isinstance(values, dict):
-        raise InputError(f"{path}: holds no JSON object; the config.json of an encoder needed")
+        raise InputError(f"{path}: not a JSON object; an encoder's config.json needed")
     kind = str(values.get("model_type") or _guess_type(values, path))
     if "quantization_config" in values:
         raise InputError(
-            f"{path}: quantization_config given, weights in floating point needed; take those that are not quantised"
+            f"{path}: quantization_config given, floating-point weights needed; use the unquantised encoder"
         )
     code = Settings(values, str(path)).get("auto_map", dict, {}).get("AutoModel")
     if code:
         raise InputError(
-            f"{path}: the encoder brings code of its own ({code}), which is not run; choose one of "
+            f"{path}: the encoder needs its own code ({code}), which is not run; choose one of "
             f"{', '.join(MODEL_TYPES)}"
         )
     if kind not in MODEL_TYPES:
         raise InputError(
-            f"{path}: model_type={kind!r} is not a family known here{suggest(kind, MODEL_TYPES)}"
+            f"{path}: model_type={kind!r} is not a known family{suggest(kind, MODEL_TYPES)}"
         )
     return FAMILIES[MODEL_TYPES[kind]].read(Settings(values, str(path)))
 
 
 def _guess_type(values: Mapping[str, Any], path: Path) -> str:
-    """Returns the `model_type` of a file that has none, as those of 2019 do: from the class of its model."""
+    """Returns the `model_type` of a file without one, as in 2019, from the class of its model."""
     classes = list(map(str, Settings(values, str(path)).get("architectures", list, [])))
     for kind in MODEL_TYPES:
         starts = tuple(kind.replace("-", "") + end for end in ("model", "for"))
         if any(name.lower().startswith(starts) for name in classes):
-            tell(f"{path}: no model_type; {kind} taken, as its model is a {classes[0]}")
+            tell(f"{path}: no model_type; read as {kind}, as its model is a {classes[0]}")
             return kind
     return ""
 
@@ -179,18 +179,18 @@ def encode(
     key: jax.Array | None = None,
     states: bool = False,
 ) -> Any:
-    """Returns the vectors of a batch of texts, float32 [B, H]; pure, of any family.
+    """Returns the vectors of a batch of texts, float32 [B, H]; a pure function for any family.
 
     Args:
-        params: float32, of `init_params` or `load_params`.
-        ids: tokens with the special ones; any id at padding.
-        mask: true at real tokens, which stand at the left; a text of padding only gives finite values.
-        architecture: what is computed, with the rates of dropout and the pooling.
-        dtype: of the products, `float32` (on every device) or `bfloat16`; norms, softmax, pooling and gradients of
-            weights are float32.
+        params: float32 parameters from `init_params` or `load_params`.
+        ids: tokens including special ones; any id at padding.
+        mask: true at real tokens, which are at the left; a text without any gives finite values.
+        architecture: the architecture, with dropout rates and pooling.
+        dtype: the type of the products, `float32` (on every device) or `bfloat16`; norms, softmax, pooling and weight
+            gradients are float32.
         remat: recompute each layer in the backward pass, for memory.
         train: drop units; needs `key` unless every rate is 0.
-        key: of the dropout.
+        key: the key of the dropout.
         states: return also the states of all tokens [layers + 1, B, T, H]: after the embedding and after
             each layer.
 
@@ -223,7 +223,7 @@ def check_length(architecture: Architecture, length: int) -> None:
 
 @partial(jax.jit, static_argnums=0)
 def init_params(architecture: Architecture, key: jax.Array) -> Any:
-    """Returns new random parameters, float32: for an encoder trained from nothing, and for its shapes."""
+    """Returns new random parameters, float32, for an encoder trained from scratch and for its shapes."""
     ids = jnp.zeros((1, 2), jnp.int32)
     return TextEncoder(architecture).init(key, ids, jnp.ones((1, 2), bool))["params"]
 
@@ -231,7 +231,7 @@ def init_params(architecture: Architecture, key: jax.Array) -> Any:
 @lru_cache(maxsize=16)
 def shape_params(architecture: Architecture) -> Any:
     """Returns the shapes of the parameters, computing nothing."""
-    # The key is made in the trace: outside of it JAX would start its back end.
+    # The key is made within the trace, because outside of it JAX would start its back end.
     return jax.eval_shape(lambda: init_params(architecture, jax.random.key(0)))
 
 
@@ -242,14 +242,14 @@ def flatten_params(params: Any) -> dict[str, np.ndarray]:
 
 
 def fill_params(template: Any, arrays: Mapping[str, np.ndarray], source: str) -> Any:
-    """Undoes `flatten_params` for parameters of the template's structure.
+    """Inverts `flatten_params` for parameters with the template's structure.
 
     Raises:
-        InputError: an array is missing, too many or of another shape.
+        InputError: an array is missing, unexpected or of another shape.
     """
     leaves, structure = jax.tree_util.tree_flatten_with_path(template)
     wanted = {_name_leaf(path): tuple(np.shape(leaf)) for path, leaf in leaves}
-    # Stored arrays have an axis at least.
+    # Stored arrays have at least one axis.
     arrays = {
         n: a.reshape(()) if wanted.get(n) == () and a.size == 1 else a for n, a in arrays.items()
     }

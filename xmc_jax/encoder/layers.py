@@ -26,7 +26,7 @@ ACTIVATE: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 SMALL = nn.initializers.normal(0.02)
-"""Of new weights, where none are read."""
+"""Initialisation of new weights, if none are read."""
 
 
 class Part(nn.Module):
@@ -66,9 +66,10 @@ class Part(nn.Module):
         return lambda ids: table(ids).astype(self.dtype)
 
     def drop(self, x: jax.Array, rate: float) -> jax.Array:
-        """Dropout, in training only.
+        """Applies dropout, only in training.
 
-        Drawn on two axes: the random bits are the same, and XLA:CPU compiles them ten times as fast as on four.
+        The mask is drawn on two axes: the random bits are the same, and XLA:CPU compiles it ten times as fast as on
+        four.
         """
         if not self.train or rate == 0:
             return x
@@ -77,7 +78,7 @@ class Part(nn.Module):
         return jnp.where(kept, x / (1 - rate), 0)
 
     def split(self, x: Float[Array, "B T A"]) -> Float[Array, "B T heads size"]:
-        """Cuts a dense map's result into heads."""
+        """Splits a dense map's result into heads."""
         a = self.architecture
         return x.reshape(*x.shape[:2], a.heads, a.head_size)
 
@@ -114,7 +115,7 @@ class Part(nn.Module):
         return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
 
     def close(self, x: Float[Array, "B T H"], y: Float[Array, "B T H"]) -> Float[Array, "B T H"]:
-        """Adds what attention found to its input, then a feed-forward map to that; each sum is normed."""
+        """Adds attention's result to its input, then a feed-forward map to that; each sum is normed."""
         a = self.architecture
         x = self.norm("attention_norm")(x + self.drop(y, a.dropout))
         y = ACTIVATE[a.activation](self.dense(a.inner, "inner")(x))
@@ -123,7 +124,7 @@ class Part(nn.Module):
 
 
 class Body(Part):
-    """An encoder: embeddings, and a stack of layers that forgets what is inside them or collects what they return."""
+    """An encoder: embeddings, and a stack of layers that recomputes their activations or collects their outputs."""
 
     remat: bool = False
     collect: bool = False
@@ -131,7 +132,7 @@ class Body(Part):
     def run_layers(
         self, layer: Callable[..., nn.Module], x: Float[Array, "B T H"], *inputs: Any
     ) -> tuple[Float[Array, "B T H"], Float[Array, "layers+1 B T H"] | None]:
-        """Returns what the last layer returns and, if wanted, what each is given and the last returns."""
+        """Returns the output of the last layer and, if wanted, the inputs of all layers with that output."""
         a = self.architecture
         layers = stack_layers(layer, a.layers, self.remat)
         out, collected = layers(a, self.dtype, self.train, self.collect, name="layers")(x, *inputs)
@@ -146,7 +147,7 @@ def stack_layers(
     Args:
         layer: a module's class; it maps (x, inputs, own) to (x, what to collect).
         n_layers: how many.
-        remat: forget what is inside a layer and compute it again for the gradient.
+        remat: whether activations inside a layer are recomputed for the gradient.
         per_layer: `own` has a leading axis of layers; otherwise all layers get the same.
     """
     if remat:
@@ -161,7 +162,7 @@ def stack_layers(
 
 
 def find_positions(mask: Bool[Array, "B T"]) -> Int[Array, "B T"]:
-    """Returns each token's place among the real tokens of its text, from 0; 0 at padding."""
+    """Returns each token's position among the real tokens of its text, from 0; 0 at padding."""
     return jnp.maximum(jnp.cumsum(mask, axis=1, dtype=jnp.int32) - 1, 0)
 
 

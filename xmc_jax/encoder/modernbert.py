@@ -91,7 +91,7 @@ class ModernBertBody(Body):
         out = self.norm("last_norm")(x)
         if not self.collect:
             return out, None
-        # As for the other families the last of the collected states is what is pooled: normed.
+        # As in the other families, the last collected state is the one that is pooled, which is normed here.
         between = [] if rest is None else [first[None], rest[:-1]]
         return out, jnp.concatenate([start[None], *between, out[None]])
 

@@ -1,4 +1,4 @@
-"""What a sentence encoder's folder puts after the pooling: dense maps, norms, scaling; a table of values."""
+"""The steps that a sentence encoder's folder adds after the pooling (dense maps, norms, scaling), as a table."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Kind:
     """How a module is read and computed.
 
     Attributes:
-        read: (settings of its folder, columns given, path) → module.
+        read: (settings of its folder, columns of its input, path) → module.
         compute: (module, name, vectors) → vectors, within a flax module.
         tensors: our parameter → the tensor's name in the module's folder.
     """
@@ -78,7 +78,7 @@ def _compute_norm(module: Module, name: str, x: Float[Array, "B H"]) -> Float[Ar
 
 
 def _normalize(module: Module, name: str, x: Float[Array, "B H"]) -> Float[Array, "B H"]:
-    """Scales to norm 1; a vector of zeros stays, and has a gradient of zeros."""
+    """Scales to norm 1; a vector of zeros stays, with a gradient of zeros."""
     square = jnp.square(x).sum(axis=1, keepdims=True)
     return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
 
@@ -93,16 +93,16 @@ CLASSES: dict[str, str | None] = {
     "Dense": "dense",
     "LayerNorm": "norm",
     "Normalize": "normalize",
-    "Dropout": None,  # a rate of training, which a setting gives here
+    "Dropout": None,  # a training rate, which is a setting here
 }
 """Last part of a `type` in `modules.json` → kind; None: nothing to compute."""
 
 
 def read_module(kind: str, settings: Settings, columns: int, path: str) -> Module:
-    """Returns the module that a folder of it describes; `columns` is what it is given."""
+    """Returns the module that its folder describes; `columns` is the width of its input."""
     return KINDS[kind].read(settings, columns, path)
 
 
 def compute_module(module: Module, index: int, x: Float[Array, "B I"]) -> Float[Array, "B O"]:
-    """Returns the module's result; to be called within a flax module, whose parameters it gets by `index`."""
+    """Returns the module's result; called within a flax module, where `index` names its parameters."""
     return KINDS[module.kind].compute(module, f"module_{index}", x)

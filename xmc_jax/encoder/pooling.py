@@ -1,4 +1,4 @@
-"""From the states of a text's tokens to one vector; a table of values."""
+"""From the states of a text's tokens to one vector, as a table of functions."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ POOLINGS: dict[str, Callable[..., jax.Array]] = {
 """Name → (states, mask, whether the summary token is the last real one) → vectors, float32 [B, H].
 
 `cls`, `pooler` and `summary`: the state of the summary token, as it is, to be mapped by the pooler, or its tanh;
-`mean`, `mean_sqrt_len`: the sum of the states over their number or its root; `weightedmean`: a state weighs its
-position, from 1; `max`: per column; `lasttoken`: the last real token's state.
+`mean`, `mean_sqrt_len`: the sum of the states over their number or its root; `weightedmean`: states are weighted by
+their positions, from 1; `max`: per column; `lasttoken`: the last real token's state.
 """
 
 
@@ -75,10 +75,10 @@ def pool_states(
     """Returns a vector for each text, float32.
 
     Args:
-        states: of the tokens.
-        mask: which tokens are real; a text without any gets a finite vector of no meaning.
+        states: the states of the tokens.
+        mask: which tokens are real; a text without any gets a finite, meaningless vector.
         pooling: keys of `POOLINGS`, joined by `+`.
-        cls_last: the summary token is the last real one, not the first.
+        cls_last: whether the summary token is the last real one, not the first.
     """
     vectors = [POOLINGS[name](states, mask, cls_last) for name in pooling.split("+")]
     return vectors[0] if len(vectors) == 1 else jnp.concatenate(vectors, axis=1)

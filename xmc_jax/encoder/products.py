@@ -1,8 +1,8 @@
-"""Products with stated precision: what they are computed in, and what their gradients are summed in.
+"""Products with stated precision, of their computation and of the sums of their gradients.
 
-Under `float32` every product is one of float32 numbers on every device: by default a TPU would round their factors to
-bfloat16, and a GPU to ten bits. Under `bfloat16` factors are rounded, sums are float32, and so are the gradients of all
-weights: they are added up over texts and devices before anything is rounded.
+With `float32` every product has float32 factors on every device: by default a TPU would round them to bfloat16, and a
+GPU to ten bits. With `bfloat16` factors are rounded, but sums are float32, and so are the gradients of all weights,
+which are added up over texts and devices before anything is rounded.
 """
 
 from __future__ import annotations
@@ -52,6 +52,6 @@ def multiply_general(x: Array, kernel: Array, dimensions: Any, **options: Any) -
 def keep_kernel(
     *given: Array | None, dtype: Any = None, inexact: bool = True
 ) -> list[Array | None]:
-    """Casts what a dense map takes (x, kernel, bias), but for its kernel, which `multiply` rounds."""
+    """Casts the inputs of a dense map (x, kernel, bias), except for its kernel, which `multiply` rounds."""
     del inexact
     return [a if a is None or i == 1 else a.astype(dtype) for i, a in enumerate(given)]

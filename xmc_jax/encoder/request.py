@@ -1,4 +1,4 @@
-"""What the folder of a sentence encoder asks for: modules, prompts, lengths. Each is honoured or refused by name."""
+"""The request of a sentence encoder's folder: modules, prompts, lengths. Each is honoured or refused by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xmc_jax.errors import InputError, suggest, tell
 
 _WRITER = "sentence_transformers."
 _BODIES = {"Transformer": "", "StaticEmbedding": "static"}
-"""Last part of the `type` of the first module → family that it fixes; empty: `config.json` says."""
+"""Last part of the `type` of the first module → family that it implies; empty: `config.json` decides."""
 _POOLINGS = {
     "cls_token": "cls",
     "cls": "cls",
@@ -27,27 +27,27 @@ _POOLINGS = {
     "weightedmean": "weightedmean",
     "lasttoken": "lasttoken",
 }
-"""Their name, of the older form and the newer, → a key of `pooling.POOLINGS`; where several hold, in this order."""
+"""Name in the older or newer form → a key of `pooling.POOLINGS`; if several apply, in this order."""
 _READ = ("max_seq_length", "do_lower_case", "transformer_task", "module_output_name")
-"""Of `sentence_bert_config.json`."""
+"""Ignored keys of `sentence_bert_config.json`."""
 _LEFT = ("similarity_fn_name", "__version__", "model_type")
-"""Of `config_sentence_transformers.json`: how two vectors are compared is nothing that labels need."""
+"""Ignored keys of `config_sentence_transformers.json`: labels do not need to know how two vectors are compared."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a folder asks for beside architecture and weights.
+    """What a folder specifies besides architecture and weights.
 
     Attributes:
-        body: folder of `config.json`, weights and tokenizer.
-        family: fixed by the modules; empty: as `config.json` says.
+        body: the folder of `config.json`, weights and tokenizer.
+        family: the family implied by the modules; empty: `config.json` decides.
         pooling: as in `Architecture`; empty: the family's own.
         modules: (kind, folder) of each step after the pooling.
-        max_length: tokens of a text; 0: nothing is said.
-        lower: texts are lowered before the tokenizer sees them.
-        prompts: name → what stands before a text.
-        prompt_name: of the one that stands before every text; empty: none.
-        pools_prompt: its tokens take part in the pooling.
+        max_length: the number of tokens per text; 0: not specified.
+        lower: whether texts are lower-cased before tokenization.
+        prompts: name → text placed before a document.
+        prompt_name: the name of the one placed before every text; empty: none.
+        pools_prompt: whether the prompt's tokens are included in the pooling.
     """
 
     body: Path
@@ -61,7 +61,7 @@ class Request:
     pools_prompt: bool = True
 
     def find_prompt(self, wanted: str) -> str:
-        """Returns what stands before each text, for `auto`, `none`, the name of a prompt, or the text of one."""
+        """Returns the text to place before each document, for `auto`, `none`, a prompt's name or a prompt's text."""
         if wanted == "auto":
             return self.prompts.get(self.prompt_name, "")
         if wanted == "none":
@@ -70,12 +70,12 @@ class Request:
 
 
 def read_request(folder: Path, pooling: str = "auto") -> Request:
-    """Reads `modules.json` and what stands beside it; of a folder without one the pooling alone, if it has that.
+    """Reads `modules.json` and the files beside it; from a folder without one, only the pooling if there is one.
 
-    With a `pooling` of the settings that of the folder is not read, so that it may be one that is not computed here.
+    If the settings choose a `pooling`, the folder's is not read, so it may be one that is not implemented.
 
     Raises:
-        InputError: a file is damaged, or asks for what is not computed here; it is named.
+        InputError: a file is damaged, or specifies something that is not implemented; names it.
     """
     listed = read_values(folder / "modules.json", list)
     if listed is None:
@@ -105,7 +105,7 @@ def read_request(folder: Path, pooling: str = "auto") -> Request:
 
 
 def read_modules(request: Request, architecture: Architecture) -> tuple[Module, ...]:
-    """Returns the steps after the pooling, each with the columns that the one before gives it."""
+    """Returns the steps after the pooling, each with the columns that the previous one outputs."""
     columns, modules = architecture.width, []
     for kind, path in request.modules:
         file = path / "config.json"
@@ -116,10 +116,10 @@ def read_modules(request: Request, architecture: Architecture) -> tuple[Module, 
 
 
 def read_values(path: Path, kind: type) -> Any:
-    """Returns the JSON value of a file, of a kind; None if there is no such file.
+    """Returns the JSON value of a file if it has the given type; None if there is no such file.
 
     Raises:
-        InputError: it cannot be read, or holds another kind of value.
+        InputError: it cannot be read, or is of another type.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -129,7 +129,7 @@ def read_values(path: Path, kind: type) -> Any:
         raise InputError(f"{path}: cannot be read as JSON ({e}); download the encoder again") from e
     if not isinstance(values, kind):
         raise InputError(
-            f"{path}: holds a {type(values).__name__}, a {kind.__name__} needed; download the encoder again"
+            f"{path}: a {type(values).__name__} given, a {kind.__name__} needed; download the encoder again"
         )
     return values
 
@@ -144,7 +144,7 @@ def _read_step(folder: Path, step: Any) -> tuple[str, Path]:
         ) from e
     if not kind.startswith(_WRITER):
         raise InputError(
-            f"{folder / 'modules.json'}: module '{kind}' is code of the encoder's own, which is not run; choose "
+            f"{folder / 'modules.json'}: module '{kind}' is the encoder's own code, which is not run; choose "
             "another encoder"
         )
     return kind.rsplit(".", 1)[-1], folder / path
@@ -159,7 +159,7 @@ def _find_kind(name: str, folder: Path) -> str | None:
 
 
 def _read_pooling(path: Path, ours: str, missing: str | None = None) -> tuple[str, bool]:
-    """Returns the pooling that a file asks for, and whether a prompt takes part in it."""
+    """Returns the pooling that a file specifies, and whether it includes the prompt."""
     values = read_values(path, dict)
     if values is None:
         if missing is not None:
@@ -183,7 +183,8 @@ def _read_pooling(path: Path, ours: str, missing: str | None = None) -> tuple[st
 
 
 def _read_lengths(body: Path) -> tuple[int, bool]:
-    """Returns the tokens of a text and whether it is lowered, from `sentence_bert_config.json` or its like."""
+    """Returns the number of tokens per text and whether texts are lower-cased, from `sentence_bert_config.json` or
+    similar."""
     found = sorted(body.glob("sentence_*_config.json"))
     if not found:
         return 0, False
@@ -192,7 +193,7 @@ def _read_lengths(body: Path) -> tuple[int, bool]:
     settings.require("module_output_name", "token_embeddings")
     unknown = sorted(n for n, v in settings.values.items() if v and n not in _READ)
     if unknown:
-        tell(f"{found[0]}: {', '.join(unknown)} not known here, and left aside")
+        tell(f"{found[0]}: {', '.join(unknown)} not known here and ignored")
     length = settings.values.get("max_seq_length")
     return (
         0 if length is None else settings.count("max_seq_length"),
@@ -201,7 +202,7 @@ def _read_lengths(body: Path) -> tuple[int, bool]:
 
 
 def _read_prompts(path: Path) -> tuple[dict[str, str], str]:
-    """Returns the prompts by name, and the name of the one that is always given (empty: none)."""
+    """Returns the prompts by name, and the name of the default prompt (empty: none)."""
     values = read_values(path, dict) or {}
     settings = Settings(values, str(path))
     known = settings.get("prompts", dict, {})
@@ -213,5 +214,5 @@ def _read_prompts(path: Path) -> tuple[dict[str, str], str]:
         )
     unknown = sorted(values.keys() - {"prompts", "default_prompt_name", *_LEFT})
     if unknown:
-        tell(f"{path}: {', '.join(unknown)} not known here, and left aside")
+        tell(f"{path}: {', '.join(unknown)} not known here and ignored")
     return prompts, name

@@ -22,7 +22,7 @@ def find_folder(name: str, revision: str | None = None) -> Path:
     """Returns the local folder of an encoder, downloading it to the hub's cache if it is a name.
 
     Raises:
-        InputError: neither a folder nor the name of a repository that can be had.
+        InputError: it is neither a folder nor the name of an available repository.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():
@@ -41,21 +41,21 @@ def find_folder(name: str, revision: str | None = None) -> Path:
                 name, revision=revision, allow_patterns=_FILES, ignore_patterns=_OTHERS
             )
         )
-    except Exception as e:  # network, rights, names: many kinds for one cause
+    except Exception as e:  # network, rights, names: many types for one cause
         reason = " ".join(str(e).split())[:160]
         raise InputError(
-            f"encoder '{name}': no such folder, and not to be had from the Hugging Face hub "
+            f"encoder '{name}': no such folder, and not available from the Hugging Face hub "
             f"({type(e).__name__}: {reason}); check the name or the network, or give a local folder"
         ) from None
 
 
 def _tell_taken(name: str, folder: Path, revision: str | None) -> None:
-    """Says that a folder was taken where the hub could be meant."""
+    """Reports that a folder was taken where the hub could be meant."""
     if _NAME.fullmatch(name):
         tell(
-            f"encoder '{name}': the folder {folder.resolve()} is taken, not that name on the hub; ./{name} says so"
+            f"encoder '{name}': the folder {folder.resolve()} is used, not the hub; write ./{name} to say so"
         )
     if revision:
         tell(
-            f"encoder '{name}': a folder has no revisions, so encoder.revision={revision} is left aside"
+            f"encoder '{name}': a folder has no revisions, so encoder.revision={revision} is ignored"
         )

@@ -20,20 +20,20 @@ TENSORS = {"words": "embedding"}
 """Our module → theirs; model2vec says `embeddings`, with `weights` and a `mapping` beside it, which `fold` joins."""
 
 NAME = "static"
-"""`encoder.name` of the encoder that is made here."""
+"""`encoder.name` of the encoder that is built here."""
 LENGTH = 512
-"""Tokens of a text that are read where nobody says how many, as in model2vec."""
+"""Number of tokens read from each text by default, as in model2vec."""
 _PADDING = "[PAD]"
 _COMMON = 1e-3
-"""Share of all tokens at which a token weighs half."""
+"""Share of all tokens at which a token has half its weight."""
 _LEARNED_FROM = 200_000_000
-"""Characters of the training texts at most that the tokenizer is learned from, taken at equal distances."""
+"""Largest number of characters of the training texts that the tokenizer is learned from, from evenly spaced texts."""
 _LONGEST = 20_000
-"""Characters of one text that it is learned from."""
+"""Number of characters of one text that it is learned from."""
 
 
 class StaticBody(Part):
-    """A vector for each token, whatever stands around it."""
+    """One vector per token, whatever its context."""
 
     remat: bool = False
     collect: bool = False
@@ -48,7 +48,7 @@ class StaticBody(Part):
 
 
 def read_static(settings: Settings) -> Architecture:
-    """Returns the architecture of a folder with static vectors, whose sizes the weights have, not `config.json`."""
+    """Returns the architecture of a folder with static vectors; sizes come from the weights, not `config.json`."""
     vocabulary, hidden = (settings.count(name) for name in ("rows", "columns"))
     modules = (Module("normalize", hidden),) if settings.flag("normalize", False) else ()
     return describe_static(vocabulary, hidden, modules, settings.count("unk", -1, least=-1))
@@ -57,7 +57,7 @@ def read_static(settings: Settings) -> Architecture:
 def describe_static(
     vocabulary: int, hidden: int, modules: tuple[Module, ...], unknown: int
 ) -> Architecture:
-    """Returns the architecture of V vectors of H columns, averaged, with the steps that follow."""
+    """Returns the architecture of V averaged vectors of H columns, with the steps that follow."""
     return Architecture(
         family="static",
         vocabulary=vocabulary,
@@ -80,15 +80,15 @@ def describe_static(
 
 
 def plan_static(vocabulary: int, hidden: int) -> Architecture:
-    """Returns the architecture of an encoder that is made here: the mean, normed, and a dense map."""
+    """Returns the architecture of an encoder that is built here: the mean, normed, and a dense map."""
     modules = (Module("norm", hidden), Module("dense", hidden, "tanh"))
     return describe_static(vocabulary, hidden, modules, unknown=-1)
 
 
 def learn_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
-    """Returns a tokenizer of byte pairs (Sennrich et al. 2016) that the texts decide; the same for the same texts.
+    """Learns a tokenizer of byte pairs (Sennrich et al. 2016) from texts; equal texts give an equal tokenizer.
 
-    Upper and lower case are one, and no character is unknown.
+    Case is ignored, and no character is unknown.
 
     Raises:
         InputError: the texts have no words.
@@ -96,7 +96,7 @@ def learn_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
     tool = Tokenizer(models.BPE())
     tool.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Lowercase()])
     tool.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    # (That of word pieces numbers them anew each time.)
+    # (A trainer of word pieces would number them differently each time.)
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
         min_frequency=2,
@@ -111,8 +111,8 @@ def learn_tokenizer(texts: Sequence[str], vocabulary: int) -> Tokenizer:
 
 
 def weigh_tokens(tool: Tokenizer, texts: Sequence[str]) -> Float[np.ndarray, "V"]:
-    """Returns what each token weighs in a mean at first: a / (a + its share of all tokens), so that what stands
-    everywhere tells little (Arora et al. 2017)."""
+    """Returns the initial weight of each token in a mean, a / (a + its share of all tokens), so that frequent tokens
+    count little (Arora et al. 2017)."""
     counts = np.zeros(tool.get_vocab_size(), np.int64)
     sample = _sample(texts)
     while chunk := list(islice(sample, 1024)):
@@ -123,7 +123,7 @@ def weigh_tokens(tool: Tokenizer, texts: Sequence[str]) -> Float[np.ndarray, "V"
 
 
 def _sample(texts: Sequence[str]) -> Iterator[str]:
-    """Yields texts at equal distances, each cut, `_LEARNED_FROM` characters at most."""
+    """Yields evenly spaced texts, each truncated, with at most `_LEARNED_FROM` characters in total."""
     n = len(texts)
     few = (min(len(texts[int(i)]), _LONGEST) for i in np.linspace(0, n - 1, min(n, 1000)))
     mean = max(1.0, sum(few) / max(1, min(n, 1000)))
@@ -154,7 +154,7 @@ def fold(tensors: dict[str, np.ndarray], source: str) -> Float[np.ndarray, "V H"
     if weights is not None:
         if len(weights) != len(vectors):
             raise InputError(
-                f"{source}: {len(weights)} weights for {len(vectors)} tokens; as many needed"
+                f"{source}: {len(weights)} weights for {len(vectors)} tokens; one each needed"
             )
         vectors = vectors * weights.astype(np.float32)[:, None]
     return vectors

@@ -26,32 +26,32 @@ from xmc_jax.encoder.vocabularies import MEND, add_specials, build_from_vocabula
 from xmc_jax.errors import InputError, tell
 
 _PER_TOKEN = 12
-"""Characters for each token wanted, which the first try at a long text takes: most texts have 4 to 6."""
+"""Characters per wanted token that the first attempt at a long text reads: most texts have 4 to 6 per token."""
 
-_CHUNK = 8192  # texts whose encodings exist at once
-_CHARACTERS = 2_000_000  # that are tokenized at once; a longer text stands alone
+_CHUNK = 8192  # number of texts whose encodings exist at once
+_CHARACTERS = 2_000_000  # tokenized at once; a longer text is tokenized alone
 
 
 @dataclass(frozen=True)
 class TextTokenizer:
-    """A tokenizer as its JSON text, so that it is a value: it can be compared, hashed and saved.
+    """A tokenizer as its JSON text, so that it is a value that can be compared, hashed and saved.
 
     Attributes:
-        text: of `tokenizer.json`.
-        prompt: what is put before each text.
+        text: the content of `tokenizer.json`.
+        prompt: the text placed before each document.
     """
 
     text: str
     prompt: str = ""
 
     def tokenize(self, texts: Sequence[str], max_length: int) -> Tokens:
-        """Returns the ids of texts with special tokens, each cut to `max_length`.
+        """Returns the ids of texts with special tokens, each truncated to `max_length`.
 
-        Of a long text only a beginning is tokenized that is long enough, where that gives the same ids (`Cutter`);
-        memory is bounded by `_CHARACTERS`, or by the longest text.
+        Only a sufficiently long beginning of a long text is tokenized, if that gives the same ids (`Cutter`); memory
+        is bounded by `_CHARACTERS`, or by the longest text.
 
         Raises:
-            InputError: something that is no text, or a `max_length` too small for the special tokens.
+            InputError: something is not a text, or `max_length` is too small for the special tokens.
         """
         if isinstance(texts, str):
             raise InputError("one text given, a list of texts needed; write [text]")
@@ -72,7 +72,7 @@ class TextTokenizer:
         return concatenate_tokens(parts)
 
     def count_prompt(self) -> int:
-        """Returns the tokens of the prompt, the special ones before it counted and those after it not."""
+        """Returns the number of tokens of the prompt, including special ones before it but not those after it."""
         encoding = Tokenizer.from_str(self.text).encode(self.prompt)
         behind = 0
         while behind < len(encoding) and encoding.special_tokens_mask[-1 - behind]:
@@ -80,7 +80,7 @@ class TextTokenizer:
         return len(encoding) - behind
 
     def find_unknown(self) -> int:
-        """Returns the id of unknown words, -1 if there is none."""
+        """Returns the id of unknown words, or -1 if there is none."""
         model = json.loads(self.text)["model"]
         if isinstance(model.get("unk_id"), int):
             return model["unk_id"]
@@ -90,10 +90,10 @@ class TextTokenizer:
     def _encode_all(
         self, tool: Tokenizer, cutter: Cutter | None, texts: Sequence[str], max_length: int
     ) -> Iterator[list[list[int]]]:
-        """Yields the ids of some texts after those of others."""
+        """Yields the ids of the texts, chunk by chunk."""
         chunk: list[str] = []
         start = size = 0
-        cut: list[int] = []  # of the chunk, those of which there is more
+        cut: list[int] = []  # texts of the chunk that were truncated
         for i in range(len(texts)):
             text = texts[i]
             if not isinstance(text, str):
@@ -119,7 +119,7 @@ class TextTokenizer:
         cut: list[int],
         max_length: int,
     ) -> list[list[int]]:
-        """Returns the ids of neighbours; those whose beginning gave too few tokens are tokenized from more of them."""
+        """Returns the ids of adjacent texts; more is read of those whose beginning gave too few tokens."""
         out = [e.ids for e in tool.encode_batch_fast(chunk)]
         for i in cut:
             assert cutter is not None
@@ -150,19 +150,19 @@ def _build(text: str, max_length: int) -> tuple[Tokenizer, Cutter | None]:
 
 
 def load_tokenizer(folder: Path, architecture: Architecture, lower: bool = False) -> TextTokenizer:
-    """Reads `tokenizer.json`, or builds the tokenizer from the files of its vocabulary, with all that stands beside it.
+    """Reads `tokenizer.json`, or builds the tokenizer from its vocabulary files, with the options beside them.
 
-    `tokenizer_config.json` and `added_tokens.json` may name tokens that `tokenizer.json` lacks, the side where a long
-    text is cut, and whether case and accents are kept. Padding and length in `tokenizer.json` are of whoever wrote it.
+    `tokenizer_config.json` and `added_tokens.json` may name tokens that `tokenizer.json` lacks, the side at which a
+    long text is truncated, and whether case and accents are kept. Padding and length in `tokenizer.json` are ignored.
 
     Args:
-        folder: of the encoder.
-        architecture: whose special tokens are put around a text where the tokenizer does not say which.
-        lower: texts are lowered first.
+        folder: the folder of the encoder.
+        architecture: its special tokens are put around a text if the tokenizer does not say which.
+        lower: whether texts are lower-cased first.
 
     Raises:
-        InputError: none of them is there, one is damaged or of another kind, or it has more tokens than the encoder has
-            embeddings.
+        InputError: there are no such files, one is damaged or of another kind, or there are more tokens than the
+            encoder has embeddings.
     """
     try:
         return _load(folder, architecture, lower)
@@ -217,7 +217,7 @@ def _read(path: Path) -> Tokenizer:
 
 
 def _follow_options(tool: Tokenizer, options: dict[str, Any], path: Path) -> None:
-    """Sets how case and accents are read as `tokenizer_config.json` says, which holds where the two differ."""
+    """Treats case and accents as `tokenizer_config.json` says, which has priority."""
     if not isinstance(tool.normalizer, normalizers.BertNormalizer):
         return
     names = {
@@ -228,12 +228,12 @@ def _follow_options(tool: Tokenizer, options: dict[str, Any], path: Path) -> Non
     for theirs, ours in names.items():
         wanted = options.get(theirs)
         if wanted is not None and wanted != getattr(tool.normalizer, ours):
-            tell(f"{path}: {ours} is not as tokenizer_config.json says; {theirs}={wanted} is taken")
+            tell(f"{path}: {ours} differs from tokenizer_config.json; {theirs}={wanted} is used")
             setattr(tool.normalizer, ours, wanted)
 
 
 def _add_tokens(tool: Tokenizer, folder: Path, options: dict[str, Any]) -> None:
-    """Adds the tokens that stand beside the tokenizer and not in it, in the order of their ids.
+    """Adds the tokens that are listed beside the tokenizer but not in it, in the order of their ids.
 
     Raises:
         InputError: a token would get another id than its file says.
@@ -252,6 +252,6 @@ def _add_tokens(tool: Tokenizer, folder: Path, options: dict[str, Any]) -> None:
         given = tool.token_to_id(token.content)
         if given != i:
             raise InputError(
-                f"{folder}: token {token.content!r} has id {given} in the tokenizer and {i} beside it; make one "
+                f"{folder}: token {token.content!r} has id {given} in the tokenizer and {i} beside it; make a single "
                 f"tokenizer.json of them: {MEND.format(folder)}"
             )

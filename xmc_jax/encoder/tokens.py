@@ -1,4 +1,4 @@
-"""Many texts as token ids: fixed-width arrays, one for each class of lengths."""
+"""Many texts as token ids: fixed-width arrays, one per class of lengths."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WIDTHS = (
     *(8, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512),
     *(640, 768, 1024, 1280, 1536, 2048, 2560, 3072, 4096, 5120, 6144, 8192),
 )
-"""Widths of the arrays: a function of a batch is compiled once for each, and padding is a quarter at most, beyond 8."""
+"""Widths of the arrays: functions are compiled once per width, and beyond 8 at most a quarter is padding."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Tokens:
     """Inputs of an encoder, in the order of the texts.
 
     Attributes:
-        ids: int32 arrays [n, T], narrow to wide, each row padded at the right. (An encoder of one's own may
+        ids: int32 arrays [n, T], narrow to wide, each row padded at the right. (A user's own encoder may
             take any dtype and further axes.)
-        lengths: int32 [N], real tokens of a text.
-        bucket: int8 [N], which of the arrays holds it.
-        slot: int32 [N], in which row.
+        lengths: int32 [N], the number of real tokens of each text.
+        bucket: int8 [N], the array that holds each text.
+        slot: int32 [N], the row in that array.
     """
 
     ids: tuple[np.ndarray, ...]
@@ -83,12 +83,12 @@ def list_widths(max_length: int) -> tuple[int, ...]:
 def bucket_tokens(
     flat: Int[np.ndarray, "total"], lengths: Int[np.ndarray, "N"], max_length: int
 ) -> Tokens:
-    """Lays ids that follow each other into padded arrays.
+    """Copies concatenated ids into padded arrays.
 
     Args:
-        flat: ids of all texts, text after text.
-        lengths: tokens of each text, `max_length` at most.
-        max_length: width of the widest array.
+        flat: the ids of all texts, text after text.
+        lengths: the number of tokens of each text, at most `max_length`.
+        max_length: the width of the widest array.
     """
     widths = np.asarray(list_widths(max_length))
     bucket = np.searchsorted(widths, lengths).astype(np.int8)
@@ -107,11 +107,11 @@ def bucket_tokens(
 
 
 def hold_arrays(inputs: np.ndarray) -> Tokens:
-    """Returns inputs that are arrays already, [N, ...], in the form of tokens: every position real."""
+    """Returns inputs that are already an array [N, ...] in the form of tokens, with every position real."""
     inputs = np.asarray(inputs)
     if inputs.ndim < 2:
         raise InputError(
-            f"an array of {inputs.ndim} axes given, [N, ...] with 2 or more needed (a row a document)"
+            f"an array of {inputs.ndim} axes given, [N, ...] with 2 or more needed (one row per document)"
         )
     n = len(inputs)
     return Tokens(

@@ -1,4 +1,4 @@
-"""Tokenizers of folders that have a vocabulary and no tokenizer.json; a table of what is built from which files."""
+"""Tokenizers of folders with a vocabulary but no tokenizer.json, as a table of what is built from which files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEND = (
     """python -c "from transformers import AutoTokenizer; """
     """AutoTokenizer.from_pretrained('{0}').save_pretrained('{0}')\""""
 )
-"""Line that writes a tokenizer.json into a folder."""
+"""Command that writes a tokenizer.json into a folder."""
 
 
 def _build_wordpiece(folder: Path, options: dict[str, Any]) -> Tokenizer:
@@ -57,7 +57,7 @@ def _build_byte_pairs(folder: Path, options: dict[str, Any]) -> Tokenizer:
 
 
 def _name_token(options: dict[str, Any], name: str, default: str) -> str:
-    """Returns a special token that may be written as text or with its flags."""
+    """Returns a special token, which may be written as text or with flags."""
     given = options.get(name) or default
     return given["content"] if isinstance(given, dict) else str(given)
 
@@ -68,7 +68,7 @@ _BUILDERS: tuple[
     (("vocab.txt",), ("Bert", "DistilBert", "MPNet", "Electra"), _build_wordpiece),
     (("vocab.json", "merges.txt"), ("Roberta",), _build_byte_pairs),
 )
-"""Files of a vocabulary, whose tokenizers they are (the beginning of `tokenizer_class`), what builds one of them."""
+"""Files of a vocabulary, the tokenizers that have them (the start of `tokenizer_class`), and the builder."""
 
 
 def build_from_vocabulary(
@@ -92,7 +92,7 @@ def add_specials(tool: Tokenizer, template: str, path: Path) -> None:
     names = [part.split(":")[0] for part in template.split() if not part.startswith("$")]
     missing = [name for name in names if tool.token_to_id(name) is None]
     if missing:
-        raise InputError(f"{path}: no token {missing[0]}, which stands at the edge of each text")
+        raise InputError(f"{path}: no token {missing[0]}, which every text starts or ends with")
     tool.add_special_tokens(names)
     tool.post_processor = processors.TemplateProcessing(
         single=template, special_tokens=[(name, tool.token_to_id(name)) for name in names]

@@ -1,4 +1,4 @@
-"""Weights from safetensors files, mapped by name onto our parameters."""
+"""Weights from safetensors files, mapped by name to our parameters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _MERGE = (
     "M.from_pretrained('{0}').merge_and_unload().save_pretrained('{0}-whole')\""
 )
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq", "mask_emb")
-"""Ends of names that hold what can be computed, or what only pretraining needs."""
+"""Endings of names of tensors that can be computed, or that only pretraining needs."""
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -47,10 +47,10 @@ class WeightFiles:
     index: dict[str, Path]
 
     def find_prefix(self, family: Family) -> str:
-        """Returns what the names of the family's tensors begin with in these files, whatever wrote them.
+        """Returns the prefix of the family's tensors in these files, whichever program wrote them.
 
         Raises:
-            InputError: none has the name of the word embedding, or several have.
+            InputError: no tensor, or more than one, has the name of the word embedding.
         """
         word = f"{family.tensors['words']}.weight"
         for prefix in family.prefixes:
@@ -62,7 +62,7 @@ class WeightFiles:
         if ends:
             raise InputError(
                 f"{self.folder}: encoders under {' and '.join(repr(e) for e in sorted(ends))} given, one needed; "
-                "save the one that is meant"
+                "save only the one that you mean"
             )
         names = ", ".join(sorted(self.index)[:3])
         raise InputError(
@@ -78,7 +78,7 @@ class WeightFiles:
         }
 
     def tell_unused(self, family: Family, prefix: str) -> None:
-        """Says which tensors are no part of the encoder: heads, mostly."""
+        """Reports which tensors are not part of the encoder, mostly heads."""
         known = tuple(prefix + name.split("{}")[0] for name in family.tensors.values())
         unused = [
             name
@@ -88,11 +88,11 @@ class WeightFiles:
         if unused:
             some = ", ".join(unused[:3]) + (", …" if len(unused) > 3 else "")
             tell(
-                f"{self.folder}: {len(unused)} tensors are no part of the encoder and left aside ({some})"
+                f"{self.folder}: {len(unused)} tensors are not part of the encoder and ignored ({some})"
             )
 
     def has_pooler(self, family: Family) -> bool:
-        """Returns whether the files hold the map that follows the first token."""
+        """Returns whether the files have the map applied to the first token."""
         name = family.tensors.get("pooler")
         return name is not None and f"{self.find_prefix(family)}{name}.weight" in self.index
 
@@ -101,7 +101,7 @@ def find_weights(folder: Path) -> WeightFiles:
     """Lists the tensors of a folder's `model.safetensors`, in one file or in several with an index.
 
     Raises:
-        InputError: no such file, only weights of another format, an adapter, or a damaged file.
+        InputError: there is no such file, only another format or an adapter, or a file is damaged.
     """
     if (folder / "adapter_config.json").is_file():
         raise InputError(
@@ -129,7 +129,7 @@ def _find_renamed(folder: Path) -> Path:
     """Returns the one safetensors file of a folder without a model.safetensors."""
     others = sorted(folder.glob("*.safetensors"))
     if len(others) == 1:
-        tell(f"{folder}: no model.safetensors; {others[0].name} is taken")
+        tell(f"{folder}: no model.safetensors; {others[0].name} is used")
         return others[0]
     pickled = [name for name in _PICKLED if (folder / name).exists()]
     if pickled:
@@ -147,10 +147,10 @@ def _find_renamed(folder: Path) -> Path:
 
 
 def load_params(files: WeightFiles, architecture: Architecture) -> Any:
-    """Reads every parameter that the architecture has, as float32; other tensors (heads) are left, with a note.
+    """Reads every parameter of the architecture as float32; other tensors (heads) are ignored, with a note.
 
     Raises:
-        InputError: a tensor is missing or of another shape; it is named.
+        InputError: a tensor is missing or has another shape; names it.
     """
     family = FAMILIES[architecture.family]
     prefix = "" if family.fold else files.find_prefix(family)
@@ -174,7 +174,7 @@ def load_params(files: WeightFiles, architecture: Architecture) -> Any:
 
 
 def _read_module(module: Module, leaf: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Returns a parameter of a step after the pooling, which has a folder of its own."""
+    """Returns a parameter of a step after the pooling, which has its own folder."""
     files = find_weights(Path(module.path))
     readers = {path: _open(path) for path in set(files.index.values())}
     names = [KINDS[module.kind].tensors[leaf]]
@@ -189,7 +189,7 @@ def _read_leaf(
     parts: list[str],
     shape: tuple[int, ...],
 ) -> np.ndarray:
-    """Returns one of our parameters; where their name has a layer, all layers are stacked."""
+    """Returns one of our parameters; if the name contains a layer, all layers are stacked."""
     whole = "/".join(parts)
     if whole in family.tensors:  # a bare parameter, stored as it is
         names, transpose = [prefix + family.tensors[whole]], False
@@ -217,14 +217,14 @@ def _read(
     if name is None:
         raise InputError(
             f"{files.folder}: tensor '{names[0]}' is missing, of shape {list(shape[::-1] if transpose else shape)}"
-            " needed; whole weights that fit config.json needed"
+            " needed; complete weights that fit config.json needed"
         )
     tensors = readers[files.index[name]]
     kind = tensors.get_slice(name).get_dtype()
     if kind not in _FLOATS:
         raise InputError(
-            f"{files.index[name]}: tensor '{name}' holds {kind}, floating point of 16 bits or more needed; take the "
-            "weights that are not quantised"
+            f"{files.index[name]}: tensor '{name}' holds {kind}, floating point of 16 bits or more needed; use the "
+            "unquantised weights"
         )
     given, wanted = tensors.get_slice(name).get_shape(), list(shape[::-1] if transpose else shape)
     if given != wanted:
