@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
+from jax import lax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int
 
@@ -136,7 +138,7 @@ def run_on_mesh(
         write(*waiting)
 
 
-@partial(jax.jit, static_argnames=("mesh", "beam", "top_k", "merge"))
+@partial(jax.jit, static_argnames=("mesh", "beam", "top_k", "merge", "spread"))
 def search_on_mesh(
     index: SearchIndex,
     ids: Int[Array, "B J"],
@@ -146,38 +148,33 @@ def search_on_mesh(
     *,
     mesh: Mesh,
     beam: int,
-    top_k: int,
+    top_k: int | None,
     merge: MergeName,
+    spread: bool = False,
 ) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
-    """Returns the result of `search`, whole on every device; each device searches its share of the queries."""
+    """Returns the result of `search`, or of `match` without `top_k`.
+
+    Each device searches its share of the queries, and the result is whole on every device. With `spread`, every device
+    searches its clusters for all queries, and a query's result is on the device that has the query.
+    """
 
     def step(index, ids, values, dense, wanted):
-        options = {"beam": beam, "top_k": top_k, "merge": merge}
-        return gather_rows(search(index, ids, values, dense, wanted, **options))
+        queries: Any = (ids, values, dense)
+        if spread:
+            queries = [lax.all_gather(x, LABEL, tiled=True) for x in queries]
+        if top_k is None:
+            found = match(index, *queries, beam=beam)
+        else:
+            found = search(index, *queries, wanted, beam=beam, top_k=top_k, merge=merge)
+        if not spread:
+            return gather_rows(found)
+        n, first = ids.shape[0], ids.shape[0] * lax.axis_index(LABEL)
+        return tuple(lax.dynamic_slice_in_dim(x, first, n) for x in found)
 
-    rows = choose_spec("B")
+    rows = choose_spec("C" if spread else "B")
     specs = (choose_index_specs(index), rows, rows, rows, WHOLE)
-    return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense, wanted)
-
-
-@partial(jax.jit, static_argnames=("mesh", "beam"))
-def match_on_mesh(
-    index: SearchIndex,
-    ids: Int[Array, "B J"],
-    values: Float[Array, "B J"],
-    dense: Float[Array, "B H"],
-    *,
-    mesh: Mesh,
-    beam: int,
-) -> tuple[Int[Array, "B W"], Float[Array, "B W"]]:
-    """Returns the result of `match`, whole on every device."""
-
-    def step(index, ids, values, dense):
-        return gather_rows(match(index, ids, values, dense, beam=beam))
-
-    rows = choose_spec("B")
-    specs = (choose_index_specs(index), rows, rows, rows)
-    return shard_step(step, mesh, specs, WHOLE)(index, ids, values, dense)
+    out = (rows, rows) if spread else WHOLE
+    return shard_step(step, mesh, specs, out)(index, ids, values, dense, wanted)
 
 
 def choose_index_specs(index: SearchIndex) -> SearchIndex:

@@ -7,28 +7,23 @@ process holds all weights, or the features of all documents.
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 import scipy.sparse as sp
-from jax import lax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
 from xmc_jax.config import MergeName, ParallelConfig, SearchConfig
 from xmc_jax.matcher import choose_layout, lay_out_level, shard_level
 from xmc_jax.model import LevelShare, XRModel
 from xmc_jax.parallel import (
-    LABEL,
-    WHOLE,
     Target,
     choose_spec,
     gather_each,
     make_mesh,
     place,
-    shard_step,
 )
 from xmc_jax.predict.batches import (
     Batch,
@@ -40,8 +35,7 @@ from xmc_jax.predict.batches import (
     write_rows,
 )
 from xmc_jax.predict.index import SearchIndex, join_levels, list_stored
-from xmc_jax.predict.search import match, search
-from xmc_jax.predict.shared import choose_index_specs
+from xmc_jax.predict.shared import choose_index_specs, search_on_mesh
 from xmc_jax.types import PAD, AnyArray, Features, NoProgress, Progress
 
 Found = tuple[Int[np.ndarray, "N R"], Float[np.ndarray, "N R"]]
@@ -184,39 +178,10 @@ def _run(
     out = np.full((n, n_results), PAD, np.int32), np.zeros((n, n_results), np.float32)
     for batch in _plan(features, limit, mesh):
         packed = [_put_own(x, mesh) for x in pack_batch(features, batch)]
-        found = _search(index, *packed, mesh=mesh, **options)
+        found = search_on_mesh(index, *packed, mesh=mesh, spread=True, **options)
         write_rows(out, batch, [_read_own(x) for x in found])
         progress.advance(len(batch.rows))
     return out
-
-
-@partial(jax.jit, static_argnames=("mesh", "beam", "top_k", "merge"))
-def _search(
-    index: SearchIndex,
-    ids: Int[Array, "B J"],
-    values: Float[Array, "B J"],
-    dense: Float[Array, "B H"],
-    wanted: Int[Array, ""] | np.ndarray,
-    *,
-    mesh: Mesh,
-    beam: int,
-    top_k: int | None,
-    merge: MergeName,
-) -> tuple[Int[Array, "B R"], Float[Array, "B R"]]:
-    """Returns the results of `search`, or of `match` without `top_k`, for every query on the device that has it."""
-
-    def step(index, ids, values, dense, wanted):
-        n, first = ids.shape[0], ids.shape[0] * lax.axis_index(LABEL)
-        every = [lax.all_gather(x, LABEL, tiled=True) for x in (ids, values, dense)]
-        if top_k is None:
-            found = match(index, *every, beam=beam)
-        else:
-            found = search(index, *every, wanted, beam=beam, top_k=top_k, merge=merge)
-        return tuple(lax.dynamic_slice_in_dim(x, first, n) for x in found)
-
-    rows = choose_spec("C")
-    specs = (choose_index_specs(index), rows, rows, rows, WHOLE)
-    return shard_step(step, mesh, specs, (rows, rows))(index, ids, values, dense, wanted)
 
 
 def _put_own(x: np.ndarray, mesh: Mesh) -> jax.Array:

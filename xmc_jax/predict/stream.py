@@ -20,7 +20,7 @@ from xmc_jax.predict.batches import choose_results, limit_rows, plan_batches, ru
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.predictions import Predictions
 from xmc_jax.predict.search import match, search
-from xmc_jax.predict.shared import find_shared_index, match_on_mesh, run_on_mesh, search_on_mesh
+from xmc_jax.predict.shared import find_shared_index, run_on_mesh, search_on_mesh
 from xmc_jax.predict.spread import build_spread_index, find_line, search_spread
 from xmc_jax.types import PAD, Features, NoProgress, Progress
 
@@ -170,9 +170,9 @@ def matched_clusters(
         run_batches(index, features, batches, partial(match, beam=beam), out, target)
     else:
         batches = plan_batches(_count_slots(features), limit, target, mesh.shape[DATA])
-        run_on_mesh(
-            index, features, batches, partial(match_on_mesh, mesh=mesh, beam=beam), out, mesh
-        )
+        options: Any = {"beam": beam, "top_k": None, "merge": "mean", "wanted": np.int32(0)}
+        step = partial(search_on_mesh, mesh=mesh, **options)
+        run_on_mesh(index, features, batches, step, out, mesh)
     used = nodes != PAD
     ends = np.concatenate([[0], np.cumsum(used.sum(axis=1))])
     return sp.csr_matrix((scores[used], nodes[used], ends), (len(features), n_nodes))
