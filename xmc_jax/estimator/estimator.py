@@ -30,7 +30,7 @@ from xmc_jax.linear.training import Training
 from xmc_jax.metrics.report import report
 from xmc_jax.model import LabelTree, XRModel
 from xmc_jax.parallel import Machine, find_machine, run_first
-from xmc_jax.predict import Predictions, check_candidates, choose_results, find_depth
+from xmc_jax.predict import Asked, Predictions, check_candidates, choose_results, find_depth
 from xmc_jax.rerank import Known
 from xmc_jax.run import (
     Run,
@@ -42,7 +42,7 @@ from xmc_jax.run import (
     save_display,
     save_run,
 )
-from xmc_jax.types import Features
+from xmc_jax.types import Features, Progress
 
 
 class Estimator(Updating):
@@ -278,6 +278,49 @@ class Estimator(Updating):
         log_to(self._workdir, {"stage": "validation", **scores})
         return self
 
+    @abstractmethod
+    def rank_first(
+        self,
+        features: Features,
+        depth: int,
+        beam: int | None = None,
+        shown: np.ndarray | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Predictions:
+        """Returns the labels that a re-ranker is given: the best ones of each document without it.
+
+        Args:
+            features: features of N documents, as `featurize` returns them.
+            depth: largest number of labels per document.
+            beam: width of the search; None: that of the settings.
+            shown: ids of the only labels to return; None: all.
+            progress: as in `predict`.
+        """
+
+    def _rank_twice(
+        self,
+        features: Features,
+        top_k: int | None,
+        asked: Asked,
+        *,
+        beam: int | None = None,
+        restrict_to: Sequence[str] | Sequence[int] | None = None,
+        candidates: sp.spmatrix | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """Does the work of `_predict`, given features: `rank_first`, then the re-ranker if there is one."""
+        reranker = self.reranker
+        usual = self.top_k if top_k is None else top_k
+        wanted = asked.choose_depth(top_k, usual, self._find_depth())
+        depth = wanted if reranker is None else max(wanted, reranker.config.candidates)
+        shown = None if restrict_to is None else self.find_labels(restrict_to)
+        found: Any = self.rank_first(features, depth, beam, shown, progress)
+        if reranker is not None:
+            found = self._rank_anew(features, found, wanted, shown, candidates)
+        if not isinstance(found, Predictions):
+            return found
+        return self._answer(found, asked, top_k, restrict_to is None)
+
     def _rank_anew(
         self,
         features: Features,
@@ -286,14 +329,14 @@ class Estimator(Updating):
         shown: np.ndarray | None,
         candidates: sp.spmatrix | None,
     ) -> Predictions | sp.csr_matrix:
-        """Returns what the re-ranker makes of labels that were found first.
+        """Returns the re-ranker's ranking of labels that were found first.
 
         Args:
-            features: of the documents.
-            first: ranked labels, `rerank.candidates` of them or more where there are.
-            wanted: labels of a document.
-            shown: ids of the only labels that may come; None: all.
-            candidates: [N, L] whose scores are wanted in the place of a ranking, or None.
+            features: features of the documents.
+            first: ranked labels, at least `rerank.candidates` of them if there are as many.
+            wanted: number of labels per document.
+            shown: ids of the only labels to return; None: all.
+            candidates: [N, L], labels whose scores are wanted instead of a ranking, or None.
         """
         assert self.reranker is not None
         known, allowed = Known(first.ids, first.scores), None

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import LinearConfig, choose_merge, replace_field
@@ -184,13 +185,22 @@ class XRLinear(Estimator):
         plain._take(replace(self._give(), reranker=None, calibration=None), None)
         return plain
 
-    def rank_first(self, features: Features, depth: int, beam: int | None = None) -> Predictions:
-        """Returns what a re-ranker is given of features: as many labels as there are up to a depth."""
+    def rank_first(
+        self,
+        features: Features,
+        depth: int,
+        beam: int | None = None,
+        shown: np.ndarray | None = None,
+        progress: Progress | bool | None = None,
+    ) -> Predictions:
         search = self.config.search
         if beam is not None:
             search = replace_field(search, "beam", beam)
         wanted = find_depth(self.models, search, depth)
-        found = self.without_reranker()._predict(features, wanted, Asked(), beam=beam)
+        given: Any = None if shown is None else shown.tolist()
+        found = self.without_reranker()._predict(
+            features, wanted, Asked(), beam=beam, restrict_to=given, progress=progress
+        )
         assert isinstance(found, Predictions)
         return found
 

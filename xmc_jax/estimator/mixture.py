@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,33 +43,6 @@ class Mixture(Estimator):
     def linear(self) -> XRLinear:
         """The XR-Linear on [features, vector], with this model's settings."""
 
-    def _mix_scores(
-        self,
-        features: Features,
-        top_k: int | None,
-        asked: Asked,
-        *,
-        beam: int | None = None,
-        restrict_to: Sequence[str] | Sequence[int] | None = None,
-        candidates: sp.spmatrix | None = None,
-        progress: Progress | bool | None = None,
-    ) -> Predictions | sp.csr_matrix:
-        """As `_predict`, of the levels' and the prototypes' scores together, which a re-ranker then ranks anew."""
-        reranker = self.reranker
-        if candidates is not None and reranker is None:
-            return self._mix_candidates(features, candidates, progress)
-        wanted = asked.choose_depth(
-            top_k, self.top_k if top_k is None else top_k, self._find_depth()
-        )
-        depth = wanted if reranker is None else max(wanted, reranker.config.candidates)
-        shown = None if restrict_to is None else self.find_labels(restrict_to)
-        found: Any = self.rank_first(features, depth, beam, shown, progress)
-        if reranker is not None:
-            found = self._rank_anew(features, found, wanted, shown, candidates)
-        if not isinstance(found, Predictions):
-            return found
-        return self._answer(found, asked, top_k, restrict_to is None)
-
     def rank_first(
         self,
         features: Features,
@@ -79,10 +51,9 @@ class Mixture(Estimator):
         shown: np.ndarray | None = None,
         progress: Progress | bool | None = None,
     ) -> Predictions:
-        """Returns what a re-ranker is given of features: labels up to a depth by levels and prototypes together."""
         near, linear = self._near, self.linear.without_reranker()
         if near is None or not self._mix:
-            return linear.rank_first(features, depth, beam)
+            return linear.rank_first(features, depth, beam, shown, progress)
         whole = max(depth, MIX_DEPTH)
         given: Any = None if shown is None else shown.tolist()
         with warnings.catch_warnings():

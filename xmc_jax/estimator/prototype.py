@@ -185,29 +185,19 @@ class PrototypeModel(Estimator):
         asked: Asked,
         *,
         beam: int | None = None,
-        restrict_to: Sequence[str] | Sequence[int] | None = None,
         candidates: sp.spmatrix | None = None,
-        progress: Progress | bool | None = None,
+        **options: Any,
     ) -> Predictions | sp.csr_matrix:
         if beam is not None and beam < 1:
             raise InputError(f"beam={beam} given, 1 or more needed (clusters of labels)")
-        near, reranker = self._need_model(), self.reranker
+        near = self._need_model()
         if top_k is not None and top_k < 1:
             raise InputError(f"top_k={top_k} given, 1 or more needed")
         features = self.featurize(x)
-        if candidates is not None and reranker is None:
+        if candidates is not None and self.reranker is None:
             given = check_features(candidates, "candidates")
             return near.score(features.dense, given, self.machine.mesh)
-        usual = self.top_k if top_k is None else top_k
-        wanted = asked.choose_depth(top_k, usual, self._find_depth())
-        depth = wanted if reranker is None else max(wanted, reranker.config.candidates)
-        shown = None if restrict_to is None else self.find_labels(restrict_to)
-        found: Any = self.rank_first(features, depth, beam, shown, progress)
-        if reranker is not None:
-            found = self._rank_anew(features, found, wanted, shown, candidates)
-        if not isinstance(found, Predictions):
-            return found
-        return self._answer(found, asked, top_k, restrict_to is None)
+        return self._rank_twice(features, top_k, asked, beam=beam, candidates=candidates, **options)
 
     def rank_first(
         self,
@@ -217,7 +207,6 @@ class PrototypeModel(Estimator):
         shown: np.ndarray | None = None,
         progress: Progress | bool | None = None,
     ) -> Predictions:
-        """Returns what a re-ranker is given of features: the nearest labels up to a depth."""
         search = self.config.search
         beam = search.beam if beam is None else beam
         options: Any = {"recall": search.recall, "batch": search.batch, "progress": hear(progress)}

@@ -306,7 +306,10 @@ class XRTransformer(Mixture):
         features = self.featurize(x)
         if self._near is None or not self._mix:
             return self.linear._predict(features, top_k, asked, **options)
-        return self._mix_scores(features, top_k, asked, **options)
+        candidates = options.get("candidates")
+        if candidates is not None and self.reranker is None:
+            return self._mix_candidates(features, candidates, options.get("progress"))
+        return self._rank_twice(features, top_k, asked, **options)
 
     @working
     def featurize(self, x: Any) -> Features:
