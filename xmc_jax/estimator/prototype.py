@@ -21,7 +21,7 @@ from xmc_jax.estimator.reasons import explain_prototypes
 from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.estimator.work import hear, working
 from xmc_jax.explain import Explanation
-from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
+from xmc_jax.linear.heldout import drop_labels, list_tuned, split_once
 from xmc_jax.linear.sources import read_documents, read_label_matrix, read_validation
 from xmc_jax.model import Prototypes
 from xmc_jax.plan import list_prototypes
@@ -159,19 +159,10 @@ class PrototypeModel(Estimator):
 
     def _hold_out(self, training: PrototypeTraining) -> tuple[PrototypeTraining, HeldOut]:
         """Returns what to train on, and the documents left out to fit probabilities and a re-ranker to."""
-        share, folds = choose_share(self.config)
-        if not (share or folds):
+        found = split_once(training.labels.shape[0], self.config)
+        if found is None:
             return training, None
-        if folds:
-            raise InputError(
-                f"calibrate.folds={folds} given for an encoder that is fine-tuned on all documents; set "
-                "calibrate.share, or give validation documents"
-            )
-        n = training.labels.shape[0]
-        rest = self._list_trained(n)
-        if rest is None:
-            return training, None
-        held = np.setdiff1d(np.arange(n), rest)
+        rest, held = found
         labels = training.labels[rest]
         truth = drop_labels(training.labels[held], labels.getnnz(axis=0) > 0)
         part = replace(training, texts=training.texts[rest], labels=labels)
@@ -283,12 +274,7 @@ class PrototypeModel(Estimator):
         self._need_model()
 
     def _list_trained(self, n: int) -> np.ndarray | None:
-        share, _ = choose_share(self.config)
-        if not share:
-            return None
-        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
-        rest = np.setdiff1d(np.arange(n), held)
-        return rest if len(held) and len(rest) else None
+        return list_tuned(n, self.config)
 
     def _read_label_texts(self, change: Change, given: LabelTexts | None) -> Change:
         return change.take_texts(self._label_texts, given, self.config.head.labels_text)

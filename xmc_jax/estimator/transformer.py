@@ -22,7 +22,7 @@ from xmc_jax.estimator.mixture import Mixture
 from xmc_jax.estimator.texts import find_label_texts
 from xmc_jax.estimator.work import hear, working
 from xmc_jax.features import Vectorizer, as_features, check_width
-from xmc_jax.linear.heldout import choose_share, deal_rows, drop_labels
+from xmc_jax.linear.heldout import drop_labels, list_tuned, split_once
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
 from xmc_jax.linear.update import Featurize, Prototyped
@@ -218,23 +218,15 @@ class XRTransformer(Mixture):
     def _hold_out(self, training: Training) -> tuple[Training, tuple[Any, sp.csr_matrix] | None]:
         """Returns the documents to train on, and those left out to fit probabilities to: a fine-tuned encoder is not
         trained twice."""
-        share, folds = choose_share(training.config)
-        if not (share or folds) or self.config.tuning.is_off:
+        off, n = self.config.tuning.is_off, training.labels.shape[0]
+        found = None if off else split_once(n, self.config)
+        if found is None:
             return training, None
-        if folds:
-            raise InputError(
-                f"calibrate.folds={folds} given for an encoder that is fine-tuned on all documents; set "
-                "calibrate.share, give validation documents, or fine-tune nothing (tuning.steps=0)"
-            )
-        n = training.labels.shape[0]
-        rest = self._list_trained(n)
-        if rest is None:
-            return training, None
-        held = np.setdiff1d(np.arange(n), rest)
+        rest, held = found
         documents = training.texts[held]
         if training.features is not None:
             documents = documents, training.features.sparse[held]
-        known = np.bincount(training.labels[rest].indices, minlength=training.labels.shape[1]) > 0
+        known = training.labels[rest].getnnz(axis=0) > 0
         part = dataclasses.replace(
             training.take_rows(rest),
             texts=training.texts[rest],
@@ -243,12 +235,7 @@ class XRTransformer(Mixture):
         return part, (documents, drop_labels(training.labels[held], known))
 
     def _list_trained(self, n: int) -> np.ndarray | None:
-        share, folds = choose_share(self._linear.config)
-        if folds or not share or self.config.tuning.is_off:
-            return None
-        (held,) = deal_rows(n, share, 0, self.config.seed) or [np.zeros(0, np.int64)]
-        rest = np.setdiff1d(np.arange(n), held)
-        return rest if len(held) and len(rest) else None
+        return None if self.config.tuning.is_off else list_tuned(n, self.config)
 
     def _read_label_texts(self, change: Change, given: LabelTexts | None) -> Change:
         if self.prototypes is None:

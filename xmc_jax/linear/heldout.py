@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from xmc_jax.calibrate import Calibration, fit_calibration
 from xmc_jax.config import Config, LinearConfig, PrototypeConfig, choose_merge
+from xmc_jax.errors import InputError
 from xmc_jax.metrics import find_hits
 from xmc_jax.model import XRModel
 from xmc_jax.predict import Predictions, find_depth, predict_forest
@@ -85,6 +86,32 @@ def choose_share(config: Config) -> tuple[float, int]:
     if config.calibrate.holds_out:
         return config.calibrate.share or 0.0, config.calibrate.folds or 0
     return (config.rerank.share, 0) if config.rerank.mode != "off" else (0.0, 0)
+
+
+def list_tuned(n: int, config: Config) -> np.ndarray | None:
+    """Returns which of n documents an encoder is fine-tuned on, ascending; None: all, as with folds."""
+    share, folds = choose_share(config)
+    if folds or not share:
+        return None
+    (held,) = deal_rows(n, share, 0, config.seed) or [np.zeros(0, np.int64)]
+    rest = np.setdiff1d(np.arange(n), held)
+    return rest if len(held) and len(rest) else None
+
+
+def split_once(n: int, config: Config) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns which of n documents to fine-tune an encoder on, and which to hold out; None: hold out none.
+
+    Raises:
+        InputError: folds are asked for, but the encoder is fine-tuned only once.
+    """
+    _, folds = choose_share(config)
+    if folds:
+        raise InputError(
+            f"calibrate.folds={folds} given for an encoder that is fine-tuned on all documents; set "
+            "calibrate.share, or give validation documents"
+        )
+    rest = list_tuned(n, config)
+    return None if rest is None else (rest, np.setdiff1d(np.arange(n), rest))
 
 
 def hold_out(
