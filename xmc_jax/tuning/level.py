@@ -1,4 +1,4 @@
-"""One level's fine-tuning: steps, checkpoints, evaluations, the best parameters."""
+"""The fine-tuning of one level: steps, checkpoints, evaluations, the best parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -24,39 +24,27 @@ from xmc_jax.tuning.step import TuningState, configure_step, start_state
 from xmc_jax.types import Progress
 
 Evaluate = Callable[[Any, Head], float]
-"""Parameters and head → a score of the held-out set, larger is better."""
+"""Parameters and head → a score on the held-out set; larger is better."""
 
 
-@runtime_checkable
-class Scored(Protocol):
-    """The best parameters so far: their score on the held-out set, and the step that they are of."""
-
-    @property
-    def score(self) -> float: ...
-
-    @property
-    def step(self) -> int: ...
-
-
-@dataclass(frozen=True)
-class Best:
-    """The parameters that did best on the held-out set so far (host arrays)."""
+class Best(NamedTuple):
+    """The best parameters so far on the held-out set."""
 
     score: float
     step: int
     stale: int
-    """Evaluations since then."""
-    params: Any
-    head: Head
+    """Number of evaluations since then."""
+    tuned: tuple[Any, Any]
+    """Parameters of the encoder, and the head or the prototypes (host arrays)."""
 
 
 @dataclass(frozen=True)
 class Reporter:
-    """Where a level's progress goes."""
+    """Where a level's progress is reported."""
 
     progress: Progress
     run: Run
-    """That the level belongs to."""
+    """The run that the level belongs to."""
     every: int
 
 
@@ -70,20 +58,20 @@ def tune_level(
     evaluate: Evaluate | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[Any, Head]:
-    """Fine-tunes encoder and head on a level, from its last state on.
+    """Fine-tunes encoder and head on a level, resuming from its last state.
 
     Args:
-        task: texts, positives, candidates.
-        encoder: with the parameters of the level before.
-        head: that the level begins with.
-        config: settings.
-        kept: states of the level.
-        reporter: told loss, learning rate and speed.
-        evaluate: on a held-out set; None: the last parameters are the outcome.
-        mesh: of `choose_mesh`; it changes the outcome by rounding only, and a level may resume on another one.
+        task: the texts, positives and candidates.
+        encoder: the encoder with the parameters of the previous level.
+        head: the head that the level starts with.
+        config: the settings.
+        kept: the states of the level.
+        reporter: is told loss, learning rate and speed.
+        evaluate: scores parameters on a held-out set; None: the last parameters are the outcome.
+        mesh: the mesh of `choose_mesh`; it affects only rounding, and a level may resume on another one.
 
     Returns:
-        (params, head) as host arrays: the best ones if they are evaluated, else the last ones.
+        (params, head) as host arrays: the best ones if there are evaluations, otherwise the last ones.
 
     Raises:
         RunError: the device has too little memory.
@@ -102,7 +90,7 @@ def tune_level(
         state = placement.place_state(state)
         meter = Meter(reporter, task, done, steps)
         for batch in stream_batches(task, done, steps):
-            if _is_stale(best, config):
+            if is_stale(best, config):
                 break
             state, metrics = step(state, placement.place_batch(batch), config=step_config)
             done += 1
@@ -110,28 +98,31 @@ def tune_level(
             if done % config.save_every == 0 or done == steps:
                 now = placement.fetch_state(state)
                 if evaluate is not None:
-                    best = _compare(best, evaluate, now, done)
+                    best = compare(best, evaluate, (now.params, now.head), done)
                     meter.note_score(done, best)
                 if done < steps:
                     _save(kept, now, best, done)
         meter.flush()
     progress.finish(meter.describe(best))
     if best is not None:
-        return best.params, best.head
+        return best.tuned
     last = placement.fetch_state(state)
     return last.params, last.head
 
 
-def _compare(best: Best | None, evaluate: Evaluate, state: TuningState, step: int) -> Best:
-    """Returns the better of the best so far and the state's parameters (host arrays)."""
-    # Processes that kept or stopped at unlike steps would wait for each other: one of them says.
-    score = agree_first(evaluate(state.params, state.head))
+def compare(
+    best: Best | None, evaluate: Callable[..., float], tuned: tuple[Any, Any], step: int
+) -> Best:
+    """Returns the better of the best parameters so far and those of a step."""
+    # One process decides: others that kept or stopped at different steps would wait for each other forever.
+    score = agree_first(evaluate(*tuned))
     if best is None or score > best.score:
-        return Best(score, step, 0, state.params, state.head)
-    return Best(best.score, best.step, best.stale + 1, best.params, best.head)
+        return Best(score, step, 0, tuned)
+    return best._replace(stale=best.stale + 1)
 
 
-def _is_stale(best: Best | None, config: TuningConfig) -> bool:
+def is_stale(best: Best | None, config: TuningConfig | UpdateConfig) -> bool:
+    """Returns whether the last evaluations without a gain are as many as `patience` allows."""
     return best is not None and config.patience is not None and config.patience <= best.stale
 
 
@@ -140,33 +131,38 @@ def _save(kept: Steps, state: TuningState, best: Best | None, step: int) -> None
     note: dict[str, Any] = {"step": step}
     if best is not None:
         note["best"] = {"score": best.score, "step": best.step, "stale": best.stale}
-        both = flatten_params((best.params, best.head))
+        both = flatten_params(best.tuned)
         arrays |= {f"best/{name}": a for name, a in both.items()}
     kept.save(step, arrays, note)
 
 
 def _resume(state: TuningState, kept: Steps, steps: int) -> tuple[TuningState, Best | None]:
-    """Returns the last state that is kept, or the given one if there is none yet."""
+    """Returns the last kept state, or the given one if there is none yet."""
     last = kept.last_step
     if not last:
         return state, None
-    assert last < steps, "a finished level is not tuned again"
+    assert last < steps, "a finished level must not be tuned again"
     arrays, note = kept.load(last)
-    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}}
-    for name, array in arrays.items():
-        part, _, rest = name.partition("/")
-        parts[part][rest] = array
+    parts = group_arrays(arrays)
     source = f"step {last}"
     best = None
     if "best" in note:
-        params, head = fill_params((state.params, state.head), parts["best"], source)
-        facts = note["best"]
-        best = Best(facts["score"], facts["step"], facts["stale"], params, head)
+        tuned = fill_params((state.params, state.head), parts["best"], source)
+        best = Best(**note["best"], tuned=tuned)
     return fill_params(state, parts["state"], source), best
 
 
+def group_arrays(arrays: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """Returns arrays named `part/name` by part and name."""
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        part, _, rest = name.partition("/")
+        parts.setdefault(part, {})[rest] = array
+    return parts
+
+
 class Meter:
-    """Tells how a level goes: loss, learning rate, documents a second; metrics are fetched one step late."""
+    """Reports the progress of a level: loss, learning rate, documents per second; metrics are fetched one step late."""
 
     def __init__(self, reporter: Reporter, task: LevelTask, done: int, steps: int) -> None:
         self._reporter, self._task, self._steps = reporter, task, steps
@@ -176,12 +172,12 @@ class Meter:
         self._text = ""
 
     def add(self, step: int, metrics: Any) -> None:
-        """Takes the metrics of a step and tells those of the step before."""
+        """Takes the metrics of a step and reports those of the previous one."""
         self.flush()
         self._waiting = (step, metrics)
 
     def flush(self) -> None:
-        """Tells what is still waiting."""
+        """Reports the metrics that are still waiting."""
         if self._waiting is None:
             return
         step, metrics = self._waiting
@@ -205,12 +201,12 @@ class Meter:
         self._reporter.progress.note(self._text)
         self._write({"step": step, "loss": loss, "rate": rate, "documents_per_s": round(speed, 1)})
 
-    def note_score(self, step: int, best: Scored) -> None:
-        """Tells an evaluation."""
+    def note_score(self, step: int, best: Best) -> None:
+        """Reports an evaluation."""
         self._write({"step": step, "best_score": best.score, "best_step": best.step})
 
-    def describe(self, best: Scored | None) -> str:
-        """Returns the last line, and which step was kept."""
+    def describe(self, best: Best | None) -> str:
+        """Returns the last report, with the step that was kept."""
         kept = "" if best is None else f"; step {best.step} kept, P@1,3,5 mean {best.score:.2f}"
         return self._text + kept
 
@@ -219,7 +215,7 @@ class Meter:
 
 
 def advise(config: TuningConfig | UpdateConfig) -> tuple[str, str]:
-    """Returns what needs the memory of an update, and what to do where there is too little."""
+    """Returns what needs the memory of an update, and what to do if there is too little."""
     parts = 1 if config.accumulate == "auto" else config.accumulate
     size = "" if config.batch_size == "auto" else f" of {config.batch_size // parts} documents"
     return (
@@ -231,7 +227,7 @@ def advise(config: TuningConfig | UpdateConfig) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def explain_memory(what: str, advice: str) -> Iterator[None]:
-    """Turns the device's lack of memory into a line that says what needs it and which setting to change."""
+    """Turns an out-of-memory error of the device into a line that says what needs it and which setting to change."""
     try:
         yield
     except jax.errors.JaxRuntimeError as error:

@@ -24,10 +24,19 @@ from xmc_jax.encoder import Encoder, Tokens, embed_texts, fill_params, flatten_p
 from xmc_jax.features import normalize_rows
 from xmc_jax.memory import find_budget as find_memory
 from xmc_jax.model import Prototypes
-from xmc_jax.parallel import Target, agree_first
+from xmc_jax.parallel import Target
 from xmc_jax.run import Steps
 from xmc_jax.tuning.fit import UpdateSize, choose_fit, find_budget
-from xmc_jax.tuning.level import Meter, Reporter, advise, explain_memory
+from xmc_jax.tuning.level import (
+    Best,
+    Meter,
+    Reporter,
+    advise,
+    compare,
+    explain_memory,
+    group_arrays,
+    is_stale,
+)
 from xmc_jax.tuning.prototype.batches import (
     NearTexts,
     PrototypeTask,
@@ -58,16 +67,6 @@ class Tuned(NamedTuple):
 
     params: Any
     prototypes: Prototypes
-
-
-class _Best(NamedTuple):
-    """What did best on the held-out set so far."""
-
-    score: float
-    step: int
-    stale: int
-    """Evaluations since then."""
-    tuned: Tuned
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,7 @@ def _run(
     reporter.progress.advance(done * update.batch_size)
     state = placement.place_state(state)
     meter = Meter(reporter, as_level(task), done, update.steps)
-    while done < update.steps and not _is_stale(best, update):
+    while done < update.steps and not is_stale(best, update):
         # Between two stops the vectors of the documents stay as they are.
         stop = _find_stop(done, tuning)
         if task.near is not None:
@@ -216,14 +215,14 @@ def _run(
         if done % update.save_every == 0 or done == update.steps:
             now = placement.fetch_state(state)
             if evaluate is not None:
-                best = _compare(best, evaluate, _finish(now, vectors, tuning), done)
+                best = compare(best, evaluate, _finish(now, vectors, tuning), done)
                 meter.note_score(done, best)
             if done < update.steps:
                 _save(kept, now, best, vectors, task.near, tuning)
     meter.flush()
     reporter.progress.finish(meter.describe(best))
     if best is not None:
-        return best.tuned
+        return Tuned(*best.tuned)
     return _finish(placement.fetch_state(state), vectors, tuning)
 
 
@@ -277,22 +276,10 @@ def _finish(state: PrototypeState, vectors: _Vectors, tuning: PrototypeTuning) -
     return Tuned(state.params, prototypes)
 
 
-def _compare(best: _Best | None, evaluate: Evaluate, tuned: Tuned, step: int) -> _Best:
-    # Processes that kept or stopped at unlike steps would wait for each other: one of them says.
-    score = agree_first(evaluate(*tuned))
-    if best is None or score > best.score:
-        return _Best(score, step, 0, tuned)
-    return best._replace(stale=best.stale + 1)
-
-
-def _is_stale(best: _Best | None, update: UpdateConfig) -> bool:
-    return best is not None and update.patience is not None and update.patience <= best.stale
-
-
 def _save(
     kept: Steps,
     state: PrototypeState,
-    best: _Best | None,
+    best: Best | None,
     vectors: _Vectors,
     near: NearTexts | None,
     tuning: PrototypeTuning,
@@ -305,31 +292,26 @@ def _save(
         arrays["near/order"], note["grouped"] = near.order, near.begun
     if best is not None:
         note["best"] = {"score": best.score, "step": best.step, "stale": best.stale}
-        arrays |= {f"best/{name}": a for name, a in _pack(best.tuned).items()}
+        arrays |= {f"best/{name}": a for name, a in _pack(Tuned(*best.tuned)).items()}
     kept.save(int(state.step), arrays, note)
 
 
 def _resume(
     state: PrototypeState, kept: Steps, vectors: _Vectors, tuning: PrototypeTuning
-) -> tuple[PrototypeState, _Best | None, _Vectors, NearTexts | None]:
+) -> tuple[PrototypeState, Best | None, _Vectors, NearTexts | None]:
     """Returns the last state that is kept, or the given one if there is none yet."""
     last = kept.last_step
     if not last:
         return state, None, vectors, None
     arrays, note = kept.load(last)
-    parts: dict[str, dict[str, np.ndarray]] = {"state": {}, "best": {}, "vectors": {}, "near": {}}
-    for name, array in arrays.items():
-        part, _, rest = name.partition("/")
-        parts[part][rest] = array
+    parts = group_arrays(arrays)
     source = f"step {last}"
     best = None
     if "best" in note:
-        facts = note["best"]
-        tuned = _unpack(tuning, parts["best"], source)
-        best = _Best(facts["score"], facts["step"], facts["stale"], tuned)
-    if parts["vectors"]:
+        best = Best(**note["best"], tuned=_unpack(tuning, parts["best"], source))
+    if "vectors" in parts:
         vectors = _Vectors(parts["vectors"]["documents"], parts["vectors"].get("texts"))
-    near = NearTexts(parts["near"]["order"], note["grouped"]) if parts["near"] else None
+    near = NearTexts(parts["near"]["order"], note["grouped"]) if "near" in parts else None
     return fill_params(state, parts["state"], source), best, vectors, near
 
 
