@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, combinations, islice
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -17,31 +18,32 @@ from xmc_jax.encoder import Tokens
 from xmc_jax.matcher import count_candidates, list_candidates
 from xmc_jax.tuning.step import BatchPart, TuningBatch
 
-_AHEAD = 2  # batches made before they are asked for
-_PROBES = 200  # batches looked at to choose a layout
-_FIT = 0.98  # of them fit the usual layout
-_CUTS = 4  # parts of a layout at most
-_PART = 1.06  # by so much has the work to fall for one more part
+_AHEAD = 2  # batches prepared in advance
+_PROBES = 200  # batches examined to choose a layout
+_FIT = 0.98  # share of them that must fit the usual layout
+_CUTS = 4  # largest number of parts in a layout
+_PART = 1.06  # factor by which one more part must reduce the work
 
+Made = TypeVar("Made")
 Layout = tuple[tuple[int, int], ...]
 """Parts of a batch, (texts, width) each; shorter texts come first."""
 
 
 @dataclass(frozen=True)
 class LevelTask:
-    """What a level is fine-tuned on: N texts and their positives among the level's nodes.
+    """The data of a level's fine-tuning: N texts and their positives among the level's nodes.
 
     Attributes:
         level: its number.
-        tokens: of the N texts.
+        tokens: the tokens of the N texts.
         labels: counts of positives, CSR [N, nodes].
-        mask: which clusters above come near a text, CSR [N, C]; None: all nodes are candidates.
+        mask: the clusters above that are near each text, CSR [N, C]; None: all nodes are candidates.
         child_offsets: [C + 1].
-        limit: candidates of a text at most; None: any number.
+        limit: the largest number of candidates per text; None: no limit.
         batch_size: B.
-        multiple: every part of a layout has a multiple of so many texts, which divides the batch: the parts of
-            accumulation times those on the devices.
-        seed: of the run.
+        multiple: the number of texts in every part of a layout is a multiple of this divisor of the batch: the parts
+            of accumulation times those on the devices.
+        seed: the seed of the run.
     """
 
     level: int
@@ -56,9 +58,9 @@ class LevelTask:
 
 
 def draw_rows(step: int, batch_size: int, n: int, seed: int, level: int) -> Int[np.ndarray, "B"]:
-    """Returns the texts of a step: consecutive parts of one random order after the other.
+    """Returns the texts of a step: consecutive pieces of one random order after another.
 
-    The data position is the step: nothing else is needed to resume from there.
+    The step alone determines the position in the data, so nothing else is needed to resume.
     """
     position = step * batch_size + np.arange(batch_size)
     epoch, place = np.divmod(position, n)
@@ -72,11 +74,11 @@ def _shuffle(n: int, seed: int, level: int, epoch: int) -> np.ndarray:
 
 
 def choose_layouts(task: LevelTask) -> tuple[Layout, ...]:
-    """Returns how batches are cut and padded: the usual layout, and the one that fits every batch.
+    """Returns how batches are split and padded: the usual layout, and one that fits every batch.
 
-    The usual one pads the shorter texts of a batch to smaller widths, where that saves enough: every part of every
-    layout is a compilation. A text longer than nearly all others does not widen every batch. All levels of the same
-    texts get the same layouts, so that the encoder is compiled for one of them.
+    The usual layout pads the shorter texts of a batch to smaller widths where that saves enough, as every part of every
+    layout costs a compilation. A text longer than nearly all others does not widen every batch. All levels with the
+    same texts get the same layouts, so that the encoder is compiled only once for all of them.
     """
     size = task.batch_size
     grain = task.multiple * max(1, size // (_CUTS * task.multiple))
@@ -100,14 +102,18 @@ def choose_layouts(task: LevelTask) -> tuple[Layout, ...]:
 
 
 def stream_batches(task: LevelTask, start: int, stop: int) -> Iterator[TuningBatch]:
-    """Yields the batches of steps `start` to `stop` - 1; the next ones are made meanwhile in a thread."""
+    """Yields the batches of steps `start` to `stop` - 1; a thread prepares the next ones meanwhile."""
     layouts = choose_layouts(task)
     n_slots = 0
     if task.mask is not None:
         n_slots = count_candidates(task.mask, task.labels, task.child_offsets, task.limit)
+    return prepare_ahead(lambda step: make_batch(task, step, layouts, n_slots), start, stop)
+
+
+def prepare_ahead(make: Callable[[int], Made], start: int, stop: int) -> Iterator[Made]:
+    """Yields what `make` returns for steps `start` to `stop` - 1; a thread prepares the next ones meanwhile."""
     with ThreadPoolExecutor(1) as pool:
-        steps = iter(range(start, stop))
-        made = (pool.submit(make_batch, task, step, layouts, n_slots) for step in steps)
+        made = (pool.submit(make, step) for step in range(start, stop))
         waiting = deque(islice(made, _AHEAD))
         try:
             while waiting:
@@ -121,18 +127,12 @@ def stream_batches(task: LevelTask, start: int, stop: int) -> Iterator[TuningBat
 def make_batch(
     task: LevelTask, step: int, layouts: tuple[Layout, ...], n_slots: int
 ) -> TuningBatch:
-    """Returns the batch of a step, the same one whenever it is asked for, in the first layout that it fits."""
-    rows = _draw(task, step)
-    rows = rows[np.argsort(task.tokens.widths[rows], kind="stable")]
-    widths = task.tokens.widths[rows]
-    for layout in layouts:
-        ends = np.cumsum([n for n, _ in layout])
-        if (widths[ends - 1] <= [width for _, width in layout]).all():
-            break
+    """Returns the batch of a step, always the same one, in the first layout that it fits."""
+    drawn = draw_rows(step, task.batch_size, len(task.tokens), task.seed, task.level)
+    _, layout = arrange(task.tokens, drawn, layouts)
     rng = np.random.default_rng((task.seed, task.level, step, 1))
     parts = []
-    for end, (n, width) in zip(ends, layout, strict=True):
-        mine = rows[end - n : end]
+    for mine, width in layout:
         ids, real = task.tokens.take(mine, width)
         labels = task.labels[mine]
         if task.mask is None:
@@ -145,5 +145,15 @@ def make_batch(
     return tuple(parts)
 
 
-def _draw(task: LevelTask, step: int) -> Int[np.ndarray, "B"]:
-    return draw_rows(step, task.batch_size, len(task.tokens), task.seed, task.level)
+def arrange(
+    tokens: Tokens, drawn: Int[np.ndarray, "B"], layouts: tuple[Layout, ...]
+) -> tuple[Int[np.ndarray, "B"], list[tuple[np.ndarray, int]]]:
+    """Returns texts in the order of their widths, and each part (texts, width) of the first layout that they fit."""
+    rows = drawn[np.argsort(tokens.widths[drawn], kind="stable")]
+    widths = tokens.widths[rows]
+    for layout in layouts:
+        ends = np.cumsum([n for n, _ in layout])
+        if (widths[ends - 1] <= [width for _, width in layout]).all():
+            break
+    parts = zip(ends, layout, strict=True)
+    return rows, [(rows[end - n : end], width) for end, (n, width) in parts]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,12 +13,18 @@ from jaxtyping import Float, Int
 from xmc_jax.encoder import Tokens
 from xmc_jax.ops import concatenate_ranges
 from xmc_jax.tree import cluster_labels, split_depth
-from xmc_jax.tuning.batches import Layout, LevelTask, choose_layouts, draw_rows
+from xmc_jax.tuning.batches import (
+    Layout,
+    LevelTask,
+    arrange,
+    choose_layouts,
+    draw_rows,
+    prepare_ahead,
+)
 from xmc_jax.tuning.prototype.shortlist import Negatives
 from xmc_jax.tuning.prototype.step import PrototypeBatch
 from xmc_jax.types import PAD
 
-_AHEAD = 2  # batches made before they are asked for
 _GRAIN = 64  # slots of positives are a multiple of it
 _GROUP = 16  # near texts of a batch
 _TAG = 13
@@ -109,35 +112,17 @@ def count_slots(task: PrototypeTask, start: int, stop: int) -> int:
 def stream_batches(
     task: PrototypeTask, start: int, stop: int, slots: int
 ) -> Iterator[PrototypeBatch]:
-    """Yields the batches of steps `start` to `stop` - 1; the next ones are made meanwhile in a thread."""
+    """Yields the batches of steps `start` to `stop` - 1; a thread prepares the next ones meanwhile."""
     layouts = choose_layouts(as_level(task))
-    with ThreadPoolExecutor(1) as pool:
-        made = (pool.submit(make_batch, task, step, layouts, slots) for step in range(start, stop))
-        waiting = deque(islice(made, _AHEAD))
-        try:
-            while waiting:
-                batch = waiting.popleft().result()
-                waiting.extend(islice(made, 1))
-                yield batch
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    return prepare_ahead(lambda step: make_batch(task, step, layouts, slots), start, stop)
 
 
 def make_batch(
     task: PrototypeTask, step: int, layouts: tuple[Layout, ...], slots: int
 ) -> PrototypeBatch:
-    """Returns the batch of a step, the same one whenever it is asked for, in the first layout that it fits."""
-    drawn = task.draw(step)
-    rows = drawn[np.argsort(task.tokens.widths[drawn], kind="stable")]
-    widths = task.tokens.widths[rows]
-    for layout in layouts:
-        ends = np.cumsum([n for n, _ in layout])
-        if (widths[ends - 1] <= [width for _, width in layout]).all():
-            break
-    texts = tuple(
-        task.tokens.take(rows[end - n : end], width)
-        for end, (n, width) in zip(ends, layout, strict=True)
-    )
+    """Returns the batch of a step, always the same one, in the first layout that it fits."""
+    rows, layout = arrange(task.tokens, task.draw(step), layouts)
+    texts = tuple(task.tokens.take(*part) for part in layout)
     begins, counts = task.labels.indptr[rows], np.diff(task.labels.indptr)[rows]
     labels = task.labels.indices[concatenate_ranges(begins, counts)]
     owners = np.repeat(np.arange(len(rows)), counts)
