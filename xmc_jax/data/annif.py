@@ -14,7 +14,7 @@ from xmc_jax.data.labels import bare_uri
 from xmc_jax.data.lines import open_bytes, read_lines
 from xmc_jax.data.literals import name_of
 from xmc_jax.data.names import LabelNames
-from xmc_jax.data.split import SPLITS, Document
+from xmc_jax.data.split import Document, find_folders
 from xmc_jax.errors import InputError, tell
 
 _URI = re.compile(r"<[^<>\s]+>|(?:https?://|urn:)\S+")
@@ -48,10 +48,7 @@ def open_lines(files: Files, config: DataConfig, names: Sequence[str] | None) ->
 
 def find_splits(folder: Path) -> Files:
     """Returns the documents of each split: those of the folders `train`, `test`, `valid`, else of the folder."""
-    found = {split: files for split in SPLITS if (files := _list_documents(folder / split))}
-    if not found and (files := _list_documents(folder)):
-        found = {"train": files}
-    return found
+    return find_folders(folder, _list_documents)
 
 
 def _list_documents(folder: Path) -> list[Path]:

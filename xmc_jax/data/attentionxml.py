@@ -11,7 +11,7 @@ from pathlib import Path
 from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Reader
 from xmc_jax.data.lines import read_lines
-from xmc_jax.data.split import SPLITS, Document, find_file
+from xmc_jax.data.split import SPLITS, Document, find_file_pairs
 from xmc_jax.errors import InputError
 
 Pair = tuple[Path, Path]
@@ -23,19 +23,8 @@ def find_splits(folder: Path) -> Files:
     Raises:
         InputError: one of the two without the other.
     """
-    splits: Files = {}
-    for split in SPLITS:
-        texts, labels = (
-            find_file(folder, [f"{split}_{kind}.txt", f"{split}_{kind}.txt.gz"])
-            for kind in ("texts", "labels")
-        )
-        if texts and labels:
-            splits[split] = (texts, labels)
-        elif texts or labels:
-            there, missing = (texts, "labels") if texts else (labels, "texts")
-            assert there is not None
-            raise InputError(f"{there}: stands alone; {split}_{missing}.txt is needed beside it")
-    return splits
+    names = {split: (f"{split}_texts.txt", f"{split}_labels.txt") for split in SPLITS}
+    return find_file_pairs(folder, names)
 
 
 def read_documents(files: Pair, config: DataConfig) -> Iterator[Document]:

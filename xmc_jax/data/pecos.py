@@ -15,11 +15,9 @@ from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Matrices, Reader
 from xmc_jax.data.lines import read_lines
 from xmc_jax.data.matrices import check_features, check_labels
-from xmc_jax.data.split import find_file
+from xmc_jax.data.split import SHORT_NAMES, find_file
 from xmc_jax.data.texts import TextStore, TextStoreBuilder
 from xmc_jax.errors import InputError
-
-ENDINGS = {"train": "trn", "test": "tst", "valid": "val"}
 
 _DAMAGE = (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
 """What reading a file raises that is not an npz file of numbers."""
@@ -38,7 +36,7 @@ def find_splits(folder: Path) -> Files:
         InputError: X without Y or Y without X.
     """
     splits: Files = {}
-    for split, ending in ENDINGS.items():
+    for split, ending in SHORT_NAMES.items():
         labels = find_file(folder, [f"Y.{ending}.npz"])
         features = find_file(folder, [f"X.{ending}.npz"])
         texts = find_file(folder, [f"X.{ending}.txt", f"X.{ending}.txt.gz"])

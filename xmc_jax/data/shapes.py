@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.data.pecos import ENDINGS
+from xmc_jax.data.split import SHORT_NAMES
 from xmc_jax.errors import InputError
 from xmc_jax.files import replace_folder
 
@@ -247,7 +247,7 @@ def _offsets(row: np.ndarray, n: int) -> np.ndarray:
 
 def _write_split(folder: Path, shape: Shape, split: Literal["train", "test"], seed: int) -> None:
     """Streams a split into raw arrays, then packs them as the two matrices."""
-    names = [f"{matrix}.{ENDINGS[split]}" for matrix in "XY"]
+    names = [f"{matrix}.{SHORT_NAMES[split]}" for matrix in "XY"]
     files = {(m, a): open(folder / f"{m}.{a}", "wb") for m in names for a in _ARRAYS}  # noqa: SIM115
     try:
         nnz = dict.fromkeys(names, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,8 @@ from xmc_jax.data.texts import TextStore, TextStoreBuilder
 from xmc_jax.errors import InputError
 
 SPLITS = ("train", "test", "valid")
+SHORT_NAMES = {"train": "trn", "test": "tst", "valid": "val"}
+"""Splits as PECOS and the XMC repository name their files."""
 
 Document = tuple[str | os.PathLike, int, Any, Any]
 """File, line, text, label names: as read, text and names not yet checked."""
@@ -113,6 +115,33 @@ def find_file(folder: Path, names: Sequence[str]) -> Path | None:
             f"{folder}: {found[0].name} and {found[1].name} are both there; remove one of them"
         )
     return found[0] if found else None
+
+
+def find_file_pairs(
+    folder: Path, names: Mapping[str, tuple[str, str]]
+) -> dict[str, tuple[Path, Path]]:
+    """Returns the two files of each split that a folder holds, packed with gzip or not, given their names.
+
+    Raises:
+        InputError: one of the two without the other.
+    """
+    pairs = {}
+    for split, both in names.items():
+        one, other = (find_file(folder, [name, f"{name}.gz"]) for name in both)
+        if one and other:
+            pairs[split] = one, other
+        elif one or other:
+            missing = both[1] if one else both[0]
+            raise InputError(f"{one or other}: stands alone; {missing} is needed beside it")
+    return pairs
+
+
+def find_folders(folder: Path, list_files: Callable[[Path], list[Path]]) -> dict[str, list[Path]]:
+    """Returns the files of each split: those of the folders `train`, `test`, `valid`, else of the folder itself."""
+    found = {split: files for split in SPLITS if (files := list_files(folder / split))}
+    if not found and (files := list_files(folder)):
+        found = {"train": files}
+    return found
 
 
 def collect_documents(

@@ -8,15 +8,12 @@ from pathlib import Path
 from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Reader
 from xmc_jax.data.lines import read_lines
-from xmc_jax.data.split import SPLITS, Document
+from xmc_jax.data.split import SPLITS, Document, find_folders
 
 
 def find_splits(folder: Path) -> Files:
     """Returns the text files of each split: below `train`, `test`, `valid`, else below the folder."""
-    found = {split: files for split in SPLITS if (files := _list_texts(folder / split))}
-    if not found and (files := _list_texts(folder)):
-        found = {"train": files}
-    return found
+    return find_folders(folder, _list_texts)
 
 
 def _list_texts(folder: Path) -> list[Path]:

@@ -16,10 +16,9 @@ from xmc_jax.data.format import Files, Format, Reader
 from xmc_jax.data.jsonl import parse_object
 from xmc_jax.data.lines import read_lines
 from xmc_jax.data.names import LabelNames
-from xmc_jax.data.split import Document, find_file
+from xmc_jax.data.split import SHORT_NAMES, Document, find_file
 from xmc_jax.errors import InputError
 
-ENDINGS = {"train": "trn", "test": "tst", "valid": "val"}
 FILTERS = {"train": "filter_labels_train.txt", "test": "filter_labels_test.txt"}
 
 
@@ -29,7 +28,7 @@ def find_splits(folder: Path) -> Files:
     Raises:
         InputError: documents without the labels' file.
     """
-    found = {s: find_file(folder, [f"{e}.json.gz", f"{e}.json"]) for s, e in ENDINGS.items()}
+    found = {s: find_file(folder, [f"{e}.json.gz", f"{e}.json"]) for s, e in SHORT_NAMES.items()}
     files = {split: path for split, path in found.items() if path}
     if files and not find_file(folder, ["lbl.json.gz", "lbl.json"]):
         raise InputError(

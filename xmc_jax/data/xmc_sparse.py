@@ -13,8 +13,8 @@ from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Matrices, Reader
 from xmc_jax.data.lines import read_byte_lines
 from xmc_jax.data.matrices import check_features, check_labels
-from xmc_jax.data.split import find_file
-from xmc_jax.data.xmc_raw import ENDINGS, FILTERS, read_pairs
+from xmc_jax.data.split import SHORT_NAMES, find_file_pairs
+from xmc_jax.data.xmc_raw import FILTERS, read_pairs
 from xmc_jax.errors import InputError
 
 _ROW = re.compile(rb"\s*(?:\d{1,10}:[-+.\deE]+\s*)*")
@@ -26,18 +26,10 @@ def find_splits(folder: Path) -> Files:
     Raises:
         InputError: one of the two without the other.
     """
-    splits: Files = {}
-    for split, ending in ENDINGS.items():
-        x, y = (
-            find_file(folder, [f"{ending}_X_{kind}.txt", f"{ending}_X_{kind}.txt.gz"])
-            for kind in ("Xf", "Y")
-        )
-        if x and y:
-            splits[split] = (x, y)
-        elif x or y:
-            there, missing = (x, "Y") if x else (y, "Xf")
-            raise InputError(f"{there}: stands alone; {ending}_X_{missing}.txt is needed beside it")
-    return splits
+    names = {
+        split: (f"{short}_X_Xf.txt", f"{short}_X_Y.txt") for split, short in SHORT_NAMES.items()
+    }
+    return find_file_pairs(folder, names)
 
 
 def open_files(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
