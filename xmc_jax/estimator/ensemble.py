@@ -47,6 +47,13 @@ class Ensemble(Answers):
         rule: as given.
         label_names, label_counts, n_train: the first member's.
         calibration: the maps that `calibrate` fits; they are kept nowhere else.
+
+    >>> from xmc_jax import XRLinear
+    >>> texts = ["a red apple", "a green pear", "a fast car", "a slow bus"] * 2
+    >>> labels = [["fruit"], ["fruit"], ["vehicle"], ["vehicle"]] * 2
+    >>> members = [XRLinear(seed=seed).fit(texts, labels) for seed in (0, 1)]
+    >>> Ensemble(members, "rank_average").predict(["a slow car"], top_k=1).names()
+    [['vehicle']]
     """
 
     def __init__(

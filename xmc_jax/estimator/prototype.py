@@ -40,8 +40,8 @@ HeldOut = tuple[Any, sp.csr_matrix] | None
 class PrototypeModel(Estimator):
     """One encoder and one prototype per label, trained together; the labels nearest to a text are its labels.
 
-    A prototype begins as the sum of the vectors of its label's documents and text; a document is compared with those of
-    its own labels as they are without it. Labels without documents are predicted from their text.
+    A prototype starts as the sum of the vectors of its label's documents and text; a document is left out of the
+    prototypes of its own labels when it is compared with them. Labels without documents are predicted from their text.
 
     Args:
         config: all settings; defaults if None.
@@ -52,10 +52,16 @@ class PrototypeModel(Estimator):
         InputError: an unknown setting (with a suggestion) or a value out of range.
 
     Attributes:
-        prototypes: of the labels, or None before training.
-        encoder: with the fine-tuned parameters, or None.
-        label_names, label_counts, n_train, calibration, reranker: as in `XRLinear`; labels that are known by their text
-            alone stand behind the others.
+        prototypes: the prototypes of the labels, or None before training.
+        encoder: the encoder with the fine-tuned parameters, or None.
+        label_names, label_counts, n_train, calibration, reranker: as in `XRLinear`; labels that are known only by their
+            text come after the others.
+
+    >>> texts = ["a red apple", "a green pear", "a fast car", "a slow bus"] * 2
+    >>> labels = [["fruit"], ["fruit"], ["vehicle"], ["vehicle"]] * 2
+    >>> model = PrototypeModel(name="static", hidden=16, steps=0).fit(texts, labels)  # 0: not fine-tuned
+    >>> model.predict(["a slow car"], top_k=1).names()
+    [['vehicle']]
     """
 
     CONFIG: ClassVar[type] = PrototypeConfig

@@ -41,6 +41,14 @@ def load(path: str | os.PathLike, *, encoder: Encoder | None = None) -> Estimato
 
     Raises:
         InputError: there is no run, or it is unfinished or damaged.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from xmc_jax import XRLinear
+    >>> texts, labels = ["an owl by night", "a tax on goods"] * 4, [["bird"], ["tax"]] * 4
+    >>> with TemporaryDirectory() as folder:
+    ...     _ = XRLinear(seed=0).fit(texts, labels, workdir=f"{folder}/run")
+    ...     load(f"{folder}/run").predict(["an owl"], top_k=1).names()
+    [['bird']]
     """
     watch_forks()
     held = restore(path, encoder)

@@ -56,9 +56,15 @@ class XRTransformer(Mixture):
         InputError: an unknown setting (with a suggestion) or a value out of range.
 
     Attributes:
-        encoder: with the fine-tuned parameters; None before training.
+        encoder: the encoder with the fine-tuned parameters; None before training.
         linear: the XR-Linear on [features, vector].
         others: as in `XRLinear`.
+
+    >>> texts = ["a red apple", "a green pear", "a fast car", "a slow bus"] * 2
+    >>> labels = [["fruit"], ["fruit"], ["vehicle"], ["vehicle"]] * 2
+    >>> model = XRTransformer(name="static", hidden=16, steps=0).fit(texts, labels)  # 0: not fine-tuned
+    >>> model.predict(["a slow car"], top_k=1).names()
+    [['vehicle']]
     """
 
     CONFIG: ClassVar[type] = XRTransformerConfig
@@ -379,7 +385,13 @@ class XTransformer(XRTransformer):
 
     Args:
         config: all settings; defaults if None.
-        **settings: as in `XRTransformer`; `label_embedding` says what is clustered.
+        **settings: as in `XRTransformer`; `label_embedding` chooses what labels are clustered by.
+
+    >>> texts = ["a red apple", "a green pear", "a fast car", "a slow bus"] * 2
+    >>> labels = [["fruit"], ["fruit"], ["vehicle"], ["vehicle"]] * 2
+    >>> model = XTransformer(name="static", hidden=16, steps=0).fit(texts, labels)  # 0: not fine-tuned
+    >>> model.predict(["a slow car"], top_k=1).names()
+    [['vehicle']]
     """
 
     CONFIG: ClassVar[type] = XTransformerConfig
