@@ -14,6 +14,7 @@ from xmc_jax.config import Config, DataConfig, from_dict
 from xmc_jax.data import LabelNames, Split, open_dataset, revise
 from xmc_jax.errors import InputError, Note, tell
 from xmc_jax.estimator.change import Documents
+from xmc_jax.estimator.texts import split_documents
 from xmc_jax.features import check_width, concatenate, unit_rows
 from xmc_jax.linear.sources import read_documents, read_label_matrix
 from xmc_jax.run import Trained, fingerprint, read_header
@@ -31,10 +32,6 @@ def read_given(model: Updating, x: Any, labels: Any, names: Sequence[str] | None
     matrix, found = read_label_matrix(labels, names, may_be_bare=True)
     beside = None
     if model.reads_text and model.reads_vectors:
-        from xmc_jax.estimator.transformer import (
-            split_documents,  # XR-Linear does not wait for flax
-        )
-
         x, beside = split_documents(x)
     texts, features = read_documents(x, matrix.shape[0])
     if model.reads_text != (texts is not None):

@@ -1,4 +1,4 @@
-"""Texts of labels as a training wants them: from the caller, a file of the settings, or the labels' names."""
+"""Texts as a training wants them: those of documents beside features, and those of labels from wherever they come."""
 
 from __future__ import annotations
 
@@ -6,10 +6,30 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from xmc_jax.data import LabelTexts, Revision, list_texts, read_label_texts, resolve_texts
+import numpy as np
+import scipy.sparse as sp
+
+from xmc_jax.data import (
+    LabelTexts,
+    Revision,
+    as_documents,
+    list_texts,
+    read_label_texts,
+    resolve_texts,
+)
 from xmc_jax.data.label_texts import ResolvedTexts, read_name
 from xmc_jax.errors import InputError
-from xmc_jax.types import PAD, Progress
+from xmc_jax.features import as_features
+from xmc_jax.types import PAD, Features, Progress
+
+
+def split_documents(x: Any) -> tuple[Any, Features | None]:
+    """Returns texts and, if a pair (texts, features) was given, the features."""
+    if isinstance(x, tuple) and len(x) == 2 and not isinstance(x[1], str):
+        given = as_documents(x[1])
+        if sp.issparse(given) or isinstance(given, np.ndarray):
+            return x[0], as_features(sp.csr_matrix(given))
+    return x, None
 
 
 def find_label_texts(

@@ -13,15 +13,15 @@ from jaxtyping import Float
 
 from xmc_jax.calibrate import Calibration
 from xmc_jax.config import XRTransformerConfig, XTransformerConfig, linear_part
-from xmc_jax.data import LabelTexts, TextStore, as_documents
+from xmc_jax.data import LabelTexts, TextStore
 from xmc_jax.encoder import Encoder, embed_texts
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.change import Change
 from xmc_jax.estimator.linear import XRLinear
 from xmc_jax.estimator.mixture import Mixture
-from xmc_jax.estimator.texts import find_label_texts
+from xmc_jax.estimator.texts import find_label_texts, split_documents
 from xmc_jax.estimator.work import hear, working
-from xmc_jax.features import Vectorizer, as_features, check_width
+from xmc_jax.features import Vectorizer, check_width
 from xmc_jax.linear.heldout import drop_labels, list_tuned, split_once
 from xmc_jax.linear.sources import read_documents
 from xmc_jax.linear.training import Training
@@ -395,12 +395,3 @@ class XTransformer(XRTransformer):
     """
 
     CONFIG: ClassVar[type] = XTransformerConfig
-
-
-def split_documents(x: Any) -> tuple[Any, Features | None]:
-    """Returns texts and, if a pair (texts, features) was given, the features."""
-    if isinstance(x, tuple) and len(x) == 2 and not isinstance(x[1], str):
-        given = as_documents(x[1])
-        if sp.issparse(given) or isinstance(given, np.ndarray):
-            return x[0], as_features(sp.csr_matrix(given))
-    return x, None
