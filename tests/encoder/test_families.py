@@ -176,7 +176,7 @@ def test_new_parameters_encode(bert, rules):
     [
         ('{"model_type": "bertt"}', "did you mean 'bert'"),
         ('{"model_type": "t5"}', "'t5' is not a known family"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ("{", "not JSON"),
         ('{"model_type": "bert", "hidden_size": 32}', "32 given with 12 heads, a multiple"),
         ('{"model_type": "deberta-v2"}', "relative_attention=False is not supported"),
@@ -234,7 +234,7 @@ def test_the_class_says_the_family_where_nothing_else_does(name, kind, make_fold
     folder = make_folder(name)
     whole = read_architecture(folder)
     change_config(folder, model_type=None, architectures=[kind])
-    with pytest.warns(Note, match=f"no model_type; {whole.family} taken"):
+    with pytest.warns(Note, match=f"no model_type; read as {whole.family}"):
         assert read_architecture(folder) == whole
 
 

@@ -55,9 +55,9 @@ def test_a_prompt_and_lowering_are_honoured(make_sentence, recorded, rules):
     assert encoder.tokenizer.count_prompt() == encoder.architecture.unpooled == 4
     bare = load(folder, prompt="none")
     assert bare.tokenizer.prompt == "" and bare.architecture.unpooled == 0
-    with pytest.warns(Note, match="begins with 'w9 w10: '"):
+    with pytest.warns(Note, match="preceded by 'w9 w10: '"):
         assert load(folder, prompt="query").tokenizer == encoder.tokenizer
-    with pytest.warns(Note, match="begins with 'w8 '"):
+    with pytest.warns(Note, match="preceded by 'w8 '"):
         ids, mask = load(folder, prompt="w8 ").tokenize(["w7"]).take(np.array([0]))
     assert ids[0][mask[0]].tolist() == [3, 8, 7, 4]
 

@@ -106,7 +106,7 @@ def test_one_made_from_texts(corpus):
 def test_texts_without_words():
     with pytest.raises(InputError, match="have no words to learn"):
         start_encoder(MADE, ["", " "])
-    with pytest.raises(InputError, match="made from the texts of a training, none given"):
+    with pytest.raises(InputError, match="built from the texts of a training, none given"):
         load_encoder(MADE)
 
 
