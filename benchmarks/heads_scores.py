@@ -52,15 +52,13 @@ def score_unseen(outcome: Any, vectors: Any, case: Any, part: str) -> dict[str, 
     return out
 
 
-def mix(case: Any, vectors: dict[str, Any], sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Returns the scores of the linear ranker, of neighbours, and of mixtures with weights of held-out documents."""
+def make_sources(case: Any, vectors: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the scores of XR-Linear on TF-IDF and vectors, and the votes of neighbours, of each part but `train`."""
     import xmc_jax as xmc
     from xmc_jax.features import fit_vectorizer, normalize_rows
-    from xmc_jax.predict.mixture import choose_weights, mix_scores
     from xmc_jax.rerank import find_neighbours, make_keys
     from xmc_jax.types import Features
 
-    began = time.process_time()
     vectorizer = fit_vectorizer(case.texts["train"])
     features = {
         k: Features(vectorizer.transform(t), normalize_rows(vectors[k]))
@@ -70,12 +68,23 @@ def mix(case: Any, vectors: dict[str, Any], sources: dict[str, dict[str, Any]]) 
         features["train"], case.labels["train"]
     )
     keys = make_keys(features["train"], 1.0)
-    sources["ranker"], sources["neighbours"] = {}, {}
-    parts = [part for part in vectors if part != "train"]
-    for part in parts:
+    sources: dict[str, dict[str, Any]] = {"ranker": {}, "neighbours": {}}
+    for part in vectors:
+        if part == "train":
+            continue
         sources["ranker"][part] = ranker.predict(features[part], top_k=50).to_csr()
         found = find_neighbours(keys, features[part], N_NEIGHBOURS)
         sources["neighbours"][part] = count(found, case.labels["train"])
+    return sources
+
+
+def mix(case: Any, vectors: dict[str, Any], sources: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Returns the scores of the linear ranker, of neighbours, and of mixtures with weights of held-out documents."""
+    from xmc_jax.predict.mixture import choose_weights, mix_scores
+
+    began = time.process_time()
+    sources |= make_sources(case, vectors)
+    parts = [part for part in vectors if part != "train"]
     row: dict[str, Any] = {"mixing_cpu_s": round(time.process_time() - began, 1)}
     for name in ("ranker", "neighbours"):
         row[name] = {part: score(m, case, part) for part, m in sources[name].items()}
