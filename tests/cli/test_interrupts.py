@@ -127,9 +127,10 @@ def test_the_second_signal_ends_at_once():
 AFTERWARDS = """
 import atexit, sys, time
 from xmc_jax.cli.main import main
-atexit.register(lambda: (print("ended", flush=True), time.sleep(30)))
 sys.argv = ["xmc", *sys.argv[1:]]
-sys.exit(main())
+code = main()
+atexit.register(lambda: (print("ended", flush=True), time.sleep(30)))
+sys.exit(code)
 """
 
 
@@ -142,6 +143,33 @@ def test_a_signal_after_the_work_keeps_its_exit_code(command, code, number):
     process.send_signal(number)
     err = process.communicate(timeout=20)[1]
     assert process.returncode == code and "Traceback" not in err
+
+
+ENDING = """
+import sys, time
+from xmc_jax.cli.main import main
+
+class Slow:
+    def __init__(self, say, wait):
+        self.say, self.wait = say, wait
+    def __del__(self):
+        self.say("ended\\n"), self.wait(2)
+
+sys.kept = Slow(lambda text, out=1, write=__import__("os").write: write(out, text.encode()), time.sleep)
+sys.argv = ["xmc", "--version"]
+sys.exit(main())
+"""
+"""An object that is let go of while Python ends takes its time."""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_while_python_ends_keeps_the_exit_code(number):
+    process = start(ENDING, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    while "ended" not in process.stdout.readline():
+        pass
+    process.send_signal(number)
+    err = process.communicate(timeout=20)[1]
+    assert process.returncode == 0 and "Traceback" not in err
 
 
 @pytest.fixture

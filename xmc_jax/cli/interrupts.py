@@ -8,6 +8,7 @@ turn it into errors of their own. So the handler leaves a flag as well, which ev
 from __future__ import annotations
 
 import _thread
+import atexit
 import contextlib
 import os
 import select
@@ -61,6 +62,9 @@ class Interrupts:
             # A signal that is ignored (nohup, a job in the background) stays so.
             if signal.getsignal(number) not in (signal.SIG_IGN, None):
                 self._before[number] = signal.signal(number, self._stop)
+        if self._ends_process:
+            # Python puts default handlers back while it ends, all but those that ignore.
+            atexit.register(self._ignore)
         sys.unraisablehook, threading.excepthook = self._hide, self._hide
         self._ends = socket.socketpair()
         self._ends[1].setblocking(False)
@@ -76,6 +80,10 @@ class Interrupts:
             signal.signal(number, handler)
         sys.unraisablehook, threading.excepthook = self._hooks
         self._ends[1].close()  # which ends the thread
+
+    def _ignore(self) -> None:
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
 
     def check(self) -> None:
         """Raises KeyboardInterrupt if a signal asked for it: its own exception may have been lost."""

@@ -184,5 +184,8 @@ def print_notes() -> Iterator[None]:
 def _silence_libraries() -> None:
     """Leaves standard error to our own lines: libraries log warnings there that are no user's business."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    for name in ("jax", "absl", "orbax", "datasets", "huggingface_hub", "fsspec"):
+    for name in ("jax", "datasets", "huggingface_hub", "fsspec"):
         logging.getLogger(name).setLevel(logging.ERROR)
+    # What fails while a checkpoint is written is raised as well, and its traceback would stand above our line.
+    for name in ("absl", "orbax"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
