@@ -57,6 +57,9 @@ def test_per_level_values():
     ("words", "message"),
     [
         ("", "--data"),
+        ("--dta d", "'--dta'; did you mean '--data'?"),
+        ("--beem 3", "'--beem'; did you mean '--beam'?"),
+        ("--beam 3", "--data"),
         ("--data d --beem 3", "'--beem'; did you mean '--beam'?"),
         ("--data d --dat 3", "'--dat'; did you mean '--data'?"),
         ("--data d --top_k 3 --topk 3", "'--topk'; did you mean '--top-k'?"),

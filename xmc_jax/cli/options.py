@@ -62,7 +62,15 @@ class Parser(argparse.ArgumentParser):
             InputError: an option that neither the command nor the config has, a value that is
                 missing or not of its kind, a stray word.
         """
-        named, rest = self.parse_known_args(list(argv))
+        try:
+            named, rest = self.parse_known_args(list(argv))
+        except InputError:
+            # What seems to be missing may have been mistyped.
+            for word in argv:
+                option = word.partition("=")[0]
+                if len(option) > 2 and option.startswith("--") and option not in self._options:
+                    self._check_known(option)
+            raise
         overrides = self._pair(rest)
         for option, _ in overrides:
             self._check_known(option)
@@ -98,13 +106,18 @@ class Parser(argparse.ArgumentParser):
         meant = same[0] if same else known[near[0]]
         raise InputError(f"unknown option '{option}'; did you mean '{meant}'?")
 
+    @property
+    def _options(self) -> list[str]:
+        """The command's own options."""
+        return [option for action in self._actions for option in action.option_strings]
+
     def _spellings(self) -> dict[str, str]:
         """Returns every option there is by its spelling with dashes, the command's own ones last."""
         names = all_field_names(self._sections)
         bare = [f"--{name.rpartition('.')[2]}" for name in names]
         options = [option for option in bare if bare.count(option) == 1]
         options += [f"--{name}" for name in names]
-        options += [o for action in self._actions for o in action.option_strings]
+        options += self._options
         return {option.replace("_", "-"): option for option in options}
 
 
@@ -131,7 +144,7 @@ def field_name(config_type: type, option: str, sections: Sequence[str]) -> str |
 
 
 def is_field(option: str, sections: Sequence[str]) -> bool:
-    """Tells whether an option sets a field of some model's config; which model it is may stand in a file.
+    """Returns whether an option sets a field of some model's config; a file may say which model it is.
 
     Raises:
         InputError: a bare name that several sections of every model that has it have.
