@@ -33,7 +33,7 @@ def test_two_generations(tiny, more, tmp_path, xmc):
     assert done.code == 0, done.err
     assert "(2 new, 1 corrected)" in done.err[-2] and "(1 new, 1 renamed)" in done.err[-2]
     assert done.err[-1] == f"next: xmc describe --workdir {first}"
-    assert "complete already" in "\n".join(xmc(*words, "--rename", f"{name}=renamed").err)
+    assert "already complete" in "\n".join(xmc(*words, "--rename", f"{name}=renamed").err)
     # The documents of the first are found again by what it noted: the old data, then the update.
     done = xmc("update", "--from", first, "--workdir", second, "--retire", "renamed")
     assert done.code == 0, done.err

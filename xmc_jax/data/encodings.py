@@ -18,10 +18,8 @@ _MARKS = {
 """UTF-32 comes first: its little-endian mark begins with that of UTF-16."""
 _LEAST_ZEROS = 0.02
 """Share of zeros among the even or odd bytes of text in UTF-16; text of other encodings holds none."""
-
-
 _SAMPLE = 10_000
-"""Bytes that are looked at."""
+"""Number of bytes that decide whether a text is western."""
 _RUN = re.compile(rb"[\x80-\xff]+")
 _HAN = "\u4e00-\u9fff\u3000-\u303f\uff00-\uff60"
 _LETTERS = {
@@ -38,7 +36,7 @@ _LETTERS = {
         "cp1256": "ء-ي",
     }.items()
 }
-"""Encodings that are no UTF-8 and not western, with the letters that most of a text in them consists of."""
+"""Encodings that are neither UTF-8 nor western, with the letters that most of a text in them consists of."""
 
 
 def find_wide(head: bytes) -> str | None:
@@ -60,14 +58,13 @@ def find_wide(head: bytes) -> str | None:
 
 
 def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | None:
-    """Returns cp1252 for a file that is read so, or None for a file in UTF-8 with damaged lines.
+    """Returns cp1252 if a file is read as western text, or None for a file in UTF-8 with damaged lines.
 
-    Most of the lines that are not ASCII must be no UTF-8. That they are western is a guess, and told: bytes do not say
-    what they are. But western letters beyond ASCII stand alone among others; where most stand in a row it is another
-    encoding.
+    Most of the lines beyond ASCII must not be UTF-8. That they are western is a guess, which is reported. In western
+    text, letters beyond ASCII stand alone among others; long runs of them mean another encoding.
 
     Raises:
-        InputError: the bytes are not those of a western text; the message shows what they are in other encodings.
+        InputError: the bytes are not western text; the message shows what they say in other encodings.
     """
     n_wide = n_other = 0
     sample, example = b"", ""
@@ -87,7 +84,7 @@ def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | No
         return None
     if not _is_western(sample):
         raise InputError(
-            f"{path}: is not UTF-8, and no western text either; name its encoding with --data.encoding"
+            f"{path}: is neither UTF-8 nor western text; name its encoding with --data.encoding"
             f"{_show_readings(sample)}"
         )
     tell(
@@ -98,7 +95,7 @@ def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | No
 
 
 def _is_western(sample: bytes) -> bool:
-    """Returns whether bytes may be cp1252: it has all of them, and letters beyond ASCII are not in long runs."""
+    """Returns whether bytes may be cp1252: all are defined there, and letters beyond ASCII are not in long runs."""
     try:
         sample.decode("cp1252")
     except UnicodeDecodeError:
@@ -108,7 +105,7 @@ def _is_western(sample: bytes) -> bool:
 
 
 def _show_readings(sample: bytes) -> str:
-    """Returns what the beginning of a text is in the encodings that have all of its bytes, the likeliest first."""
+    """Returns what the beginning of a text says in the encodings that define all of its bytes, the likeliest first."""
     found = []
     for codec, letters in _LETTERS.items():
         try:

@@ -160,8 +160,7 @@ class Answers:
             InputError: as `predict`, or the model has no probabilities.
         """
         asked = Asked(**{name: options.pop(name) for name in _DECIDING}, probabilities=True)
-        if self.calibration is None:
-            raise InputError(f"probabilities asked for, but {UNCALIBRATED}")
+        calibration = self._need_calibration()
         if candidates is None:
             return self._predict(x, top_k, asked, **options)
         if asked.selects:
@@ -169,8 +168,13 @@ class Answers:
                 "candidates given with threshold or decide, one of them needed: all candidates are scored"
             )
         scores: Any = self._predict(x, top_k, Asked(), candidates=candidates, **options)
-        found = self.calibration.score_pairs(scores.data)
+        found = calibration.score_pairs(scores.data)
         return sp.csr_matrix((found, scores.indices, scores.indptr), scores.shape)
+
+    def _need_calibration(self) -> Calibration:
+        if self.calibration is None:
+            raise InputError(f"probabilities asked for, but {UNCALIBRATED}")
+        return self.calibration
 
     def endpoint(self, *, probabilities: bool = False, **options: Any) -> Endpoint:
         """Returns what answers one document at a time, as `predict` does, from any thread.

@@ -21,9 +21,9 @@ class Documents(NamedTuple):
 
     Attributes:
         texts: N texts, or None.
-        features: of N documents, or None; beside texts, those of the user's own.
+        features: features of the N documents, or None; beside texts, the user's own.
         labels: CSR [N, L].
-        names: of the labels, or None.
+        names: names of the L labels, or None.
     """
 
     texts: TextStore | None
@@ -33,7 +33,7 @@ class Documents(NamedTuple):
 
     @property
     def keys(self) -> Iterable[str | bytes]:
-        """What tells a document from another."""
+        """A key per document; documents with the same key are the same."""
         return self.texts if self.texts is not None else _iter_rows(self.features)
 
     @property
@@ -47,7 +47,7 @@ class Documents(NamedTuple):
         return Labelled(self.keys, self.labels, self.names)
 
     def add(self, other: Documents, rows: np.ndarray, revision: Revision) -> Documents:
-        """Returns these documents, behind them some of others, with the labels of a revision."""
+        """Returns these documents followed by some of `other`, with the labels of a revision."""
         texts, features = self.texts, self.features
         if texts is not None and other.texts is not None:
             theirs = other.texts
@@ -75,11 +75,11 @@ class Change(NamedTuple):
     """What an update changes.
 
     Attributes:
-        before: what the model was trained on.
-        now: what it is to be trained on.
-        revision: from the one to the other.
-        n_renamed: labels that have another name now.
-        texts: of the labels of before and of now, where prototypes are made of them.
+        before: the documents that the model was trained on.
+        now: the documents that the updated model is trained on.
+        revision: the change from the one to the other.
+        n_renamed: number of labels that were renamed.
+        texts: texts of the old and of the current labels, if prototypes are made of them.
     """
 
     before: Documents
@@ -90,7 +90,7 @@ class Change(NamedTuple):
 
     @property
     def labels(self) -> tuple[sp.csr_matrix, sp.csr_matrix, np.ndarray, Any]:
-        """Labels of the documents of before and of now, the number of before of each label of now, and the texts."""
+        """Old and current labels of the documents, the old number of each current label, and the texts."""
         return self.before.labels, self.now.labels, self.revision.label_origin, self.texts
 
     def take_texts(
@@ -100,15 +100,15 @@ class Change(NamedTuple):
         source: str | None,
         adds: bool = True,
     ) -> Change:
-        """Returns a change with the texts of the labels, and with labels that are known by a text alone.
+        """Returns the change with the texts of the labels, and with labels that are known only by a text.
 
         Args:
-            kept: texts of the labels of before; None: what their names say.
+            kept: texts of the old labels; None: their names are the texts.
             given, source: as in `change_label_texts`.
-            adds: whether a text whose name is no label yet makes it one.
+            adds: whether a name that is not a label yet becomes one because a text was given for it.
 
         Raises:
-            InputError: texts given to a model that reads none, or that do not fit the labels.
+            InputError: texts given to a model that reads none, or texts that do not fit the labels.
         """
         if source is None:
             if given is None:
@@ -141,13 +141,13 @@ def change_training(
     same: Same,
     adds_labels: bool = False,
 ) -> Change:
-    """Returns what changes in a training set.
+    """Returns the change of a training set.
 
     Args:
         known: the training set.
-        given: further documents, or None.
+        given: more documents, or None.
         retire, rename, same: as in `revise`.
-        adds_labels: whether labels come with texts of theirs, so that nothing else needs to.
+        adds_labels: whether label texts are given, so that nothing else has to change.
 
     Raises:
         InputError: nothing would change, or see `revise`.

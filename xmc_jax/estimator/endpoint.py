@@ -42,8 +42,8 @@ class Endpoint:
         if "candidates" in options:
             raise InputError("candidates given, which an endpoint does not score; use predict")
         _ = model.n_labels  # of a trained model
-        if probabilities and model.calibration is None:
-            self._ask("")
+        if probabilities:
+            model._need_calibration()
 
     def __call__(self, x: Any, top_k: int | None = None, **options: Any) -> Predictions:
         """Returns the predictions of one document.

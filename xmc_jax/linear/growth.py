@@ -101,10 +101,8 @@ class Growth:
     def _split(self, labels: np.ndarray, depth: int) -> np.ndarray:
         """Returns the parts of a full cluster, by balanced 2-means, as the tree was built."""
         config = self.config.tree
-        if config.embedding not in (
-            "pifa",
-            "pii",
-        ):  # label features exist only for the old labels
+        # Label features exist only for the old labels.
+        if config.embedding not in ("pifa", "pii"):
             config = TreeConfig(sketch=config.sketch)
         some = self.training.labels[:, labels]
         rows = np.flatnonzero(np.diff(some.indptr))

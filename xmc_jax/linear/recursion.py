@@ -82,7 +82,7 @@ def train(
             progress.start("run", 0)
             held = restore_run(run, load=partial(load_held, training))
             if has_learned(training.config, run):
-                progress.finish("complete already, nothing to do")
+                progress.finish("already complete, nothing to do")
                 return held
             progress.finish("complete except for what is learned from held-out documents")
         features, vectorizer = make_features(training, run, progress)

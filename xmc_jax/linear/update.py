@@ -30,6 +30,7 @@ from xmc_jax.run import (
     Run,
     Start,
     Trained,
+    find_trained,
     fingerprint,
     keep_label_texts,
     layout,
@@ -37,7 +38,6 @@ from xmc_jax.run import (
     load_origins,
     load_tree,
     open_run,
-    restore_run,
     save_encoder,
     save_level,
     save_tree,
@@ -154,10 +154,7 @@ def run_update(
     check_update(training.config)
     start = Start(old.config, update.describe_data, training.label_names, source)
     with open_run(workdir, start, progress) as run:
-        if run.is_complete:
-            progress.start("run", 0)
-            held = restore_run(run, old.encoder)
-            progress.finish("complete already, nothing to do")
+        if held := find_trained(run, progress, old.encoder):
             return held
         vectorizer = old.vectorizer
         if vectorizer is not None:

@@ -1,4 +1,4 @@
-"""Batches of a fine-tuning against all labels: texts, their positives one after the other, their first vectors."""
+"""Batches for fine-tuning against all labels: texts, their positives in one row, and their first vectors."""
 
 from __future__ import annotations
 
@@ -32,18 +32,20 @@ _TAG = 13
 
 @dataclass(frozen=True, eq=False)
 class NearTexts:
-    """Texts of which near ones follow each other, in groups that batches are made of (Dahiya et al. 2023, "NGAME").
+    """An order of the texts in which near ones follow each other; batches are made of groups of it.
+
+    Source: Dahiya et al. 2023, "NGAME".
 
     Attributes:
         order: int32 [N].
-        begun: updates made before they were grouped.
+        begun: number of updates made before the texts were grouped.
     """
 
     order: Int[np.ndarray, "N"]
     begun: int
 
     def draw(self, step: int, batch_size: int, seed: int) -> Int[np.ndarray, "B"]:
-        """Returns the texts of a step: consecutive parts of one random order of the groups after the other."""
+        """Returns the texts of a step; each pass goes through all groups in a random order of its own."""
         position = (step - self.begun) * batch_size + np.arange(batch_size)
         epoch, place = np.divmod(position, len(self.order))
         parts = [_shuffle(self, seed, int(e))[place[epoch == e]] for e in np.unique(epoch)]
@@ -59,12 +61,12 @@ def _shuffle(near: NearTexts, seed: int, epoch: int) -> Int[np.ndarray, "N"]:
 
 
 def group_texts(vectors: Float[np.ndarray, "N H"], begun: int, seed: int) -> NearTexts:
-    """Returns texts in groups of near vectors.
+    """Returns the texts in groups of near vectors.
 
     Args:
-        vectors: of the texts as they are now.
-        begun: updates made before.
-        seed: of the run.
+        vectors: the texts' current vectors.
+        begun: number of updates made before.
+        seed: the seed of the run.
     """
     leaf = cluster_labels(vectors, split_depth(len(vectors), _GROUP), seed=seed)
     return NearTexts(np.argsort(leaf, kind="stable").astype(np.int32), begun)
@@ -72,17 +74,17 @@ def group_texts(vectors: Float[np.ndarray, "N H"], begun: int, seed: int) -> Nea
 
 @dataclass(frozen=True)
 class PrototypeTask:
-    """What is fine-tuned on.
+    """The data of a fine-tuning against all labels.
 
     Attributes:
-        tokens: of N texts.
-        labels: positives, CSR [N, L].
-        vectors: of the texts as they stand in the sums of their labels, norm 1.
+        tokens: tokens of N texts.
+        labels: CSR [N, L], the positives.
+        vectors: the texts' vectors in the sums of their labels, norm 1.
         batch_size: B.
-        multiple: every part of a layout has a multiple of so many texts, which divides the batch.
-        seed: of the run.
-        negatives: what shortlists are made of; None: all labels are compared.
-        near: groups that batches are made of; None: texts are drawn one by one.
+        multiple: every part of a layout has a multiple of this many texts; it divides the batch.
+        seed: the seed of the run.
+        negatives: makes the shortlists; None: texts are compared with all labels.
+        near: the groups that batches are made of; None: texts are drawn one by one.
     """
 
     tokens: Tokens
@@ -102,8 +104,8 @@ class PrototypeTask:
 
 
 def count_slots(task: PrototypeTask, start: int, stop: int) -> int:
-    """Returns the slots that the positives of any batch of steps `start` to `stop` - 1 need, so that one program serves
-    them all."""
+    """Returns the slots that the positives of any batch of steps `start` to `stop` - 1 need, so that all use one
+    program."""
     counts = np.diff(task.labels.indptr)
     most = max((counts[task.draw(i)].sum() for i in range(start, stop)), default=0)
     return max(1, -(-int(most) // _GRAIN)) * _GRAIN

@@ -1,8 +1,8 @@
-"""Prototypes that follow a training set that changes: their sums move, what the fine-tuning added stays.
+"""Prototypes that follow a changing training set: their sums move, and what fine-tuning added stays.
 
-The encoder is not tuned again. All sums are made by it twice, of the documents and texts of before and of now, and the
-difference moves a prototype; a label that had no documents begins at its sum. So the outcome is that of the sums of
-all documents of now, whatever the order in which they came.
+The encoder is not fine-tuned again. It embeds the old and the current documents and texts; a prototype moves by the
+difference of its two sums, and a label that had no documents starts at its sum. So the result is that of the sums of
+all current documents, in whatever order they came.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from xmc_jax.types import PAD
 
 @dataclass(frozen=True)
 class PrototypeGrowth:
-    """What prototypes are to follow.
+    """Prototypes, and the change that they follow.
 
     Attributes:
-        old: as they were trained or updated last.
-        before: positives, CSR [N, L], that they are made of.
-        now: positives, CSR [N', L'], of the same documents and of new ones behind them.
+        old: the prototypes after the last training or update.
+        before: CSR [N, L], the positives that they were made of.
+        now: CSR [N', L'], the positives of the same documents, followed by those of new ones.
         origin: int32 [L'], the number that a label had before, or PAD for a new one.
-        texts: of the labels of before and of now, empty where nothing is said of one; None: prototypes are made of
+        texts: texts of the old and of the current labels, empty for a label without one; None: prototypes are made of
             documents alone.
         head: settings.
-        embed: texts → vectors by the fine-tuned encoder.
+        embed: returns vectors of texts, by the fine-tuned encoder.
     """
 
     old: Prototypes
@@ -49,22 +49,22 @@ class PrototypeGrowth:
     embed: Callable[[Sequence[str]], Float[np.ndarray, "N H"]]
 
     def list_identity(self) -> list[np.ndarray]:
-        """Returns what tells this growth from another of the same documents."""
+        """Returns arrays that distinguish this growth from others of the same documents."""
         old = self.old
         texts = [digest_texts(part) for part in self.texts or ()]
         return [self.origin, old.bias, old.factor, np.asarray(old.rows).view(np.uint8), *texts]
 
     def list_texts(self, names: Sequence[str] | None) -> list[str] | None:
-        """Returns the texts of the labels of now that their names do not give."""
+        """Returns the texts of the current labels if they differ from their names."""
         return (
             None if self.texts is None else list_own_texts(self.texts[1], names, len(self.origin))
         )
 
     def grow(self, documents: Float[np.ndarray, "N H"]) -> tuple[Prototypes, dict[str, int]]:
-        """Returns the prototypes of now, stored as those of before, and what was done.
+        """Returns the updated prototypes, stored like the old ones, and what was done.
 
         Args:
-            documents: vectors of the documents of now by the fine-tuned encoder.
+            documents: vectors of the current documents, by the fine-tuned encoder.
         """
         stays = self.origin != PAD
         source = np.where(stays, self.origin, 0)
@@ -99,7 +99,7 @@ class PrototypeGrowth:
         return made, {"prototypes_moved": int(is_moved.sum()), "prototypes_made": int(is_new.sum())}
 
     def _embed_texts(self) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Returns vectors of the texts of before and of now, 0 for a label without one; each text is read once."""
+        """Returns vectors of the old and of the current texts, 0 for a label without one; embeds each text once."""
         if self.texts is None:
             return None, None
         distinct = list(dict.fromkeys([*self.texts[0], *self.texts[1]]))
@@ -111,12 +111,12 @@ class PrototypeGrowth:
         return before, now
 
     def _find_old(self, source: np.ndarray) -> Float[np.ndarray, "M H"]:
-        """Returns rows of before as they were before they were scaled and projected."""
+        """Returns old rows as they were before scaling and projection."""
         rows = restore_rows(self.old, self.head.scale)[source]
         return rows if self.old.basis is None else rows @ np.asarray(self.old.basis).T
 
     def _find_lost(self) -> Float[np.ndarray, "L"]:
-        """Returns the square of what `project` has taken from the norm of each row."""
+        """Returns the squared norm that projection removed from each row."""
         if self.old.basis is None:
             return np.zeros(self.old.n_labels, np.float32)
         rows = restore_rows(self.old, self.head.scale)
@@ -138,7 +138,7 @@ class PrototypeGrowth:
 def _keep_rows(
     new: Prototypes, old: Prototypes, kept: np.ndarray, source: np.ndarray
 ) -> Prototypes:
-    """Returns prototypes with the rows of before, to the bit, of labels that stay as they were."""
+    """Returns prototypes with the old rows, bit for bit, of the labels that did not change."""
     rows, factor, norms = (np.array(a) for a in (new.rows, new.factor, new.norms))
     at = source[kept]
     rows[kept], factor[kept] = np.asarray(old.rows)[at], np.asarray(old.factor)[at]

@@ -77,7 +77,7 @@ class PrototypeTraining:
         return self.labels.getnnz(axis=0).astype(np.int32)
 
     def describe_data(self) -> dict[str, Any]:
-        """Returns what tells this training set from another, JSON-ready."""
+        """Returns facts that distinguish this training set from others, JSON-ready."""
         extras: list[Any] = []
         if self.encoder is not None:
             extras += flatten_params(self.encoder.params).values()

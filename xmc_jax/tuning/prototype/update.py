@@ -1,4 +1,4 @@
-"""An update of a prototype model as a run: the encoder of before, prototypes that follow the documents of now."""
+"""An update of a prototype model as a run: the old encoder, and prototypes that follow the current documents."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from xmc_jax.run import (
     SavedTree,
     Start,
     Trained,
+    find_trained,
     fingerprint,
     keep_label_texts,
     layout,
@@ -24,7 +25,6 @@ from xmc_jax.run import (
     load_prototypes,
     load_tree,
     open_run,
-    restore_run,
     save_arrays,
     save_encoder,
     save_prototypes,
@@ -37,14 +37,14 @@ from xmc_jax.types import Progress
 
 @dataclass(frozen=True)
 class PrototypeUpdate:
-    """What a prototype model is to become.
+    """A prototype model, and the data of its update.
 
     Attributes:
         old: the model.
-        growth: what its prototypes are to follow.
+        growth: the change that its prototypes follow.
         documents: N' texts, the known ones first.
-        revision: from its training set to that of now.
-        renamed: labels that have another name now.
+        revision: the change of its training set.
+        renamed: number of labels that were renamed.
     """
 
     old: Trained
@@ -54,13 +54,13 @@ class PrototypeUpdate:
     renamed: int
 
     def describe_data(self) -> dict[str, Any]:
-        """Returns what tells this update from another and from a training, JSON-ready."""
+        """Returns facts that distinguish this update from others and from a training, JSON-ready."""
         old, labels = self.old, self.revision.labels
         counts = np.array([self.growth.before.shape[0], len(old.updates)])
         return fingerprint(self.documents, None, labels, [counts, *self.growth.list_identity()])
 
     def describe(self, done: dict[str, int]) -> dict[str, Any]:
-        """Returns what it did, JSON-ready."""
+        """Returns what the update did, JSON-ready."""
         return self.revision.count_changes() | {"renamed": self.renamed} | done
 
 
@@ -70,27 +70,24 @@ def update_prototypes(
     progress: Progress,
     source: dict[str, Any] | None = None,
 ) -> Trained:
-    """Returns the model of now, or finishes the update that `workdir` holds.
+    """Returns the updated model, or finishes the update that `workdir` holds.
 
     Args:
-        update: what changes.
+        update: the model and the data of its update.
         workdir: the folder of the new run; None keeps nothing.
         progress: told about each stage.
-        source: where the data came from, to be noted in the folder.
+        source: where the data came from, recorded in the folder.
 
     Raises:
         InputError: the folder holds another run.
-        RunError: another training works in the folder, or it cannot be written; memory is too little.
+        RunError: another training works in the folder, it cannot be written, or there is too little memory.
     """
     old, labels = update.old, update.revision.labels
     encoder = old.encoder
     assert encoder is not None
     start = Start(old.config, update.describe_data, update.revision.names, source)
     with open_run(workdir, start, progress) as run:
-        if run.is_complete:
-            progress.start("run", 0)
-            held = restore_run(run, encoder)
-            progress.finish("complete already, nothing to do")
+        if held := find_trained(run, progress, encoder):
             return held
         run.once(layout.ENCODER, lambda: encoder, save_encoder, lambda path: encoder)
         vectors = run.once(
@@ -123,7 +120,7 @@ def update_prototypes(
 def grow_in(
     run: Run, growth: PrototypeGrowth, embed: Callable[[], np.ndarray], progress: Progress
 ) -> tuple[Prototypes, dict[str, int]]:
-    """Returns the prototypes of now and what was done, from the run if they are there; `embed` gives the vectors."""
+    """Returns the updated prototypes and what was done, from the run if they are there; `embed` makes the vectors."""
 
     def make() -> tuple[Prototypes, dict[str, int]]:
         progress.start("prototypes", growth.now.shape[1])
@@ -143,7 +140,7 @@ def grow_in(
 def _make_tree(
     old: Trained, run: Run, prototypes: Prototypes, counts: np.ndarray
 ) -> LabelTree | None:
-    """Returns a tree over the prototypes of now, if those of before had one."""
+    """Returns a tree over the updated prototypes if the old ones had one."""
     if old.prototype_tree is None:
         return None
     found = run.once(
