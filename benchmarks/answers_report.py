@@ -51,6 +51,35 @@ def make_answers(folder: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def make_calibration(folder: Path) -> str:
+    rows = read_rows(folder / "calibration.jsonl")
+    heads = [
+        "set",
+        "held out",
+        "method",
+        "ECE@1",
+        "its floor",
+        "ECE@5",
+        "mean probability at rank 1",
+        "P@1",
+    ]
+    names = ("ECE@1", "floor", "ECE@5", "confidence", "P@1")
+    lines = [
+        f"Probabilities by what they were fitted to ({rows[0]['device']}; "
+        f"`benchmarks/results/{folder.name}/calibration.jsonl`; one cluster per label, all test documents; the floor "
+        "is what a perfectly calibrated model would show on so many):",
+        "",
+        *make_table(
+            heads,
+            [
+                [r["data"], r["held_out"], r["method"], *(f"{r[n]:.2f}" for n in names)]
+                for r in rows
+            ],
+        ),
+    ]
+    return "\n".join([*lines, ""])
+
+
 def make_update(folder: Path) -> str:
     rows = read_rows(folder / "update.jsonl")
     names = ("update", "same tree", "new tree")

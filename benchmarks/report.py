@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers_report import make_answers, make_update
+from answers_report import make_answers, make_calibration, make_update
 from encoder_report import make_ablation, make_transformer
 from heads_report import draw_heads, make_heads, make_static
 from linear_report import make_disentangle, make_forest, make_kernels, make_linear
@@ -102,6 +102,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "heads.jsonl": make_heads,
     "static.jsonl": make_static,
     "answers.jsonl": make_answers,
+    "calibration.jsonl": make_calibration,
     "update.jsonl": make_update,
     "kernels.jsonl": make_kernels,
     "pods.jsonl": make_pods,
