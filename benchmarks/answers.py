@@ -158,7 +158,7 @@ def score(
     name: str,
 ) -> dict[str, Any]:
     """Returns ranking scores, and calibration errors of probabilities and of scores."""
-    model.predict(queries[:600], 10)  # compiled before it is timed
+    model.predict_proba(queries, 10)  # compiled before it is timed
     probable = timed(seconds, name, lambda: model.predict_proba(queries, 10))
     ranked = replace(probable, probabilities=None)
     names = ["P", "PSP", "recall"]

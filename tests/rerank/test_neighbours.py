@@ -91,6 +91,13 @@ def test_votes_are_sums_over_neighbours():
         np.testing.assert_allclose(found, expected, atol=1e-12)
     at = find_votes(votes, np.arange(12)[None].repeat(6, 0))
     assert ((at >= 0) == ((dense[near] > 0) & (near != PAD)[..., None]).any(axis=1)).all()
-    top = top_votes(votes, votes.wide, 6, 3)
-    assert (top[3] == PAD).all()
-    assert top[0].tolist() == np.argsort(-expected[0], kind="stable")[:3].tolist()
+    coarse = np.round(votes.wide, 1)  # with ties
+    table = np.zeros((6, 12))
+    for values in (votes.wide, coarse):
+        table.ravel()[votes.key] = values
+        for k in (0, 1, 3, 12, 20):
+            top = top_votes(votes, values, 6, k)
+            for row in range(6):
+                mine = votes.key[votes.key // 12 == row] % 12
+                best = mine[np.argsort(-table[row, mine], kind="stable")][:k]
+                assert top[row].tolist() == [*best, *[PAD] * (k - len(best))]
