@@ -6,12 +6,13 @@ Set through the environment, before jax is imported, so that processes that test
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -150,6 +151,26 @@ def processes() -> Iterator[Processes]:
     made = Processes()
     yield made
     made.end()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Gives what makes a disk of so many kilobytes, enlarges it, or makes it read-only (`options`)."""
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("a disk of its own needed, which root may mount")
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def make(kilobytes: int, more: str = "") -> Path:
+        options = f"{'remount,' * place.is_mount()}size={kilobytes}k{more}"
+        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False)
+        if done.returncode:
+            pytest.skip("this process may not mount a disk")
+        return place
+
+    yield make
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)
 
 
 @pytest.fixture(scope="session")

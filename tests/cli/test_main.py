@@ -65,7 +65,7 @@ def test_version(capsys):
         (JaxRuntimeError("RESOURCE_EXHAUSTED: 3 GB"), 1, "xmc: the device is out of memory; "),
         (ValueError("RESOURCE_EXHAUSTED: no space"), 1, "xmc: unforeseen ValueError: RESOURCE"),
         (OSError(28, "No space left on device", "w/x"), 1, "xmc: w/x: No space left on device\n"),
-        (KeyboardInterrupt(), 1, "xmc: interrupted; no file was written\n"),
+        (KeyboardInterrupt(), 130, "xmc: interrupted; no file was written\n"),
     ],
 )
 def test_every_failure_is_one_line_and_a_code(command, capsys, error, code, line):
@@ -86,10 +86,10 @@ def test_debug_shows_the_traceback(command, capsys):
 def test_an_interrupted_training_says_how_to_go_on(command, capsys, tmp_path):
     command(fail_with(KeyboardInterrupt()), RESUMES=True)
     line = ["plan", "--workdir", str(tmp_path / "new one")]
-    assert main(line) == 1
+    assert main(line) == 130
     assert capsys.readouterr().err == "xmc: interrupted; nothing was written yet\n"
     (tmp_path / "new one").mkdir()
-    assert main(line) == 1
+    assert main(line) == 130
     assert f"to resume: xmc plan --workdir '{tmp_path}/new one'\n" in capsys.readouterr().err
 
 
@@ -99,7 +99,7 @@ def test_sigterm_is_an_interruption(command, capsys):
 
     before = signal.getsignal(signal.SIGTERM)
     command(act)
-    assert main(["plan"]) == 1
+    assert main(["plan"]) == 143
     assert "interrupted" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
 

@@ -146,5 +146,5 @@ def test_an_interruption_that_a_library_turned_into_its_own_error(monkeypatch, c
 
     module = types.SimpleNamespace(parse=Parser("plan", "test").parse, run=act)
     monkeypatch.setattr(command_line.importlib, "import_module", lambda name: module)
-    assert main(["plan"]) == 1
+    assert main(["plan"]) == 143
     assert capsys.readouterr().err == "xmc: interrupted; no file was written\n"

@@ -102,7 +102,7 @@ def test_a_stopped_training_is_resumed_to_the_same_weights(tmp_path, xmc, number
         time.sleep(0.05)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
+    assert process.returncode == 128 + number
     line = err.splitlines()[-1]
     assert line.startswith("xmc: interrupted; finished stages are kept; to resume: xmc train")
     assert xmc("predict", "--workdir", run, "--input", "-", "--output", "-").code == 2

@@ -30,6 +30,9 @@ def test_train_evaluate_predict_describe(xmc, data, tiny_encoder, tmp_path, mode
     done = xmc("train", "--data", data, "--workdir", run, *words)
     assert done.code == 0, done.err
     assert any("step 3, loss " in line and "documents/s" in line for line in done.err)
+    told = [line for line in done.err if "tuning.warmup=100 given on level 0, longer than" in line]
+    assert len(told) == 1 and told[0].startswith("note: ")
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     scored = xmc("evaluate", "--workdir", run, "--data", data)
     assert scored.code == 0 and json.loads(scored.out)["n"] == 12
     found = xmc("predict", "--workdir", run, "--input", data / "test.jsonl", "--output", "-")

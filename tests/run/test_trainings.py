@@ -138,30 +138,7 @@ def _wait_for_changes(folder: Path, child, n: int) -> None:
         time.sleep(0.001)
 
 
-def can_mount() -> bool:
-    return os.geteuid() == 0 and shutil.which("mount") is not None
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """Gives what makes a disk of so many kilobytes, or enlarges it."""
-    place = tmp_path / "disk"
-    place.mkdir()
-
-    def make(kilobytes: int) -> Path:
-        options = f"{'remount,' * place.is_mount()}size={kilobytes}k"
-        done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False)
-        if done.returncode:
-            pytest.skip("this process may not mount a disk")
-        return place
-
-    yield make
-    if place.is_mount():
-        subprocess.run(["umount", place], check=True)
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not can_mount(), reason="a disk of its own needed, which root may mount")
 @pytest.mark.parametrize("kilobytes", [4, 40, 60, 90, 120, 160, 200, 250, 300, 350])
 def test_a_full_disk_is_one_line_and_the_same_command_resumes(whole, data, disk, kilobytes):
     folder = disk(kilobytes) / "run"
@@ -179,11 +156,10 @@ def test_a_full_disk_is_one_line_and_the_same_command_resumes(whole, data, disk,
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not can_mount(), reason="a disk of its own needed, which root may mount")
 def test_a_read_only_disk_is_one_line_to_training_and_no_hindrance_to_answers(whole, data, disk):
     place = disk(20_000)
     assert finish(start(data, place / "run", MODELS["copies"]))[0] == 0
-    subprocess.run(["mount", "-o", "remount,ro", place], check=True)
+    disk(20_000, ",ro")
     same(answer(place / "run"), whole("copies"))
     assert finish(start(data, place / "run", MODELS["copies"]))[0] == 0  # complete: nothing to do
     code, lines = finish(start(data, place / "new", MODELS["copies"]))

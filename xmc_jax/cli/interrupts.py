@@ -42,12 +42,12 @@ class Interrupts:
             process with the exit code of the work.
 
     Attributes:
-        asked: whether a signal asked for the end.
+        asked: the number of the signal that asked for the end first; 0: none did.
         code: exit code of the work, once it is done.
     """
 
     def __init__(self, *, ends_process: bool = False) -> None:
-        self.asked = False
+        self.asked = 0
         self.code: int | None = None
         self._ends_process = ends_process
         self._first = 0.0
@@ -85,6 +85,12 @@ class Interrupts:
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
 
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a process that a signal ended, as shells and schedulers have it: 130 for Ctrl-C, 143 for
+        SIGTERM."""
+        return 128 + (self.asked or signal.SIGINT)
+
     def check(self) -> None:
         """Raises KeyboardInterrupt if a signal asked for it: its own exception may have been lost."""
         if self.asked:
@@ -92,7 +98,7 @@ class Interrupts:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._end_if_done()
-        self.asked = True
+        self.asked = self.asked or number
         if not _is_importing(frame):
             raise KeyboardInterrupt
 
@@ -110,22 +116,22 @@ class Interrupts:
                     return
                 for number in numbers:
                     if number in self._before:
-                        self._hear()
+                        self._hear(number)
 
     def _end_if_done(self) -> None:
         if self._ends_process and self.code is not None:
             os._exit(self.code)
 
-    def _hear(self) -> None:
+    def _hear(self, number: int) -> None:
         self._end_if_done()
         if self._echoes:
             self._echoes -= 1
             return
         now = time.monotonic()
         if self._first and now - self._first > _SAME:
-            end_at_once("xmc: ended at once")
+            end_at_once("xmc: ended at once", self.exit_code)
         self._first = self._first or now
-        self.asked = True
+        self.asked = self.asked or number
 
     def _hide(self, event: Any) -> None:
         """Keeps quiet about exceptions that the interruption led to where nobody can catch them."""
@@ -169,11 +175,11 @@ def _is_importing(frame: FrameType | None) -> bool:
     return False
 
 
-def end_at_once(line: str) -> None:
+def end_at_once(line: str, code: int) -> None:
     """Ends the process without waiting for its threads; what is written atomically is whole or not there."""
     with contextlib.suppress(OSError):
         os.write(2, f"{line}\n".encode())
-    os._exit(1)
+    os._exit(code)
 
 
 @contextlib.contextmanager

@@ -41,7 +41,9 @@ DONE, FAILED = 0, 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code: 0 done, 1 failed, 2 wrong usage or bad input."""
+    """Runs a command line and returns its exit code: 0 done, 1 failed, 2 wrong usage or bad input, 130 and 143 ended by
+    Ctrl-C and SIGTERM.
+    """
     is_process = argv is None
     if is_process:
         prepare_streams()
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with listen(interrupts):
             code = interrupts.code = _run(stage, interrupts, debug)
     except KeyboardInterrupt as error:  # in the last moment
-        code = _fail(error, f"interrupted; {stage.resume_hint()}", debug)
+        code = _fail(error, f"interrupted; {stage.resume_hint()}", debug, interrupts.exit_code)
     if is_process and interrupts.asked:
         # Threads that are still at work are not waited for.
         with contextlib.suppress(OSError, ValueError):
@@ -77,7 +79,8 @@ def _run(stage: Stage, interrupts: Interrupts, debug: bool) -> int:
     except BaseException as error:
         # Libraries turn an interruption into errors of their own.
         if interrupts.asked or isinstance(error, KeyboardInterrupt):
-            return _fail(error, f"interrupted; {stage.resume_hint()}", debug)
+            line = f"interrupted; {stage.resume_hint()}"
+            return _fail(error, line, debug, interrupts.exit_code)
         if isinstance(error, BrokenPipeError):  # who read our output has gone
             drop_output(sys.stdout)
             return FAILED
@@ -150,7 +153,7 @@ def _overview() -> str:
             *lines,
             "",
             "xmc COMMAND --help shows a command's options; --debug shows tracebacks.",
-            "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input.",
+            "Exit codes: 0 done, 1 failed, 2 wrong usage or bad input, 130 Ctrl-C, 143 SIGTERM.",
         ]
     )
 

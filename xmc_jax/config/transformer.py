@@ -140,7 +140,7 @@ class TuningConfig:
             )
         if values["accumulate"] == "auto":
             values["accumulate"] = 1
-        return UpdateConfig(**values | {"warmup": min(values["warmup"], values["steps"])})
+        return UpdateConfig(**values)
 
     @property
     def is_off(self) -> bool:

@@ -12,7 +12,7 @@ from xmc_jax.report.findings import Findings, Subject, Worst
 from xmc_jax.report.markup import Html, cut, element, fold, join, name, table
 from xmc_jax.report.picture import Picture
 from xmc_jax.report.sections import NO_DOCUMENTS, Section, figure, lead
-from xmc_jax.run import group_curves
+from xmc_jax.run import group_curves, group_scores
 
 _LEAST = 5
 """Confusions that are listed even if they happened once."""
@@ -122,10 +122,13 @@ def show_training(subject: Subject, findings: Findings | None) -> Section:
         )
     pictures: dict[str, Picture] = {}
     body: list[Any] = []
-    curves = group_curves([line for lines in subject.logs.values() for line in lines])
+    lines = [line for some in subject.logs.values() for line in some]
+    curves, held_out = group_curves(lines), group_scores(lines)
     if curves:
         pictures["loss"] = drawings.draw_curves(curves, "loss", "loss")
         pictures["rate"] = drawings.draw_curves(curves, "rate", "learning rate")
+        if held_out:
+            pictures["P@1"] = drawings.draw_curves(held_out, "P@1", "P@1 of held-out documents")
         n = sum(max(rows) for rows in curves.values())
         last = curves[max(curves)]
         body.append(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -164,9 +165,16 @@ def draw_curves(
         )
         begin += steps[-1]
     values = [v for _, _, ys in runs for v in ys] or [0.0]
+    is_log = key == "loss" and min(values) > 0  # losses of levels differ by powers of ten
     top = max(values) * 1.05 or 1.0
-    say = "{:.0e}".format if top < 0.01 else "{:.3g}".format
-    chart = Chart(title, Axis(0, begin, "updates"), Axis(0, top, "", say))
+    say: Callable[[float], str] = "{:.0e}".format if top < 0.01 else "{:.3g}".format
+    scale = Axis(0, top, "", say)
+    if is_log:
+        title += " (logarithmic)"
+        runs = [(level, xs, [math.log10(v) for v in ys]) for level, xs, ys in runs]
+        scale = Axis(math.log10(min(values)), math.log10(top), "", lambda v: f"{10**v:.2g}")
+        say = scale.say
+    chart = Chart(title, Axis(0, begin, "updates"), scale)
     for i, (level, xs, ys) in enumerate(runs):
         name = f"level {level}" if len(runs) > 1 else title
         color = _LEVELS[i % len(_LEVELS)]

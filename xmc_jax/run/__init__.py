@@ -14,6 +14,7 @@ from xmc_jax.run.identity import name_rows as name_rows
 from xmc_jax.run.identity import sum_rows as sum_rows
 from xmc_jax.run.lock import check_free as check_free
 from xmc_jax.run.log import group_curves as group_curves
+from xmc_jax.run.log import group_scores as group_scores
 from xmc_jax.run.log import read_log as read_log
 from xmc_jax.run.log import read_logs as read_logs
 from xmc_jax.run.opening import Start as Start

@@ -37,8 +37,17 @@ def read_logs(folder: str | os.PathLike | None) -> dict[str, list[dict[str, Any]
 
 def group_curves(lines: Iterable[dict[str, Any]]) -> dict[int, dict[int, dict[str, Any]]]:
     """Returns the lines of a fine-tuning by level and step; the last line counts for a step that was repeated."""
+    return _group(lines, "loss")
+
+
+def group_scores(lines: Iterable[dict[str, Any]]) -> dict[int, dict[int, dict[str, Any]]]:
+    """Returns the evaluations of held-out documents during a fine-tuning by level and step."""
+    return _group(lines, "P@1")
+
+
+def _group(lines: Iterable[dict[str, Any]], key: str) -> dict[int, dict[int, dict[str, Any]]]:
     levels: dict[int, dict[int, dict[str, Any]]] = {}
     for facts in lines:
-        if facts.get("stage") == "tuning" and "loss" in facts:
+        if facts.get("stage") == "tuning" and key in facts:
             levels.setdefault(facts["level"], {})[facts["step"]] = facts
     return levels

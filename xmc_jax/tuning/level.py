@@ -19,12 +19,15 @@ from xmc_jax.model import Head
 from xmc_jax.parallel import agree_first
 from xmc_jax.run import Run, Steps
 from xmc_jax.tuning.batches import LevelTask, stream_batches
+from xmc_jax.tuning.optimizer import tell_long_warmup
 from xmc_jax.tuning.placement import Placement
 from xmc_jax.tuning.step import TuningState, configure_step, start_state
 from xmc_jax.types import Progress
 
-Evaluate = Callable[[Any, Head], float]
-"""Parameters and head → a score on the held-out set; larger is better."""
+Scores = dict[str, float]
+"""Name of a metric, such as `P@1` → its value in per cent."""
+Evaluate = Callable[[Any, Head], Scores]
+"""Parameters and head → scores on the held-out set; the larger their mean, the better."""
 
 
 class Best(NamedTuple):
@@ -77,6 +80,7 @@ def tune_level(
         RunError: the device has too little memory.
     """
     steps = at_level(config.steps, task.level)
+    tell_long_warmup(at_level(config.warmup, task.level), steps, f" on level {task.level}")
     step_config = configure_step(encoder.apply, config, task.level, steps, mesh)
     key = jax.random.key_data(jax.random.fold_in(jax.random.key(task.seed), task.level))
     state = start_state(encoder.params, head, key)
@@ -98,8 +102,9 @@ def tune_level(
             if done % config.save_every == 0 or done == steps:
                 now = placement.fetch_state(state)
                 if evaluate is not None:
-                    best = compare(best, evaluate, (now.params, now.head), done)
-                    meter.note_score(done, best)
+                    scores = evaluate(now.params, now.head)
+                    best = compare(best, scores, (now.params, now.head), done)
+                    meter.note_scores(done, scores, best)
                 if done < steps:
                     _save(kept, now, best, done)
         meter.flush()
@@ -110,12 +115,10 @@ def tune_level(
     return last.params, last.head
 
 
-def compare(
-    best: Best | None, evaluate: Callable[..., float], tuned: tuple[Any, Any], step: int
-) -> Best:
-    """Returns the better of the best parameters so far and those of a step."""
+def compare(best: Best | None, scores: Scores, tuned: tuple[Any, Any], step: int) -> Best:
+    """Returns the better of the best parameters so far and those of a step, which have these scores."""
     # One process decides: others that kept or stopped at different steps would wait for each other forever.
-    score = agree_first(evaluate(*tuned))
+    score = agree_first(float(np.mean(list(scores.values()))))
     if best is None or score > best.score:
         return Best(score, step, 0, tuned)
     return best._replace(stale=best.stale + 1)
@@ -201,9 +204,10 @@ class Meter:
         self._reporter.progress.note(self._text)
         self._write({"step": step, "loss": loss, "rate": rate, "documents_per_s": round(speed, 1)})
 
-    def note_score(self, step: int, best: Best) -> None:
+    def note_scores(self, step: int, scores: Scores, best: Best) -> None:
         """Reports an evaluation."""
-        self._write({"step": step, "best_score": best.score, "best_step": best.step})
+        told = {name: round(value, 3) for name, value in scores.items()}
+        self._write({"step": step, **told, "best_score": best.score, "best_step": best.step})
 
     def describe(self, best: Best | None) -> str:
         """Returns the last report, with the step that was kept."""

@@ -24,7 +24,7 @@ from xmc_jax.run import Run, Steps, layout
 from xmc_jax.tuning.batches import LevelTask
 from xmc_jax.tuning.fit import Fit, UpdateSize, choose_fit, find_budget
 from xmc_jax.tuning.hybrid import hold_vectors, to_level
-from xmc_jax.tuning.level import Reporter, advise, explain_memory, tune_level
+from xmc_jax.tuning.level import Reporter, Scores, advise, explain_memory, tune_level
 from xmc_jax.tuning.placement import choose_mesh
 from xmc_jax.tuning.start import (
     Documents,
@@ -241,20 +241,20 @@ class _Level:
         )
 
     def _make_evaluation(self, encoder: Encoder, start: LevelStart):
-        """Returns a function that scores parameters and head on the held-out set: the level's mean of P@1, 3 and 5."""
+        """Returns a function that scores parameters and head on the held-out set: the level's P@1, 3 and 5."""
         held_out = self.held_out
         assert held_out is not None
         truth = labels_at(self.tree, self.level, held_out.labels)
         cuts = [k for k in _CUTS if k <= truth.shape[1]]
         kind = at_level(self.config.search.post_processor, self.level)
 
-        def evaluate(params: Any, head: Head) -> float:
+        def evaluate(params: Any, head: Head) -> Scores:
             size = self.config.tuning.embed_batch
             vectors = embed_texts(encoder.replace(params), held_out.tokens, size, mesh=self.mesh)
             level = to_level(head, self.tree, self.level)
             found = extend_matches(level, kind, hold_vectors(vectors), start.held_out, max(cuts))
             report = score_ranking(found, truth, k=cuts)
-            return float(np.mean([report[f"P@{k}"] for k in cuts]))
+            return {f"P@{k}": float(report[f"P@{k}"]) for k in cuts}
 
         return evaluate
 

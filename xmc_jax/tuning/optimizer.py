@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from xmc_jax.errors import tell
+
 
 @runtime_checkable
 class Schedule(Protocol):
@@ -22,6 +24,15 @@ class Schedule(Protocol):
 
     @property
     def schedule(self) -> str: ...
+
+
+def tell_long_warmup(warmup: int, steps: int, where: str = "") -> None:
+    """Tells that a warm-up never reaches its peak before the last update."""
+    if steps and warmup > steps:
+        tell(
+            f"tuning.warmup={warmup:,} given{where}, longer than its {steps:,} updates: the learning rate rises to the "
+            f"last one and reaches its peak there; --tuning.warmup {max(1, steps // 10)} warms up over a tenth"
+        )
 
 
 def find_rate(step: Int[Array, ""], peak: float, config: Schedule) -> Float[Array, ""]:

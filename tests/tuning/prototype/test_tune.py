@@ -138,7 +138,7 @@ def test_the_best_parameters_are_kept_also_across_a_stop(tmp_path):
         calls = iter(range(1, 9))
 
         def evaluate(params, prototypes, calls=calls):
-            return scores[next(calls)]
+            return {"P@1": scores[next(calls)]}
 
         tuning = make_tuning(head)
         kept = Run(Manifest(tmp_path / str(stops), "id", {}, is_held=True)).steps("tuning")

@@ -39,7 +39,7 @@ from xmc_jax.run import (
 )
 from xmc_jax.run import load_encoder as load_tuned
 from xmc_jax.tuning.curves import draw_curves
-from xmc_jax.tuning.level import Reporter
+from xmc_jax.tuning.level import Reporter, Scores
 from xmc_jax.tuning.prototype.tune import Evaluate, PrototypeTuning, Tuned, tune_prototypes
 from xmc_jax.types import Progress
 
@@ -183,19 +183,19 @@ def tell_loss(tuning: PrototypeTuning, tuned: Tuned, trained: Trained, progress:
 
 
 def make_evaluation(tuning: PrototypeTuning, texts: Any, labels: sp.csr_matrix) -> Evaluate:
-    """Returns what scores parameters and prototypes on a held-out set: the mean of P@1, P@3 and P@5."""
+    """Returns what scores parameters and prototypes on a held-out set: P@1, P@3 and P@5."""
     tokens = tuning.encoder.tokenize(texts)
     n_labels = labels.shape[1]
     cuts = [k for k in _CUTS if k <= n_labels]
 
-    def evaluate(params: Any, prototypes: Prototypes) -> float:
+    def evaluate(params: Any, prototypes: Prototypes) -> Scores:
         vectors = tuning.embed(tokens, params)
         index = build_nearest(prototypes, tuning.mesh)
         ids, scores, _ = find_nearest(
             index, vectors, n_labels, top_k=max(cuts), scores=prototypes.scores, mesh=tuning.mesh
         )
         report = score_ranking(Predictions(ids, scores, None, n_labels), labels, k=cuts)
-        return float(np.mean([report[f"P@{k}"] for k in cuts]))
+        return {f"P@{k}": float(report[f"P@{k}"]) for k in cuts}
 
     return evaluate
 

@@ -31,12 +31,14 @@ from xmc_jax.tuning.level import (
     Best,
     Meter,
     Reporter,
+    Scores,
     advise,
     compare,
     explain_memory,
     group_arrays,
     is_stale,
 )
+from xmc_jax.tuning.optimizer import tell_long_warmup
 from xmc_jax.tuning.prototype.batches import (
     NearTexts,
     PrototypeTask,
@@ -58,7 +60,7 @@ from xmc_jax.tuning.prototype.start import (
 from xmc_jax.tuning.prototype.step import PrototypeState, configure_step, start_state
 from xmc_jax.types import Progress
 
-Evaluate = Callable[[Any, Prototypes], float]
+Evaluate = Callable[[Any, Prototypes], Scores]
 """Parameters and prototypes → a score of the held-out set, larger is better."""
 
 
@@ -169,6 +171,7 @@ def _run(
 ) -> Tuned:
     """Returns the outcome of all steps."""
     update, labels, mesh = tuning.update, tuning.labels, tuning.mesh
+    tell_long_warmup(update.warmup, update.steps)
     head = begin_head(labels, *vectors, tuning.head, tuning.seed)
     begun = start_state(tuning.encoder.params, head, tuning.seed)
     state, best, vectors, near = _resume(begun, kept, vectors, tuning)
@@ -215,8 +218,10 @@ def _run(
         if done % update.save_every == 0 or done == update.steps:
             now = placement.fetch_state(state)
             if evaluate is not None:
-                best = compare(best, evaluate, _finish(now, vectors, tuning), done)
-                meter.note_score(done, best)
+                tuned = _finish(now, vectors, tuning)
+                scores = evaluate(*tuned)
+                best = compare(best, scores, tuned, done)
+                meter.note_scores(done, scores, best)
             if done < update.steps:
                 _save(kept, now, best, vectors, task.near, tuning)
     meter.flush()

@@ -1,0 +1,165 @@
+"""Commands on a finished run that are stopped or find no place: one line, nothing half-written, and the same command
+works afterwards.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.cli.test_interrupts import LAUNCH, SIGNALS, start
+
+COMMANDS = {
+    "update": ["--from", "RUN", "--data", "new.jsonl", "--workdir", "OUT/u"],
+    "report": ["--workdir", "RUN", "--data", "DATA", "--output", "OUT/r.html"],
+    "calibrate": ["--workdir", "OUT/run", "--data", "DATA", "--split", "test"],
+    "explain": ["--workdir", "RUN", "--input", "texts.txt"],
+    "evaluate": ["--workdir", "RUN", "--data", "DATA"],
+}
+WRITE = ["update", "report", "calibrate"]
+
+
+@pytest.fixture
+def make(tiny, tmp_path, monkeypatch):
+    """Gives the words of a command that writes into a folder, made anew."""
+    monkeypatch.chdir(tmp_path)
+    rows = [json.dumps({"text": t, "labels": ["0", "9"]}) for t in tiny.corpus.test_texts]
+    (tmp_path / "new.jsonl").write_text("\n".join(rows))
+    (tmp_path / "texts.txt").write_text("\n".join(tiny.corpus.test_texts))
+
+    def words(name: str, out: Path) -> list[str]:
+        out.mkdir(exist_ok=True)
+        if name == "calibrate":
+            shutil.copytree(tiny.run, out / "run", dirs_exist_ok=True)
+        places = {"RUN": str(tiny.run), "DATA": str(tiny.data)}
+        named = (places.get(word, word) for word in COMMANDS[name])
+        return [name, *(word.replace("OUT", str(out)) for word in named)]
+
+    return words
+
+
+def read(name: str, out: Path) -> object:
+    """Returns what a command left, without what differs from call to call."""
+    folder = {"update": "u", "calibrate": "run"}.get(name)
+    if folder is None:
+        pages = sorted(p.name for p in out.iterdir())
+        assert pages == ["r.html"] * (name == "report")
+        return [(out / page).stat().st_size // 1000 for page in pages]
+    import xmc_jax as xmc
+
+    model = xmc.load(out / folder)
+    found = model.predict(["a b c", "d e"], top_k=5)
+    assert not [p for p in out.rglob("*") if p.name.endswith((".part", ".tmp", ".lock"))]
+    proba = model.predict_proba(["a b c"]).scores.tolist() if name == "calibrate" else None
+    return found.ids.tolist(), found.scores.tolist(), proba
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "update")) for n in COMMANDS]
+)
+def test_a_command_that_is_stopped_works_afterwards(name, make, tmp_path, xmc, request):
+    rng = random.Random(0)
+    for number in SIGNALS:  # one that comes just after the end is the test's own
+        request.addfinalizer(partial(signal.signal, number, signal.getsignal(number)))
+        signal.signal(number, lambda *_: None)
+    whole = make(name, tmp_path / "whole")
+    assert xmc(*whole).code == 0  # which compiles
+    shutil.rmtree(tmp_path / "whole")
+    make(name, tmp_path / "whole")
+    began = time.monotonic()
+    assert xmc(*whole).code == 0
+    longest = time.monotonic() - began
+    words = make(name, tmp_path / "out")
+    for number in SIGNALS:
+        timer = threading.Timer(rng.random() * longest, os.kill, (os.getpid(), number))
+        timer.start()
+        try:
+            done = xmc(*words)
+        finally:
+            timer.cancel()
+        check(done.code, done.err, number)
+    assert xmc(*words).code == 0
+    assert read(name, tmp_path / "out") == read(name, tmp_path / "whole")
+
+
+def check(code: int, err: list[str], number: int) -> None:
+    assert code in (0, 128 + number), err
+    assert not any("Traceback" in line or "unforeseen" in line for line in err), err
+    if code:
+        assert err[-1].startswith("xmc: interrupted; "), err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COMMANDS)
+def test_processes_that_are_stopped_anywhere(name, make, tmp_path):
+    rng = random.Random(1)
+    whole = make(name, tmp_path / "whole")
+
+    def run(words: list[str], number: int | None = None, wait: float = 0.0) -> tuple[int, list]:
+        process = start(LAUNCH, *words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        if number is not None:
+            time.sleep(0.5 + wait)  # it listens
+            process.send_signal(number)
+        sent = time.monotonic()
+        err = process.communicate(timeout=60)[1].splitlines()
+        assert number is None or time.monotonic() - sent < 10
+        return process.returncode, err
+
+    began = time.monotonic()
+    assert run(whole)[0] == 0
+    longest = time.monotonic() - began
+    for i in range(4):
+        words = make(name, tmp_path / f"out{i}")
+        for number in SIGNALS * 2:
+            code, err = run(words, number, rng.random() * longest)
+            check(code, err, number)
+        assert run(words)[0] == 0
+        assert read(name, tmp_path / f"out{i}") == read(name, tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITE)
+def test_a_read_only_disk_is_one_line(name, make, disk, xmc):
+    place = disk(4000)
+    words = make(name, place / "out")
+    disk(4000, ",ro")
+    before = sorted(place.rglob("*"))
+    done = xmc(*words)
+    assert done.code in (1, 2) and "Read-only file system" in done.err[-1], done.err
+    assert str(place) in done.err[-1] and sorted(place.rglob("*")) == before
+    disk(4000, ",rw")
+    assert xmc(*words).code == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRITE)
+@pytest.mark.parametrize("left", [0, 4, 12, 40])
+def test_a_full_disk_is_one_line_and_the_same_command_works_afterwards(name, left, make, disk, xmc):
+    place = disk(4000)
+    words = make(name, place / "out")
+    used = 4 * sum(-(-p.stat().st_size // 4096) for p in place.rglob("*"))
+    with open(place / "fill", "wb") as file:
+        try:
+            file.write(bytes(1024 * (4000 - used - left)))
+            file.flush()
+        except OSError:  # folders take room too
+            pass
+    done = xmc(*words)
+    if done.code == 0 and left:  # the rest was enough
+        return
+    assert done.code == 1 and "No space left on device" in done.err[-1], done.err
+    assert str(place) in done.err[-1] and "Traceback" not in str(done.err)
+    assert not [p for p in place.rglob("*") if p.name.endswith((".part", ".tmp", ".lock"))]
+    (place / "fill").unlink()
+    assert xmc(*words).code == 0
+    read(name, place / "out")
