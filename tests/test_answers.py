@@ -67,6 +67,17 @@ def test_an_endpoint_answers_what_predict_answers(model, options):
         for name in ("ids", "scores", "probabilities"):
             np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
     assert endpoint(text, 2).ids.shape[1] <= 3
+    found.scores[:] = 0  # an answer is the caller's own
+    np.testing.assert_array_equal(endpoint(text).scores, expected.scores)
+
+
+def test_an_endpoint_answers_from_the_model_as_it_is_now():
+    model = xmc.XRLinear(**SETTINGS).fit(CORPUS.train_texts, CORPUS.train_labels)
+    endpoint = model.endpoint()
+    endpoint(CORPUS.test_texts[0])
+    model.fit(CORPUS.train_texts[:40], CORPUS.train_labels[:40])
+    for text in CORPUS.test_texts[:2]:
+        np.testing.assert_array_equal(endpoint(text).scores, model.predict([text]).scores)
 
 
 def test_an_endpoint_is_called_from_threads_and_compiles_nothing_after_its_warm_up(model):
@@ -101,6 +112,14 @@ def test_an_endpoint_wants_one_document_and_a_model_that_can(plain):
         plain.endpoint(probabilities=True)
     with pytest.raises(InputError, match="not trained"):
         xmc.XRLinear().endpoint()
+    with pytest.raises(InputError, match=r"unknown option 'tresh'.* 'threshold'"):
+        plain.endpoint(tresh=0.2)
+    with pytest.raises(InputError, match="unknown option 'k'"):
+        endpoint(CORPUS.test_texts[0], k=2)
+    endpoint(CORPUS.test_texts[0], 1)
+    for top_k in (True, 1.5, [2], "2"):
+        with pytest.raises(InputError, match="top_k"):
+            endpoint(CORPUS.test_texts[0], top_k)
 
 
 def test_every_kind_has_probabilities_and_keeps_them(model, tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from itertools import chain, islice
 from math import ceil
 from pathlib import Path
@@ -45,7 +46,7 @@ def count_cores(system: str | os.PathLike = "/") -> int:
 @contextmanager
 def use_threads(threads: int | Literal["auto"]) -> Iterator[None]:
     """Keeps the work of a `with` block to so many threads; `auto`: to what was said outside it, or to the cores."""
-    token = _limit.set(count_cores() if threads == "auto" else threads)
+    token = _limit.set(_limit.get() if threads == "auto" else threads)
     try:
         yield
     finally:
@@ -97,8 +98,10 @@ def bind_process(threads: int | Literal["auto"]) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
+@cache
 def _read_quotas(system: Path) -> list[int]:
-    """Returns the time that the process's control groups grant, in cores, rounded up."""
+    """Returns the time that the process's control groups grant, in cores, rounded up; files are read once, as a query
+    takes less time than that."""
     quotas = []
     for folder, is_new in list_groups(system, "cpu"):
         try:

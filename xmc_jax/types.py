@@ -45,6 +45,11 @@ class Features:
     sparse: sp.csr_matrix
     dense: np.ndarray
 
+    @classmethod
+    def of_sparse(cls, sparse: sp.csr_matrix) -> Features:
+        """Returns sparse columns without dense ones."""
+        return cls(sparse, np.zeros((sparse.shape[0], 0), np.float32))
+
     def __repr__(self) -> str:
         return f"Features({self.n_rows:,} rows, {self.n_sparse:,} sparse and {self.n_dense:,} dense columns)"
 

@@ -84,7 +84,7 @@ def _as_csr(matrix: Any, name: str) -> sp.csr_matrix:
     try:
         if hasattr(matrix, "check_format"):
             matrix.check_format(full_check=True)  # before a conversion that would trust the ids
-        rows = sp.csr_matrix(matrix)
+        rows = matrix if type(matrix) is sp.csr_matrix else sp.csr_matrix(matrix)
         # rebuilt, so that ids become 32 bits wide and no flag about their order is trusted
         rows = sp.csr_matrix((rows.data, rows.indices, rows.indptr), rows.shape)
     except ValueError as error:

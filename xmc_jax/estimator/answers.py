@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-_DECIDING = ("threshold", "min_k", "max_k", "decide")
+DECIDING = ("threshold", "min_k", "max_k", "decide")
 """Arguments of `predict` that choose which of the ranked labels to return."""
 
 
@@ -159,7 +159,7 @@ class Answers:
         Raises:
             InputError: as `predict`, or the model has no probabilities.
         """
-        asked = Asked(**{name: options.pop(name) for name in _DECIDING}, probabilities=True)
+        asked = Asked(**{name: options.pop(name) for name in DECIDING}, probabilities=True)
         calibration = self._need_calibration()
         if candidates is None:
             return self._predict(x, top_k, asked, **options)
@@ -350,6 +350,22 @@ class Answers:
         progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         """Does the work of `predict`; `asked` says what is wanted."""
+
+    def _prepare(
+        self,
+        top_k: int | None,
+        asked: Asked,
+        beam: int | None,
+        restrict_to: Sequence[str] | Sequence[int] | None,
+    ) -> Callable[[Any], Predictions]:
+        """Returns what answers documents as `_predict` with these arguments does, again and again."""
+
+        def ask(x: Any) -> Predictions:
+            found = self._predict(x, top_k, asked, beam=beam, restrict_to=restrict_to)
+            assert isinstance(found, Predictions)
+            return found
+
+        return ask
 
     @abstractmethod
     def _find_depth(self) -> int:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, suggest
+from xmc_jax.estimator.answers import DECIDING, Answers
 from xmc_jax.estimator.estimator import read_one
-from xmc_jax.predict import Predictions
-
-if TYPE_CHECKING:
-    from xmc_jax.estimator.answers import Answers
+from xmc_jax.predict import Asked, Predictions
 
 _TERMS = (0, 100, 1000)
 """Terms of the documents that a warm-up makes up: widths of 64, 512 and 4,096 slots."""
+_OPTIONS = ("top_k", "beam", "restrict_to", *DECIDING, "progress")
+_MOST_PREPARED = 8
+"""Numbers of results whose searches stay prepared."""
 
 
 class Endpoint:
@@ -37,13 +40,14 @@ class Endpoint:
     """
 
     def __init__(self, model: Answers, *, probabilities: bool = False, **options: Any) -> None:
-        self._model, self._options = model, options
-        self._ask: Any = model.predict_proba if probabilities else model.predict
-        if "candidates" in options:
-            raise InputError("candidates given, which an endpoint does not score; use predict")
+        self._model, self._options, self._probabilities = model, options, probabilities
         _ = model.n_labels  # of a trained model
         if probabilities:
             model._need_calibration()
+        self._read(options)
+        # What does not depend on the document takes longer than a search.
+        kept = lru_cache(_MOST_PREPARED, typed=True)
+        self._prepared = kept(lambda top_k: self._prepare(top_k, options))
 
     def __call__(self, x: Any, top_k: int | None = None, **options: Any) -> Predictions:
         """Returns the predictions of one document.
@@ -56,15 +60,33 @@ class Endpoint:
         Raises:
             InputError: not exactly one document, or as from `predict`.
         """
-        given = self._options | options
-        if top_k is not None:
-            given["top_k"] = top_k
-        found = self._ask(read_one(x)[1], **given)
+        if top_k is None:
+            top_k = self._options.get("top_k")
+        if options or not isinstance(top_k, Hashable):
+            ask = self._prepare(top_k, self._options | options)
+        else:
+            ask = self._prepared(top_k)
+        found = ask(read_one(x)[1])
         if len(found) != 1:
             raise InputError(
                 f"{len(found)} documents given to an endpoint, one needed; use predict for more"
             )
         return found
+
+    def _prepare(self, top_k: int | None, options: dict[str, Any]) -> Callable[[Any], Predictions]:
+        """Returns what answers documents with these options."""
+        asked = self._read(options)
+        return self._model._prepare(top_k, asked, options.get("beam"), options.get("restrict_to"))
+
+    def _read(self, options: dict[str, Any]) -> Asked:
+        """Returns what the options ask for, and refuses those that an endpoint does not take."""
+        if "candidates" in options:
+            raise InputError("candidates given, which an endpoint does not score; use predict")
+        for name in options:
+            if name not in _OPTIONS:
+                raise InputError(f"unknown option '{name}' of an endpoint{suggest(name, _OPTIONS)}")
+        deciding = {name: options[name] for name in DECIDING if name in options}
+        return Asked(**deciding, probabilities=self._probabilities)
 
     def warm_up(self, *examples: Any) -> Endpoint:
         """Compiles what answers need, so that no caller waits for it.

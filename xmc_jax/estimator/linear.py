@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.config import LinearConfig, choose_merge, replace_field
+from xmc_jax.config import LinearConfig, SearchConfig, choose_merge, replace_field
 from xmc_jax.data import check_features
 from xmc_jax.errors import InputError
 from xmc_jax.estimator.estimator import Estimator
@@ -27,15 +27,26 @@ from xmc_jax.plan import list_linear
 from xmc_jax.predict import (
     Asked,
     Predictions,
+    PreparedSearch,
     combine_candidates,
     find_depth,
     predict_forest,
+    prepare_search,
     restrict,
     score_candidates,
 )
 from xmc_jax.progress import expect
 from xmc_jax.run import Trained
 from xmc_jax.types import Features, Progress
+
+
+class _Plan(NamedTuple):
+    """What a call of `predict` asks of the trees, whatever the documents."""
+
+    models: tuple[XRModel, ...]
+    search: SearchConfig
+    wanted: int
+    shown: np.ndarray | None
 
 
 class XRLinear(Estimator):
@@ -139,45 +150,107 @@ class XRLinear(Estimator):
         progress: Progress | bool | None = None,
     ) -> Predictions | sp.csr_matrix:
         self._need_model()
-        models, config = self.models, self.config
-        features, search = self.featurize(x), config.search
-        if beam is not None:
-            search = replace_field(search, "beam", beam)
-        if top_k is not None:
-            search = replace_field(search, "top_k", top_k)
-        wanted = asked.choose_depth(top_k, search.top_k, self._find_depth(search=search))
-        reranker = self.reranker
-        depth = 0 if reranker is None else find_depth(models, search, reranker.config.candidates)
-        # Candidates are not ranked: of the search only what the re-ranker looks at is needed.
-        most = depth if candidates is not None and depth else max(wanted, depth)
-        search = replace_field(search, "top_k", most)
-        if restrict_to is not None:
-            ids = self.find_labels(restrict_to)
-            models = tuple(restrict(model, ids) for model in models)
-        merge = choose_merge(config)
-        if candidates is not None and reranker is None:
+        features, config = self.featurize(x), self.config
+        plan = self._plan(top_k, asked, beam, restrict_to, is_ranked=candidates is None)
+        if candidates is not None and self.reranker is None:
             given = check_features(candidates, "candidates")
-            mesh = self.machine.mesh
-            scores = [score_candidates(m, features, given, merge=merge, mesh=mesh) for m in models]
+            options: Any = {"merge": choose_merge(config), "mesh": self.machine.mesh}
+            scores = [score_candidates(m, features, given, **options) for m in plan.models]
             return scores[0] if len(scores) == 1 else combine_candidates(scores, config.combine)
         ranked = predict_forest(
-            models,
+            plan.models,
             features,
-            search,
+            plan.search,
             rule=config.combine,
             label_names=self.label_names,
-            merge=merge,
-            memory=self._leave_for_search(models, features),
+            merge=choose_merge(config),
+            memory=self._leave_for_search(plan.models, features),
             progress=hear(progress),
             mesh=self.machine.mesh,
         )
-        if reranker is None:
-            return self._answer(ranked, asked, top_k, restrict_to is None)
-        shown = None if restrict_to is None else ids
-        found = self._rank_anew(features, ranked, wanted, shown, candidates)
+        return self._choose(features, ranked, plan, asked, top_k, candidates)
+
+    def _plan(
+        self,
+        top_k: int | None,
+        asked: Asked,
+        beam: int | None,
+        restrict_to: Sequence[str] | Sequence[int] | None,
+        is_ranked: bool = True,
+    ) -> _Plan:
+        models, search = self.models, self.config.search
+        if beam is not None:
+            search = replace_field(search, "beam", beam)
+        wanted = asked.choose_depth(top_k, search.top_k, self._find_depth(search=search))
+        rerank = None if self.reranker is None else self.reranker.config
+        depth = 0 if rerank is None else find_depth(models, search, rerank.candidates)
+        # Candidates are not ranked: of the search only what the re-ranker looks at is needed.
+        most = max(wanted, depth) if is_ranked or not depth else depth
+        if most != search.top_k:
+            search = replace_field(search, "top_k", most)
+        shown = None if restrict_to is None else self.find_labels(restrict_to)
+        if shown is not None:
+            models = tuple(restrict(model, shown) for model in models)
+        return _Plan(models, search, wanted, shown)
+
+    def _prepare(
+        self,
+        top_k: int | None,
+        asked: Asked,
+        beam: int | None,
+        restrict_to: Sequence[str] | Sequence[int] | None,
+    ) -> Callable[[Any], Predictions]:
+        usual = super()._prepare(top_k, asked, beam, restrict_to)
+        self._need_model()
+        plan = self._plan(top_k, asked, beam, restrict_to)
+        if len(plan.models) > 1 or plan.models[0].is_spread:
+            return usual
+        search = prepare_search(
+            plan.models[0],
+            plan.search,
+            label_names=self.label_names,
+            merge=choose_merge(self.config),
+            mesh=self.machine.mesh,
+        )
+        made_of = self.models, self.config, self.reranker
+
+        def ask(x: Any) -> Predictions:
+            # A model that was trained anew, or given a re-ranker, needs another plan.
+            if any(
+                a is not b
+                for a, b in zip(made_of, (self.models, self.config, self.reranker), strict=True)
+            ):
+                return usual(x)
+            return self._run(search, plan, x, asked, top_k)
+
+        return ask
+
+    @working
+    def _run(
+        self, search: PreparedSearch, plan: _Plan, x: Any, asked: Asked, top_k: int | None
+    ) -> Predictions:
+        features = self._featurize(x)
+        ranked = search.run(features)
+        found = self._choose(features, ranked, plan, asked, top_k)
+        assert isinstance(found, Predictions)
+        return found
+
+    def _choose(
+        self,
+        features: Features,
+        ranked: Predictions,
+        plan: _Plan,
+        asked: Asked,
+        top_k: int | None,
+        candidates: sp.spmatrix | None = None,
+    ) -> Predictions | sp.csr_matrix:
+        """Returns what was asked for of ranked labels, re-ranked if the model does so."""
+        found: Predictions | sp.csr_matrix = ranked
+        if self.reranker is not None:
+            found = self._rank_anew(features, ranked, plan.wanted, plan.shown, candidates)
         if not isinstance(found, Predictions):
             return found
-        return self._answer(found, asked, top_k, restrict_to is None)
+        return self._answer(found, asked, top_k, plan.shown is None)
 
     def without_reranker(self) -> XRLinear:
         """Returns this model ranking by its trees alone; nothing is copied."""
@@ -210,6 +283,9 @@ class XRLinear(Estimator):
     @working
     def featurize(self, x: Any) -> Features:
         """Returns the features that the levels score: texts are vectorised, vectors of your own are checked."""
+        return self._featurize(x)
+
+    def _featurize(self, x: Any) -> Features:
         model = self._need_model()
         self._check_columns(x)
         texts, features = read_documents(x, None)

@@ -23,7 +23,7 @@ from xmc_jax.data import (
 )
 from xmc_jax.data.oddities import find_near
 from xmc_jax.errors import InputError, tell
-from xmc_jax.features import as_features, check_width, concatenate, load_matrix
+from xmc_jax.features import as_features, check_width, concatenate, drop_zeros, load_matrix
 from xmc_jax.model import LabelTree
 from xmc_jax.tree import tree_from_parents
 from xmc_jax.types import Features
@@ -100,7 +100,12 @@ def read_documents(x: Any, n_rows: int | None) -> tuple[TextStore | None, Featur
         texts = x
     elif sp.issparse(x):
         # No rows cannot be trained on, but they can be predicted.
-        features = as_features(check_features(x, "features") if x.shape[0] or n_rows else x)
+        is_empty = not x.shape[0] and not n_rows
+        features = (
+            as_features(x)
+            if is_empty
+            else Features.of_sparse(drop_zeros(check_features(x, "features")))
+        )
     elif isinstance(x, np.ndarray):
         features = as_features(x)
     elif isinstance(x, Features):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import numpy as np
@@ -88,7 +89,13 @@ class LabelTree:
         return np.searchsorted(self.parent(level), nodes).astype(np.int32)
 
     def max_children(self, level: int) -> int:
-        return int(np.diff(self.children_offsets(level)).max())
+        """Returns the largest number of children on `level` (edges, on the last) that one node has."""
+        return self._most_children[self._at(level)]
+
+    @cached_property
+    def _most_children(self) -> tuple[int, ...]:
+        """`max_children` of each level: every search asks for them."""
+        return tuple(int(np.diff(self.children_offsets(t)).max()) for t in range(self.n_levels))
 
     def assignment(self, level: int) -> sp.csr_matrix:
         """Returns the 0/1 membership of `level`'s children in the nodes above, float32 CSR

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Literal
 
 import jax
@@ -77,11 +78,8 @@ class Target:
     def of(cls, mesh: Mesh | None = None) -> Target:
         """Returns the target of a mesh's devices, which are all of one kind; None: the default device alone."""
         device = jax.devices()[0] if mesh is None else mesh.devices.flat[0]
-        kind = next(
-            (k for pattern, k in _DEVICE_KINDS if re.search(pattern, device.device_kind)), None
-        )
-        found = TARGETS[kind or {"cpu": "cpu", "tpu": "v5e"}.get(device.platform, "gpu")]
-        return replace(found, n_devices=1 if mesh is None else mesh.size)
+        found = _find_target(device.device_kind, device.platform)
+        return found if mesh is None else replace(found, n_devices=mesh.size)
 
     @classmethod
     def named(cls, name: str) -> Target:
@@ -134,3 +132,10 @@ _DEVICE_KINDS = (
     (r"^TPU v6", "v6e"),
 )
 """Pattern of a device's own name → its kind; the first match counts."""
+
+
+@cache
+def _find_target(device_kind: str, platform: str) -> Target:
+    """Returns the target of one device with this name; a single query asks for it several times."""
+    kind = next((k for pattern, k in _DEVICE_KINDS if re.search(pattern, device_kind)), None)
+    return TARGETS[kind or {"cpu": "cpu", "tpu": "v5e"}.get(platform, "gpu")]

@@ -25,5 +25,7 @@ from xmc_jax.predict.shared import lay_out as lay_out
 from xmc_jax.predict.spread import find_line as find_line
 from xmc_jax.predict.spread import match_spread as match_spread
 from xmc_jax.predict.stream import FewResultsWarning as FewResultsWarning
+from xmc_jax.predict.stream import PreparedSearch as PreparedSearch
 from xmc_jax.predict.stream import matched_clusters as matched_clusters
 from xmc_jax.predict.stream import predict_batches as predict_batches
+from xmc_jax.predict.stream import prepare_search as prepare_search

@@ -149,6 +149,18 @@ def run_batches(
     run_parallel(run, batches, target, advance)
 
 
+def run_one(
+    index: SearchIndex,
+    features: Features,
+    step: Callable[..., tuple[jax.Array, ...]],
+    n_results: int,
+) -> tuple[np.ndarray, ...]:
+    """Returns the results [1, n_results] of `step` for one query, which needs no plan and no threads."""
+    batch = Batch(np.zeros(1, np.intp), choose_width(features.sparse.nnz), 1)
+    found = step(index, *pack_batch(features, batch))
+    return tuple(np.array(result)[:, :n_results] for result in found)
+
+
 def write_rows(out: Sequence[np.ndarray], batch: Batch, results: Sequence[np.ndarray]) -> None:
     """Writes a batch's results to its rows of arrays [N, ...], which may be narrower or wider."""
     for array, result in zip(out, results, strict=True):
@@ -173,7 +185,9 @@ def run_parallel(
 
 def pack_batch(features: Features, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns ids and values [size, width] and dense columns [size, H]; unused rows are empty."""
-    ids, values = pack_rows(features.sparse[batch.rows], batch.width, pad=PAD)
+    # One query is not worth a matrix of its own, which takes as long as a level's search.
+    sparse = features.sparse if len(features) == 1 else features.sparse[batch.rows]
+    ids, values = pack_rows(sparse, batch.width, pad=PAD)
     dense = np.asarray(features.dense[batch.rows], np.float32)
     extra = ((0, batch.size - len(batch.rows)), (0, 0))
     if not extra[0][1]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -16,7 +17,7 @@ from xmc_jax.config import MergeName, SearchConfig
 from xmc_jax.errors import InputError
 from xmc_jax.model import XRModel
 from xmc_jax.parallel import DATA, Target, gather_each, keep_mesh
-from xmc_jax.predict.batches import choose_results, limit_rows, plan_batches, run_batches
+from xmc_jax.predict.batches import choose_results, limit_rows, plan_batches, run_batches, run_one
 from xmc_jax.predict.index import SearchIndex, find_index
 from xmc_jax.predict.predictions import Predictions
 from xmc_jax.predict.search import match, search
@@ -64,37 +65,90 @@ def predict_batches(
     """
     if isinstance(model, XRModel) and model.is_spread:
         return _predict_spread(model, features, config, label_names, merge, memory, progress)
+    search = prepare_search(model, config, label_names=label_names, merge=merge, mesh=mesh)
+    return search.run(features, memory=memory, progress=progress)
+
+
+@dataclass(frozen=True)
+class PreparedSearch:
+    """A search of one model that is ready for documents; a service prepares it once for all its queries.
+
+    Attributes:
+        index: the levels, laid out on the devices.
+        beam: number of clusters kept on each level.
+        batch: largest number of rows of a batch, or "auto".
+        n_results: results per document.
+        step: the program, with everything but the index and the documents.
+        target: the device that runs it.
+        mesh: several devices that share the work, or None.
+        label_names: names of the labels, for the predictions.
+    """
+
+    index: SearchIndex
+    beam: int
+    batch: int | Literal["auto"]
+    n_results: int
+    step: Callable[..., tuple[jax.Array, ...]]
+    target: Target
+    mesh: Mesh | None
+    label_names: Sequence[str] | None
+
+    def run(
+        self,
+        features: Features,
+        *,
+        memory: int | None = None,
+        progress: Progress | None = None,
+    ) -> Predictions:
+        """Returns the best labels of every document, as `predict_batches` does.
+
+        Raises:
+            InputError: a number of features other than the model's.
+        """
+        index, target, mesh = self.index, self.target, self.mesh
+        index.check(features)
+        progress = progress or NoProgress()
+        progress.start("search", len(features))
+        if mesh is None and len(features) == 1:
+            ids, scores = run_one(index, features, self.step, self.n_results)
+        else:
+            ids = np.full((len(features), self.n_results), PAD, np.int32)
+            scores = np.zeros(ids.shape, np.float32)
+            out = ids, scores
+            limit = limit_rows(index, self.beam, target, self.batch, memory)
+            n_shards = 1 if mesh is None else mesh.shape[DATA]
+            batches = plan_batches(_count_slots(features), limit, target, n_shards)
+            if mesh is None:
+                run_batches(index, features, batches, self.step, out, target, progress.advance)
+            else:
+                run_on_mesh(index, features, batches, self.step, out, mesh, progress.advance)
+        progress.finish("")
+        return Predictions(ids, scores, self.label_names, index.n_labels)
+
+
+def prepare_search(
+    model: XRModel | SearchIndex,
+    config: SearchConfig,
+    *,
+    label_names: Sequence[str] | None = None,
+    merge: MergeName = "mean",
+    mesh: Mesh | None = None,
+) -> PreparedSearch:
+    """Returns the search of a model that one process holds; arguments, errors and warnings are those of
+    `predict_batches`."""
     mesh = keep_mesh(mesh)
     index = find_index(model) if mesh is None else find_shared_index(model, mesh)
     check_complete(index)
-    index.check(features)
-    most = count_results(index, config)
+    most, beam = count_results(index, config), config.choose_beam(index.has_copies)
     n = min(config.top_k, most)
-    ids = np.full((len(features), n), PAD, np.int32)
-    scores = np.zeros(ids.shape, np.float32)
-    beam, target = config.choose_beam(index.has_copies), Target.of(mesh)
-    limit = limit_rows(index, beam, target, config.batch, memory)
     options: Any = {"wanted": np.int32(n), "beam": beam, "merge": merge}
     options["top_k"] = choose_results(n, most)
-    progress = progress or NoProgress()
-    progress.start("search", len(features))
-    if mesh is not None:
-        batches = plan_batches(_count_slots(features), limit, target, mesh.shape[DATA])
-        step = partial(search_on_mesh, mesh=mesh, **options)
-        run_on_mesh(index, features, batches, step, (ids, scores), mesh, progress.advance)
-    else:
-        batches = plan_batches(_count_slots(features), limit, target)
-        run_batches(
-            index,
-            features,
-            batches,
-            partial(search, **options),
-            (ids, scores),
-            target,
-            progress.advance,
-        )
-    progress.finish("")
-    return Predictions(ids, scores, label_names, index.n_labels)
+    step = (
+        partial(search, **options)
+        if mesh is None
+        else partial(search_on_mesh, mesh=mesh, **options)
+    )
+    return PreparedSearch(index, beam, config.batch, n, step, Target.of(mesh), mesh, label_names)
 
 
 def _predict_spread(
@@ -187,7 +241,7 @@ def count_results(index: SearchIndex, config: SearchConfig) -> int:
             f"top_k={config.top_k} given, beam={beam} finds at most {most} labels per document; "
             "a wider beam gives more",
             FewResultsWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return most
 
