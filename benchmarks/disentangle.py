@@ -173,9 +173,10 @@ def score(report: dict) -> dict:
 
 def run_synthetic(data: Path, copies: int, settings: dict[str, str]) -> dict:
     """Merges labels in pairs, trains with and without copies, and measures what the copies tell apart."""
+    from variation import measure_splits
+
     import xmc_jax as xmc
     from xmc_jax.data import open_dataset
-    from xmc_jax.disentangle import measure_splits
     from xmc_jax.linear.rounds import load_beams
     from xmc_jax.run import Run, find_manifest, find_round, layout
 
@@ -232,7 +233,7 @@ def to_ones(matrix: sp.spmatrix) -> sp.csr_matrix:
 
 def split_documents(tree: Any, beams: sp.csr_matrix, labels: sp.csr_matrix, merged: sp.csr_matrix):
     """Yields for each merged label with two copies how its documents fall by meaning and by copy."""
-    from xmc_jax.disentangle import Split
+    from variation import Split
 
     beams = beams.tocsc()
     by_label, parts = labels.tocsc(), merged.tocsc()

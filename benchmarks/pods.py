@@ -3,7 +3,7 @@
     python benchmarks/pods.py --work DIR --out benchmarks/results/DEVICE [--processes 1,2,4] DATA [DATA ...]
 
 DATA is a data set, or `amazon-3m:FACTOR` for one of Amazon-3M's shape at a factor of its size (see
-`xmc_jax/data/shapes.py`). The processes are on one machine and exchange through gloo. For every stage, which begins
+`shapes.py`). The processes are on one machine and exchange through gloo. For every stage, which begins
 where the one before it ends, each notes, above what it held before it read anything,
 
 - `peak_MB`, the most memory that it held (`VmHWM`, set back after every stage; Linux only): with the programs that XLA
@@ -65,7 +65,7 @@ def make_data(data: str, folder: Path) -> str:
     name, _, factor = data.partition(":")
     if name != "amazon-3m":
         return data
-    from xmc_jax.data import AMAZON_3M, write_shape
+    from shapes import AMAZON_3M, write_shape
 
     write_shape(folder, AMAZON_3M.scale(float(factor)))
     return str(folder)

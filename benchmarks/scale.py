@@ -3,7 +3,7 @@
     python benchmarks/scale.py --out benchmarks/results/DEVICE [--memory 8GB] FACTOR [FACTOR ...]
 
 Factor 1 is 1,717,899 documents and 2,812,281 labels, which follow from their documents' features (see
-`xmc_jax/data/shapes.py`); 0.001 takes a minute. Training and search run in a process of their own. Each line of
+`shapes.py`); 0.001 takes a minute. Training and search run in a process of their own. Each line of
 DEVICE/scale.jsonl holds one factor.
 """
 
@@ -17,8 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from memory import append_row, compare
-
-from xmc_jax.data import AMAZON_3M, write_shape
+from shapes import AMAZON_3M, write_shape
 
 
 def main() -> None:

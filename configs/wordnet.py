@@ -1,7 +1,7 @@
 r"""WordNet: a gloss -> what kind of thing it is (hypernyms).
 
 81,964 / 9,021 documents, 20,388 labels, 3.0 a document, 10 tokens a document. Bundled with the
-package (WordNet 3.0; the recipe is xmc_jax/data/build_wordnet.py).
+package (WordNet 3.0; the recipe is benchmarks/sets/wordnet.py).
 
 Command:   xmc train --data bundled:wordnet --workdir runs/wordnet \
                --config configs/wordnet.py

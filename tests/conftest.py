@@ -62,10 +62,18 @@ if os.environ.get("XMC_TEST_SHAPES"):
     check_shapes()
 
 
-def pytest_configure() -> None:
-    """A plugin may have imported jax before this file: then the environment came too late."""
+def pytest_configure(config: pytest.Config) -> None:
+    """A plugin may have imported jax before this file: then the environment came too late.
+
+    The default lane has programs translated to machine code without optimizing that: the same programs, compiled in
+    half the time, which is most of the lane's. Other lanes, and `JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`, run what
+    users run.
+    """
     import jax
 
+    is_quick = "not slow" in config.option.markexpr and not os.environ.get("XMC_TEST_GPU")
+    said = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(is_quick)))
+    jax.config.update("jax_disable_most_optimizations", said.lower() in ("1", "true"))
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

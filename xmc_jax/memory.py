@@ -15,6 +15,8 @@ _UNITS = {"": 1, **{p: 1000**i for i, p in enumerate("kMGT", 1)}}
 _UNITS |= {f"{p}i": 1024**i for i, p in enumerate("kMGT", 1)}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?i?)b?(?:ytes)?\s*", re.IGNORECASE)
 _LEAST = 1_000_000
+_LEAST_LEFT = 64_000_000
+"""Bytes that a stage needs at least to work in."""
 _SHARE = 0.95
 """Usable share of a budget; the rest is lost in the allocator's pools."""
 
@@ -24,12 +26,11 @@ PROGRAM = 660_000_000
 """The same with the programs that are compiled for the levels."""
 
 
-def parse_size(text: str, name: str = "memory") -> int:
+def parse_size(text: str) -> int:
     """Returns the bytes of a size such as `8GB`, `1.5 GiB`, `500M`; a number alone is bytes.
 
     Args:
         text: the size; k, M, G, T are powers of 1000, Ki, Mi, Gi, Ti of 1024, in either case.
-        name: the name of the setting, for the error.
 
     Raises:
         InputError: it is not a size, or less than a megabyte.
@@ -44,7 +45,7 @@ def parse_size(text: str, name: str = "memory") -> int:
     if match and match[2].lower() in units:
         size = round(float(match[1]) * units[match[2].lower()])
     if not _LEAST <= size < 2**63:
-        raise InputError(f"{name}={text!r:.40} given, a size of 1 MB or more needed, such as 8GB")
+        raise InputError(f"memory={text!r:.40} given, a size of 1 MB or more needed, such as 8GB")
     return size
 
 
@@ -64,21 +65,20 @@ def find_budget(memory: str) -> int:
     return find_memory() if memory == "auto" else parse_size(memory)
 
 
-def leave(budget: int, held: int, stage: str, least: int = 64_000_000) -> int:
+def leave(budget: int, held: int, stage: str) -> int:
     """Returns the bytes of a budget that remain after the program and what is held.
 
     Args:
         budget: bytes in all.
         held: bytes of data and model.
         stage: what needs the rest, for the error.
-        least: bytes that it needs at least.
 
     Raises:
-        RunError: fewer than `least` remain; says how much is needed.
+        RunError: fewer than 64 MB remain; says how much is needed.
     """
     left = round(_SHARE * budget) - PROGRAM - held
-    if left < least:
-        need = (PROGRAM + held + least) / _SHARE
+    if left < _LEAST_LEFT:
+        need = (PROGRAM + held + _LEAST_LEFT) / _SHARE
         raise RunError(
             f"memory of {budget / 1e9:.3g} GB given, {stage} needs at least {need / 1e9:.3g} GB: "
             f"{held / 1e9:.3g} GB for data and model, the rest to work in; set a larger --memory or use fewer documents"

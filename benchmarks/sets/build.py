@@ -30,14 +30,14 @@ import debian_depends
 import gutenberg_lcsh
 import metamath_premises
 import mulan
+import wordnet
 import yso_finna_en
 
-from xmc_jax.data import build_wordnet
 from xmc_jax.errors import XMCError
 
 Build = Callable[[Path, Path], dict]
 RECIPES: dict[str, Build] = {
-    "wordnet": build_wordnet.build,
+    "wordnet": wordnet.build,
     "debian_depends": debian_depends.build,
     "metamath_premises": metamath_premises.build,
     "gutenberg_lcsh": gutenberg_lcsh.build,

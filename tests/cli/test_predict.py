@@ -128,7 +128,7 @@ def test_a_file_that_was_there_stays_if_the_input_is_bad(tiny, tmp_path, xmc, mo
 
 def test_documents_are_read_as_they_are_labelled(tiny):
     """No more than a batch is in memory: the second is not read before the first is asked for."""
-    from xmc_jax.data import read_input
+    from xmc_jax.data.input import read_batches
     from xmc_jax.estimator import load
 
     class Endless(io.RawIOBase):
@@ -142,9 +142,9 @@ def test_documents_are_read_as_they_are_labelled(tiny):
             return b"a text\n"
 
     stream = Endless()
-    batches = read_input("-", 3, stdin=stream)
+    batches = read_batches("-", 3, stdin=stream)
     model = load(tiny.run)
-    assert len(model.predict(next(batches))) == 3
+    assert len(model.predict(next(batches).texts)) == 3
     assert stream.read_so_far <= 4
 
 

@@ -1,7 +1,6 @@
 import pytest
-import scipy.sparse as sp
 
-from xmc_jax.data.split import Split, collect_documents, find_file
+from xmc_jax.data.split import collect_documents, find_file
 from xmc_jax.errors import InputError
 
 DOCUMENTS = [("f", 1, "one", ["b"]), ("f", 2, "two", []), ("g", 1, "three", ["a", "b"])]
@@ -11,7 +10,7 @@ def test_collects_in_one_pass():
     split = collect_documents("train", "f", iter(DOCUMENTS), None)
     assert split.vocabulary == ["a", "b"] and len(split) == 3
     assert split.labels.toarray().tolist() == [[0, 1], [0, 0], [1, 1]]
-    assert list(split.iter_texts(2)) == [["one", "two"], ["three"]]
+    assert list(split.texts) == ["one", "two", "three"]
 
 
 def test_names_file_and_line():
@@ -19,12 +18,6 @@ def test_names_file_and_line():
         collect_documents("train", "f", [*DOCUMENTS, ("g", 7, 3, [])], None)
     with pytest.raises(InputError, match="somewhere: no documents"):
         collect_documents("train", "somewhere", [], None)
-
-
-def test_vectors_have_no_texts():
-    split = Split("test", ["a"], sp.csr_matrix((1, 1)), features=sp.csr_matrix((1, 4)))
-    with pytest.raises(InputError, match="'test' has feature vectors and no texts"):
-        split.iter_texts(1)
 
 
 def test_finds_the_one_file(tmp_path):

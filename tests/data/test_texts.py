@@ -46,12 +46,6 @@ def test_rows_by_array(store):
     assert store[np.int64(3)] == "日本語"
 
 
-def test_batches_cover_all_in_order(store):
-    assert list(store.iter_batches(2)) == [TEXTS[:2], TEXTS[2:4], TEXTS[4:]]
-    with pytest.raises(ValueError, match="batch=0"):
-        next(store.iter_batches(0))
-
-
 def test_iterates_past_a_block_of_offsets():
     many = [str(i) for i in range(65540)]
     assert list(TextStore.from_texts(many)) == many

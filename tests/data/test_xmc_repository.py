@@ -25,8 +25,6 @@ def test_reads_features_and_labels(tmp_path):
     )
     assert split.vocabulary == ["0", "1", "2", "3", "4"]
     assert split.texts is None and split.features.dtype == np.float32
-    with pytest.raises(InputError, match="no texts"):
-        split.iter_texts(2)
 
 
 def test_forms_that_look_wrong_but_are_not(tmp_path):

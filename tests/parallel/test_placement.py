@@ -5,7 +5,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from xmc_jax.config import ParallelConfig
-from xmc_jax.parallel import choose_spec, fetch, local_rows, make_mesh, place
+from xmc_jax.parallel import choose_spec, fetch, make_mesh, place
 
 
 def test_rules():
@@ -20,7 +20,3 @@ def test_what_is_placed_can_be_fetched():
     placed = place(tree, mesh, {"a": choose_spec("B"), "b": None})
     assert placed["a"].sharding.spec == PartitionSpec("data")
     np.testing.assert_array_equal(fetch(place(tree, mesh)["a"]), tree["a"])
-
-
-def test_one_process_reads_all_rows():
-    assert local_rows(7, make_mesh(ParallelConfig(), jax.devices()[:1])) == slice(0, 7)

@@ -1,7 +1,6 @@
 """Files, folders and the hub in; texts, vectors and label matrices out. Host side only."""
 
 from xmc_jax.data.dataset import Dataset, open_dataset
-from xmc_jax.data.input import read_input
 from xmc_jax.data.jsonl import write_documents
 from xmc_jax.data.label_texts import (
     LabelTexts,
@@ -29,13 +28,11 @@ from xmc_jax.data.names import (
 )
 from xmc_jax.data.objects import as_documents, as_labels
 from xmc_jax.data.revision import Labelled, Revision, revise
-from xmc_jax.data.shapes import AMAZON_3M, Shape, make_shape, write_shape
 from xmc_jax.data.split import Split
 from xmc_jax.data.synthetic import Corpus, make_corpus, write_corpus
 from xmc_jax.data.texts import TextStore
 
 __all__ = [
-    "AMAZON_3M",
     "Corpus",
     "Dataset",
     "LabelNames",
@@ -43,7 +40,6 @@ __all__ = [
     "Labelled",
     "NamedLabels",
     "Revision",
-    "Shape",
     "Split",
     "TextStore",
     "as_documents",
@@ -57,10 +53,8 @@ __all__ = [
     "list_own_texts",
     "list_texts",
     "make_corpus",
-    "make_shape",
     "map_columns",
     "open_dataset",
-    "read_input",
     "read_label_texts",
     "read_labels",
     "read_names",
@@ -72,5 +66,4 @@ __all__ = [
     "write_corpus",
     "write_documents",
     "write_labels",
-    "write_shape",
 ]

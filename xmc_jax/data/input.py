@@ -42,16 +42,6 @@ class Batch(NamedTuple):
     fields: list[dict[str, Any]]
 
 
-def read_input(
-    path: str | os.PathLike,
-    batch: int,
-    config: DataConfig | None = None,
-    stdin: IO[bytes] | None = None,
-) -> Iterator[list[str]]:
-    """Yields the texts of an input in order, `batch` (1 or more) at a time, as `read_batches`."""
-    return (found.texts for found in read_batches(path, batch, config, stdin))
-
-
 def read_batches(
     path: str | os.PathLike,
     batch: int,

@@ -62,18 +62,6 @@ class Split:
         """Number of label entries dropped because the vocabulary does not hold them."""
         return sum(self.unknown.values())
 
-    def iter_texts(self, batch: int) -> Iterator[list[str]]:
-        """Yields the texts in order, `batch` at a time.
-
-        Raises:
-            InputError: the split has only vectors.
-        """
-        if self.texts is None:
-            raise InputError(
-                f"split '{self.name}' has feature vectors and no texts; use its features"
-            )
-        return self.texts.iter_batches(batch)
-
     def take(self, rows: np.ndarray, name: str, vocabulary: Sequence[str] | None) -> Split:
         """Returns some of the documents, as a split of another name.
 

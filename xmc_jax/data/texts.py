@@ -75,13 +75,6 @@ class TextStore(Sequence[str]):
                 yield buffer[start:stop].decode()
                 start = stop
 
-    def iter_batches(self, batch: int) -> Iterator[list[str]]:
-        """Yields the texts in order, `batch` (1 or more) at a time; the last list may be shorter."""
-        if batch < 1:
-            raise ValueError(f"batch={batch} given, 1 or more needed")
-        for start in range(0, len(self), batch):
-            yield list(self[start : start + batch])
-
     @property
     def nbytes(self) -> int:
         """Bytes of the texts themselves."""

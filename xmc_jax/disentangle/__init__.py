@@ -11,6 +11,3 @@ from xmc_jax.disentangle.route import find_pairs as find_pairs
 from xmc_jax.disentangle.route import find_reached as find_reached
 from xmc_jax.disentangle.route import keep_entries as keep_entries
 from xmc_jax.disentangle.route import route_positives as route_positives
-from xmc_jax.disentangle.variation import Split as Split
-from xmc_jax.disentangle.variation import measure_splits as measure_splits
-from xmc_jax.disentangle.variation import variation_of_information as variation_of_information

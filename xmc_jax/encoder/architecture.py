@@ -175,9 +175,9 @@ class Settings:
             raise InputError(f"{self.path}: {name}={value!r} given, true or false needed")
         return value
 
-    def activation(self, name: str, default: str = "gelu") -> str:
+    def activation(self, name: str) -> str:
         """Returns our name of an activation."""
-        value = self._get(name, default)
+        value = self._get(name, "gelu")
         if value not in ACTIVATIONS:
             raise InputError(
                 f"{self.path}: {name}={value!r} is not a known activation"

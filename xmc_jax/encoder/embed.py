@@ -24,7 +24,6 @@ def embed_texts(
     encoder: Encoder,
     texts: Any,
     batch: int = 64,
-    max_length: int = 0,
     progress: Progress | None = None,
     mesh: Mesh | None = None,
 ) -> Float[np.ndarray, "N H"]:
@@ -37,12 +36,11 @@ def embed_texts(
         encoder: the encoder.
         texts: a list of texts, the `Tokens` made of them, or whatever else the encoder's `tokenize` takes.
         batch: the number of texts of the greatest width at once.
-        max_length: the number of tokens read from each text; 0: the encoder's own.
         progress: is told how many texts are done.
         mesh: the mesh whose devices share a batch, which has as many more texts; None: the default device.
     """
     progress = progress or NoProgress()
-    tokens = texts if isinstance(texts, Tokens) else encoder.tokenize(texts, max_length)
+    tokens = texts if isinstance(texts, Tokens) else encoder.tokenize(texts)
     out = np.empty((len(tokens), encoder.hidden), np.float32)
     mesh = None if mesh is not None and mesh.size == 1 else mesh
     apply = compile_encoder(encoder.apply, mesh)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -135,21 +135,20 @@ def check_width(features: Features, n_sparse: int, n_dense: int) -> None:
         )
 
 
-def normalize_rows(x: Any, norm: Literal["l1", "l2"] | str = "l2") -> Any:
-    """Returns rows divided by their norm; a zero row stays zero.
+def normalize_rows(x: Any) -> Any:
+    """Returns rows divided by their Euclidean norm; a zero row stays zero.
 
     Args:
         x: CSR matrix or array [N, D] of float32; a matrix keeps its sparsity, and `x` is not changed.
-        norm: "l1" or "l2".
 
     Example:
         >>> normalize_rows(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
         [[0.6, 0.8], [0.0, 0.0]]
     """
     if not sp.issparse(x):
-        sums = np.abs(x).sum(1) if norm == "l1" else np.sqrt(np.einsum("nd,nd->n", x, x))
+        sums = np.sqrt(np.einsum("nd,nd->n", x, x))
         return x / np.where(sums > 0, sums, 1.0)[:, None].astype(x.dtype)
-    data = x.data * scale_rows(x, norm)
+    data = x.data * scale_rows(x, "l2")
     return sp.csr_matrix((data, x.indices, x.indptr), shape=x.shape)
 
 

@@ -28,7 +28,6 @@ from xmc_jax.parallel.placement import choose_cut as choose_cut
 from xmc_jax.parallel.placement import choose_spec as choose_spec
 from xmc_jax.parallel.placement import fetch as fetch
 from xmc_jax.parallel.placement import gather as gather
-from xmc_jax.parallel.placement import local_rows as local_rows
 from xmc_jax.parallel.placement import place as place
 from xmc_jax.parallel.rows import Rows as Rows
 from xmc_jax.parallel.rows import count_off as count_off

@@ -75,19 +75,3 @@ def gather(x: jax.Array) -> np.ndarray:
 @lru_cache(maxsize=4)
 def _make_whole(mesh: Mesh) -> Any:
     return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, WHOLE))
-
-
-def local_rows(n_rows: int, mesh: Mesh) -> slice:
-    """Returns the rows of a set [N] that this process reads, in proportion to its share of the mesh.
-
-    Rows are split like `place` splits them: a row is on a device of the process that reads it, if `n_rows` is a
-    multiple of the mesh's `data` axis; the last processes read the remainder.
-    """
-    n_data = mesh.shape[DATA]
-    mine = [
-        i
-        for i, devices in enumerate(mesh.devices)
-        if any(d.process_index == jax.process_index() for d in devices.flat)
-    ]
-    bounds = [n_rows * i // n_data for i in range(n_data + 1)]
-    return slice(bounds[mine[0]], bounds[mine[-1] + 1])

@@ -191,7 +191,6 @@ def matched_clusters(
     features: Features,
     beam: int,
     *,
-    batch: int | Literal["auto"] = "auto",
     mesh: Mesh | None = None,
 ) -> sp.csr_matrix:
     """Returns the nodes of the model's deepest level in each document's beam, and their scores.
@@ -202,7 +201,6 @@ def matched_clusters(
         model: a model whose levels are searched, or an index that is on the mesh.
         features: [N].
         beam: number of nodes to keep.
-        batch: largest number of rows of a batch, or "auto".
         mesh: several devices that share the work, or None for the default device.
 
     Returns:
@@ -218,7 +216,7 @@ def matched_clusters(
     shape = (len(features), min(beam, n_nodes))
     nodes, scores = np.full(shape, PAD, np.int32), np.zeros(shape, np.float32)
     target = Target.of(mesh)
-    limit, out = limit_rows(index, beam, target, batch), (nodes, scores)
+    limit, out = limit_rows(index, beam, target, "auto"), (nodes, scores)
     if mesh is None:
         batches = plan_batches(_count_slots(features), limit, target)
         run_batches(index, features, batches, partial(match, beam=beam), out, target)

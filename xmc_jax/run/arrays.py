@@ -75,9 +75,7 @@ def save_arrays(
         raise explain_write_error(folder, cause) from cause
 
 
-def save_shares(
-    folder: str | os.PathLike, mine: Mapping[str, np.ndarray], note: dict, step: int = 0
-) -> None:
+def save_shares(folder: str | os.PathLike, mine: Mapping[str, np.ndarray], note: dict) -> None:
     """Commits named arrays whose rows are spread over the processes, and a JSON note; all processes call this together.
 
     Each process writes its own rows. On disk an array is [processes, largest number of rows, ...]; the note records
@@ -113,7 +111,7 @@ def save_shares(
     cause = None
     try:
         with _silence_orbax():
-            _commit(folder, step, arrays, note | {"lengths": lengths}, together=True)
+            _commit(folder, 0, arrays, note | {"lengths": lengths}, together=True)
     except Exception as error:
         cause = _find_cause(folder, error)
         with _silence_orbax():
@@ -188,7 +186,7 @@ def load_arrays(
 
 
 def load_shares(
-    folder: str | os.PathLike, wanted: Mapping[str, Collection[int]], step: int = 0
+    folder: str | os.PathLike, wanted: Mapping[str, Collection[int]]
 ) -> dict[str, list[np.ndarray]]:
     """Restores the rows that some processes committed with `save_shares`; only theirs are read.
 
@@ -200,10 +198,10 @@ def load_shares(
         InputError: there is no complete checkpoint, or it is damaged.
     """
     folder = Path(folder).absolute()
-    with _name_damage(folder, step):
-        index, note = _read_meta(folder / str(step))
+    with _name_damage(folder, 0):
+        index, note = _read_meta(folder / "0")
         full = [name for name in wanted if 0 not in index[name][0]]
-        opened = _open_stored(folder / str(step) / "arrays", full) if full else {}
+        opened = _open_stored(folder / "0" / "arrays", full) if full else {}
         out = {}
         for name, processes in wanted.items():
             (_, _, *rest), dtype = index[name]
@@ -216,15 +214,15 @@ def load_shares(
     return out
 
 
-def load_note(folder: str | os.PathLike, step: int = 0) -> dict[str, Any]:
+def load_note(folder: str | os.PathLike) -> dict[str, Any]:
     """Restores the note of `save_arrays` alone.
 
     Raises:
         InputError: there is no complete checkpoint, or it is damaged.
     """
     folder = Path(folder).absolute()
-    with _name_damage(folder, step):
-        return _read_meta(folder / str(step))[1]
+    with _name_damage(folder, 0):
+        return _read_meta(folder / "0")[1]
 
 
 def _read_meta(step: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -105,23 +105,18 @@ class Trained:
         )
 
 
-def restore(
-    workdir: str | os.PathLike,
-    own: Encoder | None = None,
-    load: Callable[[Path], Any] = load_level,
-) -> Trained:
+def restore(workdir: str | os.PathLike, own: Encoder | None = None) -> Trained:
     """Reads a complete run.
 
     Args:
         workdir: the run's folder.
         own: the user's own encoder that it was trained with.
-        load: reads a level.
 
     Raises:
         InputError: there is no run, or it is unfinished or damaged.
     """
     folder = Path(workdir)
-    return restore_run(Run(find_manifest(folder)), own, load)
+    return restore_run(Run(find_manifest(folder)), own)
 
 
 def find_trained(run: Run, progress: Progress, own: Encoder | None = None) -> Trained | None:

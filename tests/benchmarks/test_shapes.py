@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import shapes
+from shapes import AMAZON_3M, Shape, make_shape, write_shape
 from sklearn.svm import LinearSVC
 
-from xmc_jax.data import AMAZON_3M, Shape, make_shape, open_dataset, shapes, write_shape
+from xmc_jax.data import open_dataset
 from xmc_jax.errors import InputError, RunError
 
 SMALL = Shape(400, 100, 500, 600, 6.0, 12.0)

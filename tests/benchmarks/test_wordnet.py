@@ -1,16 +1,9 @@
 import json
 
 import pytest
+from wordnet import build, find_ancestors, is_test, make_documents, read_synsets
 
 from xmc_jax.data import open_dataset
-from xmc_jax.data.build_wordnet import (
-    build,
-    find_ancestors,
-    is_test,
-    main,
-    make_documents,
-    read_synsets,
-)
 from xmc_jax.data.dataset import BUNDLED
 from xmc_jax.errors import InputError
 
@@ -60,13 +53,12 @@ def test_an_ancestor_of_itself_is_no_label(source):
     assert [names for _, names in documents[1:]] == [["halt <v00000007>"], ["stop <v00000006>"]]
 
 
-def test_builds_a_folder_the_same_each_time(source, tmp_path, capsys):
+def test_builds_a_folder_the_same_each_time(source, tmp_path):
     with (source / "data.verb").open("a") as stream:
         for i in range(100, 150):
             stream.write(f"{i:08d} 30 v 01 walk 0 001 @ {i + 50:08d} v 0000 | walk {i}  \n")
             stream.write(f"{i + 50:08d} 30 v 01 go 0 000 | go  \n")
-    assert main(["--source", str(source), "--output", str(tmp_path / "one")]) == 0
-    meta = json.loads(capsys.readouterr().out)
+    meta = build(source, tmp_path / "one")
     build(source, tmp_path / "two")
     for name in ("train.jsonl.gz", "test.jsonl.gz", "meta.json", "NOTICE"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
@@ -79,11 +71,10 @@ def test_builds_a_folder_the_same_each_time(source, tmp_path, capsys):
     assert notice == "This software is licensed\n\nWordNet 3.0 Copyright 2006\n"
 
 
-def test_faults_are_named(source, tmp_path, capsys):
-    assert main(["--source", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
-    assert (
-        "data.noun: no such file; install Debian's package wordnet-base" in capsys.readouterr().err
-    )
+def test_faults_are_named(source, tmp_path):
+    missing = r"data\.noun: no such file; install Debian's package wordnet-base"
+    with pytest.raises(InputError, match=missing):
+        build(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (source / "data.verb").write_text("nonsense\n")
     with pytest.raises(InputError, match=r"data\.verb:1: not a synset"):

@@ -1,8 +1,8 @@
 """Builds the bundled set from WordNet 3.0: a gloss, and what kinds of thing it describes.
 
-    python -m xmc_jax.data.build_wordnet [--source DIR] [--output DIR]
+    python benchmarks/sets/build.py wordnet --source /usr/share/wordnet --output xmc_jax/data/wordnet
 
-`--source` holds WordNet's `data.noun` and `data.verb`; on Debian and Ubuntu `apt-get install
+The source holds WordNet's `data.noun` and `data.verb`; on Debian and Ubuntu `apt-get install
 wordnet-base` puts them in /usr/share/wordnet. Documents are the noun and verb synsets; the text is
 the gloss without its quoted examples; the labels are all ancestors by hypernymy (Fellbaum 1998)
 that have less than 1 % of the synsets below them. A text goes to the test split if its SHA-1 is
@@ -11,23 +11,18 @@ below 10 modulo 100. The output is the same byte for byte wherever zlib is the s
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
-import sys
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from xmc_jax.data.dataset import BUNDLED
 from xmc_jax.data.jsonl import write_documents
 from xmc_jax.data.lines import read_lines
-from xmc_jax.errors import InputError, XMCError
+from xmc_jax.errors import InputError
 from xmc_jax.files import replace_file
 
-DEBIAN_FOLDER = Path("/usr/share/wordnet")
 LARGEST_SHARE = 0.01
 """Share of all synsets that a label may have below it; the few wider ones say next to nothing."""
 TEST_PERCENT = 10
@@ -56,7 +51,7 @@ def read_synsets(source: Path) -> dict[str, Synset]:
         path = source / f"data.{name}"
         if not path.is_file():
             raise InputError(
-                f"{path}: no such file; install Debian's package wordnet-base or give --source"
+                f"{path}: no such file; install Debian's package wordnet-base or name another source"
             )
         for number, line in enumerate(read_lines(path), 1):
             if line.startswith("  "):  # the licence stands at the top
@@ -154,23 +149,3 @@ def build(source: Path, output: Path) -> dict[str, int | str]:
     with replace_file(output / "NOTICE") as stream:
         stream.write(read_notice(source).encode())
     return meta
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the builder from the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description="Builds the bundled WordNet set.")
-    parser.add_argument(
-        "--source", type=Path, default=DEBIAN_FOLDER, help="folder of data.noun and data.verb"
-    )
-    parser.add_argument("--output", type=Path, default=BUNDLED["wordnet"], help="folder to write")
-    options = parser.parse_args(arguments)
-    try:
-        print(json.dumps(build(options.source, options.output)))
-    except XMCError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

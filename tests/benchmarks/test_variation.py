@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-
-from xmc_jax.disentangle import Split, measure_splits, variation_of_information
+from variation import Split, measure_splits, variation_of_information
 
 
 def split_of(values):
