@@ -7,9 +7,11 @@ import pytest
 
 from xmc_jax.cli.format import format_count
 from xmc_jax.cli.main import main
+from xmc_jax.cli.plan import find_pace, format_plan
 from xmc_jax.config import DisentangleConfig, LinearConfig, RankerConfig, TreeConfig
 from xmc_jax.data import write_corpus
 from xmc_jax.memory import LIBRARIES, find_memory
+from xmc_jax.parallel import Target
 from xmc_jax.plan import Counts, count_data, make_plan, shape_tree
 from xmc_jax.tree import build_tree
 
@@ -70,6 +72,21 @@ def test_a_budget_bounds_the_levels():
     assert tight.level_sizes == free.level_sizes and tight.model_bytes == free.model_bytes
 
 
+def test_seconds_are_those_of_the_work_and_not_told_for_other_devices_or_processes(monkeypatch):
+    counts = Counts(10_000, 5000, 100_000, 2000, 30_000, text_bytes=600_000)
+    plan = make_plan(counts, LinearConfig())
+    # Seconds of a stage count once for each tree, and twice the documents take longer.
+    trees = make_plan(counts, LinearConfig(trees=3))
+    once = plan.stages[0].seconds
+    assert trees.seconds - once == pytest.approx(3 * (plan.seconds - once))
+    many = make_plan(Counts(80_000, 5000, 800_000, 2000, 240_000, 4_800_000), LinearConfig())
+    assert plan.seconds < many.seconds
+    assert "seconds" not in format_plan(counts, plan, 10**9, None)
+    assert find_pace(1) is not None and find_pace(2) is None
+    monkeypatch.setattr(Target, "of", lambda mesh=None: Target.named("h100"))
+    assert find_pace(1) is None
+
+
 def test_settings_move_the_plan():
     counts = Counts(10_000, 5000, 100_000, 2000, 30_000)
     few = make_plan(counts, LinearConfig(ranker=RankerConfig(max_nonzeros=5)))
@@ -110,6 +127,11 @@ def test_command(tmp_path, capsys):
     assert content["level_sizes"] == [8, 30]
     assert content["peak_bytes"] == max(stage["memory"] for stage in content["stages"])
     assert content["budget_bytes"] == find_memory()
+    assert "time    " in table.out and "two cores of this machine" in table.out
+    stages = {stage["name"]: stage["seconds"] for stage in content["stages"]}
+    assert (
+        0 < stages["level 0"] < content["seconds"] == pytest.approx(sum(stages.values()), abs=0.1)
+    )
     assert main([*command, "--memory", "100MB"]) == 0
     assert "budget  100 MB: too little" in capsys.readouterr().out
     assert main([*command, "--branching", "4"]) == 0
@@ -149,7 +171,8 @@ def test_a_target_is_planned_and_compiled(tmp_path, capsys):
     command = ["plan", "--data", str(tmp_path), "--tree.kind", "flat"]
     assert main([*command, "--target", "v5e-8"]) == 0
     told = capsys.readouterr().out
-    assert "v5e-8: 8 of 16 GB each" in told and "formulas only" in told and "seconds" not in told
+    assert "v5e-8: 8 of 16 GB each" in told and "formulas only" in told
+    assert "second" not in told.partition("target  ")[2]  # those of this machine stand above
     assert main([*command, "--target", "cpu", "--verify", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["target"]["fits"] and all(c["figures"]["memory"] for c in content["compiled"])

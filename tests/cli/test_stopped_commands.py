@@ -4,6 +4,7 @@ works afterwards.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_interrupts import LAUNCH, SIGNALS, start
+from tests.cli.test_interrupts import SIGNALS, start, stop
 
 COMMANDS = {
     "update": ["--from", "RUN", "--data", "new.jsonl", "--workdir", "OUT/u"],
@@ -99,6 +100,17 @@ def check(code: int, err: list[str], number: int) -> None:
         assert err[-1].startswith("xmc: interrupted; "), err
 
 
+LISTENS = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from xmc_jax.cli.interrupts import Interrupts
+from xmc_jax.cli.main import main
+enter = Interrupts.__enter__
+Interrupts.__enter__ = lambda self: (enter(self), print("listens", file=sys.stderr, flush=True))[0]
+sys.exit(main())
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_processes_that_are_stopped_anywhere(name, make, tmp_path):
@@ -106,19 +118,19 @@ def test_processes_that_are_stopped_anywhere(name, make, tmp_path):
     whole = make(name, tmp_path / "whole")
 
     def run(words: list[str], number: int | None = None, wait: float = 0.0) -> tuple[int, list]:
-        process = start(LAUNCH, *words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-        if number is not None:
-            time.sleep(0.5 + wait)  # it listens
-            process.send_signal(number)
-        sent = time.monotonic()
-        err = process.communicate(timeout=60)[1].splitlines()
-        assert number is None or time.monotonic() - sent < 10
-        return process.returncode, err
+        process = start(LISTENS, *words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        if number is None:
+            return process.wait(), process.communicate()[1].splitlines()
+        process.stderr.readline()
+        time.sleep(wait)
+        code, err, took = stop(process, number)
+        assert took < 10, (took, err)
+        return code, err
 
     began = time.monotonic()
     assert run(whole)[0] == 0
     longest = time.monotonic() - began
-    for i in range(4):
+    for i in range(2):
         words = make(name, tmp_path / f"out{i}")
         for number in SIGNALS * 2:
             code, err = run(words, number, rng.random() * longest)
@@ -135,7 +147,8 @@ def test_a_read_only_disk_is_one_line(name, make, disk, xmc):
     disk(4000, ",ro")
     before = sorted(place.rglob("*"))
     done = xmc(*words)
-    assert done.code in (1, 2) and "Read-only file system" in done.err[-1], done.err
+    assert done.code in (1, 2) and len(done.err) >= 1, done.err
+    assert "Read-only file system" in done.err[-1] or "a writable folder needed" in done.err[-1]
     assert str(place) in done.err[-1] and sorted(place.rglob("*")) == before
     disk(4000, ",rw")
     assert xmc(*words).code == 0
@@ -147,13 +160,7 @@ def test_a_read_only_disk_is_one_line(name, make, disk, xmc):
 def test_a_full_disk_is_one_line_and_the_same_command_works_afterwards(name, left, make, disk, xmc):
     place = disk(4000)
     words = make(name, place / "out")
-    used = 4 * sum(-(-p.stat().st_size // 4096) for p in place.rglob("*"))
-    with open(place / "fill", "wb") as file:
-        try:
-            file.write(bytes(1024 * (4000 - used - left)))
-            file.flush()
-        except OSError:  # folders take room too
-            pass
+    fill(place / "fill", left)
     done = xmc(*words)
     if done.code == 0 and left:  # the rest was enough
         return
@@ -163,3 +170,13 @@ def test_a_full_disk_is_one_line_and_the_same_command_works_afterwards(name, lef
     (place / "fill").unlink()
     assert xmc(*words).code == 0
     read(name, place / "out")
+
+
+def fill(path: Path, left: int) -> None:
+    """Writes a file that leaves so many kilobytes of a disk."""
+    n = 0
+    with open(path, "wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                n += file.write(bytes(4096))
+        file.truncate(max(0, n - 1024 * left))

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,8 +53,9 @@ def data(tmp_path_factory):
     return folder
 
 
-def start(data, workdir, words, encoder=None) -> subprocess.Popen:
+def start(data, workdir, words, encoder=None, more=()) -> subprocess.Popen:
     words = [*words, "--encoder.name", str(encoder)] if "--model" in words else words
+    words = [*words, *more]
     command = [sys.executable, "-m", "xmc_jax", "train", "--data", data, "--workdir", workdir]
     return subprocess.Popen(
         [*map(str, command), *words],
@@ -97,32 +99,55 @@ def whole(data, tmp_path_factory, tiny_encoder):
     """Gives what an undisturbed run answers."""
     found: dict = {}
 
-    def find(model):
-        if model not in found:
+    def find(model, n_processes=1):
+        if (model, n_processes) not in found:
             folder = tmp_path_factory.mktemp("whole") / "run"
-            assert finish(start(data, folder, MODELS[model], tiny_encoder))[0] == 0
-            found[model] = answer(folder)
-        return found[model]
+            children = start_all(data, folder, model, tiny_encoder, n_processes)
+            assert [finish(child)[0] for child in children] == [0] * n_processes
+            found[model, n_processes] = answer(folder)
+        return found[model, n_processes]
 
     return find
 
 
+def start_all(data, workdir, model, encoder, n_processes) -> list[subprocess.Popen]:
+    if n_processes == 1:
+        return [start(data, workdir, MODELS[model], encoder)]
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    joined = ["--address", address, "--processes", str(n_processes), "--process"]
+    return [
+        start(data, workdir, MODELS[model], encoder, [*joined, str(i)]) for i in range(n_processes)
+    ]
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("n_processes", [1, 2])
 @pytest.mark.parametrize("model", MODELS)
-def test_killed_again_and_again_it_resumes_to_the_same(whole, data, tmp_path, tiny_encoder, model):
-    """Killed when the folder has changed some times since it began, each time a little later."""
-    wanted, folder, rng = whole(model), tmp_path / "run", np.random.default_rng(0)
-    for _ in range(15):
-        child = start(data, folder, MODELS[model], tiny_encoder)
-        _wait_for_changes(folder, child, int(rng.integers(1, 6)))
+def test_killed_again_and_again_it_resumes_to_the_same(
+    whole, data, tmp_path, tiny_encoder, model, n_processes
+):
+    """Killed when the folder has changed some times since it began; of two processes both, or one of them."""
+    wanted, folder = whole(model, n_processes), tmp_path / "run"
+    rng = np.random.default_rng([n_processes, list(MODELS).index(model)])
+    kills = 0
+    for _ in range(5):
+        children = start_all(data, folder, model, tiny_encoder, n_processes)
+        _wait_for_changes(folder, children[0], int(rng.integers(1, 12)))
         time.sleep(float(rng.random()) * 0.02)
-        child.send_signal(signal.SIGKILL)
-        child.communicate()
+        for child in rng.permutation(children)[: int(rng.integers(1, n_processes + 1))]:
+            child.send_signal(signal.SIGKILL)
+        ended = [finish(child)[0] for child in children]
+        kills += -signal.SIGKILL in ended
         if (folder / "meta.json").exists():
             break
-    code, lines = finish(start(data, folder, MODELS[model], tiny_encoder))
-    assert code == 0, lines
+        assert 0 not in ended
+    children = start_all(data, folder, model, tiny_encoder, n_processes)
+    for code, lines in [finish(child) for child in children]:
+        assert code == 0, lines
     same(answer(folder), wanted)
+    print(f"{model}, {n_processes} processes: killed {kills} times")
 
 
 def _wait_for_changes(folder: Path, child, n: int) -> None:

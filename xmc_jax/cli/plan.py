@@ -1,4 +1,4 @@
-"""`xmc plan`: shows tree shape, peak memory and work of a training, before anything runs."""
+"""`xmc plan`: shows tree shape, peak memory, work and time of a training, before anything runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from xmc_jax.cli.format_target import format_target
 from xmc_jax.cli.options import Arguments, Parser
 from xmc_jax.cli.settings import SECTIONS, add_config_options, build_config
 from xmc_jax.config import Config, LinearConfig, PrototypeConfig, linear_part
+from xmc_jax.course import format_about
 from xmc_jax.errors import InputError
 from xmc_jax.memory import find_budget
 from xmc_jax.parallel import Target
@@ -24,6 +25,7 @@ from xmc_jax.plan import (
     plan_transformer,
     read_cost,
 )
+from xmc_jax.plan.pace import measure_pace
 from xmc_jax.plan.target import TargetPlan, plan_target
 from xmc_jax.plan.verify import Check, verify_target
 
@@ -68,12 +70,13 @@ def run(arguments: Arguments) -> None:
         there = plan_target(counts, config, target, cost)
         if named.verify:
             checks = list(verify_target(counts, config, target, there, cost))
+    pace = find_pace(n_processes)
     if named.json:
-        print(to_json(counts, plan, budget, there, checks))
+        print(to_json(counts, plan, budget, there, checks, pace))
         return
     if n_processes > 1:
         print(f"memory of each of {n_processes:,} processes that hold their share\n")
-    print(format_plan(counts, plan, budget))
+    print(format_plan(counts, plan, budget, pace))
     if target is not None and there is not None:
         print("\n" + format_target(there, target, checks))
 
@@ -116,8 +119,14 @@ def plan_run(data: str, config: Config, n_processes: int = 1) -> tuple[Counts, P
     return counts, plan_transformer(counts, config, cost)
 
 
-def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
-    """Returns the plan as lines for reading."""
+def find_pace(n_processes: int) -> float | None:
+    """Returns the pace of this machine, by which seconds are estimated; None: nobody knows them of several processes
+    or of devices other than the CPU."""
+    return measure_pace() if n_processes == 1 and Target.of().is_cpu else None
+
+
+def format_plan(counts: Counts, plan: Plan, budget: int, pace: float | None = None) -> str:
+    """Returns the plan as lines for reading; the pace of the machine is that of `find_pace`."""
     a_document = counts.nnz_labels / counts.n_documents
     wide = max(26, *(len(stage.name) + 1 for stage in plan.stages))
     lines = [
@@ -127,17 +136,23 @@ def format_plan(counts: Counts, plan: Plan, budget: int) -> str:
         f"tree    {' - '.join(f'{size:,}' for size in plan.level_sizes) or 'none'}",
         f"model   about {format_bytes(plan.model_bytes)}",
         "",
-        f"{'stage':<{wide}}{'memory, about':>16}{'multiply-adds':>16}",
+        f"{'stage':<{wide}}{'memory, about':>16}{'multiply-adds':>16}"
+        + f"{'seconds, about':>21}" * (pace is not None),
     ]
     for stage in plan.stages:
+        took = f"{pace * stage.seconds:>14.3g}" if pace is not None and stage.seconds else ""
         once = " a pass" if "level" in stage.name else ""
-        lines.append(
-            f"{stage.name:<{wide}}{format_bytes(stage.memory):>16}{format_count(stage.work):>16}{once}"
-        )
+        memory, work = format_bytes(stage.memory), format_count(stage.work)
+        lines.append(f"{stage.name:<{wide}}{memory:>16}{work:>16}{once:<7}{took}".rstrip())
     lines.append(f"\npeak    about {format_bytes(plan.peak.memory)}, in {plan.peak.name}")
     lines.append(
         f"budget  {format_bytes(budget)}" + ("" if plan.peak.memory <= budget else ": too little")
     )
+    if pace is not None:
+        about = format_about(pace * plan.seconds)
+        lines.append(
+            f"time    {about} on two cores of this machine if nothing else runs there; half to twice that is usual"
+        )
     return "\n".join(lines)
 
 
@@ -147,10 +162,14 @@ def to_json(
     budget: int,
     there: TargetPlan | None = None,
     checks: Sequence[Check] = (),
+    pace: float | None = None,
 ) -> str:
     """Returns counts and plan, and what it takes on a target, as one line of JSON."""
     content = {"data": asdict(counts), **asdict(plan), "peak_bytes": plan.peak.memory}
     content["budget_bytes"] = budget
+    for stage in content["stages"]:
+        stage["seconds"] = None if pace is None else round(pace * stage["seconds"], 2)
+    content["seconds"] = None if pace is None else round(pace * plan.seconds, 1)
     if there is not None:
         content["target"] = asdict(there) | {"fits": there.fits}
     if checks:

@@ -1,7 +1,7 @@
 """The stages of a training in order, by their names in progress reports, with a guess of the seconds of each.
 
-The guesses are for two cores: their sum may be far off and is not shown. Only the ratios between stages matter; the
-time that the first ones take sets the scale (`xmc_jax/course.py`).
+The guesses are for two cores (`xmc_jax/plan/pace.py`). Only the ratios between stages matter; the time that the first
+ones take sets the scale (`xmc_jax/course.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,16 @@ from xmc_jax.config import (
 from xmc_jax.course import Step
 from xmc_jax.plan.encoder import list_tuned_sizes
 from xmc_jax.plan.linear import Counts, plan_one_tree, take_share
+from xmc_jax.plan.pace import (
+    CUTTING,
+    FLOP,
+    FLOPS,
+    LEARNED,
+    READING,
+    SEARCHED,
+    STAGE,
+    TEXT,
+)
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder
@@ -33,24 +43,12 @@ if TYPE_CHECKING:
 
 _BYTES_PER_TERM = 6.5
 """Bytes of a text per distinct term in it."""
-_READING, _CUTTING = 3e-7, 1e-7
-"""Seconds per feature, and per byte of text that is tokenized."""
-_STAGE = 1.0
-"""Seconds for any stage of a level: compiling programs, laying out and writing arrays."""
-_LEVEL, _TREE, _PRODUCT = 3e-8, 2e-9, 2e-7
-"""Seconds per unit of work in a level, in clustering, in an assignment."""
-_FLOP, _TEXT = 3e-11, 2e-5
-"""Seconds per floating-point operation of an encoder, and per text in addition."""
-_FLOPS = 1e9
-"""Floating-point operations per text if the encoder is a user's own function."""
-_SEARCHED = 1e-4
-"""Seconds per document that is searched."""
 
 
 def list_linear(training: Training) -> list[Step]:
     """Returns the stages of a training of linear levels."""
     counts = _count(training)
-    made = Step("features", counts.nnz_features * _READING, "features")
+    made = Step("features", counts.nnz_features * READING, "features")
     start = [made] if training.features is None else []
     return [*start, *_list_levels(training, counts, training.config)]
 
@@ -62,8 +60,8 @@ def list_transformer(training: TransformerTraining) -> list[Step]:
     per_text = _guess_text(config, training.encoder)
     embedding = Step("embedding", counts.n_documents * per_text, "encoder")
     steps = [
-        Step("features", counts.nnz_features * _READING, "features"),
-        Step("tokens", counts.text_bytes * _CUTTING, "tokens"),
+        Step("features", counts.nnz_features * READING, "features"),
+        Step("tokens", counts.text_bytes * CUTTING, "tokens"),
     ]
     steps = steps[linear.features is not None :]
     first = linear.config
@@ -113,26 +111,26 @@ def list_prototypes(training: PrototypeTraining) -> list[Step]:
     counts = Counts(n, 0, 0, n_labels, training.labels.nnz, n_bytes)
     per_text = _guess_text(training.config, training.encoder)
     updates = _list_updates(training.config.tuning, counts, per_text, training.label_texts)
-    return [Step("tokens", n_bytes * _CUTTING, "tokens"), *updates]
+    return [Step("tokens", n_bytes * CUTTING, "tokens"), *updates]
 
 
 def list_update(update: Update) -> list[Step]:
     """Returns the stages of an update of levels: every tree as it is, its levels, and what is learned anew."""
     training, old = update.training, update.old
     counts, config = _count(training), update.training.config
-    read, kind = counts.nnz_features * _READING, "features"
+    read, kind = counts.nnz_features * READING, "features"
     if old.encoder is not None and not isinstance(old.config, LinearConfig):
         read, kind = read + counts.n_documents * _guess_text(old.config, old.encoder), "encoder"
     grown = replace(training, tree=old.models[0].tree)
     single = replace(config, disentangle=replace(config.disentangle, copies=1))
     steps = [Step("features", read, kind), *_list_trees(grown, counts, single)]
     looked_at = counts.n_documents * config.trees
-    steps.append(Step("reached positives", _STAGE + looked_at * _SEARCHED, "search"))
+    steps.append(Step("reached positives", STAGE + looked_at * SEARCHED, "search"))
     if update.learns:
         trained = len(_list_trees(training, counts, config))
         steps += _list_levels(training, counts, config)[trained:]
     if update.prototypes is not None:
-        steps.append(Step("prototypes", _STAGE, "prototypes"))
+        steps.append(Step("prototypes", STAGE, "prototypes"))
     return steps
 
 
@@ -162,10 +160,10 @@ def _list_levels(training: Training, counts: Counts, config: LinearConfig) -> li
         named = f"held-out part {i} of {n}, "
         steps += [s._replace(name=named + s.name) for s in _list_trees(training, part, config)]
         held = (counts.n_documents - part.n_documents) * config.trees
-        steps.append(Step("search", _STAGE + held * _SEARCHED, "search"))
+        steps.append(Step("search", STAGE + held * SEARCHED, "search"))
     if config.rerank.mode != "off":
         looked_at = min(config.rerank.most, counts.n_documents) * config.rerank.neighbours
-        steps.append(Step("re-ranker", _STAGE + 4e-5 * looked_at, "re-ranker"))
+        steps.append(Step("re-ranker", STAGE + LEARNED * looked_at, "re-ranker"))
     return steps
 
 
@@ -174,14 +172,13 @@ def _list_trees(training: Training, counts: Counts, config: LinearConfig) -> lis
     one = replace(config, trees=1, calibrate=CalibrateConfig(), rerank=RerankConfig())
     sizes = None if training.tree is None else training.tree.level_sizes
     plan = plan_one_tree(replace(counts, text_bytes=0), one, sizes=sizes)
-    work = {stage.name: stage.work for stage in plan.stages}
-    clustering = work.get("tree", 0) + work.get("label embedding", 0)
-    steps = [Step("tree", _STAGE / 3 + clustering * _TREE, "tree")]
-    for name, units in work.items():
-        if name.endswith("assignment"):
-            steps.append(Step(name, _STAGE + units * _PRODUCT, "assignment"))
-        elif "level" in name:
-            steps.append(Step(name, _STAGE + units * _LEVEL, "level"))
+    seconds = {stage.name: stage.seconds for stage in plan.stages}
+    clustering = seconds.get("tree", STAGE / 3) + seconds.get("label embedding", 0)
+    steps = [Step("tree", clustering, "tree")]
+    for name, taken in seconds.items():
+        kind = next((k for k in ("assignment", "level") if k in name), None)
+        if kind is not None:
+            steps.append(Step(name, taken, kind))
     if config.trees == 1:
         return steps
     prefixes = [f"tree {i + 1} of {config.trees}, " for i in range(config.trees)]
@@ -193,12 +190,12 @@ def _guess_text(config: TransformerConfig | PrototypeConfig, own: Encoder | None
     from xmc_jax.encoder import count_flops, describe_encoder
 
     if own is not None and own.architecture is None:
-        return _FLOPS * _FLOP
+        return FLOPS * FLOP
     made, length = (
         describe_encoder(config.encoder) if own is None else (own.architecture, own.max_length)
     )
     assert made is not None
-    return count_flops(made, length) * _FLOP + _TEXT
+    return count_flops(made, length) * FLOP + TEXT
 
 
 def _list_tuning(
@@ -207,10 +204,10 @@ def _list_tuning(
     """Returns the stages of a level that an encoder is fine-tuned on."""
     tuning = training.config.tuning
     documents = at_level(tuning.steps, level) * tuning.batch_size
-    work = Step(f"tuning level {level}", _STAGE + 3 * documents * per_text, "encoder")
+    work = Step(f"tuning level {level}", STAGE + 3 * documents * per_text, "encoder")
     if not level:  # only some documents are embedded
         return [embedding, work] if tuning.bootstrap in ("linear", "weighted-linear") else [work]
-    start = [embedding, Step(f"start of level {level}", 3 * _STAGE * (1 + level), "level"), work]
+    start = [embedding, Step(f"start of level {level}", 3 * STAGE * (1 + level), "level"), work]
     if training.validation is None:
         return start
     n = training.validation[1].shape[0]
@@ -226,6 +223,6 @@ def _list_updates(
         steps.append(Step("embedding", len(label_texts) * per_text, "encoder"))
     if not update.is_off:
         documents = update.steps * update.batch_size
-        work = documents * (3 * per_text + 4 * counts.n_labels * 400 * _FLOP)
-        steps.append(Step("tuning", _STAGE + work, "encoder"))
+        work = documents * (3 * per_text + 4 * counts.n_labels * 400 * FLOP)
+        steps.append(Step("tuning", STAGE + work, "encoder"))
     return steps

@@ -26,6 +26,7 @@ from xmc_jax.config import (
     linear_part,
 )
 from xmc_jax.memory import find_budget as find_memory_budget
+from xmc_jax.plan.pace import CUTTING, FLOP, STAGE, TEXT
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Architecture
@@ -118,6 +119,8 @@ def list_updates(counts: Counts, config: TransformerConfig, cost: EncoderCost) -
 
 def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCost) -> Plan:
     """Returns tree shape, memory and work of a model with an encoder; the formulas are at the top of this file."""
+    from xmc_jax.parallel import Target
+    from xmc_jax.plan.levels import shape_levels
     from xmc_jax.plan.linear import Plan, Stage, make_plan, plan_memory
 
     linear, rerank = linear_part(config), config.rerank
@@ -128,10 +131,12 @@ def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCos
     n, vectors = counts.n_documents, 4 * counts.n_documents * cost.hidden
     held = final.stages[0].memory + vectors
     stages = [final.stages[0], *_stage_tuning(counts, config, cost, held)]
-    stages.append(Stage("vectors", held + 4 * cost.parameters, n * cost.text))
+    seconds = counts.text_bytes * CUTTING + encode(n, cost)
+    stages.append(Stage("vectors", held + 4 * cost.parameters, n * cost.text, seconds))
+    shapes, here = shape_levels(counts, linear, final.level_sizes), Target.of()
     model = final.model_bytes + 4 * cost.parameters
     for stage in final.stages[1:]:
-        memory, work = stage.memory + vectors, stage.work
+        memory, work, seconds = stage.memory + vectors, stage.work, stage.seconds
         if stage.name.startswith("level"):
             level = int(stage.name.split()[1])
             size = final.level_sizes[level]
@@ -140,7 +145,9 @@ def plan_transformer(counts: Counts, config: TransformerConfig, cost: EncoderCos
             memory += 4 * size * cost.hidden
             work += round(rows * cost.hidden * size / parents)
             model += 4 * size * cost.hidden
-        stages.append(replace(stage, memory=memory, work=work))
+            choice = shapes[level].choose(linear, here, cost.hidden)
+            seconds = linear.trees * (STAGE / 2 + choice.chosen_seconds)
+        stages.append(replace(stage, memory=memory, work=work, seconds=seconds))
     if rerank.mode != "off" and not config.tuning.is_off:
         share = config.calibrate.share or rerank.share
         products = n * cost.hidden
@@ -163,9 +170,18 @@ def _stage_tuning(
         return [s for s in plan_prototypes(counts, alone, cost).stages if s.name == "tuning"]
     stages = []
     for tuned in plan_tuning(counts, config, cost, Target.of()):
-        work = tuned.steps * tuned.fit.batch_size * 3 * cost.text + counts.n_documents * cost.text
-        stages.append(Stage(f"tuning {tuned.level}", held + tuned.fit.memory, work))
+        seen = tuned.steps * tuned.fit.batch_size
+        work = seen * 3 * cost.text + counts.n_documents * cost.text
+        # Before the first level only some documents are embedded.
+        seconds = STAGE + encode(3 * seen + bool(tuned.level) * counts.n_documents, cost)
+        seconds += 3 * STAGE * tuned.level
+        stages.append(Stage(f"tuning {tuned.level}", held + tuned.fit.memory, work, seconds))
     return stages
+
+
+def encode(n: float, cost: EncoderCost) -> float:
+    """Returns the seconds in which an encoder reads so many texts."""
+    return n * (2 * cost.text * FLOP + TEXT)
 
 
 def as_prototypes(config: TransformerConfig) -> PrototypeConfig | None:

@@ -64,16 +64,18 @@ class LevelShape:
         """Number of units: clusters, of which those with many children are split into several."""
         return self.parents * -(-self.max_children // self.n_columns)
 
-    def list_sizes(self) -> Sizes:
-        """Returns the sizes of the units."""
+    def list_sizes(self, n_dense: int = 0) -> Sizes:
+        """Returns the sizes of the units, whose rows have this many dense columns as well."""
         n = np.full(self.n_units, max(1, self.rows / self.parents), np.float64)
         slots = np.full(self.n_units, (self.slots + self.rows) / self.parents)
-        return Sizes(n.astype(np.int64), slots.astype(np.int64), self.n_columns)
+        return Sizes(n.astype(np.int64), slots.astype(np.int64), self.n_columns, n_dense)
 
-    def choose(self, config: LinearConfig, target: Target) -> Choice:
+    def choose(self, config: LinearConfig, target: Target, n_dense: int = 0) -> Choice:
         """Returns which solver takes the level on a target."""
         wanted = at_level(config.ranker.formulation, self.level)
-        return choose_solvers(list_solvers(), self.list_sizes(), config.ranker.loss, target, wanted)
+        return choose_solvers(
+            list_solvers(), self.list_sizes(n_dense), config.ranker.loss, target, wanted
+        )
 
     def weigh_units(self, choice: Choice) -> np.ndarray:
         """Returns the bytes of each unit while it is solved."""

@@ -45,6 +45,7 @@ from xmc_jax.memory import LIBRARIES, PROGRAM, find_budget
 from xmc_jax.parallel import Target
 from xmc_jax.plan.counts import ENTRY, Counts
 from xmc_jax.plan.levels import shape_levels
+from xmc_jax.plan.pace import LEARNED, PARSING, PRODUCT, READING, SEARCHED, STAGE, START, TREE
 
 SEARCH_BATCHES = 150_000_000
 """Bytes of the batches of a search and of its results."""
@@ -52,11 +53,13 @@ SEARCH_BATCHES = 150_000_000
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage of a training: the bytes in memory while it runs, and the multiply-adds of its work."""
+    """A stage of a training: the bytes in memory while it runs, the multiply-adds of its work, and the seconds of the
+    whole stage on two cores."""
 
     name: str
     memory: int
     work: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class Plan:
     level_sizes: tuple[int, ...]
     stages: tuple[Stage, ...]
     model_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all stages on two cores."""
+        return sum(stage.seconds for stage in self.stages)
 
     @property
     def peak(self) -> Stage:
@@ -100,7 +108,10 @@ def make_plan(counts: Counts, config: LinearConfig, n_processes: int = 1) -> Pla
         return plan
     # The last tree is trained with most other trees in memory.
     before = (n - 1) * plan.model_bytes // n_processes
-    stages = [Stage(f"{s.name}, {n} trees", s.memory + before, s.work * n) for s in plan.stages[1:]]
+    stages = [
+        Stage(f"{s.name}, {n} trees", s.memory + before, s.work * n, s.seconds * n)
+        for s in plan.stages[1:]
+    ]
     return Plan(plan.level_sizes, (plan.stages[0], *stages), plan.model_bytes * n)
 
 
@@ -118,7 +129,8 @@ def plan_one_tree(
     held = LIBRARIES + (counts.text_bytes + matrices) // n_processes + 100 * counts.n_labels
     if n_processes > 1:
         held += 8 * counts.n_labels + (100 * counts.n_features if counts.text_bytes else 0)
-    stages = [Stage("features", held + made // n_processes, counts.nnz_features)]
+    read = counts.text_bytes * PARSING + bool(counts.text_bytes) * counts.nnz_features * READING
+    stages = [Stage("features", held + made // n_processes, counts.nnz_features, START + read)]
     if len(sizes) > 1:
         stages += _plan_tree(counts, config, sizes, held, n_processes)
     held += PROGRAM - LIBRARIES
@@ -131,7 +143,8 @@ def plan_one_tree(
     held_out, memory = _plan_held_out(counts, config, held, model)
     stages += held_out
     searched = 3 * model // n_processes
-    stages.append(Stage("search", PROGRAM + searched + memory + SEARCH_BATCHES, 0))
+    # A training ends without a search, which costs memory where the model answers.
+    stages.append(Stage("search", PROGRAM + searched + memory + SEARCH_BATCHES, 0, 0.0))
     return Plan(sizes, tuple(stages), model)
 
 
@@ -152,9 +165,11 @@ def _plan_held_out(
     stages: list[Stage] = []
     for i in range(1, n + 1):
         stages += [
-            Stage(f"held-out part {i} of {n}, {s.name}", s.memory + beside, s.work)
+            replace(s, name=f"held-out part {i} of {n}, {s.name}", memory=s.memory + beside)
             for s in trained.stages[1:]
         ]
+        searched = counts.n_documents * share
+        stages[-1] = replace(stages[-1], seconds=STAGE + searched * SEARCHED)
     memory = 0
     if remembers:
         # Features that many documents have are left out of the keys.
@@ -184,7 +199,9 @@ def plan_memory(
     work = learned * products + counts.n_documents * share * config.neighbours * count_labels(
         counts
     )
-    return Stage("re-ranker", held + 2 * memory + learning, round(work)), memory
+    looked_at = min(config.most, counts.n_documents) * config.neighbours
+    seconds = STAGE + LEARNED * looked_at
+    return Stage("re-ranker", held + 2 * memory + learning, round(work), seconds), memory
 
 
 def count_labels(counts: Counts) -> float:
@@ -225,7 +242,8 @@ def _plan_rounds(
             upper = _plan_levels(part, config, shape, 2 * held + before, copies)[0][:-1]
             for fold in range(1, overlap.folds + 1):
                 stages += [replace(s, name=f"{name}, fold {fold}, {s.name}") for s in upper]
-        stages.append(Stage(f"{name}, assignment", memory, products))
+        seconds = STAGE + products * PRODUCT
+        stages.append(Stage(f"{name}, assignment", memory, products, seconds))
         kept = 0 if overlap.retrain == "all" else len(sizes) - 1
         stages += [replace(s, name=f"{name}, {s.name}") for s in again[kept:]]
     return stages, model
@@ -254,7 +272,8 @@ def _plan_levels(
         solving = shape.weigh(config, target, round(left))
         memory = max(there + solving + 10 * weights, there + 20 * weights)
         memory = max(memory, before + 40 * rows)
-        stages.append(Stage(f"level {shape.level}", round(memory), shape.work))
+        seconds = STAGE / 2 + shape.choose(config, target).chosen_seconds
+        stages.append(Stage(f"level {shape.level}", round(memory), shape.work, seconds))
         model += shape.model_bytes
     return stages, model
 
@@ -279,6 +298,6 @@ def _plan_tree(
     depth = (sizes[-2] - 1).bit_length()
     work = 2 * entries * depth * ITERATIONS
     return [
-        Stage("label embedding", held + embedding, products),
-        Stage("tree", held + tree, work),
+        Stage("label embedding", held + embedding, products, products * TREE),
+        Stage("tree", held + tree, work, STAGE / 3 + work * TREE),
     ]

@@ -17,8 +17,9 @@ from __future__ import annotations
 from xmc_jax.config import PrototypeConfig, TreeConfig
 from xmc_jax.memory import PROGRAM
 from xmc_jax.plan.counts import Counts
-from xmc_jax.plan.encoder import EncoderCost
+from xmc_jax.plan.encoder import EncoderCost, encode
 from xmc_jax.plan.linear import Plan, Stage, count_labels, plan_memory
+from xmc_jax.plan.pace import CUTTING, FLOP, PARSING, STAGE, START
 
 _BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 _MOMENTS = {"adam": (8, 8), "row-adam": (0, 8), "sgd": (0, 0)}
@@ -36,7 +37,8 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
     held = PROGRAM + counts.text_bytes + 8 * (counts.nnz_labels + n) + 100 * n_labels
     vectors = 4 * hidden * (n + has_texts * n_labels)
     encoded = (n + has_texts * n_labels) * cost.text
-    stages = [Stage("vectors", held + 2 * vectors + 4 * cost.parameters, encoded)]
+    begun = START + counts.text_bytes * (CUTTING + PARSING) + encode(n + has_texts * n_labels, cost)
+    stages = [Stage("vectors", held + 2 * vectors + 4 * cost.parameters, encoded, begun)]
     numbers = n_labels * hidden
     if not config.tuning.is_off:
         batch, head = config.tuning.batch_size, _weigh_head(numbers, n_labels, config)
@@ -49,7 +51,9 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
             near = (1 + config.head.mined) * batch * count_labels(counts)
             compared = min(n_labels, config.head.sampled + round(near))
         work = config.tuning.steps * batch * (3 * cost.text + passes * compared * hidden)
-        stages.append(Stage("tuning", memory, work))
+        seconds = STAGE + encode(3 * config.tuning.steps * batch, cost)
+        seconds += 2 * FLOP * config.tuning.steps * batch * passes * compared * hidden
+        stages.append(Stage("tuning", memory, work, seconds))
     kept = hidden if config.head.project is None else config.head.project
     numbers = n_labels * kept
     stored = n_labels * (_BYTES[config.head.storage] * kept + 8)
@@ -64,7 +68,7 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         leaf = TreeConfig().max_leaf_size
         search += 2 * 4 * numbers
         compared = min(n_labels, n_labels // leaf + leaf * config.search.beam)
-    stages.append(Stage("search", search, n * compared * kept))
+    stages.append(Stage("search", search, n * compared * kept, 0.0))
     return Plan((), tuple(stages), model)
 
 

@@ -101,7 +101,10 @@ class Run:
         return run_together(read)
 
     def keep(self, name: str, save: Callable[[Path], None], drop: str | None = None) -> None:
-        """Writes a part and records it; the part named `drop` is removed once this one is recorded."""
+        """Writes a part and records it; the part named `drop` is removed once this one is recorded.
+
+        A part that is there already stays until the new one is whole.
+        """
         manifest = self.manifest
         if manifest is None:
             return
@@ -112,8 +115,16 @@ class Run:
             path = manifest.folder / whole
             # A complete run is not locked all the time.
             with contextlib.nullcontext() if manifest.is_held else hold(manifest.folder):
-                _make_room(manifest, whole)
-                save(path)
+                fresh = path.with_name(f"{path.name}.new") if manifest.has(whole) else path
+                try:
+                    _make_room(manifest, fresh.relative_to(manifest.folder).as_posix())
+                    save(fresh)
+                    if fresh != path:
+                        _make_room(manifest, whole)
+                        fresh.rename(path)
+                finally:
+                    if fresh != path:
+                        remove(fresh)
                 manifest.record(whole, gone)
                 if gone is not None:
                     remove(manifest.folder / gone)
