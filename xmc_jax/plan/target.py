@@ -7,6 +7,7 @@ launches, bytes and multiply-adds are counted, and solvers are ranked against ea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -171,10 +172,9 @@ def plan_solving(shape: LevelShape, config: LinearConfig, target: Target) -> Sol
     choice = shape.choose(config, target)
     solver = choice.solvers[int(choice.solver[0])]
     weights, sizes = shape.weigh_units(choice), shape.list_sizes()
-    if target.is_cpu:
-        chunks = solver.split(weights, sizes.n_rows, min(2, len(weights)), np.inf, target)
-    else:
-        chunks = solver.split(weights, sizes.n_rows, 1, MARGIN * target.memory, target)
+    split = partial(solver.split, weights, sizes.n_rows, sizes.n_dense)
+    cpu, other = (min(2, len(weights)), np.inf), (1, MARGIN * target.memory)
+    chunks = split(*(cpu if target.is_cpu else other), target)
     mine = choice.seconds[choice.solvers.index(solver)]
     others = {
         s.name: float(f"{seconds / mine:.2g}")

@@ -56,16 +56,17 @@ def split_units(
         RunError: one unit needs more memory than that.
     """
     n_rows = count_rows(problem, units)
+    n_dense = problem.features.n_dense
     weights = solver.bytes(
         n_rows,
         count_unit_slots(problem, units),
         count_features(problem, units),
         int(units.n_children.max()),
-        problem.features.n_dense,
+        n_dense,
     )
     division = divide_level(weights, memory, n_workers)
     most = np.inf if memory is None else memory / division.n_workers
-    runs = solver.split(weights, n_rows, division.n_chunks, most, target)
+    runs = solver.split(weights, n_rows, n_dense, division.n_chunks, most, target)
     return [units[run] for run in runs], min(len(runs), division.n_workers)
 
 
@@ -146,6 +147,20 @@ def cut_runs(
     size = np.maximum(1, most // largest).astype(np.int64)
     run = (np.arange(len(order)) - np.repeat(first, counts)) // np.repeat(size, counts)
     return np.split(order, np.flatnonzero((np.diff(tier) != 0) | (np.diff(run) != 0)) + 1)
+
+
+def fill_runs(order: np.ndarray, need: np.ndarray, most: float) -> list[np.ndarray]:
+    """Cuts units, in this order, into the fewest runs whose needs [U] are `most` together, or a single unit's.
+
+    >>> [run.tolist() for run in fill_runs(np.arange(4), np.array([5, 1, 2, 3]), 4)]
+    [[0], [1, 2], [3]]
+    """
+    totals, ends = np.cumsum(need[order]), [0]
+    while ends[-1] < len(order):
+        first = ends[-1]
+        limit = totals[first] - need[order[first]] + most
+        ends.append(max(first + 1, int(np.searchsorted(totals, limit, side="right"))))
+    return np.split(order, ends[1:-1])
 
 
 def share_shapes(

@@ -36,6 +36,8 @@ class Space:
         measure: returns dᵀ(I + AᵀDA)d, float32 [U, 1, K], given a direction d, its product (I + AᵀDA)d and the curve D.
         cg_steps: largest number of steps of conjugate gradients.
         cg_share: a label's system is solved until its squared, preconditioned residual is this share of the first.
+        total: returns the sums over the rows of units, given those over their parts along axis U; the parts are equal
+            in all that is summed over rows.
     """
 
     image: Callable[[Vector], Array]
@@ -45,6 +47,7 @@ class Space:
     measure: Callable[[Vector, Vector, Array], Array]
     cg_steps: int
     cg_share: float
+    total: Callable[[Array], Array] = lambda sums: sums
 
 
 class NewtonResult(NamedTuple):
@@ -99,7 +102,7 @@ def minimise(
 
     def measure(w, f):
         value, _, _ = evaluate_loss(y * f, loss)
-        return 0.5 * space.dot(w, w) + _sum_rows(cost * value)
+        return 0.5 * space.dot(w, w) + space.total(_sum_rows(cost * value))
 
     def step(state):
         n, w, f, objective, _ = state
@@ -180,8 +183,8 @@ def _search_line(
     def newton(_, state):
         t, low, high = state
         _, slope, curve = evaluate_loss(y * (f + t * fp), loss)
-        first = wp + t * pp + _sum_rows(cost * slope * y * fp)
-        second = pp + _sum_rows(cost * curve * fp * fp)
+        first = wp + t * pp + space.total(_sum_rows(cost * slope * y * fp))
+        second = pp + space.total(_sum_rows(cost * curve * fp * fp))
         low, high = jnp.where(first < 0, t, low), jnp.where(first > 0, t, high)
         new = t - first / jnp.maximum(second, 1e-30)
         return jnp.where((new >= low) & (new <= high), new, 0.5 * (low + high)), low, high

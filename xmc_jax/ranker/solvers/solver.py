@@ -113,7 +113,7 @@ class Solver:
         launches: number of operations that a call of the program starts one after the other, its cost beside the work.
         bytes: returns the bytes of units [U] while their chunk is solved, given rows, slots and features of each [U], K
             and H.
-        split: returns runs of units, each a chunk, given the bytes and rows of each unit [U], the smallest number of
+        split: returns runs of units, each a chunk, given the bytes and rows of each unit [U], H, the smallest number of
             chunks that fits into memory, the bytes that a chunk may take, and the target.
         prepare: returns a function that lays out one of the chunks, called once per chunk in any thread.
         tier: returns a number for each unit [U], given their numbers of children [U]; units with different numbers are
@@ -128,7 +128,7 @@ class Solver:
     compile_seconds: float
     launches: int
     bytes: Callable[[np.ndarray, np.ndarray, np.ndarray, int, int], np.ndarray]
-    split: Callable[[np.ndarray, np.ndarray, int, float, Target], list[np.ndarray]]
+    split: Callable[[np.ndarray, np.ndarray, int, int, float, Target], list[np.ndarray]]
     prepare: Callable[[Work], Callable[[int], Call]]
     tier: Callable[[np.ndarray, Sizes, Target], np.ndarray] = _keep_together
     cut: Callable[[Units, Target], Units] = _keep_whole

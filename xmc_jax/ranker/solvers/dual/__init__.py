@@ -53,7 +53,12 @@ def _weigh(
 
 
 def _split(
-    weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
+    weights: np.ndarray,
+    n_rows: np.ndarray,
+    n_dense: int,
+    n_chunks: int,
+    most: float,
+    target: Target,
 ) -> list[np.ndarray]:
     """Deals units out in turn, the largest first, so that each chunk has a mix of sizes for its lanes."""
     order = np.argsort(-weights, kind="stable")

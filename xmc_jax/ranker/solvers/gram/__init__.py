@@ -59,7 +59,12 @@ def _weigh(
 
 
 def _split(
-    weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
+    weights: np.ndarray,
+    n_rows: np.ndarray,
+    n_dense: int,
+    n_chunks: int,
+    most: float,
+    target: Target,
 ) -> list[np.ndarray]:
     """Cuts units, the longest first, into runs of bounded bytes; a run is padded to the largest unit of its tier."""
     order = np.argsort(-n_rows, kind="stable")

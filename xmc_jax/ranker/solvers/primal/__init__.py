@@ -12,17 +12,17 @@ import numpy as np
 from xmc_jax.model import LevelWeights
 from xmc_jax.ops import choose_widths, place_rows
 from xmc_jax.parallel import Target
-from xmc_jax.ranker.chunks import CutChunks, cut_runs, share_shapes
+from xmc_jax.ranker.chunks import CutChunks, cut_runs, fill_runs, share_shapes
 from xmc_jax.ranker.parts import Part, keep_weights
 from xmc_jax.ranker.problem import Chunk, lay_signs, list_lengths
 from xmc_jax.ranker.solvers.newton import NewtonResult
-from xmc_jax.ranker.solvers.primal.primal import Rows, solve_primal
-from xmc_jax.ranker.solvers.primal.products import (
+from xmc_jax.ranker.solvers.primal.layout import (
     ProductShape,
     fill_products,
     join_product_shapes,
     measure_products,
 )
+from xmc_jax.ranker.solvers.primal.primal import Rows, solve_primal
 from xmc_jax.ranker.solvers.solver import (
     Call,
     Sizes,
@@ -41,13 +41,15 @@ _DENSE_PRODUCTS, _ROUGH = 600, 1e-2
 """The same with an encoder's vectors beside the text, which all point in nearly the same direction; and the tolerance
 from which this makes no difference."""
 _COMPILE = 2.6
-_LAUNCHES = 1800
-"""Operations of a call: eight Newton steps of 60, and 90 products of 14 (in a program compiled for an H100)."""
+_LAUNCHES = 2400
+"""Operations of a call: 13 Newton steps of 61, and 100 steps of conjugate gradients of 16 (in a program compiled for an
+H100, steps as for wordnet)."""
 _FEATURES_PER_SLOT = 0.25
 """Rough ratio within a unit, whose rows share words."""
 _N_WIDTHS = 5
-_N_TIERS_CPU, _N_TIERS = 3, 6
-"""Number of compiled sizes of units. Off the CPU, runs are padded to the largest of a tier, so more tiers pad less."""
+_N_TIERS, _N_TIERS_DENSE = 3, 6
+"""Number of compiled sizes of runs; and with dense columns off the CPU, where the units of a run are padded to the
+largest, so that more tiers pad less."""
 _RUN_BYTES = 4 * 2**30
 """Bytes of a run off the CPU, as laid out on the host."""
 
@@ -60,7 +62,8 @@ def _estimate(sizes: Sizes, target: Target) -> np.ndarray:
         products = _STARTED
     work = products * (2 * slots * (4.0 * sizes.n_columns) / target.product_bytes + dense_work)
     weights = _weigh(n, slots, slots * _FEATURES_PER_SLOT, sizes.n_columns, sizes.n_dense)
-    return work + share_launches(_LAUNCHES, n, weights, _RUN_BYTES, _N_TIERS, target)
+    n_tiers = _N_TIERS_DENSE if sizes.n_dense else 1
+    return work + share_launches(_LAUNCHES, n, weights, _RUN_BYTES, n_tiers, target)
 
 
 def _weigh(
@@ -71,35 +74,43 @@ def _weigh(
 
 
 def _split(
-    weights: np.ndarray, n_rows: np.ndarray, n_chunks: int, most: float, target: Target
+    weights: np.ndarray,
+    n_rows: np.ndarray,
+    n_dense: int,
+    n_chunks: int,
+    most: float,
+    target: Target,
 ) -> list[np.ndarray]:
     """Returns one chunk per unit on a CPU, the longest first, since chunks keep its cores busy.
 
-    Elsewhere returns runs of similar units, solved side by side in one program, which starts as many kernels as for
-    one.
+    Elsewhere returns runs of units, solved side by side in one program, which starts as many kernels as for one.
     """
     order = np.argsort(-n_rows, kind="stable")
     if target.is_cpu:
         return np.split(order, np.arange(1, len(order)))
-    return cut_runs(order, n_rows, weights, min(_RUN_BYTES, most), _N_TIERS)
+    most = min(_RUN_BYTES, most)
+    if not n_dense:
+        return fill_runs(order, weights, most)
+    return cut_runs(order, n_rows, weights, most, _N_TIERS_DENSE)
 
 
 def _prepare(work: Work) -> Callable[[int], Call]:
     lengths = list_lengths(work.problem)
     widths = tuple(choose_widths(np.maximum(lengths, 1), _N_WIDTHS))
-    cut = CutChunks(
-        without_dense(work.problem), work.chunks, 0.0, partial(_measure, widths), ProductShape
-    )
+    is_dense = work.problem.features.n_dense > 0
+    measure = partial(_measure, widths, not (work.target.is_cpu or is_dense))
+    cut = CutChunks(without_dense(work.problem), work.chunks, 0.0, measure, ProductShape)
     # The longest unit of a run sets the rows; runs on a CPU are single units.
     n_rows = np.array([n.max() for n in work.n_rows])
-    n_tiers = _N_TIERS_CPU if work.target.is_cpu else _N_TIERS
+    n_tiers = _N_TIERS_DENSE if is_dense and not work.target.is_cpu else _N_TIERS
     shapes = share_shapes(cut.shapes, n_rows, join_product_shapes, n_tiers)
     start = None if work.start is None else work.start()
     return partial(_lay_out, work, cut, shapes, work.n_columns, start)
 
 
-def _measure(widths: tuple[int, ...], chunk: Chunk) -> ProductShape:
-    return measure_products(chunk.slots, chunk.row_unit, chunk.column_unit, widths)
+def _measure(widths: tuple[int, ...], tiled: bool, chunk: Chunk) -> ProductShape:
+    layout = chunk.slots, chunk.row_unit, chunk.column_unit, widths
+    return measure_products(*layout, tiled=tiled)
 
 
 def _lay_out(
@@ -115,10 +126,14 @@ def _lay_out(
     products, row_place, column_place = fill_products(
         chunk.slots, chunk.row_unit, chunk.column_unit, shape
     )
-    n_rows, n_units = shape.n_units * shape.n_rows, shape.n_units
+    n_tiles, n_features = shape.n_tiles, shape.n_tiles * shape.n_features
+    # Every tile holds its unit's constant; a tile without a unit has none.
+    unit = np.arange(n_tiles) if products.tiles is None else products.tiles.unit
+    used = np.flatnonzero(unit < len(chunk.units))
+    first = np.unique(unit[used], return_index=True)[1]
 
     def lay_rows(x: np.ndarray) -> np.ndarray:
-        return place_rows(x, row_place, n_rows).reshape(n_units, shape.n_rows, -1)
+        return place_rows(x, row_place, n_tiles * shape.n_rows).reshape(n_tiles, shape.n_rows, -1)
 
     products = replace(products, gathers=work.target.gathers)
     dense = problem.features.dense[problem.row_instance[chunk.row_level]]
@@ -133,12 +148,12 @@ def _lay_out(
     begin = None
     if start is not None:
         laid = lay_start(start, problem, chunk, n_columns, penalty)
-        units = np.arange(len(chunk.units))
-        sparse = place_rows(laid[:f], column_place[:f], n_units * shape.n_features)
+        sparse = place_rows(laid[:f], column_place[:f], n_features)
+        wide = lay_dense(start, problem, chunk.units, n_columns)
         begin = {
-            "sparse": sparse.reshape(n_units, shape.n_features, -1),
-            "dense": place_rows(lay_dense(start, problem, chunk.units, n_columns), units, n_units),
-            "bias": place_rows(laid[f:, None], units, n_units),
+            "sparse": sparse.reshape(n_tiles, shape.n_features, -1),
+            "dense": place_rows(wide[unit[used]], used, n_tiles),
+            "bias": place_rows(laid[f:, None][unit[used]], used, n_tiles),
         }
     if work.target.is_cpu:
         rows, begin = jax.tree.map(lambda x: x[0], (rows, begin))
@@ -147,9 +162,8 @@ def _lay_out(
         vector = {name: np.asarray(x) for name, x in result.vector.items()}
         if work.target.is_cpu:
             vector = {name: x[None] for name, x in vector.items()}
-        found = vector["sparse"].reshape(n_units * shape.n_features, -1)[column_place]
-        found[f:] = vector["bias"][: len(chunk.units), 0]
-        dense = vector["dense"][: len(chunk.units)]
+        found = vector["sparse"].reshape(n_features, -1)[column_place]
+        found[f:], dense = vector["bias"][first, 0], vector["dense"][first]
         return keep_weights(problem, chunk, found, penalty, settings, dense)
 
     bias, tolerance = np.float32(penalty.bias), np.float32(settings.tolerance)

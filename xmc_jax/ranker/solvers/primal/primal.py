@@ -16,25 +16,28 @@ from jaxtyping import Array, Float
 
 from xmc_jax.config import Loss
 from xmc_jax.ranker.solvers.newton import NewtonResult, Space, minimise, read_costs
-from xmc_jax.ranker.solvers.primal.products import Products, multiply, pull
+from xmc_jax.ranker.solvers.primal.products import Products, join_tiles, multiply, pull
 from xmc_jax.types import AnyArray
 
 _CG_STEPS, _CG_SHARE = 8, 0.1
 
 Vector = dict[str, Array]
-"""Weights of the sparse features [U, F, K], of the dense columns [U, H, K] and of the constant feature [U, 1, K]."""
+"""Weights of the sparse features [V, F, K], of the dense columns [V, H, K] and of the constant feature [V, 1, K], which
+every tile of a unit holds."""
 
 
 class Rows(NamedTuple):
-    """Rows of some units, in the order of `products`; for a single unit, axis U may be missing everywhere.
+    """Rows of some units in V tiles, in the order of `products`; for a single tile, axis V may be missing everywhere.
+
+    Where units have several tiles, there are no dense columns.
 
     With the axis, XLA's programs for a CPU are slower (34 instead of 21 seconds for one level).
 
     Attributes:
-        products: the sparse features, [U, R, F].
-        dense: float32 [U, R, H].
-        signs: int8 [U, R, K]; 0 in rows that are not in a label's problem.
-        weights: float32 [U, R, K] or None.
+        products: the sparse features, [V, R, F].
+        dense: float32 [V, R, H].
+        signs: int8 [V, R, K]; 0 in rows that are not in a label's problem.
+        weights: float32 [V, R, K] or None.
     """
 
     products: Products
@@ -84,17 +87,18 @@ def solve_primal(
     space = Space(
         image=partial(_multiply, rows, bias),
         pull=partial(_pull, rows, bias),
-        dot=_dot,
+        dot=partial(_dot, rows),
         precondition=precondition,
-        measure=lambda d, curved, curve: _dot(d, curved),
+        measure=lambda d, curved, curve: _dot(rows, d, curved),
         cg_steps=_CG_STEPS,
         cg_share=_CG_SHARE,
+        total=partial(join_tiles, rows.products),
     )
     margins = jnp.zeros_like(y) if begin is None else space.image(start)
     return minimise(space, start, margins, y, cost, loss, tolerance, max_steps, together=together)
 
 
-def _multiply(rows: Rows, bias, v: Vector) -> Float[Array, "*U R K"]:
+def _multiply(rows: Rows, bias, v: Vector) -> Float[Array, "*V R K"]:
     """Returns the margins f of all rows."""
     out = multiply(rows.products, v["sparse"]) + bias * v["bias"]
     if rows.dense.shape[-1]:
@@ -102,18 +106,19 @@ def _multiply(rows: Rows, bias, v: Vector) -> Float[Array, "*U R K"]:
     return out
 
 
-def _pull(rows: Rows, bias, x: Float[Array, "*U R K"], *, squared: bool = False) -> Vector:
+def _pull(rows: Rows, bias, x: Float[Array, "*V R K"], *, squared: bool = False) -> Vector:
     """Returns the product of the transpose with `x`, or that of the squared features."""
     dense = rows.dense**2 if squared else rows.dense
     return {
         "sparse": pull(rows.products, x, squared=squared),
         "dense": jnp.matmul(dense.swapaxes(-1, -2), x, precision=lax.Precision.HIGHEST),
-        "bias": (bias**2 if squared else bias) * x.sum(axis=-2, keepdims=True),
+        "bias": (bias**2 if squared else bias)
+        * join_tiles(rows.products, x.sum(axis=-2, keepdims=True)),
     }
 
 
-def _dot(a: Vector, b: Vector) -> Float[Array, "*U 1 K"]:
-    parts = [
+def _dot(rows: Rows, a: Vector, b: Vector) -> Float[Array, "*V 1 K"]:
+    bias, dense, sparse = (
         (a[name] * b[name]).sum(axis=-2, keepdims=True) for name in ("bias", "dense", "sparse")
-    ]
-    return sum(parts[1:], parts[0])
+    )
+    return bias + dense + join_tiles(rows.products, sparse)
