@@ -65,9 +65,7 @@ def read(name: str, out: Path) -> object:
     return found.ids.tolist(), found.scores.tolist(), proba
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "update")) for n in COMMANDS]
-)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "update"])
 def test_a_command_that_is_stopped_works_afterwards(name, make, tmp_path, xmc, request):
     rng = random.Random(0)
     for number in SIGNALS:  # one that comes just after the end is the test's own

@@ -4,7 +4,7 @@ import scipy.sparse as sp
 from sklearn.preprocessing import normalize
 
 from xmc_jax.data.matrices import check_features, check_labels, scale_rows
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, Note
 
 DENSE = np.array([[0.0, 1.5], [2.0, 0.0]])
 
@@ -78,7 +78,8 @@ def test_refuses_ids_out_of_range(kind):
 def test_labels_become_ones():
     given = sp.csr_matrix(([3, 0, 1, 1], [2, 0, 1, 1], [0, 2, 4]), (2, 3))
     before = given.indices.copy()
-    result = check_labels(given, "Y")
+    with pytest.warns(Note, match="Y: a matrix with values such as 3 given: every value above 0"):
+        result = check_labels(given, "Y")
     np.testing.assert_array_equal(result.toarray(), [[0, 0, 1], [0, 1, 0]])
     assert result.nnz == 2 and result.dtype == np.float32
     np.testing.assert_array_equal(given.indices, before)

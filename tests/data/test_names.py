@@ -55,6 +55,43 @@ def test_skos(tmp_path, name, text):
     assert finnish.show(LABELS[0]) == "arkeologia" and finnish.find("archaeology") == LABELS[:1]
 
 
+TURTLE_XL = """@prefix xl: <http://www.w3.org/2008/05/skos-xl#> .
+@prefix : <http://x.org/> .
+:l1 a xl:Label ; xl:literalForm "archaeology"@en .
+:1 xl:prefLabel :l1, [ a xl:Label ; xl:literalForm "arkeologia"@fi ] ; xl:altLabel _:b, :nowhere .
+_:b xl:literalForm "digging up the past"@en . :l9 xl:literalForm "not this"@en .
+:2 xl:prefLabel [ xl:literalForm "history"@en-GB ; xl:labelRelation [ xl:literalForm "nor this" ] ] .
+<http://x.org/c3> xl:prefLabel _:c . _:c xl:literalForm 'café' . _:d xl:prefLabel _:c .
+"""
+
+RDF_XL = """<?xml version="1.0"?>
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:xl="http://www.w3.org/2008/05/skos-xl#"
+    xmlns:skos="http://www.w3.org/2004/02/skos/core#" xml:base="http://x.org/">
+  <xl:Label rdf:about="l1"><xl:literalForm xml:lang="en">archaeology</xl:literalForm></xl:Label>
+  <skos:Concept rdf:about="1"><xl:prefLabel rdf:resource="l1"/><skos:broader rdf:resource="2"/>
+    <xl:prefLabel>
+      <xl:Label rdf:about="l2"><xl:literalForm xml:lang="fi">arkeologia</xl:literalForm></xl:Label></xl:prefLabel>
+    <xl:altLabel rdf:nodeID="b"/>
+  </skos:Concept>
+  <rdf:Description rdf:nodeID="b" xml:lang="en"><xl:literalForm>digging up the past</xl:literalForm></rdf:Description>
+  <rdf:Description rdf:about="2"><xl:prefLabel rdf:parseType="Resource">
+    <xl:literalForm xml:lang="en-GB">history</xl:literalForm></xl:prefLabel></rdf:Description>
+  <skos:Concept rdf:about="c3"><xl:prefLabel><xl:Label xl:literalForm="café"/></xl:prefLabel></skos:Concept>
+  <xl:Label rdf:about="l9"><xl:literalForm>not this</xl:literalForm></xl:Label>
+</rdf:RDF>
+"""
+
+
+@pytest.mark.parametrize(("name", "text"), [("v.ttl", TURTLE_XL), ("v.rdf", RDF_XL)])
+def test_labels_that_are_nodes_of_their_own(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    names = read_names(tmp_path / name, LABELS)
+    assert names.display == dict(zip(LABELS, ["archaeology", "history", "café"], strict=True))
+    assert names.find("arkeologia") == names.find("digging up the past") == LABELS[:1]
+    assert names.find("not this") == []
+    assert read_names(tmp_path / name, LABELS, "fi").show(LABELS[0]) == "arkeologia"
+
+
 TABLES = {
     "Annif's vocabulary": (
         "v.tsv",

@@ -36,6 +36,8 @@ corpus = make_corpus(n_train=300, n_test=20, n_labels=64, branching=4, seed=0)
 mine = slice(300 * process // n, 300 * (process + 1) // n)
 x, labels = corpus.train_texts, corpus.train_labels[mine]
 x = fit_transform(x)[1][mine].toarray() if "dense" in settings else x[mine]
+if "bare" in settings:
+    labels = [[] if i >= 150 else names for i, names in zip(range(mine.start, 300), labels)]
 if "other" in settings and process == 1:
     labels[0] = labels[0][:1] + ["a bad\\nname"]
 model = xmc.XRLinear(
@@ -112,7 +114,7 @@ def test_bad_data_of_one_process_is_refused_by_all(train):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [["dense"], ["trees"]], ids=str)
+@pytest.mark.parametrize("settings", [["dense"], ["trees"], ["bare"]], ids=str)
 def test_vectors_and_forests(train, settings):
     one = train(1, "", *settings)[0]
     for said in train(2, "", *settings):
@@ -157,9 +159,17 @@ def test_models_with_an_encoder_hold_all():
 
 def test_labels_without_names_have_the_same_columns(monkeypatch):
     sent = [
-        {"digest": np.zeros(16, np.uint8), "width": np.asarray(w), "named": np.asarray(False)}
+        {
+            "digest": np.zeros(16, np.uint8),
+            "width": np.asarray(w),
+            "positives": np.asarray(w),
+            "named": np.asarray(False),
+        }
         for w in (3, 4)
     ]
     monkeypatch.setattr(spread, "gather_each", lambda mine: sent)
     with pytest.raises(InputError, match="labels of 3, 4 columns given"):
         spread.join_labels(sp.csr_matrix(np.eye(3, dtype=np.float32)), None)
+    with pytest.raises(InputError, match="no document has a label"):
+        sent[:] = [mine | {"positives": np.asarray(0)} for mine in sent]
+        spread.join_labels(sp.csr_matrix((3, 3)), None)

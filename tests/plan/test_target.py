@@ -7,11 +7,13 @@ import dataclasses
 import pytest
 
 from xmc_jax.config import (
+    HeadConfig,
     LinearConfig,
     PrototypeConfig,
     RankerConfig,
     TreeConfig,
     TuningConfig,
+    UpdateConfig,
     XRTransformerConfig,
 )
 from xmc_jax.encoder import count_parameters
@@ -20,6 +22,7 @@ from xmc_jax.encoder.families import FAMILIES
 from xmc_jax.parallel import Target
 from xmc_jax.plan import Counts
 from xmc_jax.plan.encoder import EncoderCost
+from xmc_jax.plan.prototype import count_again, plan_prototypes
 from xmc_jax.plan.target import plan_target
 from xmc_jax.ranker.cost_model import choose_solvers
 from xmc_jax.ranker.solvers import Sizes, list_solvers
@@ -83,6 +86,21 @@ def test_prototypes_are_cut_over_the_devices():
     config = PrototypeConfig()
     one, eight = (plan(name, AMAZON, config, COST) for name in ("v5e-1", "v5e-8"))
     assert not one.fits and one.needs[0].memory > 2 * eight.needs[0].memory
+
+
+def test_texts_that_prototypes_read_again_are_counted():
+    update = UpdateConfig(steps=101, batch_size=10)
+    assert count_again(HeadConfig(), update, 200, 30) == 0
+    assert count_again(HeadConfig(refresh=50), update, 200, 30) == 2 * 230
+    assert count_again(HeadConfig(refresh=101), update, 200, 30) == 0
+    assert count_again(HeadConfig(negatives="clustered"), update, 200, 30) == 200
+    every = HeadConfig(negatives="clustered", cluster_every=20, refresh=100)
+    assert count_again(every, update, 200, 30) == 5 * 200 + 230
+    plain, more = (
+        plan_prototypes(AMAZON, PrototypeConfig(head=head), COST).stages[1]
+        for head in (HeadConfig(), HeadConfig(refresh=100))
+    )
+    assert more.work > plain.work and more.seconds > plain.seconds
 
 
 def test_a_sparse_embedding_is_clustered_on_the_host():

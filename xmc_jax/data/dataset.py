@@ -116,7 +116,8 @@ class Dataset:
             split = self._load_share(name, vocabulary)
         else:
             split = self._load(name, vocabulary)
-        if name == "train" and not split.labels.nnz:
+        # Of a part that has none, the others may have some.
+        if name == "train" and not split.labels.nnz and part is None:
             known = "" if vocabulary is None else " that the vocabulary holds"
             raise InputError(
                 f"{self._place(name)}: no document has a label{known}; at least one needed to "

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -50,6 +50,8 @@ def check_features(
 def check_labels(matrix: Any, name: str) -> sp.csr_matrix:
     """Returns labels [N, L] as float32 CSR of ones, sorted within each row; any value above 0 is a label.
 
+    A note says so where values other than 0 and 1 are given.
+
     Raises:
         InputError: not numbers, not two-dimensional, no rows, NaN, infinite or negative values, ids out of range.
     """
@@ -60,6 +62,13 @@ def check_labels(matrix: Any, name: str) -> sp.csr_matrix:
         raise InputError(
             f"{name}, row {_row_of(rows, at) + 1}: label {rows.indices[at]} has the value {rows.data[at]}; "
             "1 for a label, 0 or nothing for none needed"
+        )
+    other = (rows.data != 0) & (rows.data != 1)
+    if other.any():
+        shown = f"{rows.data[int(other.argmax())]:g}"
+        tell(
+            f"{name}: a matrix with values such as {shown} given: every value above 0 says that its column is a label; "
+            "give rows of label numbers as lists, such as labels.tolist()"
         )
     ones = (rows.data > 0).astype(np.float32)
     rows = sp.csr_matrix((ones, rows.indices.copy(), rows.indptr.copy()), rows.shape)

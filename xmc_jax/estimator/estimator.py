@@ -234,7 +234,8 @@ class Estimator(Updating):
         config = linear_part(self.config)
 
         def read_own() -> tuple[sp.csr_matrix, Any, Any, Any]:
-            matrix, names = read_label_matrix(labels, label_names)
+            is_part = holds_share(config)
+            matrix, names = read_label_matrix(labels, label_names, may_be_bare=is_part)
             texts, features = read_documents(x, matrix.shape[0])
             if features is not None and not features.n_sparse + features.n_dense:
                 raise InputError("features without any column given, one or more needed")

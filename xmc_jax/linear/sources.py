@@ -28,6 +28,8 @@ from xmc_jax.model import LabelTree
 from xmc_jax.tree import tree_from_parents
 from xmc_jax.types import Features
 
+NO_LABEL = "no document has a label; training needs at least one positive"
+
 
 def read_label_matrix(
     labels: Any, names: Sequence[str] | None, *, may_be_bare: bool = False
@@ -66,7 +68,7 @@ def read_label_matrix(
     if matrix.shape[0] == 0:
         raise InputError("no documents given; training needs at least one")
     if matrix.nnz == 0 and not may_be_bare:
-        raise InputError("no document has a label; training needs at least one positive")
+        raise InputError(NO_LABEL)
     return matrix, found
 
 

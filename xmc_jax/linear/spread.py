@@ -15,6 +15,7 @@ from xmc_jax.data import map_columns
 from xmc_jax.errors import InputError
 from xmc_jax.features.slices import from_list
 from xmc_jax.features.terms import join_terms
+from xmc_jax.linear.sources import NO_LABEL
 from xmc_jax.linear.training import Training
 from xmc_jax.parallel import add_up, count_off, count_processes, gather_each, run_together
 
@@ -41,12 +42,15 @@ def join_labels(
         names: names of its columns, or None if the columns of all processes are the same.
 
     Raises:
-        InputError: columns without names whose numbers differ between processes.
+        InputError: columns without names whose numbers differ between processes, or no process has a label.
     """
     told = "\0".join(names or ()).encode()
     digest = np.frombuffer(blake2b(told, digest_size=16).digest(), np.uint8)
     width = np.asarray(labels.shape[1])
-    every = gather_each({"digest": digest, "width": width, "named": np.asarray(names is not None)})
+    sent = {"digest": digest, "width": width, "positives": np.asarray(labels.nnz)}
+    every = gather_each(sent | {"named": np.asarray(names is not None)})
+    if not any(int(sent["positives"]) for sent in every):
+        raise InputError(NO_LABEL)
     widths, named = ([int(sent[key]) for sent in every] for key in ("width", "named"))
     if len(set(named)) > 1 or (names is None and len(set(widths)) > 1):
         raise InputError(

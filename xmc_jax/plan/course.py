@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from xmc_jax.config import (
     CalibrateConfig,
+    HeadConfig,
     LinearConfig,
     PrototypeConfig,
     RerankConfig,
@@ -33,6 +34,7 @@ from xmc_jax.plan.pace import (
     STAGE,
     TEXT,
 )
+from xmc_jax.plan.prototype import count_again
 
 if TYPE_CHECKING:
     from xmc_jax.encoder import Encoder
@@ -71,9 +73,9 @@ def list_transformer(training: TransformerTraining) -> list[Step]:
         steps.append(embedding)
     tree = _list_levels(linear, counts, replace(first, trees=1))[0]
     steps += [tree] * _count_first_trees(config)
-    if getattr(config, "has_prototypes", False):
+    if isinstance(config, XRTransformerConfig) and config.has_prototypes:
         updates = config.tuning.to_updates()
-        steps += _list_updates(updates, counts, per_text, training.label_texts)
+        steps += _list_updates(config.head, updates, counts, per_text, training.label_texts)
     else:
         for level in range(len(list_tuned_sizes(counts.n_labels, first.tree, config))):
             steps += _list_tuning(training, level, embedding, per_text)
@@ -110,7 +112,8 @@ def list_prototypes(training: PrototypeTraining) -> list[Step]:
     n, n_labels = training.labels.shape
     counts = Counts(n, 0, 0, n_labels, training.labels.nnz, n_bytes)
     per_text = _guess_text(training.config, training.encoder)
-    updates = _list_updates(training.config.tuning, counts, per_text, training.label_texts)
+    config, texts = training.config, training.label_texts
+    updates = _list_updates(config.head, config.tuning, counts, per_text, texts)
     return [Step("tokens", n_bytes * CUTTING, "tokens"), *updates]
 
 
@@ -215,7 +218,11 @@ def _list_tuning(
 
 
 def _list_updates(
-    update: UpdateConfig, counts: Counts, per_text: float, label_texts: list[str] | None
+    head: HeadConfig,
+    update: UpdateConfig,
+    counts: Counts,
+    per_text: float,
+    label_texts: list[str] | None,
 ) -> list[Step]:
     """Returns the stages of updates of one head over all labels."""
     steps = [Step("embedding", counts.n_documents * per_text, "encoder")]
@@ -224,5 +231,6 @@ def _list_updates(
     if not update.is_off:
         documents = update.steps * update.batch_size
         work = documents * (3 * per_text + 4 * counts.n_labels * 400 * FLOP)
+        work += per_text * count_again(head, update, counts.n_documents, len(label_texts or ()))
         steps.append(Step("tuning", STAGE + work, "encoder"))
     return steps

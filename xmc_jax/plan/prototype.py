@@ -2,7 +2,8 @@
 
 With L labels, N documents, P parameters and H columns of the encoder, F multiply-adds per text, batches of B:
 
-    vectors before        4·H·(N + L) bytes, and as many again while sums are made; (N + L)·F multiply-adds
+    vectors before        4·H·(N + L) bytes, and as many again while sums are made; (N + L)·F multiply-adds, and as many
+                          at each refresh; N·F whenever documents are grouped anew
     prototypes            b·L·H bytes, b = 4 or 2 (bfloat16); moments 8·L·H (adam), 4·L (row-adam) or none; 12·L beside
     fine-tuning           prototypes and moments, 16·P of the encoder, its activations, a few chunks of K·H and B·K;
                           steps · B · (3·F + 4·L·H) multiply-adds, one more L·H where a sum goes before the gradient;
@@ -14,7 +15,7 @@ With L labels, N documents, P parameters and H columns of the encoder, F multipl
 
 from __future__ import annotations
 
-from xmc_jax.config import PrototypeConfig, TreeConfig
+from xmc_jax.config import HeadConfig, PrototypeConfig, TreeConfig, UpdateConfig
 from xmc_jax.memory import PROGRAM
 from xmc_jax.plan.counts import Counts
 from xmc_jax.plan.encoder import EncoderCost, encode
@@ -51,7 +52,9 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
             near = (1 + config.head.mined) * batch * count_labels(counts)
             compared = min(n_labels, config.head.sampled + round(near))
         work = config.tuning.steps * batch * (3 * cost.text + passes * compared * hidden)
-        seconds = STAGE + encode(3 * config.tuning.steps * batch, cost)
+        again = count_again(config.head, config.tuning, n, has_texts * n_labels)
+        work += again * cost.text
+        seconds = STAGE + encode(3 * config.tuning.steps * batch + again, cost)
         seconds += 2 * FLOP * config.tuning.steps * batch * passes * compared * hidden
         stages.append(Stage("tuning", memory, work, seconds))
     kept = hidden if config.head.project is None else config.head.project
@@ -70,6 +73,23 @@ def plan_prototypes(counts: Counts, config: PrototypeConfig, cost: EncoderCost) 
         compared = min(n_labels, n_labels // leaf + leaf * config.search.beam)
     stages.append(Stage("search", search, n * compared * kept, 0.0))
     return Plan((), tuple(stages), model)
+
+
+def count_again(head: HeadConfig, update: UpdateConfig, n: int, n_texts: int) -> int:
+    """Returns how many texts are encoded again while prototypes are trained: for new sums, and for new groups.
+
+    Args:
+        head: the settings of the prototypes.
+        update: the settings of the updates.
+        n: N, the number of documents.
+        n_texts: the number of labels with texts.
+    """
+    last = max(0, update.steps - 1)  # nothing is encoded after the last update
+    again = last // head.refresh * (n + n_texts) if head.refresh else 0
+    if head.negatives == "clustered":
+        passes = max(1, 5 * n // update.batch_size)
+        again += last // (passes if head.cluster_every == "auto" else head.cluster_every) * n
+    return again
 
 
 def weigh_prototypes(

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.config import CONFIGS, Config, diff, from_dict
-from xmc_jax.errors import InputError, suggest
+from xmc_jax.errors import InputError, suggest, tell
 from xmc_jax.types import Features
 
 _TERMS = {"analyzer": "auto", "token_pattern": "words"}
@@ -46,11 +46,15 @@ def compare_settings(old: Config, new: Config) -> list[str]:
     )
     if now == _TERMS and then == _FORMER_TERMS:
         before = before | {"features": before["features"] | _TERMS}
-    # What memory chose then is not known, and a run that needs too much resumes in more parts.
-    parts = {identity.get("tuning", {}).get("accumulate") for identity in (before, after)}
-    if "auto" in parts:
-        before = before | {"tuning": before["tuning"] | {"accumulate": "auto"}}
-        after = after | {"tuning": after["tuning"] | {"accumulate": "auto"}}
+    # A run that needs too much memory resumes in more parts.
+    was, now_in = (side.get("tuning", {}).get("accumulate") for side in (before, after))
+    if was != now_in:
+        if "auto" not in (was, now_in):
+            tell(
+                f"tuning.accumulate is {now_in} and was {was}: from here on dropout drops other units than it would "
+                "have dropped, and the result is that of neither setting alone"
+            )
+        after = after | {"tuning": after["tuning"] | {"accumulate": was}}
     return diff(before, after)
 
 

@@ -36,9 +36,13 @@ class Lock:
         if not self._hold() or (holder and _is_alive(holder)):
             os.close(self._file)
             raise RunError(self._explain(holder))
-        with name_write_errors(self._path):
-            os.ftruncate(self._file, 0)
-            os.pwrite(self._file, json.dumps(_describe_process()).encode(), 0)
+        try:
+            with name_write_errors(self._path):
+                os.ftruncate(self._file, 0)
+                os.pwrite(self._file, json.dumps(_describe_process()).encode(), 0)
+        except BaseException:  # a full disk holds an empty file
+            self.release()
+            raise
 
     def release(self) -> None:
         """Releases the folder."""
