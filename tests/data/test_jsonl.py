@@ -50,7 +50,7 @@ def test_other_keys_by_config(tmp_path):
         ('{"text": "a", "labels": {"x": 1}}', "a list of strings needed"),
         ('{"text": "a", "labels": ["x", 5.5]}', "the label 5.5 is not a string"),
         ('{"text": "a", "labels": [true]}', "the label True is not a string"),
-        ('{"text": "a", "labels": [["x"]]}', "is not a string"),
+        ('{"text": "a", "labels": [[["x"]]]}', "is not a string"),
         ('{"text": "a", "labels": ["x\\ny"]}', "holds a line break"),
         ('{"text": "\\ud800", "labels": ["x"]}', "half a surrogate pair"),
         ("[" * 100000, "nested too deeply|is not JSON"),

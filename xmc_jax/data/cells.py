@@ -20,6 +20,8 @@ AUTO = ("auto", "")
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]{1,31});")
 _ENTITIES = html.entities.html5.keys()
 _CODE = re.compile(r"\S*[\d._:/#\-]\S*|[A-Z]{1,5}|<[^<>\s]+>")
+_TAG = re.compile(r"<([^<>\s]+)>")
+_TAGS = re.compile(r"(?:<[^<>\s]+>)+")
 _QUOTED = ("['", '["', "('", '("', "{'", '{"')
 """How a printed list of strings begins."""
 _ENOUGH, _MOST = 1000, 100_000
@@ -51,6 +53,7 @@ class _Evidence:
     n_printed: int = 0
     n_strings: int = 0
     n_quoted: int = 0
+    n_marked: int = 0
     widths: set[int] = field(default_factory=set)
     only_bits: bool = True
     cells: Counter[str] = field(default_factory=Counter)
@@ -63,6 +66,7 @@ class _Evidence:
             return
         self.n += 1
         if not isinstance(cell, str):
+            self.n_marked += _is_marked(cell)
             if is_list(cell):
                 self.n_lists += 1
                 self._look_at(list(cell))
@@ -145,10 +149,37 @@ def choose_reading(
         says = f"printed as lists, such as {seen.printed!r:.60}"
         return CellReading(_parse_or_keep, says, n_several=seen.n_several)
     if not seen.n_strings:
+        if seen.n_marked == seen.n > 0:
+            return CellReading(_list_marked, "names with zeros and ones", n_several=2)
         return CellReading(
             _keep, "one label per document, a number" if seen.n else "no labels at all"
         )
+    cells = [cell.strip() for cell in seen.cells]
+    if any("><" in cell for cell in cells) and all(map(_TAGS.fullmatch, cells)):
+        several = next(cell for cell in cells if "><" in cell)
+        says = f"tags in angle brackets, such as {several!r:.60}"
+        return CellReading(_list_tags, says, n_several=sum("><" in cell for cell in cells))
     return _choose_separator(seen, names)
+
+
+def _list_tags(cell: Any) -> Any:
+    return _TAG.findall(cell) if isinstance(cell, str) else _keep(cell)
+
+
+def _list_marked(cell: Any) -> Any:
+    if is_missing(cell):
+        return []
+    if not _is_marked(cell):
+        raise ValueError(f"the labels are {cell!r:.60}, names with zeros and ones needed")
+    return [name for name, value in cell.items() if value]
+
+
+def _is_marked(cell: Any) -> bool:
+    """Returns whether a cell says of each name whether it is a label."""
+    return isinstance(cell, dict) and all(
+        value is None or (isinstance(value, (bool, int, float)) and value in (0, 1))
+        for value in cell.values()
+    )
 
 
 def _choose_separator(seen: _Evidence, names: Sequence[str] | None) -> CellReading:
@@ -255,9 +286,10 @@ def cut_or_keep(separator: str) -> Callable[[Any], Any]:
 def _keep(cell: Any) -> Any:
     if is_missing(cell):
         return []
-    if is_list(cell) or isinstance(cell, dict):
-        return cell
-    return [cell]
+    if is_list(cell):
+        # Paths of categories are lists within the list.
+        return [name for item in cell for name in (item if is_list(item) else [item])]
+    return cell if isinstance(cell, dict) else [cell]
 
 
 def _refuse_strings(cell: Any) -> Any:

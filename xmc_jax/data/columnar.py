@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from xmc_jax.config import DataConfig
 from xmc_jax.data.format import Files, Format, Reader
 from xmc_jax.data.reading import open_records
 from xmc_jax.data.records import Records
+from xmc_jax.data.split import SPLITS
 from xmc_jax.errors import InputError
 
 ENDINGS = (".parquet", ".pq", ".arrow", ".feather", ".ipc")
@@ -49,7 +51,7 @@ def _read_parts(paths: Path | Sequence[Path]) -> Records:
         yield from enumerate(whole, 1)
 
     source = f"{parts[0].source} and {len(parts) - 1} more"
-    return Records(source, parts[0].columns, rows)
+    return Records(source, parts[0].columns, rows, classes=parts[0].classes)
 
 
 def read_records(path: Path) -> Records:
@@ -58,7 +60,8 @@ def read_records(path: Path) -> Records:
     Raises:
         InputError: the file is damaged or in none of these formats.
     """
-    columns = _guard(path, lambda: tuple(_open_batches(path, None)[0]))
+    schema = _guard(path, lambda: _open_batches(path, None)[0])
+    columns = tuple(schema.names)
 
     def rows(wanted: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
         number = 0
@@ -69,7 +72,25 @@ def read_records(path: Path) -> Records:
                 number += 1
                 yield number, list(values)
 
-    return Records(str(path), columns, rows)
+    return Records(str(path), columns, rows, classes=_find_classes(schema))
+
+
+def _find_classes(schema: Any) -> dict[str, list[str]]:
+    """Returns the names of class numbers by column, which `datasets` writes beside the schema."""
+    told = (schema.metadata or {}).get(b"huggingface")
+    try:
+        features = json.loads(told)["info"]["features"] if told else {}
+    except (ValueError, KeyError, TypeError):
+        return {}
+    classes = {}
+    for name, feature in features.items():
+        if isinstance(feature, list) and feature:
+            feature = feature[0]
+        while isinstance(feature, dict) and isinstance(feature.get("feature"), dict):
+            feature = feature["feature"]
+        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel":
+            classes[name] = [str(label) for label in feature.get("names", ())]
+    return classes
 
 
 def _guard(path: Path, act: Any) -> Any:
@@ -81,8 +102,8 @@ def _guard(path: Path, act: Any) -> Any:
         raise InputError(f"{path}: cannot be read ({error!s:.200}); write it again") from None
 
 
-def _open_batches(path: Path, wanted: list[str] | None) -> tuple[list[str], Iterator[Any]]:
-    """Returns the names of all columns, and batches of rows with the wanted ones."""
+def _open_batches(path: Path, wanted: list[str] | None) -> tuple[Any, Iterator[Any]]:
+    """Returns the schema of all columns, and batches of rows with the wanted ones."""
     import pyarrow as pa
     import pyarrow.feather
     import pyarrow.parquet
@@ -91,16 +112,16 @@ def _open_batches(path: Path, wanted: list[str] | None) -> tuple[list[str], Iter
         head = stream.read(6)
     if head[:4] == b"PAR1":
         file = pa.parquet.ParquetFile(path)
-        return file.schema_arrow.names, file.iter_batches(_BATCH, columns=wanted)
+        return file.schema_arrow, file.iter_batches(_BATCH, columns=wanted)
     if head == b"ARROW1":
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batches = (reader.get_batch(i) for i in range(reader.num_record_batches))
-        return reader.schema.names, (part for b in batches for part in _cut(b))
+        return reader.schema, (part for b in batches for part in _cut(b))
     if head[:4] == b"FEA1":
         table = pa.feather.read_table(path)
-        return table.schema.names, iter(table.to_batches(_BATCH))
+        return table.schema, iter(table.to_batches(_BATCH))
     stream_reader = pa.ipc.open_stream(pa.memory_map(str(path)))
-    return stream_reader.schema.names, (part for b in stream_reader for part in _cut(b))
+    return stream_reader.schema, (part for b in stream_reader for part in _cut(b))
 
 
 def _cut(batch: Any) -> Iterator[Any]:
@@ -108,4 +129,25 @@ def _cut(batch: Any) -> Iterator[Any]:
         yield batch.slice(start, _BATCH)
 
 
-FORMAT = Format("parquet", "Parquet or Arrow", "train.parquet or train.arrow", open_files, accepts)
+def find_splits(folder: Path) -> Files:
+    """Returns the files of each split in a folder that `datasets` saved, or in the folder `data` of a hub's set."""
+    if (folder / "state.json").is_file():
+        return {"train": tuple(sorted(folder.glob("data-*.arrow")))}
+    if (folder / "dataset_dict.json").is_file():
+        saved = {s: tuple(sorted(folder.glob(f"{s}/data-*.arrow"))) for s in SPLITS}
+        if not saved["valid"]:
+            saved["valid"] = tuple(sorted(folder.glob("validation/data-*.arrow")))
+        return {split: files for split, files in saved.items() if files}
+    names = {"valid": "validation"}
+    found = {s: sorted(folder.glob(f"data/{names.get(s, s)}-*-of-*.parquet")) for s in SPLITS}
+    return {split: tuple(files) for split, files in found.items() if files}
+
+
+FORMAT = Format(
+    "parquet",
+    "Parquet or Arrow",
+    "train.parquet or train.arrow",
+    open_files,
+    accepts,
+    find=find_splits,
+)

@@ -28,13 +28,20 @@ TEXTS = (
     "text", "texts", "content", "contents", "body", "abstract", "description", "comment_text", "review_text",
     "document", "sentence", "sentences", "review", "comment", "summary", "question", "query", "message", "tweet",
     "article", "paragraph", "utterance", "passage", "beschreibung", "inhalt", "texte", "texto", "testo",
-    "descripcion", "descripción", "descrição", "descrizione", "resumen", "teksti", "input",
+    "descripcion", "descripción", "descrição", "descrizione", "resumen", "teksti", "input", "post_content",
+    "abstract note", "abstracttext", "full_text", "omschrijving", "tekst", "opis", "текст", "описание", "本文",
+    "テキスト", "文章", "内容", "正文", "文本", "본문", "텍스트",
 )  # fmt: skip
 LABELS = (
     "labels", "label", "tags", "tag", "categories", "category", "topics", "topic", "subjects", "subject",
     "subject_uris", "subject_labels", "genres", "genre", "classes", "class", "targets", "target", "keywords",
     "keyword", "codes", "terms", "kategorien", "kategorie", "schlagworte", "schlagwörter", "catégories",
     "catégorie", "etiquetas", "etiqueta", "categorías", "categoria", "categorie", "label_names", "y", "intent",
+    "étiquettes", "étiquette", "mots-clés", "mots clés", "sujets", "categoría", "categorias",
+    "palabras clave", "temas", "parole chiave", "argomenti", "trefwoorden", "onderwerpen", "rubrik", "themen",
+    "schlagwort", "stichwörter", "avainsanat", "nyckelord", "emneord", "słowa kluczowe", "теги",
+    "метки", "категории", "категория", "темы", "ラベル", "タグ", "カテゴリ", "标签", "类别", "分类", "關鍵詞", "关键词",
+    "라벨", "태그", "카테고리", "manual tags", "meshmajor", "mesh_terms", "cats", "accept", "_tags", "bookshelves",
 )  # fmt: skip
 """Names that people give to columns, the likeliest first; they are compared in lower case."""
 _ID = re.compile(

@@ -34,6 +34,7 @@ _LETTERS = {
         "cp1253": "α-ώ",
         "cp1255": "א-ת",
         "cp1256": "ء-ي",
+        "mac_roman": "à-öø-ÿÄÅÖÜÉÑßœ’“”",
     }.items()
 }
 """Encodings that are neither UTF-8 nor western, with the letters that most of a text in them consists of."""
@@ -116,5 +117,5 @@ def _show_readings(sample: bytes) -> str:
         likely = sum(bool(letters.match(c)) for c in foreign) / len(foreign)
         at = text.index(foreign[0])
         found.append((-likely, codec, text[at : at + 12].splitlines()[0]))
-    shown = ", ".join(f"{codec} gives {text!r}" for likely, codec, text in sorted(found)[:3])
+    shown = ", ".join(f"{codec} gives {text!r}" for likely, codec, text in sorted(found)[:4])
     return f": {shown}" if shown else ""

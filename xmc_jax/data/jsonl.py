@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from xmc_jax.config import DataConfig
+from xmc_jax.data.columns import LABELS, TEXTS, TITLES
 from xmc_jax.data.format import Files, Format, Reader
 from xmc_jax.data.lines import (
     decode_lines,
@@ -22,7 +24,7 @@ from xmc_jax.data.lines import (
 )
 from xmc_jax.data.reading import open_records
 from xmc_jax.data.records import Records
-from xmc_jax.errors import InputError
+from xmc_jax.errors import InputError, tell
 from xmc_jax.files import replace_file
 
 _HEAD = 200
@@ -34,7 +36,7 @@ def accepts(path: Path, lines: Sequence[str]) -> bool:
     """Returns whether a file has an ending of JSON, or begins with an object."""
     is_named = any(s in (".jsonl", ".ndjson", ".json") for s in path.suffixes[-2:])
     first = next((line for line in lines if line.strip()), "").lstrip()
-    return is_named or first.startswith(('{"', "[{"))
+    return is_named or first.startswith(('{"', "[{", "{'"))
 
 
 def open_json(files: Files, config: DataConfig, names: Sequence[str] | None) -> Reader:
@@ -61,7 +63,7 @@ def read_records(path: Path, config: DataConfig) -> Records:
         )
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield number, parse_object(line, name, number)
+                yield number, _unwrap(parse_object(line, name, number))
 
     def rows(
         columns: Sequence[str], part: tuple[int, int] | None = None, name: str = str(path)
@@ -115,14 +117,46 @@ def _read_whole(path: Path) -> list[dict[str, Any]]:
             f"{path}:{line}: is not JSON ({error}); one object per line needed"
         ) from None
     if isinstance(value, dict):
-        wrapped = value.get(next((key for key in value if key.lower() in _WRAPPERS), ""))
-        value = wrapped if isinstance(wrapped, list) else _turn_columns(value)
+        value = _find_records(value)
+    value = [_unwrap(record) for record in value]
     for i, record in enumerate(value):
         if not isinstance(record, dict):
             raise InputError(
                 f'{path}:{i + 1}: {record!r:.60} given, an object such as {{"text": "..."}} needed'
             )
     return value
+
+
+def _find_records(value: dict[str, Any]) -> list[Any]:
+    """Returns the objects that an object holds: a list of them, also within another object (as search engines answer),
+    one per key, or the columns of a table."""
+    named = next((key for key in value if key.lower() in _WRAPPERS), "")
+    rows, columns = value.get(named), value.get("columns")
+    if isinstance(rows, list):
+        if isinstance(columns, list) and all(isinstance(row, list) for row in rows):
+            return [dict(zip(columns, row, strict=False)) for row in rows]
+        return rows
+    if _has_columns(value):
+        return _turn_columns(value)
+    lists = [v for v in value.values() if isinstance(v, list) and v and isinstance(v[0], dict)]
+    if len(lists) == 1:
+        return lists[0]
+    inner = [v for v in value.values() if isinstance(v, dict)]
+    if len(inner) == len(value) and all(map(_has_columns, inner)):
+        return inner
+    found = [records for v in inner if len(records := _find_records(v)) > 1]
+    return found[0] if len(found) == 1 else _turn_columns(value)
+
+
+def _has_columns(value: dict[str, Any]) -> bool:
+    """Returns whether an object has keys that are called as texts or labels are."""
+    return any(str(key).lower() in (*TEXTS, *TITLES, *LABELS) for key in value)
+
+
+def _unwrap(record: Any) -> Any:
+    """Returns the document in what a search engine says of it."""
+    source = record.get("_source") if isinstance(record, dict) else None
+    return source if isinstance(source, dict) else record
 
 
 def _turn_columns(value: dict[str, Any]) -> list[dict[str, Any]]:
@@ -142,14 +176,29 @@ def parse_object(line: str, path: str | os.PathLike, number: int) -> dict[str, A
             f"{path}:{number}: the JSON is nested too deeply; a flat object needed"
         ) from None
     except ValueError as error:
-        raise InputError(
-            f"{path}:{number}: is not JSON ({error}); one object per line needed"
-        ) from None
+        record = _parse_literal(line)
+        if record is None:
+            raise InputError(
+                f"{path}:{number}: is not JSON ({error}); one object per line needed"
+            ) from None
+        if number == 1:
+            tell(f"{path}: its lines are not JSON but objects as Python prints them; read as such")
     if not isinstance(record, dict):
         raise InputError(
             f'{path}:{number}: {line!r:.60} given, an object such as {{"text": "..."}} needed'
         )
     return record
+
+
+def _parse_literal(line: str) -> dict[str, Any] | None:
+    """Returns an object as Python prints it (with single quotes, None, True); None: it is none."""
+    if not line.lstrip().startswith(("{'", "{u'")):
+        return None
+    try:
+        record = ast.literal_eval(line.strip())
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def take(record: dict[str, Any], key: str, path: str | os.PathLike, number: int) -> Any:

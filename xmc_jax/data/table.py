@@ -24,6 +24,8 @@ DELIMITERS = (",", "\t", ";", "|")
 LONGEST_CELL = 2**31 - 1
 _ROWS = 200
 """Rows that show which quotes a table has."""
+_RULE = re.compile(r"[\s:]*(?:[-=]{2,}[\s:+]*)*")
+_FOOTER = re.compile(r"\(\d+ [\w ]+\)")
 _SEP_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
@@ -116,8 +118,9 @@ def choose_dialect(path: Path, config: DataConfig) -> Dialect:
         )
     counts = {d: len(_cut_header(first, d)) for d in DELIMITERS}
     best = max(DELIMITERS, key=lambda d: counts[d])
-    if counts[best] == 1:
-        best = "\t" if ".tsv" in path.suffixes else ","
+    if counts[best] == 1 or counts["\t"] > 1:  # a name may hold a comma, and none a tab
+        is_named = bool({".tsv", ".tab"} & {s.lower() for s in path.suffixes})
+        best = "\t" if is_named else best if counts[best] > 1 else ","
     is_single = config.quoting == "auto" and _has_single_quotes(path, best, config)
     return Dialect(best, quoted, skipped=skipped, quote="'" if is_single else '"')
 
@@ -203,15 +206,21 @@ def _read_rows(
     rows = _parse(path, dialect, config)
     next(rows)
     n_named = max((i for i, name in enumerate(header, 1) if name), default=0)
-    for number, cells in rows:
-        if len(cells) != len(header):
-            if len(cells) < n_named or any(cell.strip() for cell in cells[len(header) :]):
-                raise InputError(
-                    f"{path}:{number}: {len(cells)} cell(s), {len(header)} needed as in the header; "
-                    f"quote what holds {_name_mark(dialect.delimiter)}"
-                )
-            cells = (cells + [""] * len(header))[: len(header)]
-        yield number, cells
+    is_ruled = False
+    for at, (number, cells) in enumerate(rows):
+        if not at and all(map(_RULE.fullmatch, cells)) and any("-" in cell for cell in cells):
+            is_ruled = True
+            continue  # between the header and the rows, as databases and Markdown have it
+        is_alone = len(header) > 1 and len(cells) == 1
+        if is_alone and (not cells[0].strip() or (is_ruled and _FOOTER.fullmatch(cells[0]))):
+            continue
+        too_many = any(cell.strip() for cell in cells[len(header) :])
+        if len(cells) < n_named or too_many:
+            raise InputError(
+                f"{path}:{number}: {len(cells)} cell(s), {len(header)} needed as in the header; "
+                f"quote what holds {_name_mark(dialect.delimiter)}"
+            )
+        yield number, (cells + [""] * len(header))[: len(header)]
 
 
 def _name_mark(delimiter: str) -> str:

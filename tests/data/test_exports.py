@@ -1,0 +1,174 @@
+"""Files as other programs write them come back as the same documents and labels, or are refused with what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from xmc_jax.data import open_dataset
+from xmc_jax.errors import InputError, Note
+
+ROWS = [("green pear tart", ["Fruit"]), ("steel hammer", ["Tools", "Metal & Co"]), ("saw", [])]
+OBJECTS = [{"text": text, "labels": labels} for text, labels in ROWS]
+TEXTS, LABELS = ([row[i] for row in ROWS] for i in (0, 1))
+HITS = [{"_index": "i", "_id": str(i), "_source": row} for i, row in enumerate(OBJECTS)]
+NAMES = sorted({name for labels in LABELS for name in labels})
+LINES = "".join(f" {text} | {', '.join(labels)} \n" for text, labels in ROWS)
+
+
+def lines(rows: list) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+TEXT_FILES = {
+    "answer of a search engine": ("a.json", json.dumps({"took": 1, "hits": {"total": 3, "hits": HITS}})),
+    "dump of a search engine": ("a.jsonl", lines(HITS)),
+    "an object per id": ("a.json", json.dumps({f"d{i}": row for i, row in enumerate(OBJECTS)})),
+    "pandas, index": ("a.json", json.dumps({str(i): row for i, row in enumerate(OBJECTS)}, indent=1)),
+    "pandas, split": (
+        "a.json",
+        json.dumps(
+            {"columns": ["text", "labels"], "index": [0, 1, 2], "data": list(map(list, ROWS))}
+        ),
+    ),
+    "pandas, columns": (
+        "a.json",
+        json.dumps({"text": dict(enumerate(TEXTS)), "labels": dict(enumerate(LABELS))}),
+    ),
+    "a list under a name of its own": ("a.json", json.dumps({"version": 2, "articles": OBJECTS})),
+    "nested lists": (
+        "a.jsonl",
+        lines([{"title": t, "categories": [[name] for name in labels]} for t, labels in ROWS]),
+    ),
+    "names with zeros and ones": (
+        "a.jsonl",
+        lines([{"text": t, "cats": {n: float(n in labels) for n in NAMES}} for t, labels in ROWS]),
+    ),
+    "accepted choices": ("a.jsonl", lines([{"text": t, "accept": names} for t, names in ROWS])),
+    "psql": ("a.txt", " text | labels \n------+--------\n" + LINES + "(3 rows)\n"),
+    "Markdown": (
+        "a.md",
+        "| text | labels |\n|:---|---|\n" + "".join(f"|{line[:-1]}|\n" for line in LINES.splitlines(True)),
+    ),
+    "blank lines that are not empty": (
+        "a.csv",
+        "text,labels\n green pear tart,Fruit\n  \nsteel hammer,Tools|Metal & Co\nsaw,\n  \n",
+    ),
+    "French": ("a.csv", "Texte;Étiquettes\n" + LINES.replace(" | ", ";").replace(", ", "|").replace(" \n", "\n")),
+    "Zotero": (
+        "a.csv",
+        "Key,Title,Manual Tags,Automatic Tags\n"
+        + "".join(f"K{i},{t},{'; '.join(names)},\n" for i, (t, names) in enumerate(ROWS)),
+    ),
+    "commas in a name of a TSV": (
+        "a.tsv",
+        "text\tlabels\tprice, in EUR, net\n" + LINES.replace(" | ", "\t").replace(" \n", "\t1\n"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::xmc_jax.errors.Note")
+@pytest.mark.parametrize("kind", TEXT_FILES)
+def test_text_files(kind, tmp_path):
+    name, content = TEXT_FILES[kind]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert read(tmp_path / name) == ROWS
+
+
+def read(path: Path, name: str = "train") -> list[tuple[str, list[str]]]:
+    split = open_dataset(str(path)).load_split(name)
+    rows = [sorted(split.labels[i].indices) for i in range(len(split))]
+    named = [[split.vocabulary[j] for j in row] for row in rows]
+    order = {label: i for i, label in enumerate(["Fruit", "Tools", "Metal & Co"])}
+    return [(split.texts[i].strip(), sorted(row, key=order.get)) for i, row in enumerate(named)]
+
+
+def test_tags_in_angle_brackets(tmp_path):
+    (tmp_path / "a.csv").write_text("Title,Tags\nhow to loop,<python><c++>\nwhat is linq,<.net>\n")
+    split = open_dataset(str(tmp_path / "a.csv")).load_split("train")
+    assert split.vocabulary == [".net", "c++", "python"] and split.labels.nnz == 3
+
+
+def test_objects_as_python_prints_them(tmp_path):
+    (tmp_path / "meta.json").write_text("".join(f"{row!r}\n" for row in OBJECTS))
+    with pytest.warns(Note, match="not JSON but objects as Python prints them"):
+        assert read(tmp_path / "meta.json") == ROWS
+    (tmp_path / "meta.json").write_text("{'text': __import__('os').getcwd(), 'labels': ['a']}\n")
+    with pytest.raises(InputError, match=r"meta\.json:1: is not JSON"):
+        read(tmp_path / "meta.json")
+
+
+def save_dataset(folder: Path) -> None:
+    import datasets
+
+    datasets.disable_progress_bars()
+    whole = datasets.Dataset.from_dict({"text": TEXTS, "labels": LABELS})
+    datasets.DatasetDict({"train": whole, "validation": whole}).save_to_disk(str(folder))
+
+
+def save_hub_folder(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "README.md").write_text("# a card\n")
+    for i in range(3):
+        part = pa.table(
+            {"text": TEXTS[i : i + 1], "labels": pa.array(LABELS[i : i + 1], pa.list_(pa.string()))}
+        )
+        pq.write_table(part, folder / "data" / f"train-0000{i}-of-00003.parquet")
+    pq.write_table(
+        pa.table({"text": TEXTS, "labels": LABELS}), folder / "data" / "validation-00000-of-00001.parquet"
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("save", [save_dataset, save_hub_folder])
+def test_folders_of_datasets(save: Callable[[Path], None], tmp_path):
+    save(tmp_path)
+    assert open_dataset(str(tmp_path)).splits == ("train", "valid")
+    assert read(tmp_path) == read(tmp_path, "valid") == ROWS
+
+
+def test_class_numbers_have_the_names_that_the_file_says(tmp_path):
+    import datasets
+
+    datasets.disable_progress_bars()
+    classes = datasets.ClassLabel(names=["Fruit", "Tools", "Metal & Co"])
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "labels": datasets.Sequence(classes)}
+    )
+    rows = {"text": TEXTS, "labels": [[0], [1, 2], []]}
+    whole = datasets.Dataset.from_dict(rows, features=features)
+    whole.save_to_disk(str(tmp_path / "saved"))
+    whole.to_parquet(str(tmp_path / "train.parquet"))
+    assert read(tmp_path / "saved") == read(tmp_path / "train.parquet") == ROWS
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"<!DOCTYPE html><html>", "is a web page"),
+        (b"\xef\xbb\xbf\n<html lang='en'>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "git lfs pull"),
+        (b"\x80\x04\x95\x00", "is a pickle"),
+        (b"SQLite format 3\x00", "is an SQLite database"),
+        (b"%PDF-1.7", "is a PDF"),
+        (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
+        (b"Obj\x01\x04", "is an Avro file"),
+        (b"ORC\n", "is an ORC file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a workbook or document"),
+        (b"{\\rtf1\\ansi", "is rich text"),
+    ],
+)
+def test_what_holds_no_table_is_named(content, says, tmp_path):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        open_dataset(str(tmp_path / "a.csv"))
+
+
+def test_a_classic_mac_file_is_refused_with_its_encoding(tmp_path):
+    (tmp_path / "a.csv").write_bytes("text,labels\rGrößen,é\rcrème brûlée,ü\r".encode("mac_roman"))
+    with pytest.raises(InputError, match="mac_roman gives 'ö"):
+        open_dataset(str(tmp_path / "a.csv")).load_split("train")
