@@ -63,7 +63,14 @@ def test_stages_come_as_announced(corpus, kind, settings):
     assert told.told == told.expected[: len(told.told)] and len(told.told) > 3
 
 
-@pytest.mark.parametrize("settings", [{}, TREE | {"trees": 2, "calibrate": {"share": 0.3}}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        TREE | {"calibrate": {"share": 0.3}},
+        pytest.param(TREE | {"trees": 2, "calibrate": {"share": 0.3}}, marks=pytest.mark.slow),
+    ],
+)
 def test_stages_of_an_update_come_as_announced(corpus, settings):
     model = xmc.XRLinear(**settings).fit(corpus.train_texts, corpus.train_labels)
     told = Listener()

@@ -114,12 +114,14 @@ class Part(nn.Module):
         weights = self.drop(weights, self.architecture.attention_dropout)
         return jnp.einsum("bhqk,bkhd->bqhd", weights, v)
 
-    def close(self, x: Float[Array, "B T H"], y: Float[Array, "B T H"]) -> Float[Array, "B T H"]:
+    def close(
+        self, x: Float[Array, "B T H"], y: Float[Array, "B T H"], inner_dropout: float = 0.0
+    ) -> Float[Array, "B T H"]:
         """Adds attention's result to its input, then a feed-forward map to that; each sum is normed."""
         a = self.architecture
         x = self.norm("attention_norm")(x + self.drop(y, a.dropout))
         y = ACTIVATE[a.activation](self.dense(a.inner, "inner")(x))
-        y = self.dense(a.hidden, "outer")(y)
+        y = self.dense(a.hidden, "outer")(self.drop(y, inner_dropout))
         return self.norm("norm")(x + self.drop(y, a.dropout))
 
 

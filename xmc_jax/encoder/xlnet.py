@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from xmc_jax.encoder.architecture import Architecture, Settings
-from xmc_jax.encoder.layers import ACTIVATE, SMALL, Body, Part, shift_distances
+from xmc_jax.encoder.layers import SMALL, Body, Part, shift_distances
 
 PREFIXES = ("", "transformer.")
 
@@ -46,10 +46,7 @@ class XLNetLayer(Part):
         a = self.architecture
         vector = self._relative_attention(x, *inputs, distances)
         out = jnp.einsum("bthd,ehd->bte", vector, self._weight("out"))
-        x = self.norm("attention_norm")(x + self.drop(out, a.dropout))
-        y = self.drop(ACTIVATE[a.activation](self.dense(a.inner, "inner")(x)), a.dropout)
-        y = self.drop(self.dense(a.hidden, "outer")(y), a.dropout)
-        x = self.norm("norm")(x + y)
+        x = self.close(x, out, inner_dropout=a.dropout)
         return x, x if self.collect else None
 
     def _relative_attention(

@@ -21,6 +21,9 @@ GROUP = 4
 MAX_LANES = 64
 _STEP_ELEMENTS = 512
 """Fixed cost of a step, in units of rows times columns."""
+_SMALL = {"steps": (32, 64), "groups": (128, 512), "features": (512, 2048)}
+"""The least size of a shape, and up to which size it is a power of two: what small levels would save by a closer one is
+less than the half second that its compilation takes."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +107,17 @@ def join_shapes(shapes: list[LaneShape]) -> LaneShape:
     """Returns a shape that holds all of these, which have the same lanes; it is coarse, so that similar levels share
     it."""
     return LaneShape(
-        round_up(max(s.n_steps for s in shapes)),
-        round_up(max(s.n_groups for s in shapes)),
+        _round_size("steps", max(s.n_steps for s in shapes), 8),
+        _round_size("groups", max(s.n_groups for s in shapes), 8),
         shapes[0].n_lanes,
-        round_up(max(s.n_features for s in shapes), 16),
+        _round_size("features", max(s.n_features for s in shapes), 16),
         _round_columns(max(s.n_columns for s in shapes)),
     )
+
+
+def _round_size(name: str, n: int, steps: int) -> int:
+    least, most = _SMALL[name]
+    return max(least, round_up(n, 1 if n <= most else steps))
 
 
 def _round_columns(n: int) -> int:
