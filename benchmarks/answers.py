@@ -41,6 +41,7 @@ from xmc_jax.run import Run
 from xmc_jax.types import NoProgress
 
 DEPTH = 30
+F1S = ("micro-F1", "example-F1", "macro-F1")
 RULES = ("micro-f1", "example-f1", "macro-f1")
 
 
@@ -172,7 +173,6 @@ def score(
 
 def decide(model: xmc.XRLinear, queries: Any, truth: Any, facts: dict[str, Any]) -> dict[str, Any]:
     """Returns F1s of the rules and of the best fixed numbers of labels, and PSP of the rule that asks for it."""
-    names = ["micro-F1", "example-F1", "macro-F1"]
     result: dict[str, Any] = {}
     ranked = model.predict_proba(queries, DEPTH)
     inverse = inverse_propensities(
@@ -183,16 +183,20 @@ def decide(model: xmc.XRLinear, queries: Any, truth: Any, facts: dict[str, Any])
         asked = Asked(decide=rule)
         return answer(ranked, asked, model.calibration, top_k=top_k, weights=inverse)
 
-    fixed = evaluate(ranked, truth, tuple(range(1, 11)), metrics=names)
-    for name in names:
-        best = max(range(1, 11), key=lambda k, n=name: fixed[f"{n}@{k}"])
-        result[f"fixed {name}"] = {"k": best, name: fixed[f"{name}@{best}"]}
+    result |= choose_fixed(ranked, truth)
     for rule in RULES:
-        found = evaluate(answered(rule), truth, 1, metrics=names)
-        result[rule] = {name: found[name] for name in names}
+        found = evaluate(answered(rule), truth, 1, metrics=F1S)
+        result[rule] = {name: found[name] for name in F1S}
     psp = evaluate(answered("psp", 5), truth, (1, 3, 5), metrics=["PSP", "P", "macro-F1"], **facts)
     result["psp"] = {k: v for k, v in psp.items() if "@" in k}
     return rounded(result)
+
+
+def choose_fixed(ranked: Predictions, truth: Any) -> dict[str, Any]:
+    """Returns each F1 of the number of labels per document that gives the best one."""
+    fixed = evaluate(ranked, truth, tuple(range(1, 11)), metrics=F1S)
+    best = {name: max(range(1, 11), key=lambda k, n=name: fixed[f"{n}@{k}"]) for name in F1S}
+    return {f"fixed {name}": {"k": k, name: fixed[f"{name}@{k}"]} for name, k in best.items()}
 
 
 def compare_methods(model: xmc.XRLinear, part: Any, queries: Any, truth: Any) -> dict[str, Any]:

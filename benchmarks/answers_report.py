@@ -51,6 +51,41 @@ def make_answers(folder: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def make_rivals(folder: Path) -> str:
+    rows, ours = read_rows(folder / "rivals.jsonl"), read_rows(folder / "answers.jsonl")
+    f1s = ("micro-F1", "example-F1")
+    cells = []
+    for row in rows:
+        chosen = [f"{row[f'fixed {n}'][n]:.1f} (k = {row[f'fixed {n}']['k']})" for n in f1s]
+        cells.append([row["data"], row["peer"], *cite_errors(row), *chosen])
+    for row in ours:
+        if row["copies"] > 1 or row["data"] not in {r["data"] for r in rows}:
+            continue
+        chosen = row["decisions"]
+        fixed = [f"{chosen[f'fixed {n}'][n]:.1f} (k = {chosen[f'fixed {n}']['k']})" for n in f1s]
+        rule = [f"{chosen[n.lower()][n]:.1f}" for n in f1s]
+        for name, given, decided in (
+            ("scores", "scores", fixed),
+            ("probabilities", "probabilities", rule),
+        ):
+            cells.append(
+                [row["data"], f"ours, {name}", *cite_errors(row["plain"][given]), *decided]
+            )
+    heads = ["set", "scores of", "ECE@1", "ECE@5", "Brier@5", *f1s]
+    lines = [
+        f"Beside rivals' scores taken for probabilities ({rows[0]['device']}; "
+        f"`benchmarks/results/{folder.name}/rivals.jsonl`; defaults, on the matrices of `linear.py`; F1 of the best "
+        "fixed number of labels, and of the rules that ask for it where there are probabilities):",
+        "",
+        *make_table(heads, sorted(cells, key=lambda c: c[0])),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def cite_errors(row: dict) -> list[str]:
+    return [f"{row[name]:.1f}" for name in ("ECE@1", "ECE@5", "Brier@5")]
+
+
 def make_calibration(folder: Path) -> str:
     rows = read_rows(folder / "calibration.jsonl")
     heads = [

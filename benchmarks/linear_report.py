@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean, median, pstdev
 
 from rows import join_scores, make_table, read_rows
 
@@ -66,6 +67,36 @@ def make_linear(folder: Path) -> str:
 def sum_training(stages: dict[str, float]) -> float:
     """Returns the seconds of tree and levels, without those of features."""
     return sum(seconds for stage, seconds in stages.items() if stage != "features")
+
+
+def make_starts(folder: Path) -> str:
+    rows = read_rows(folder / "starts.jsonl")
+    cells = []
+    for name in dict.fromkeys(row["data"] for row in rows):
+        peer, ours = (
+            [r for r in rows if (r["data"], r["by"]) == (name, by)] for by in ("libpecos", "ours")
+        )
+        means = [[mean(r[f"P@{k}"] for r in part) for k in (1, 3, 5)] for part in (peer, ours)]
+        spread = [f"{pstdev(r['P@1'] for r in part):.2f}" for part in (peer, ours)]
+        shapes = ["-".join(map(str, part[0]["tree"][:-1])) for part in (peer, ours)]
+        took = [f"{median(r['tree_cpu_s'] for r in part):.1f}" for part in (peer, ours)]
+        gaps = [b - a for a, b in zip(*means, strict=True)]
+        scores = [" / ".join(f"{p:.2f}" for p in part) for part in means]
+        cells.append(
+            [name, len(ours), " → ".join(shapes), *scores, " / ".join(f"{g:+.2f}" for g in gaps)]
+        )
+        cells[-1] += [" → ".join(spread), " → ".join(took)]
+    heads = [
+        "set", "seeds", "clusters", "P@1/3/5 libpecos", "P@1/3/5 ours", "difference", "P@1, deviation over seeds",
+        "tree, processor s",
+    ]  # fmt: skip
+    lines = [
+        f"Means over seeds of the tree, on the same matrices ({rows[0]['device']}; "
+        f"`benchmarks/results/{folder.name}/starts.jsonl`; libpecos → ours):",
+        "",
+        *make_table(heads, cells),
+    ]
+    return "\n".join([*lines, ""])
 
 
 def make_disentangle(folder: Path) -> str:

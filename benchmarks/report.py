@@ -15,10 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from answers_report import make_answers, make_calibration, make_update
+from answers_report import make_answers, make_calibration, make_rivals, make_update
 from encoder_report import make_ablation, make_transformer
 from heads_report import draw_heads, make_heads, make_static
-from linear_report import make_disentangle, make_forest, make_kernels, make_linear
+from linear_report import make_disentangle, make_forest, make_kernels, make_linear, make_starts
 from pods_report import make_pods
 from rows import make_table
 from summary_report import draw_summary, make_summary
@@ -95,6 +95,7 @@ def make_part(folder: Path) -> str:
 
 TABLES: dict[str, Callable[[Path], str]] = {
     "linear.jsonl": make_linear,
+    "starts.jsonl": make_starts,
     "disentangle.jsonl": make_disentangle,
     "forest.jsonl": make_forest,
     "transformer.jsonl": make_transformer,
@@ -102,6 +103,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "heads.jsonl": make_heads,
     "static.jsonl": make_static,
     "answers.jsonl": make_answers,
+    "rivals.jsonl": make_rivals,
     "calibration.jsonl": make_calibration,
     "update.jsonl": make_update,
     "kernels.jsonl": make_kernels,

@@ -17,9 +17,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse as sp
 from matrices import Matrices, load_matrices, read_split, score
 
 TOP_K = 20
+Ranked = list[tuple[int, float]]
+"""Labels of a document and their scores, best first."""
 ONLINE = 200  # single queries to time
 
 
@@ -29,23 +32,30 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--work", type=Path, required=True, help="folder for matrices and models")
     parser.add_argument("--documents", type=int, help="only the first so many")
+    parser.add_argument("--seed", type=int, default=0, help="seed of libpecos' tree")
+    parser.add_argument(
+        "--save", type=Path, help="file for ranked ids and scores of the test documents, .npz"
+    )
     named = parser.parse_args()
     m = load_matrices(named.data, named.work, named.documents)
     row = {"data": named.data.name, "N": m.X.shape[0], "D": m.X.shape[1], "L": m.Y.shape[1]}
-    measured, ids = RIVALS[named.name](named, m)
+    measured, ranked = RIVALS[named.name](named, m)
+    ids, scores = pad(ranked)
+    if named.save:
+        np.savez(named.save, ids=ids, scores=scores)
     row |= {name: round(v, 4) if isinstance(v, float) else v for name, v in measured.items()}
     print(json.dumps(row | score(ids, m.Yt, m.Y)))
 
 
-def train_pecos(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+def train_pecos(named: argparse.Namespace, m: Matrices) -> tuple[dict, list[Ranked]]:
     from pecos.utils.smat_util import sorted_csr
     from pecos.xmc import Indexer, LabelEmbeddingFactory
     from pecos.xmc.xlinear.model import XLinearModel
 
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     embedding = LabelEmbeddingFactory.create(m.Y, m.X, method="pifa")
-    tree = Indexer.gen(embedding, indexer_type="hierarchicalkmeans", nr_splits=16)
-    built = time.perf_counter()
+    tree = Indexer.gen(embedding, indexer_type="hierarchicalkmeans", nr_splits=16, seed=named.seed)
+    built, worked = time.perf_counter(), time.process_time() - worked
     model = XLinearModel.train(m.X, m.Y, tree, threshold=0.1)
     trained = time.perf_counter()
     folder = named.work / "pecos-model"
@@ -57,18 +67,17 @@ def train_pecos(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarra
         lambda i: fast.predict(m.Xt[i], threads=1, **asked),
         m.Xt.shape[0],
     )
-    ranked = sorted_csr(found.tocsr())
-    ids = [ranked.indices[a:b] for a, b in pairwise(ranked.indptr)]
     measured |= {
         "tree": [level.shape[0] for level in tree],
         "tree_s": built - began,
+        "tree_cpu_s": worked,
         "train_s": trained - built,
         "model_MB": measure_size(folder),
     }
-    return measured, pad(ids)
+    return measured, rows_of(sorted_csr(found.tocsr()))
 
 
-def train_omikuji(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+def train_omikuji(named: argparse.Namespace, m: Matrices) -> tuple[dict, list[Ranked]]:
     import omikuji
 
     path = named.work / "train.xmc.txt"
@@ -91,10 +100,10 @@ def train_omikuji(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndar
         len(queries),
     )
     measured |= {"train_s": trained - began, "model_MB": measure_size(folder)}
-    return measured, pad([[label for label, _ in row] for row in found])
+    return measured, found
 
 
-def train_napkinxc(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+def train_napkinxc(named: argparse.Namespace, m: Matrices) -> tuple[dict, list[Ranked]]:
     from napkinxc.models import PLT
 
     folder = named.work / "napkinxc-model"
@@ -103,15 +112,15 @@ def train_napkinxc(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.nda
     model.fit(m.X, [[i for i, _ in row] for row in rows_of(m.Y)])
     trained = time.perf_counter()
     measured, found = time_queries(
-        lambda: model.predict(m.Xt, top_k=TOP_K),
-        lambda i: model.predict(m.Xt[i], top_k=TOP_K),
+        lambda: model.predict_proba(m.Xt, top_k=TOP_K),
+        lambda i: model.predict_proba(m.Xt[i], top_k=TOP_K),
         m.Xt.shape[0],
     )
     measured |= {"train_s": trained - began, "model_MB": measure_size(folder)}
-    return measured, pad(found)
+    return measured, found
 
 
-def train_fasttext(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.ndarray]:
+def train_fasttext(named: argparse.Namespace, m: Matrices) -> tuple[dict, list[Ranked]]:
     import fasttext
 
     texts, _ = read_split(named.data, "train", named.documents)
@@ -126,17 +135,20 @@ def train_fasttext(named: argparse.Namespace, m: Matrices) -> tuple[dict, np.nda
     trained = time.perf_counter()
     queries = [" ".join(text.split()) for text in queries]
     measured, found = time_queries(
-        lambda: model.predict(queries, k=TOP_K)[0],
+        lambda: model.predict(queries, k=TOP_K),
         lambda i: model.predict(queries[i], k=TOP_K),
         len(queries),
     )
     file = named.work / "fasttext-model.bin"
     model.save_model(str(file))
     measured |= {"train_s": trained - began, "model_MB": file.stat().st_size / 1e6}
-    return measured, pad([[int(n.removeprefix("__label__")) for n in row] for row in found])
+    return measured, [
+        [(int(name.removeprefix("__label__")), p) for name, p in zip(*row, strict=True)]
+        for row in zip(*found, strict=True)
+    ]
 
 
-RIVALS: dict[str, Callable[[argparse.Namespace, Matrices], tuple[dict, np.ndarray]]] = {
+RIVALS: dict[str, Callable[[argparse.Namespace, Matrices], tuple[dict, list[Ranked]]]] = {
     "pecos": train_pecos,
     "omikuji": train_omikuji,
     "napkinxc": train_napkinxc,
@@ -158,19 +170,23 @@ def time_queries(batch: Callable, single: Callable[[int], object], n: int) -> tu
     return measured, found
 
 
-def rows_of(matrix) -> list[list[tuple[int, float]]]:
+def rows_of(matrix: sp.csr_matrix) -> list[Ranked]:
     """Returns the (column, value) pairs of each row of a CSR matrix."""
     ends = matrix.indptr
     pairs = list(zip(matrix.indices.tolist(), matrix.data.tolist(), strict=True))
     return [pairs[a:b] for a, b in pairwise(ends)]
 
 
-def pad(rows: list) -> np.ndarray:
-    """Returns ranked ids [N, TOP_K], -1 where a row has fewer."""
-    ids = np.full((len(rows), TOP_K), -1, np.int64)
+def pad(rows: list[Ranked]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns ranked ids and scores [N, TOP_K], -1 and 0 where a row has fewer."""
+    ids, scores = (
+        np.full((len(rows), TOP_K), -1, np.int64),
+        np.zeros((len(rows), TOP_K), np.float32),
+    )
     for i, row in enumerate(rows):
-        ids[i, : len(row)] = row[:TOP_K]
-    return ids
+        for j, pair in enumerate(row[:TOP_K]):
+            ids[i, j], scores[i, j] = pair
+    return ids, scores
 
 
 def measure_size(folder: Path) -> float:
