@@ -5,6 +5,7 @@ Nothing of them is imported: they are told by what they offer.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,8 @@ def unwrap(x: Any) -> Any:
     """
     if type(x) in (list, tuple, str, bytes, dict, set) or hasattr(x, "tocsr"):
         return x
+    if isinstance(x, io.IOBase):
+        return x  # which has methods of the names below
     if hasattr(x, "detach"):
         return _unwrap_tensor(x)
     if isinstance(x, np.ndarray):

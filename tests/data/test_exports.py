@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from xmc_jax.config import DataConfig
 from xmc_jax.data import open_dataset
+from xmc_jax.data.input import read_batches
 from xmc_jax.errors import InputError, Note
 
 ROWS = [("green pear tart", ["Fruit"]), ("steel hammer", ["Tools", "Metal & Co"]), ("saw", [])]
@@ -57,7 +59,7 @@ TEXT_FILES = {
     ),
     "blank lines that are not empty": (
         "a.csv",
-        "text,labels\n green pear tart,Fruit\n  \nsteel hammer,Tools|Metal & Co\nsaw,\n  \n",
+        "text,labels\n green pear tart,Fruit\nsteel hammer,Tools|Metal & Co\nsaw,\n  \n\n \n",
     ),
     "French": ("a.csv", "Texte;Étiquettes\n" + LINES.replace(" | ", ";").replace(", ", "|").replace(" \n", "\n")),
     "Zotero": (
@@ -172,3 +174,20 @@ def test_a_classic_mac_file_is_refused_with_its_encoding(tmp_path):
     (tmp_path / "a.csv").write_bytes("text,labels\rGrößen,é\rcrème brûlée,ü\r".encode("mac_roman"))
     with pytest.raises(InputError, match="mac_roman gives 'ö"):
         open_dataset(str(tmp_path / "a.csv")).load_split("train")
+
+
+def test_what_predicts_reads_them_too(tmp_path):
+    config = DataConfig(text_column="text")
+    (tmp_path / "a.txt").write_text(TEXT_FILES["psql"][1])
+    with pytest.warns(Note, match="is read as a table"):
+        [batch] = read_batches(tmp_path / "a.txt", 9, config)
+    assert [text.strip() for text in batch.texts] == TEXTS
+    (tmp_path / "hits.json").write_text(json.dumps({"hits": {"hits": HITS}}))
+    [batch] = read_batches(tmp_path / "hits.json", 9, config, keep=["_id"])
+    assert batch.texts == TEXTS and batch.fields == [{"_id": str(i)} for i in range(3)]
+    (tmp_path / "page.csv").write_text("<html><title>Sign in</title></html>")
+    with pytest.raises(InputError, match="is a web page"):
+        list(read_batches(tmp_path / "page.csv", 9, config))
+    (tmp_path / "a.xlsx").write_bytes(b"PK")
+    with pytest.raises(InputError, match="is a workbook"):
+        list(read_batches(tmp_path / "a.xlsx", 9, config))

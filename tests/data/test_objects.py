@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -160,6 +162,8 @@ LABELS = {
     "lists": LISTS,
     "generator": (row for row in LISTS),
     "array of lists": np.array([*LISTS, None], object)[:3],
+    "lists of lists": [[[name] for name in row] for row in LISTS],
+    "polars lists, lazy": pl.LazyFrame({"labels": LISTS}),
     "series of lists": pd.Series(LISTS, index=[2, 0, 1]),
     "series of arrays": pd.Series([np.array(row, object) for row in LISTS]),
     "frame of lists": pd.DataFrame({"labels": LISTS}),
@@ -289,6 +293,31 @@ def test_labels_that_are_nearly_the_same_are_told():
         match="2 pairs of labels differ only in Unicode form or case|only in case or Unicode form",
     ):
         names_of([["Beer", "caf\u00e9"], ["beer"], ["cafe\u0301"]])
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [{"x": 1, "y": 1}, {}, {"x": 0, "y": True}],
+        [Counter(row) for row in LISTS],
+        pl.DataFrame({"cats": [{"x": 1, "y": 1}, {"x": 0, "y": 0}, {"x": 0, "y": 1}]}),
+        pd.Series([{"x": 1.0, "y": 1.0}, None, {"x": None, "y": 1.0}]),
+    ],
+)
+def test_names_with_zeros_and_ones(labels):
+    with pytest.warns(Note, match="names with zeros and ones"):
+        assert names_of(labels) == [set(row) for row in LISTS]
+    with pytest.raises(InputError, match=r"labels\[0\]: the labels are \{'x': 0\.5"):
+        names_of([{"x": 0.5, "y": 1}])
+
+
+def test_an_open_file_is_refused(tmp_path):
+    (tmp_path / "a.txt").write_text("red apple\n")
+    for read in (as_documents, as_labels):
+        for mode in ("r", "rb"):
+            refused = pytest.raises(InputError, match="an open file given")
+            with open(tmp_path / "a.txt", mode) as file, refused:
+                read(file)
 
 
 def test_what_has_no_order_or_is_masked_is_refused():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Sequence
 from itertools import islice
@@ -31,25 +30,7 @@ _OTHER = re.compile(
 _PART = re.compile(r".+-\d+-of-\d+\.\w+")
 """Name of a part of a split, as the Hugging Face hub writes them."""
 _HEAD = 30
-_WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
-_STRANGERS: dict[bytes, str] = {
-    b"%pdf": "is a PDF; give the text in it",
-    b"{\\rtf": "is rich text; save it as plain text",
-    b"\xd0\xcf\x11\xe0": "is a workbook or document; save its sheet as CSV (UTF-8)",
-    b"sqlite format 3": "is an SQLite database; export a table as CSV",
-    b"\x89hdf": "is an HDF5 file; write Parquet, or .npz for a matrix",
-    b"obj\x01": "is an Avro file; write Parquet",
-    b"orc": "is an ORC file; write Parquet",
-    b"version https://git-lfs": "is a pointer of Git LFS; fetch the file that it stands for: git lfs pull",
-    b"<!doctype html": "is a web page, such as a login or an error; download the file itself",
-    b"<html": "is a web page, such as a login or an error; download the file itself",
-    **{
-        b"\x80"
-        + bytes([n]): "is a pickle, which runs code when it is read; write Parquet, CSV or .npz"
-        for n in range(2, 6)
-    },
-}
-"""How files that hold no table begin, in lower case, and what to do with them."""
+WORKBOOKS = (".xlsx", ".xls", ".ods", ".numbers")
 
 
 def read_head(path: Path, config: DataConfig) -> list[str]:
@@ -65,13 +46,8 @@ def open_file(path: Path, formats: Sequence[Format], config: DataConfig) -> Form
     Raises:
         InputError: no format accepts it, or it cannot be read.
     """
-    if path.suffix.lower() in _WORKBOOKS:
+    if path.suffix.lower() in WORKBOOKS:
         raise InputError(f"{path}: is a workbook; save its sheet as CSV (UTF-8) and give that")
-    with contextlib.suppress(OSError), open(path, "rb") as stream:
-        head = stream.read(64).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-        for begin, says in _STRANGERS.items():
-            if head.startswith(begin):
-                raise InputError(f"{path}: {says}")
     single = [f for f in formats if f.accepts]
     if not single:
         raise InputError(f"{path}: {formats[0].title} is a folder; give {path.parent}")

@@ -13,7 +13,7 @@ from typing import IO, Any, NamedTuple
 from xmc_jax.config import DataConfig
 from xmc_jax.data import columnar, jsonl, table
 from xmc_jax.data.columns import choose_text, find_columns
-from xmc_jax.data.discovery import read_head
+from xmc_jax.data.discovery import WORKBOOKS, read_head
 from xmc_jax.data.formats import FORMATS
 from xmc_jax.data.jsonl import parse_object, take
 from xmc_jax.data.lines import ENDINGS, decode_lines, read_lines, split_lines
@@ -84,6 +84,8 @@ def read_batches(
     if ending in _RECORDS:
         return _batches(_read_records(_RECORDS[ending](path, config), config, keep), batch)
     if ending not in (".txt", ""):
+        if ending in WORKBOOKS:
+            raise InputError(f"{path}: is a workbook; save its sheet as CSV (UTF-8) and give that")
         known = ", ".join((".txt", *_RECORDS))
         raise InputError(
             f"{path}: one of {known} needed (also .gz, ...), a folder of .txt, or '-' for standard input"
@@ -105,7 +107,18 @@ def _read_text(path: Path, config: DataConfig) -> Iterator[Field]:
             reader = format.open({"train": path}, config, None)
             assert reader.documents is not None
             return ((text, {}) for _, _, text, _ in reader.documents("train"))
+    if config.text_column != "auto" and _is_table(head, config.text_column):
+        tell(f"{path}: is read as a table, since its first line names the column of the texts")
+        return _read_records(table.read_records(path, config), config, ())
     return ((line, {}) for line in read_lines(path, config.encoding))
+
+
+def _is_table(head: Sequence[str], columns: str) -> bool:
+    """Returns whether the first line is a header with the columns of the texts, and others."""
+    first = next((line for line in head if line.strip()), "")
+    wanted = {name.strip() for name in columns.split(",")}
+    cells = ([cell.strip() for cell in first.split(mark)] for mark in table.DELIMITERS)
+    return any(len(names) > len(wanted) and wanted <= set(names) for names in cells)
 
 
 def _read_folder(folder: Path, config: DataConfig, keep: Sequence[str]) -> Iterator[Field]:

@@ -154,9 +154,11 @@ def _has_columns(value: dict[str, Any]) -> bool:
 
 
 def _unwrap(record: Any) -> Any:
-    """Returns the document in what a search engine says of it."""
+    """Returns the document in what a search engine says of it, with its id."""
     source = record.get("_source") if isinstance(record, dict) else None
-    return source if isinstance(source, dict) else record
+    if not isinstance(source, dict):
+        return record
+    return {key: record[key] for key in ("_id",) if key in record} | source
 
 
 def _turn_columns(value: dict[str, Any]) -> list[dict[str, Any]]:

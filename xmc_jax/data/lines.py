@@ -52,6 +52,24 @@ COMPRESSIONS: dict[bytes, Callable[[Any], Any]] = {
     b"PK\x03\x04": _open_zip,
 }
 """Openers, by the first bytes of a file."""
+_STRANGERS: dict[bytes, str] = {
+    b"%pdf": "is a PDF; give the text in it",
+    b"{\\rtf": "is rich text; save it as plain text",
+    b"\xd0\xcf\x11\xe0": "is a workbook or document; save its sheet as CSV (UTF-8)",
+    b"sqlite format 3": "is an SQLite database; export a table as CSV",
+    b"\x89hdf": "is an HDF5 file; write Parquet, or .npz for a matrix",
+    b"obj\x01": "is an Avro file; write Parquet",
+    b"orc": "is an ORC file; write Parquet",
+    b"version https://git-lfs": "is a pointer of Git LFS; fetch the file that it stands for: git lfs pull",
+    b"<!doctype html": "is a web page, such as a login or an error; download the file itself",
+    b"<html": "is a web page, such as a login or an error; download the file itself",
+    **{
+        b"\x80"
+        + bytes([n]): "is a pickle, which runs code when it is read; write Parquet, CSV or .npz"
+        for n in range(2, 6)
+    },
+}
+"""How files that hold no table begin, in lower case, and what to do with them."""
 
 
 @contextlib.contextmanager
@@ -59,13 +77,16 @@ def open_bytes(path: str | os.PathLike) -> Iterator[IO[bytes]]:
     """Opens a file for reading, decompressed if its first bytes are those of gzip, bzip2, xz, zstd or zip.
 
     Raises:
-        InputError: no such file, truncated or damaged data, plain text whose name ends in `.gz`.
+        InputError: no such file, truncated or damaged data, plain text whose name ends in `.gz`, what holds no text.
     """
     path = Path(path)
     try:
         with contextlib.ExitStack() as held:
             raw: Any = held.enter_context(open(path, "rb", _LOOK))
-            head = raw.peek(8)
+            head = raw.peek(64)
+            begins = head[:64].removeprefix(codecs.BOM_UTF8).lstrip().lower()
+            if says := next((s for m, s in _STRANGERS.items() if begins.startswith(m)), None):
+                raise InputError(f"{path}: {says}")
             opener = next((o for magic, o in COMPRESSIONS.items() if head.startswith(magic)), None)
             if opener is None and path.suffix == ".gz" and head:
                 raise InputError(

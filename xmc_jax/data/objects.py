@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
@@ -48,7 +49,11 @@ def as_documents(x: Any) -> Any:
 
 
 def _check_container(x: Any, what: str) -> None:
-    """Refuses what holds its items in no order, and arrays some of whose numbers do not count."""
+    """Refuses open files, what holds its items in no order, and arrays some of whose numbers do not count."""
+    if isinstance(x, io.IOBase):
+        raise InputError(
+            f"{what}: an open file given; open_dataset(path) or its lines (list(file)) needed"
+        )
     if isinstance(x, (set, frozenset)):
         raise InputError(f"{what}: a set given, whose items have no order; a list needed")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
@@ -87,7 +92,7 @@ def as_labels(labels: Any, what: str = "labels") -> tuple[Any, list[str] | None]
         InputError: several columns that are not zeros and ones, or anything that is not labels.
     """
     if isinstance(labels, (str, bytes, dict)) or not (
-        isinstance(labels, Iterable) or hasattr(labels, "shape")
+        isinstance(labels, Iterable) or hasattr(labels, "shape") or hasattr(labels, "collect")
     ):
         raise InputError(
             f"{what}: {labels!r:.60} given, a list with a list of names for each document needed"
@@ -161,7 +166,12 @@ def _labels_of_rows(rows: Sequence[Any], what: str) -> tuple[Any, list[str] | No
         reading = choose_reading(sample)
         if reading.says.startswith("zeros and ones"):
             return _stack_bits(rows, what), None
-        return [[] if r is None else r for r in rows], None
+        return [[] if r is None else reading.split(r) for r in rows], None
+    if kinds == {"other"} and all(isinstance(r, dict) for r in rows if r is not None):
+        reading = choose_reading(rows)
+        if reading.n_several:
+            tell(f"{what}: {reading.says}")
+            return [reading.split(row) for row in rows], None
     if kinds == {"string"}:
         reading = choose_reading(rows)
         tell(f"{what}: {reading.says}")

@@ -206,18 +206,22 @@ def _read_rows(
     rows = _parse(path, dialect, config)
     next(rows)
     n_named = max((i for i, name in enumerate(header, 1) if name), default=0)
-    is_ruled = False
+    is_ruled, loose = False, 0
     for at, (number, cells) in enumerate(rows):
         if not at and all(map(_RULE.fullmatch, cells)) and any("-" in cell for cell in cells):
             is_ruled = True
             continue  # between the header and the rows, as databases and Markdown have it
-        is_alone = len(header) > 1 and len(cells) == 1
-        if is_alone and (not cells[0].strip() or (is_ruled and _FOOTER.fullmatch(cells[0]))):
-            continue
+        if len(header) > 1 and len(cells) == 1:
+            if is_ruled and _FOOTER.fullmatch(cells[0]):
+                continue
+            if not cells[0].strip():
+                loose = loose or number  # white space after the last row is no row
+                continue
         too_many = any(cell.strip() for cell in cells[len(header) :])
-        if len(cells) < n_named or too_many:
+        if loose or len(cells) < n_named or too_many:
+            n_cells = 1 if loose else len(cells)
             raise InputError(
-                f"{path}:{number}: {len(cells)} cell(s), {len(header)} needed as in the header; "
+                f"{path}:{loose or number}: {n_cells} cell(s), {len(header)} needed as in the header; "
                 f"quote what holds {_name_mark(dialect.delimiter)}"
             )
         yield number, (cells + [""] * len(header))[: len(header)]
