@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -122,6 +123,19 @@ def test_a_complete_run_is_read_and_keeps_its_names(tmp_path):
     with pytest.raises(InputError, match=r"labels\.txt"):
         xmc.XRLinear(min_count=1).fit(texts, matrix, workdir=tmp_path)
     assert xmc.load(tmp_path).label_names == ["a", "b"]
+
+
+def test_a_model_outlives_its_folder(tmp_path):
+    labels = [["even", "odd"][i % 2] for i in range(len(TEXTS))]
+    model = xmc.XRLinear(seed=0).fit(TEXTS, [[name] for name in labels], workdir=tmp_path / "run")
+    for place in ("first", "second"):
+        shutil.rmtree(tmp_path / "run" if place == "first" else tmp_path / "first")
+        with pytest.warns(xmc.errors.Note, match="gone: the names are kept in memory only"):
+            model.name_labels({"even": "Even", "odd": "Odd"})
+        model.save(tmp_path / place)
+        again = xmc.load(tmp_path / place)
+        np.testing.assert_array_equal(again.predict(TEXTS).scores, model.predict(TEXTS).scores)
+        model = again
 
 
 def test_a_saved_model_is_no_run_to_go_on_with(tmp_path):

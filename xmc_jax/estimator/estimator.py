@@ -165,7 +165,10 @@ class Estimator(Updating):
                 f"{n_bare:,} of {len(labels):,} labels have no display name and are shown as they are"
             )
         self.label_names = NamedLabels(labels, found)
-        save_display(self._workdir, found)
+        if self._workdir is not None and not Path(self._workdir).exists():
+            tell(f"{self._workdir} is gone: the names are kept in memory only")
+        else:
+            save_display(self._workdir, found)
         return self
 
     def explain(

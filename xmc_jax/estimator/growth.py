@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,9 +85,11 @@ def find_known(model: Updating, known: Any) -> Documents:
 def digest_documents(model: Updating) -> str | None:
     """Returns a digest of what a model was trained on; None: its folder has none, and `fit` was not called here."""
     if model._workdir is not None:
-        recorded = read_header(Path(model._workdir))["data"]
-        if "documents_digest" in recorded:
-            return recorded["documents_digest"]
+        # A model in memory does not need its folder, which may be gone.
+        with suppress(InputError):
+            recorded = read_header(Path(model._workdir))["data"]
+            if "documents_digest" in recorded:
+                return recorded["documents_digest"]
     if model._known is None:
         return None
     try:
