@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,6 +26,11 @@ LINES = "".join(f" {text} | {', '.join(labels)} \n" for text, labels in ROWS)
 
 def lines(rows: list) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def separate(mark: str) -> str:
+    """Returns a table with this mark between labels."""
+    return "text,labels\n" + LINES.replace(", ", mark).replace(" | ", ",").replace(" \n", "\n")
 
 
 TEXT_FILES = {
@@ -52,6 +58,18 @@ TEXT_FILES = {
         lines([{"text": t, "cats": {n: float(n in labels) for n in NAMES}} for t, labels in ROWS]),
     ),
     "accepted choices": ("a.jsonl", lines([{"text": t, "accept": names} for t, names in ROWS])),
+    "printed objects, one after the other": (
+        "a.json",
+        "\n".join(json.dumps(row, indent=2) for row in OBJECTS),
+    ),
+    "objects without anything between": ("a.json", "".join(map(json.dumps, OBJECTS))),
+    "objects with commas between": ("a.jsonl", ",\n".join(map(json.dumps, OBJECTS)) + ",\n"),
+    "tables put together": (
+        "a.csv",
+        "text,labels\ngreen pear tart,Fruit\ntext,labels\nsteel hammer,Tools|Metal & Co\nsaw,\n",
+    ),
+    "ideographic separators": ("a.csv", separate("、")),
+    "line breaks of web pages": ("a.csv", separate("<br>")),
     "psql": ("a.txt", " text | labels \n------+--------\n" + LINES + "(3 rows)\n"),
     "Markdown": (
         "a.md",
@@ -160,6 +178,7 @@ def test_class_numbers_have_the_names_that_the_file_says(tmp_path):
         (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
         (b"Obj\x01\x04", "is an Avro file"),
         (b"ORC\n", "is an ORC file"),
+        (b"Rar!\x1a\x07", "is an archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a workbook or document"),
         (b"{\\rtf1\\ansi", "is rich text"),
     ],
@@ -191,3 +210,26 @@ def test_what_predicts_reads_them_too(tmp_path):
     (tmp_path / "a.xlsx").write_bytes(b"PK")
     with pytest.raises(InputError, match="is a workbook"):
         list(read_batches(tmp_path / "a.xlsx", 9, config))
+
+
+def test_an_archive_is_named(tmp_path):
+    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+        (tmp_path / "a.csv").write_text("text,labels\na,b\n")
+        archive.add(tmp_path / "a.csv", "a.csv")
+    with pytest.raises(InputError, match="is an archive; unpack it"):
+        open_dataset(str(tmp_path / "a.tar.gz"))
+
+
+def test_eastern_european_files_are_not_read_as_western_ones(tmp_path):
+    text = "tytuł,kategorie\nzażółć gęślą jaźń,książki\ndługi opis żółtej łódki,żagle\n"
+    (tmp_path / "a.csv").write_bytes(text.encode("cp1250"))
+    with pytest.raises(InputError, match="cp1250 gives 'ł,kategorie"):
+        open_dataset(str(tmp_path / "a.csv")).load_split("train")
+    (tmp_path / "a.csv").write_bytes("text,labels\nşeker çılgın,elma\n".encode("cp1254"))
+    with pytest.warns(Note, match=r"names another, such as .*cp1254 \('şeker ç"):
+        open_dataset(str(tmp_path / "a.csv")).load_split("train")
+    (tmp_path / "a.csv").write_bytes(
+        "text,labels\n5 m³ à 3 €, naïve,x\n".replace(", n", " n").encode("cp1252")
+    )
+    with pytest.warns(Note, match="is read as cp1252"):
+        open_dataset(str(tmp_path / "a.csv")).load_split("train")

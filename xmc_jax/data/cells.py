@@ -14,7 +14,7 @@ from typing import Any
 
 from xmc_jax.data.literals import looks_like_list, parse_list
 
-STRONG = ("|", ";", "\t", "\n")
+STRONG = ("|", ";", "\t", "\n", "、", "，", "；", "،", "<br>")
 """Separators that names rarely contain, so that they take precedence over a comma."""
 AUTO = ("auto", "")
 _ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]{1,31});")

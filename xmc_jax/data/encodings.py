@@ -20,6 +20,7 @@ _LEAST_ZEROS = 0.02
 """Share of zeros among the even or odd bytes of text in UTF-16; text of other encodings holds none."""
 _SAMPLE = 10_000
 """Number of bytes that decide whether a text is western."""
+_INSIDE = re.compile(r"(?<=[^\W\d_])[¹²³¿¶¼¾½¥£¯¦¢±µ¡¤§©«»]+(?=[^\W\d_])")
 _RUN = re.compile(rb"[\x80-\xff]+")
 _HAN = "\u4e00-\u9fff\u3000-\u303f\uff00-\uff60"
 _LETTERS = {
@@ -35,6 +36,7 @@ _LETTERS = {
         "cp1255": "א-ת",
         "cp1256": "ء-ي",
         "mac_roman": "à-öø-ÿÄÅÖÜÉÑßœ’“”",
+        "cp1250": "ąćęłńóśźżáčďéěíňřšťúůýžőűăâîşţäöüĄĆĘŁŃÓŚŹŻČĎĚŇŘŠŤŮŽŐŰĂ",
     }.items()
 }
 """Encodings that are neither UTF-8 nor western, with the letters that most of a text in them consists of."""
@@ -90,16 +92,31 @@ def choose_encoding(path: str | os.PathLike, lines: Iterable[bytes]) -> str | No
         )
     tell(
         f"{path}: is not UTF-8; it is read as cp1252 ({n_other:,} lines, such as {example!r}); "
-        "--data.encoding names another, such as cp1251"
+        f"--data.encoding names another, such as {_name_others(example)}"
     )
     return "cp1252"
 
 
+def _name_others(example: str) -> str:
+    """Returns other encodings of the alphabet, with what they make of the example."""
+    raw, found = example.encode("cp1252", "replace"), []
+    for codec in ("cp1250", "cp1254", "iso8859-15"):
+        text = raw.decode(codec, "replace")
+        if text != example and "\ufffd" not in text:
+            found.append(f"{codec} ({text!r})")
+    return " or ".join(found) or "cp1251"
+
+
 def _is_western(sample: bytes) -> bool:
-    """Returns whether bytes may be cp1252: all are defined there, and letters beyond ASCII are not in long runs."""
+    """Returns whether bytes may be cp1252: all are defined there, letters beyond ASCII are not in long runs, and few
+    signs such as `³` stand within words."""
     try:
         sample.decode("cp1252")
     except UnicodeDecodeError:
+        return False
+    text = sample.decode("cp1252")
+    inside = sum(map(len, _INSIDE.findall(text)))
+    if inside > 0.1 * sum(not c.isascii() for c in text):
         return False
     runs = _RUN.findall(sample)
     return sum(len(run) for run in runs if len(run) > 2) <= 0.5 * sum(map(len, runs))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -28,6 +30,8 @@ from xmc_jax.errors import InputError, tell
 from xmc_jax.files import replace_file
 
 _HEAD = 200
+_BETWEEN = re.compile(r"[\s,]*")
+"""Between the values of a file with several."""
 _WRAPPERS = {"data", "documents", "examples", "items", "records", "results", "rows"}
 """Keys under which exports put the list of objects."""
 
@@ -110,7 +114,7 @@ def _read_whole(path: Path) -> list[dict[str, Any]]:
     with open_bytes(path) as stream:
         raw = stream.read()
     try:
-        value = json.loads(raw)
+        value = _read_stream(raw)
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", 1)
         raise InputError(
@@ -125,6 +129,22 @@ def _read_whole(path: Path) -> list[dict[str, Any]]:
                 f'{path}:{i + 1}: {record!r:.60} given, an object such as {{"text": "..."}} needed'
             )
     return value
+
+
+def _read_stream(raw: bytes) -> Any:
+    """Returns the value of a file; the list of them where several follow each other, as tools print objects."""
+    text = raw.decode(json.detect_encoding(raw)).lstrip("\ufeff")
+    decoder, values = json.JSONDecoder(), list[Any]()
+    at = _BETWEEN.match(text).end()  # type: ignore[union-attr]
+    while at < len(text):
+        value, at = decoder.raw_decode(text, at)
+        values.append(value)
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+    if len(values) == 1:
+        return values[0]
+    if not values or not all(isinstance(value, dict) for value in values):
+        return json.loads(text)  # which says what is wrong
+    return values
 
 
 def _find_records(value: dict[str, Any]) -> list[Any]:
@@ -178,12 +198,12 @@ def parse_object(line: str, path: str | os.PathLike, number: int) -> dict[str, A
             f"{path}:{number}: the JSON is nested too deeply; a flat object needed"
         ) from None
     except ValueError as error:
-        record = _parse_literal(line)
+        record = _parse_other(line)
         if record is None:
             raise InputError(
                 f"{path}:{number}: is not JSON ({error}); one object per line needed"
             ) from None
-        if number == 1:
+        if number == 1 and not line.rstrip().endswith(","):
             tell(f"{path}: its lines are not JSON but objects as Python prints them; read as such")
     if not isinstance(record, dict):
         raise InputError(
@@ -192,8 +212,11 @@ def parse_object(line: str, path: str | os.PathLike, number: int) -> dict[str, A
     return record
 
 
-def _parse_literal(line: str) -> dict[str, Any] | None:
-    """Returns an object as Python prints it (with single quotes, None, True); None: it is none."""
+def _parse_other(line: str) -> dict[str, Any] | None:
+    """Returns an object that a comma follows, or as Python prints it (with single quotes, None, True); None: it is
+    none."""
+    with contextlib.suppress(ValueError):
+        return json.loads(line.strip().removesuffix(","))
     if not line.lstrip().startswith(("{'", "{u'")):
         return None
     try:

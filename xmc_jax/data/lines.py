@@ -9,6 +9,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -59,6 +60,8 @@ _STRANGERS: dict[bytes, str] = {
     b"sqlite format 3": "is an SQLite database; export a table as CSV",
     b"\x89hdf": "is an HDF5 file; write Parquet, or .npz for a matrix",
     b"obj\x01": "is an Avro file; write Parquet",
+    b"7z\xbc\xaf": "is an archive; unpack it and give the file or folder in it",
+    b"rar!": "is an archive; unpack it and give the file or folder in it",
     b"orc": "is an ORC file; write Parquet",
     b"version https://git-lfs": "is a pointer of Git LFS; fetch the file that it stands for: git lfs pull",
     b"<!doctype html": "is a web page, such as a login or an error; download the file itself",
@@ -88,6 +91,10 @@ def open_bytes(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             if says := next((s for m, s in _STRANGERS.items() if begins.startswith(m)), None):
                 raise InputError(f"{path}: {says}")
             opener = next((o for magic, o in COMPRESSIONS.items() if head.startswith(magic)), None)
+            if re.search(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", path.name, re.IGNORECASE):
+                raise InputError(
+                    f"{path}: is an archive; unpack it and give the file or folder in it"
+                )
             if opener is None and path.suffix == ".gz" and head:
                 raise InputError(
                     f"{path}: is not a gzip file; compress it or drop .gz from its name"

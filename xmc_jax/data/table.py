@@ -61,12 +61,13 @@ class Dialect:
 @dataclass(frozen=True)
 class _Scan:
     """Findings of reading a whole table in a dialect: the first fault, cells over several lines, blank rows at the
-    end."""
+    end, all rows, and those that are the header once more."""
 
     fault: InputError | None
     n_spread: int = 0
     n_blank: int = 0
     n_rows: int = 0
+    n_headers: int = 0
 
 
 def read_records(path: Path, config: DataConfig) -> Records:
@@ -81,13 +82,19 @@ def read_records(path: Path, config: DataConfig) -> Records:
     dialect, scan = _choose_rows(path, dialect, header, config)
     if scan.fault is not None:
         raise scan.fault
+    if scan.n_headers:
+        tell(
+            f"{path}: {scan.n_headers:,} rows are the header once more, as of tables that were put together; they are "
+            "left out"
+        )
     if scan.n_blank:
         tell(f"{path}: {scan.n_blank:,} blank rows at the end are left out")
 
     def rows(columns: Sequence[str]) -> Iterator[tuple[int, list[Any]]]:
         places = [header.index(name) for name in columns]
         for number, cells in islice(_read_rows(path, dialect, header, config), scan.n_rows):
-            yield number, [cells[i] for i in places]
+            if not _is_header(cells, header):
+                yield number, [cells[i] for i in places]
 
     return Records(
         str(path), tuple(name for name in header if name), rows, says=dialect.says, is_table=True
@@ -186,17 +193,22 @@ def _choose_rows(
 
 
 def _scan(path: Path, dialect: Dialect, header: list[str], config: DataConfig) -> _Scan:
-    n_spread = n_blank = n_rows = 0
+    n_spread = n_blank = n_rows = n_headers = 0
     try:
         for _, cells in _read_rows(path, dialect, header, config):
             n_spread += any("\n" in cell for cell in cells)
+            n_headers += _is_header(cells, header)
             if any(cells) or len(header) < 2:
                 n_rows, n_blank = n_rows + n_blank + 1, 0
             else:
                 n_blank += 1
     except InputError as error:
         return _Scan(error, n_spread)
-    return _Scan(None, n_spread, n_blank, n_rows)
+    return _Scan(None, n_spread, n_blank, n_rows, n_headers)
+
+
+def _is_header(cells: list[str], header: list[str]) -> bool:
+    return len(header) > 1 and [cell.strip() for cell in cells] == header
 
 
 def _read_rows(
