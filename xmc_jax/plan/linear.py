@@ -296,8 +296,7 @@ def _plan_tree(
         embedding, tree = 8 * entries // n_processes, 16 * entries // n_processes
         products = counts.nnz_features * sketch + counts.nnz_labels * sketch
     depth = (sizes[-2] - 1).bit_length()
-    tries = 1 if config.tree.start in ("principal", "random") else 1.5
-    work = round(2 * entries * depth * ITERATIONS * tries)
+    work = 2 * entries * depth * ITERATIONS
     return [
         Stage("label embedding", held + embedding, products, products * TREE),
         Stage("tree", held + tree, work, STAGE / 3 + work * TREE),
