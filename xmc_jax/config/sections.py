@@ -114,10 +114,9 @@ class TreeConfig:
     )
     """Columns of the Johnson-Lindenstrauss sketch of the features; none: no sketch; auto: no sketch unless the features
     would be huge."""
-    start: Literal["auto", "principal", "random", "tighter"] = field(default="auto", metadata=QUIET)
-    """Where the split of a node starts: at its principal direction, at the direction between two randomly drawn
-    members, or at the one of the two that leads to the tighter split; `auto`: tighter, but random for all trees of a
-    forest except the first, so that they differ more."""
+    start: Literal["auto", "principal", "random"] = field(default="auto", metadata=QUIET)
+    """Where the split of a node starts: at its principal direction, or at the direction between two randomly drawn
+    members; `auto`: principal, but random for all trees of a forest except the first, so that they differ more."""
 
     def __post_init__(self) -> None:
         check_choices(self)

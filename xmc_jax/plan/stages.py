@@ -52,9 +52,8 @@ def cluster(n_labels: int, columns: int, depth: int) -> Callable[[Target], Call]
     def make(target: Target) -> Call:
         layout, draws = list_arguments(n_labels, depth, seed=0)
         embeddings = S((n_labels, columns), jnp.float32)
-        given = embeddings, layout, draws, S((2,), jnp.int32)
-        *arguments, starts = place_on(given, _first(target))
-        return Call(order_embeddings, (*arguments, True, 20, starts), {})
+        arguments = place_on((embeddings, layout, draws), _first(target))
+        return Call(order_embeddings, (*arguments, True, 20, 5), {})
 
     return make
 

@@ -27,7 +27,7 @@ _LOWEST = np.float32(-1e30)
 
 def cluster_prototypes(prototypes: Prototypes, seed: int) -> LabelTree:
     """Returns a tree whose clusters hold labels near each other, at most about a hundred."""
-    return build_tree(np.asarray(prototypes.rows, np.float32), TreeConfig(start="principal"), seed)
+    return build_tree(np.asarray(prototypes.rows, np.float32), TreeConfig(), seed)
 
 
 def make_tree_model(prototypes: Prototypes, tree: LabelTree) -> XRModel:

@@ -13,7 +13,7 @@ from xmc_jax.errors import InputError
 from xmc_jax.features.spread_embedding import LabelRows
 from xmc_jax.model import LabelTree, make_tree
 from xmc_jax.tree.balanced_kmeans import cluster_labels, split_depth
-from xmc_jax.tree.exact_kmeans import STARTS
+from xmc_jax.tree.exact_kmeans import POWER_STEPS
 from xmc_jax.tree.spread_clusters import cluster_spread
 
 
@@ -42,7 +42,7 @@ def build_tree(
     depth = 0 if config.kind == "flat" else split_depth(n_labels, config.max_leaf_size)
     if depth == 0:
         return flat_tree(n_labels)
-    leaf = cluster_labels(embeddings, depth, seed=seed, starts=_list_starts(config))
+    leaf = cluster_labels(embeddings, depth, seed=seed, power_steps=_count_steps(config))
     return _group_leaves(leaf, config)
 
 
@@ -58,13 +58,13 @@ def build_spread_tree(embeddings: LabelRows, config: TreeConfig, seed: int) -> L
     if depth == 0:
         return flat_tree(n_labels)
     leaf = cluster_spread(
-        embeddings.rows, embeddings.bounds, depth, seed=seed, starts=_list_starts(config)
+        embeddings.rows, embeddings.bounds, depth, seed=seed, power_steps=_count_steps(config)
     )
     return _group_leaves(leaf, config)
 
 
-def _list_starts(config: TreeConfig) -> tuple[int, ...]:
-    return STARTS["tighter" if config.start == "auto" else config.start]
+def _count_steps(config: TreeConfig) -> int:
+    return 0 if config.start == "random" else POWER_STEPS
 
 
 def _group_leaves(leaf: np.ndarray, config: TreeConfig) -> LabelTree:

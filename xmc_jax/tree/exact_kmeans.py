@@ -18,12 +18,6 @@ from xmc_jax.threads import count_cores
 POWER_STEPS = 8
 """Power iterations towards a node's principal direction before its first cut."""
 
-STARTS = {"principal": (POWER_STEPS,), "random": (0,), "tighter": (0, POWER_STEPS)}
-"""Name of a way to start the split of a node → power iterations before each first cut that is tried, ascending."""
-
-CLEARLY = np.float32(1 + 1e-5)
-"""Factor by which a split must be tighter than one that more power iterations lead to: more than rounding."""
-
 PARTS = 8
 """Column blocks of a product; a fixed number, so that sums do not depend on the number of threads."""
 
@@ -35,7 +29,7 @@ def order_labels(
     *,
     spherical: bool,
     iterations: int,
-    starts: tuple[int, ...] = STARTS["principal"],
+    power_steps: int = POWER_STEPS,
 ) -> np.ndarray:
     """Returns the labels in leaf order, int32 [L].
 
@@ -43,7 +37,7 @@ def order_labels(
         embeddings: finite CSR [L, D].
         leaf_sizes: int32 [C], C = 2^depth.
         draws: uint32 [depth, 2, C], random numbers for the nodes of each depth.
-        spherical, iterations, starts: as in `balanced_kmeans.cluster_labels`.
+        spherical, iterations, power_steps: as in `balanced_kmeans.cluster_labels`.
     """
     embeddings = embeddings.tocsr().astype(np.float32, copy=False)
     if not embeddings.has_canonical_format:
@@ -58,7 +52,7 @@ def order_labels(
             used = valid.reshape(nodes, -1)
             gram = _BlockGram(embeddings[order].tocsc(), used, pool)
             right = split_nodes(
-                gram, used, width, draws[t, :, :nodes], spherical, iterations, starts
+                gram, used, width, draws[t, :, :nodes], spherical, iterations, power_steps
             )
             del gram  # before the next one is made
             order = move_halves(order, used, right)
@@ -89,7 +83,7 @@ class Gram(Protocol):
         """Returns Z Zᵀ w float32 [nodes, slots] for w [nodes, slots]."""
 
     def keep(self, moving: np.ndarray) -> None:
-        """Allows products to be wrong for nodes outside `moving` [nodes]; no longer for any, if all are moving."""
+        """Allows products to be wrong for nodes outside `moving` [nodes]."""
 
 
 def split_nodes(
@@ -99,53 +93,28 @@ def split_nodes(
     draws: np.ndarray,
     spherical: bool,
     iterations: int,
-    starts: tuple[int, ...],
+    power_steps: int,
 ) -> np.ndarray:
-    """Returns the right half of each node, bool [nodes, slots]: the tightest of those that the starts lead to.
+    """Returns the right half of each node, bool [nodes, slots].
 
     `width` holds the sizes of both halves [nodes, 2], `draws` random numbers uint32 [2, nodes].
     """
     size = np.maximum(width.sum(1), 1)[:, None].astype(np.float32)
-    best, tightest = np.zeros(used.shape, bool), np.full(len(used), -np.inf, np.float32)
-    score, q = gram.apply(_pick_pairs(draws, used, width.sum(1))), gram.apply(used)
-    for n in range(max(starts) + 1):
-        if n in starts:
-            right = _cut_in_half(score, used, width[:, 0])
-            right, tightness = _settle(gram, right, q, used, width, spherical, iterations)
-            is_better = CLEARLY * tightness >= tightest
-            best = np.where(is_better[:, None], right, best)
-            tightest = np.where(is_better, tightness, tightest)
-        if n < max(starts):
-            score = gram.apply(_centre(score, used, size))
-    return best
-
-
-def _settle(
-    gram: Gram,
-    right: np.ndarray,
-    q: np.ndarray,
-    used: np.ndarray,
-    width: np.ndarray,
-    spherical: bool,
-    iterations: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the right half of each node when nothing changes any more, and how tight both are, float32 [nodes].
-
-    That is Σ ‖c‖ over the halves, of sums c, or Σ ‖c‖² / size if centroids are compared.
-    """
+    score = gram.apply(_pick_pairs(draws, used, width.sum(1)))
+    for _ in range(power_steps):
+        score = gram.apply(_centre(score, used, size))
+    right = _cut_in_half(score, used, width[:, 0])
+    q = gram.apply(used)
     moving = np.ones(len(used), bool)
-    tightness = np.zeros(len(used), np.float32)
     for _ in range(1, iterations):
         p = gram.apply(right)
         rest = q - p
-        square = np.maximum(np.stack([(p * right).sum(1), (rest * ~right).sum(1)], axis=1), 0)
         if spherical:
+            square = np.stack([(p * right).sum(1), (rest * ~right).sum(1)], axis=1)
             scale = np.where(square > 0, 1 / np.sqrt(np.where(square > 0, square, 1)), 0)
         else:
             scale = 1 / np.maximum(width[:, ::-1], 1)
         scale = scale.astype(np.float32)
-        tight = (np.sqrt(square) if spherical else square * scale).sum(1)
-        tightness = np.where(moving, tight, tightness)
         new = _cut_in_half(p * scale[:, :1] - rest * scale[:, 1:], used, width[:, 0])
         moved = (new != right) & moving[:, None]
         right = right ^ moved
@@ -153,8 +122,7 @@ def _settle(
         if not moving.any():
             break
         gram.keep(moving)
-    gram.keep(np.ones(len(used), bool))
-    return right, tightness
+    return right
 
 
 def _centre(score: np.ndarray, used: np.ndarray, size: np.ndarray) -> np.ndarray:
@@ -224,14 +192,11 @@ class _BlockGram:
             part = (data[inside], index[inside], indptr[a : b + 1] - indptr[a])
             self.parts.append(sp.csr_matrix(part, shape=(b - a, used.size)))
             self.nodes.append(index[indptr[a:b]] // np.int32(used.shape[1]))
-        self.whole = self.parts, self.nodes
         self.shape = used.shape
         self.pool = pool
 
     def keep(self, moving: np.ndarray) -> None:
         """Allows products to be wrong for nodes outside `moving` [nodes], if that halves the work."""
-        if moving.all():
-            self.parts, self.nodes = self.whole
         kept = [moving[nodes] for nodes in self.nodes]
         if 2 * sum(map(np.count_nonzero, kept)) < sum(map(len, kept)):
             self.parts = list(self.pool.map(lambda A, k: A[np.flatnonzero(k)], self.parts, kept))

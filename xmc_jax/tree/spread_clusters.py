@@ -23,7 +23,7 @@ from xmc_jax.tree.balanced_kmeans import (
     size_leaves,
     split_nodes,
 )
-from xmc_jax.tree.exact_kmeans import STARTS
+from xmc_jax.tree.exact_kmeans import POWER_STEPS
 from xmc_jax.tree.spread_kmeans import order_spread
 
 
@@ -33,19 +33,19 @@ def cluster_spread(
     depth: int,
     *,
     seed: int = 0,
-    starts: tuple[int, ...] = STARTS["principal"],
+    power_steps: int = POWER_STEPS,
 ) -> np.ndarray:
     """Returns the leaf of every label, int32 [L], as `cluster_labels` does; all processes call it together.
 
     Args:
         rows: embeddings of this process's labels, an array or canonical CSR.
         bounds: int64 [P + 1], the first label of each process, and the number of labels.
-        depth, seed, starts: as there; depth 1 or more.
+        depth, seed, power_steps: as there; depth 1 or more.
     """
     leaf_sizes, draws = size_leaves(int(bounds[-1]), depth), np.asarray(draw_bits(seed, depth))
     first = int(bounds[jax.process_index()])
     if isinstance(rows, np.ndarray):
-        order = _order_rows(rows, first, leaf_sizes, draws, starts)
+        order = _order_rows(rows, first, leaf_sizes, draws, power_steps)
     else:
         order = order_spread(
             rows,
@@ -54,13 +54,13 @@ def cluster_spread(
             draws,
             spherical=True,
             iterations=ITERATIONS,
-            starts=starts,
+            power_steps=power_steps,
         )
     return name_leaves(order, leaf_sizes)
 
 
 def _order_rows(
-    rows: np.ndarray, first: int, leaf_sizes: np.ndarray, draws: np.ndarray, starts: tuple[int, ...]
+    rows: np.ndarray, first: int, leaf_sizes: np.ndarray, draws: np.ndarray, power_steps: int
 ) -> np.ndarray:
     """Returns the labels in leaf order, int32 [L].
 
@@ -69,7 +69,7 @@ def _order_rows(
         first: the first of these labels.
         leaf_sizes: int32 [C].
         draws: uint32 [depth, 2, C].
-        starts: as in `cluster_labels`.
+        power_steps: as in `cluster_labels`.
     """
     mesh = line_up()
     n_leaves = -(-len(leaf_sizes) // mesh.size) * mesh.size  # the last may have no labels
@@ -82,7 +82,6 @@ def _order_rows(
     spread = NamedSharding(mesh, PartitionSpec(mesh.axis_names[0]))
     order = np.arange(int(cuts[-1]), dtype=np.int32)
     labels = first + np.arange(len(rows))
-    tried = np.array(starts, np.int32)
     for t in range(len(draws)):
         places = np.empty(len(order), np.int64)
         places[order] = np.arange(len(order))
@@ -92,7 +91,7 @@ def _order_rows(
         Z = jax.make_array_from_process_local_data(spread, slots, (n_leaves, *slots.shape[1:]))
         del slots
         before = place(order, mesh)
-        order = fetch(_compile_split(mesh)(Z, before, *shared, np.int32(t), tried))
+        order = fetch(_compile_split(mesh)(Z, before, *shared, np.int32(t), power_steps))
     return order
 
 
@@ -113,7 +112,7 @@ def _send_rows(
 def _compile_split(mesh: Mesh) -> Callable[..., jax.Array]:
     """Returns `split_nodes` of slots that all devices of a mesh share; its order lies whole on each."""
 
-    def split(Z, order, layout, draws, t, starts):
-        return split_nodes(Z, order, layout, draws, t, True, ITERATIONS, starts)
+    def split(Z, order, layout, draws, t, power_steps):
+        return split_nodes(Z, order, layout, draws, t, True, ITERATIONS, power_steps)
 
     return jax.jit(split, out_shardings=NamedSharding(mesh, PartitionSpec()))

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from xmc_jax.parallel import add_up, gather_alike, gather_each, trade
-from xmc_jax.tree.exact_kmeans import PARTS, STARTS, move_halves, split_nodes
+from xmc_jax.tree.exact_kmeans import PARTS, POWER_STEPS, move_halves, split_nodes
 
 
 class _Entries(NamedTuple):
@@ -38,7 +38,7 @@ def order_spread(
     *,
     spherical: bool,
     iterations: int,
-    starts: tuple[int, ...] = STARTS["principal"],
+    power_steps: int = POWER_STEPS,
 ) -> np.ndarray:
     """Returns the labels in leaf order, int32 [L], as `exact_kmeans.order_labels` does; all processes call this
     together.
@@ -46,7 +46,7 @@ def order_spread(
     Args:
         rows: canonical CSR, embeddings of this process's labels.
         first: the first of them.
-        leaf_sizes, draws, spherical, iterations, starts: as there.
+        leaf_sizes, draws, spherical, iterations, power_steps: as there.
     """
     n_labels = int(leaf_sizes.sum())
     valid = np.arange(leaf_sizes.max()) < leaf_sizes[:, None]
@@ -59,7 +59,9 @@ def order_spread(
         used = valid.reshape(nodes, -1)
         gram = _SpreadGram(entries, lone, order, used)
         entries, lone = gram.entries, gram.lone
-        right = split_nodes(gram, used, width, draws[t, :, :nodes], spherical, iterations, starts)
+        right = split_nodes(
+            gram, used, width, draws[t, :, :nodes], spherical, iterations, power_steps
+        )
         order = move_halves(order, used, right)
     return order
 
@@ -152,13 +154,10 @@ class _SpreadGram:
             part = (data[inside], index[inside], begin[a : b + 1] - begin[a])
             self.parts.append(sp.csr_matrix(part, shape=(b - a, used.size)))
             self.nodes.append(index[begin[a:b]] // np.int32(used.shape[1]))
-        self.whole = self.parts, self.nodes
         self.shape = used.shape
 
     def keep(self, moving: np.ndarray) -> None:
         """Allows products to be wrong for nodes outside `moving` [nodes], if that halves the work."""
-        if moving.all():
-            self.parts, self.nodes = self.whole
         kept = [moving[nodes] for nodes in self.nodes]
         n = [sum(map(np.count_nonzero, kept)), sum(map(len, kept))]
         n_kept, n_all = add_up(np.array(n, np.int64)).tolist()
