@@ -71,28 +71,29 @@ def sum_training(stages: dict[str, float]) -> float:
 
 def make_starts(folder: Path) -> str:
     rows = read_rows(folder / "starts.jsonl")
+    found = {(row["data"], row["by"], row["seed"]): row for row in rows}
     cells = []
-    for name in dict.fromkeys(row["data"] for row in rows):
-        peer, ours = (
-            [r for r in rows if (r["data"], r["by"]) == (name, by)] for by in ("libpecos", "ours")
-        )
-        means = [[mean(r[f"P@{k}"] for r in part) for k in (1, 3, 5)] for part in (peer, ours)]
-        spread = [f"{pstdev(r['P@1'] for r in part):.2f}" for part in (peer, ours)]
-        shapes = ["-".join(map(str, part[0]["tree"][:-1])) for part in (peer, ours)]
-        took = [f"{median(r['tree_cpu_s'] for r in part):.1f}" for part in (peer, ours)]
-        gaps = [b - a for a, b in zip(*means, strict=True)]
+    for name, by in dict.fromkeys((r["data"], r["by"]) for r in rows if r["by"] != "libpecos"):
+        seeds = [s for d, b, s in found if (d, b) == (name, by) and (d, "libpecos", s) in found]
+        parts = [[found[name, who, seed] for seed in seeds] for who in ("libpecos", by)]
+        means = [[mean(r[f"P@{k}"] for r in part) for k in (1, 3, 5)] for part in parts]
+        shown = {
+            "tree": ["-".join(map(str, part[0]["tree"][:-1])) for part in parts],
+            "spread": [f"{pstdev(r['P@1'] for r in part):.2f}" for part in parts],
+            "took": [f"{median(r['tree_cpu_s'] for r in part):.1f}" for part in parts],
+        }
+        tree, spread, took = (" → ".join(pair) for pair in shown.values())
         scores = [" / ".join(f"{p:.2f}" for p in part) for part in means]
-        cells.append(
-            [name, len(ours), " → ".join(shapes), *scores, " / ".join(f"{g:+.2f}" for g in gaps)]
-        )
-        cells[-1] += [" → ".join(spread), " → ".join(took)]
+        gaps = " / ".join(f"{b - a:+.2f}" for a, b in zip(*means, strict=True))
+        cells.append([name, by, len(seeds), tree, *scores, gaps, spread, took])
     heads = [
-        "set", "seeds", "clusters", "P@1/3/5 libpecos", "P@1/3/5 ours", "difference", "P@1, deviation over seeds",
+        "set", "by", "seeds", "clusters", "P@1/3/5 libpecos", "P@1/3/5 ours", "difference", "P@1, deviation over seeds",
         "tree, processor s",
     ]  # fmt: skip
     lines = [
         f"Means over seeds of the tree, on the same matrices ({rows[0]['device']}; "
-        f"`benchmarks/results/{folder.name}/starts.jsonl`; libpecos → ours):",
+        f"`benchmarks/results/{folder.name}/starts.jsonl`; libpecos → ours; our levels "
+        "trained on libpecos' trees score as libpecos does, so what differs is the tree):",
         "",
         *make_table(heads, cells),
     ]

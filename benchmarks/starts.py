@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,17 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for matrices and models")
     parser.add_argument("--out", type=Path, required=True, help="folder for results")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--start", default="auto", help="tree.start of ours")
     named = parser.parse_args()
     file = named.out / "starts.jsonl"
     done = {(row["data"], row["seed"], row["by"]) for row in read_rows(file)}
-    for data, seed, by in product(named.data, named.seeds, MEASURES):
+    ours = "ours" if named.start == "auto" else f"ours, start={named.start}"
+    for data, seed, by in product(named.data, named.seeds, ("libpecos", ours)):
         if (data.name, seed, by) in done:
             continue
-        found = MEASURES[by](named.peer, data, named.work / data.name, seed)
+        is_peer = by == "libpecos"
+        run = partial(run_peer, named.peer, data) if is_peer else partial(run_ours, named.start)
+        found = run(named.work / data.name, seed)
         row = {"data": data.name, "seed": seed, "by": by, "device": describe_device()}
         row |= {name: found[name] for name in KEPT}
         with open(file, "a", encoding="utf-8") as stream:
@@ -51,9 +56,8 @@ def run_peer(python: str, data: Path, work: Path, seed: int) -> dict[str, Any]:
     return run_child(command)
 
 
-def run_ours(python: str, data: Path, work: Path, seed: int) -> dict[str, Any]:
+def run_ours(start: str, work: Path, seed: int) -> dict[str, Any]:
     """Returns scores of a model with this seed, and the time of its tree."""
-    del python, data
     import scipy.sparse as sp
 
     import xmc_jax as xmc
@@ -61,7 +65,7 @@ def run_ours(python: str, data: Path, work: Path, seed: int) -> dict[str, Any]:
     from xmc_jax.tree import build_tree
 
     x, y, xt, yt = (sp.load_npz(work / f"{name}.npz").tocsr() for name in ("X", "Y", "Xt", "Yt"))
-    model = xmc.XRLinear(seed=seed)
+    model = xmc.XRLinear(seed=seed, tree=dict(start=start))
     config = model.config.tree
     began = time.process_time()
     tree = build_tree(embed_labels(as_features(x), y, config=config, seed=seed), config, seed)
@@ -72,8 +76,6 @@ def run_ours(python: str, data: Path, work: Path, seed: int) -> dict[str, Any]:
     scores = {f"P@{k}": round(report[f"P@{k}"], 2) for k in KS}
     return found | scores | {"R@10": round(report["recall@10"], 2)}
 
-
-MEASURES = {"libpecos": run_peer, "ours": run_ours}
 
 if __name__ == "__main__":
     main()

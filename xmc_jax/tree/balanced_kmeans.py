@@ -14,7 +14,8 @@ p_i / √(wᵀp) − (q_i − p_i) / √((1−w)ᵀ(q−p)). The dense path form
 Algorithm: the balanced spherical 2-means of Prabhu et al. 2018 ("Parabel"), as Yu et al. 2022
 ("PECOS") use it, except for a node's first direction: from the difference of two random members, a few power iterations
 lead to the principal direction of the node, as in the principal direction divisive partitioning of Boley 1998. Clusters
-are tighter and depend less on the seed.
+are tighter and depend less on the seed. Nodes that took the tighter of this split and that of the two members raised
+P@1 of held-out documents on four sets, but lowered P@3 on two and P@5 on one of them, in 1.5 times the time.
 """
 
 from __future__ import annotations
