@@ -26,6 +26,7 @@ def test_train_evaluate_predict_describe(xmc, data, tiny_encoder, tmp_path, mode
     words = ["--model", model, *encoder, *TUNING, *SHAPE]
     if model == "xr-transformer":
         words += ["--preliminary.max_leaf_size", "8", "--preliminary.branching", "4"]
+        words += ["--max_clusters", "10"]
     run = tmp_path / "run"
     done = xmc("train", "--data", data, "--workdir", run, *words)
     assert done.code == 0, done.err

@@ -58,11 +58,12 @@ def load(folder: Path) -> Encoder:
     return encoder
 
 
-def make_batch(candidates: bool) -> tuple[BatchPart, ...]:
-    """32 texts in two parts of unlike widths."""
+def make_batch(candidates: bool, widths: tuple[int, ...]) -> tuple[BatchPart, ...]:
+    """32 texts in parts of unlike widths."""
     rng = np.random.default_rng(1)
     parts = []
-    for n, width in ((16, 6), (16, 16)):
+    for width in widths:
+        n = 32 // len(widths)
         mask = np.arange(width)[None] < rng.integers(2, width + 1, (n, 1))
         ids = np.where(mask, rng.integers(5, 100, (n, width)), 0).astype(np.int32)
         nodes = None
@@ -75,8 +76,9 @@ def make_batch(candidates: bool) -> tuple[BatchPart, ...]:
     return tuple(parts)
 
 
-def trace(encoder: Encoder, mesh, candidates: bool, accumulate: int, steps: int = 4):
+def trace(encoder: Encoder, mesh, candidates: bool, accumulate: int, widths: tuple[int, ...]):
     """Returns losses and norms of some steps, and the last parameters and head."""
+    steps = 4
     config = TuningConfig(batch_size=32, accumulate=accumulate, learning_rate=0.05, warmup=0)
     step_config = configure_step(encoder.apply, config, 0, steps, mesh)
     key = jax.random.key_data(jax.random.key(3))
@@ -86,7 +88,7 @@ def trace(encoder: Encoder, mesh, candidates: bool, accumulate: int, steps: int 
     )
     step, seen = placement.choose_step(), []
     for _ in range(steps):
-        batch = placement.place_batch(make_batch(candidates))
+        batch = placement.place_batch(make_batch(candidates, widths))
         state, metrics = step(state, batch, config=step_config)
         seen.append([float(metrics[name]) for name in ("loss", "norm", "head_norm")])
     return np.array(seen), placement.fetch_state(state)
@@ -101,9 +103,10 @@ def check(encoder: Encoder, grid: str) -> None:
 
     scale = optax.scale_by_adam()
     tuning.optax.scale_by_adam = lambda **_: optax.GradientTransformation(scale.init, pass_on)
-    data, label, candidates, accumulate = grid.split(",")
+    data, label, candidates, accumulate, *widths = grid.split(",")
     mesh = make_mesh(ParallelConfig(data=int(data), label=int(label)))
-    one, many = (trace(encoder, m, candidates == "some", int(accumulate)) for m in (None, mesh))
+    how = candidates == "some", int(accumulate), tuple(map(int, widths))
+    one, many = (trace(encoder, m, *how) for m in (None, mesh))
     np.testing.assert_allclose(many[0], one[0], rtol=2e-5)
     assert one[0][-1, 0] < one[0][0, 0]
     assert many[1].head.weights.shape == (NODES, encoder.hidden)
@@ -209,20 +212,19 @@ def launch(
 
 
 def test_steps_on_eight_devices_are_those_of_one(processes, tiny_encoder):
-    processes.finish(*launch(processes, 1, 8, "steps", tiny_encoder, "4,2,some,2"))
+    processes.finish(*launch(processes, 1, 8, "steps", tiny_encoder, "4,2,some,2,8"))
 
 
 @pytest.mark.slow
 def test_more_grids(processes, tiny_encoder):
-    grids = ["8,1,all,1", "2,4,all,2", "1,8,some,4"]
+    grids = ["4,2,some,2,6,16", "8,1,all,1,6,16", "2,4,all,2,6,16", "1,8,some,4,6,16"]
     processes.finish(*launch(processes, 1, 8, "steps", tiny_encoder, *grids))
 
 
 @pytest.mark.slow
 def test_steps_of_two_processes_are_those_of_one(processes, tiny_encoder):
-    processes.finish(
-        *launch(processes, 2, 2, "steps", tiny_encoder, "4,1,some,1", "2,2,all,2", "1,4,some,1")
-    )
+    grids = ["4,1,some,1,6,16", "2,2,all,2,6,16", "1,4,some,1,6,16"]
+    processes.finish(*launch(processes, 2, 2, "steps", tiny_encoder, *grids))
 
 
 @pytest.mark.slow

@@ -57,6 +57,10 @@ def fit_ordered(
     Args:
         values: means of the cells; cells of weight 0 are ignored.
         weights: 0 or more, above 0 somewhere in each row.
+
+    Example:
+        >>> fit_ordered(np.array([[0.4, 0.2, 0.6]]), np.ones((1, 3))).round(2).tolist()
+        [[0.3, 0.3, 0.6]]
     """
     if len(values) == 1 and (weights > 0).all():
         return fit_increasing(values[0], weights[0])[None]

@@ -28,10 +28,15 @@ from xmc_jax.memory import parse_size
 from xmc_jax.scores import COMBINATIONS, MERGES, POST_PROCESSORS
 
 PostProcessorName = Annotated[str, Names(POST_PROCESSORS)]
+"""How a margin and the score above it become a score; the formulas are in `scores/post_processor.py`."""
 Loss = Literal["squared_hinge", "hinge", "logistic"]
+"""Losses of the linear rankers."""
 Negatives = Literal["tfn", "man", "tfn+man", "usn", "usn+tfn", "usn+man", "usn+tfn+man"]
+"""Which clusters' documents a cluster is trained on: those of its labels, those matched to it, those sampled."""
 Formulation = Annotated[str, Names(SOLVERS, "auto")]
+"""The solver of the linear rankers, or "auto"."""
 MergeName = Annotated[str, Names(MERGES)]
+"""How the scores of the copies of a label become one; the formulas are in `scores/merge.py`."""
 CombinationName = Annotated[str, Names(COMBINATIONS)]
 """How the predictions of several models are combined; the formulas are in `scores/combination.py`."""
 

@@ -28,6 +28,7 @@ from xmc_jax.errors import InputError
 
 TuningNegatives = Literal["tfn", "man", "tfn+man"]
 Bootstrap = Literal["linear", "weighted-linear", "inherit", "none"]
+"""What the head of a level starts from."""
 
 
 _WHOLE = "all (fine-tuning takes its batches from all documents)"
@@ -276,9 +277,11 @@ class XTransformerConfig:
 
 
 TransformerConfig = XRTransformerConfig | XTransformerConfig
+"""Settings of the models that fine-tune an encoder on a tree."""
 TreeModelConfig = LinearConfig | XRTransformerConfig | XTransformerConfig
 """Settings of the models that search down trees."""
 Config = TreeModelConfig | PrototypeConfig
+"""Settings of any model."""
 
 CONFIGS: dict[str, type] = {
     "linear": LinearConfig,

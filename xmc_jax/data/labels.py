@@ -241,6 +241,11 @@ def map_columns(
 
     Returns:
         Labels CSR [N, L] over the vocabulary, and the number of entries of each name that it does not hold.
+
+    Example:
+        >>> labels, lost = map_columns(sp.csr_matrix([[1.0, 1.0]]), ["a", "b"], ["c", "b"])
+        >>> labels.toarray().tolist(), lost
+        ([[0.0, 1.0]], {'a': 1})
     """
     if list(names) == list(vocabulary):
         return labels, {}
@@ -262,6 +267,11 @@ def labels_from_names(rows: Iterable[Sequence[str]]) -> tuple[sp.csr_matrix, lis
 
     Raises:
         InputError: no documents, no labels at all, or a row that is not a list of names (with its index).
+
+    Example:
+        >>> labels, names = labels_from_names([["tax", "law"], ["law"]])
+        >>> names, labels.toarray().tolist()
+        (['law', 'tax'], [[1.0, 1.0], [1.0, 0.0]])
     """
     collected = _collect(rows, LabelRows())
     table = collected.build()

@@ -137,6 +137,11 @@ def fit_transform(
         config: defaults if None.
         rows: the documents of each process if several processes have a part each, which then call this together and get
             the same vectoriser; None if `texts` are all.
+
+    Example:
+        >>> vectorizer, x = fit_transform(["red apple", "red car"], FeaturesConfig(min_count=1))
+        >>> x.shape, vectorizer.n_features
+        ((2, 3), 3)
     """
     config = config or FeaturesConfig()
     fit = _fit_hashing if config.kind == "hashing" else _fit_tfidf

@@ -19,6 +19,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from xmc_jax.errors import InputError, RunError, XMCError
 
 Arrays = Mapping[str, np.ndarray]
+"""Named arrays, as processes send them to each other."""
 Result = TypeVar("Result")
 
 _BLOCK = 1 << 22

@@ -19,6 +19,7 @@ UNCALIBRATED = (
     "the model has no probabilities; model.calibrate(x, labels) with documents that it was not trained on "
     "(xmc calibrate), or train it with calibrate.share=0.1"
 )
+"""What a model without calibration answers to a question about probabilities."""
 
 
 class UncalibratedWarning(UserWarning):

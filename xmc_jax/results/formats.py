@@ -12,6 +12,7 @@ FORMATS = {
     format.name: format
     for format in (json_lines.FORMAT, table.CSV, table.TSV, parquet.FORMAT, annif.FORMAT)
 }
+"""Formats of predictions, by name."""
 
 
 def choose_format(output: str, name: str | None = None) -> Format:
