@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """A plugin may have imported jax before this file: then the environment came too late.
 
     The default lane has programs translated to machine code without optimizing that: the same programs, compiled in
-    half the time, which is most of the lane's. Other lanes, and `JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`, run what
+    less time, which is most of the lane's. Other lanes, and `JAX_DISABLE_MOST_OPTIMIZATIONS=0 pytest`, run what
     users run.
     """
     import jax
