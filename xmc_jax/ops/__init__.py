@@ -1,6 +1,6 @@
 """The kernels: padded sparse rows, gather-accumulate, look-up, top-k; and what a process holds of JAX."""
 
-from xmc_jax.ops.accumulate import SLOT_BLOCK, Gathers, accumulate, accumulate_on, scatter_rows
+from xmc_jax.ops.accumulate import SLOT_BLOCK, Gathers, accumulate, scatter_rows
 from xmc_jax.ops.compile_cache import ONE_THREAD, keep_compiled
 from xmc_jax.ops.lookup import (
     BITS,
@@ -39,7 +39,6 @@ __all__ = [
     "Gathers",
     "RowTable",
     "accumulate",
-    "accumulate_on",
     "build_row_table",
     "check_positions",
     "check_process",

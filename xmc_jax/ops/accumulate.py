@@ -68,27 +68,17 @@ def _add_slots(ids: Array, values: Array, table: Array, out: Array) -> Array:
     return out
 
 
-def accumulate_on(
-    out: Float[Array, "*R K"],
-    ids: Int[Array, "J *R"],
-    values: Float[Array, "J *R"],
-    table: Float[Array, "F K"],
-) -> Float[Array, "*R K"]:
-    """Returns `out` plus the result of `accumulate`, added slot by slot; the axis of slots comes first, so that each
-    step
-    takes one."""
+def _accumulate_slots(ids: Array, values: Array, table: Array) -> Array:
+    # The axis of slots comes first, so that each step takes one.
+    ids, values = (jnp.moveaxis(x, -1, 0) for x in (ids, values))
 
     def add_slot(j, out):
         some = lax.dynamic_index_in_dim(ids, j, keepdims=False)
         weight = lax.dynamic_index_in_dim(values, j, keepdims=False)
         return out + weight[..., None] * _gather(table, some)
 
+    out = jnp.zeros((*ids.shape[1:], table.shape[1]), table.dtype)
     return lax.fori_loop(0, ids.shape[0], add_slot, out)
-
-
-def _accumulate_slots(ids: Array, values: Array, table: Array) -> Array:
-    out = jnp.zeros((*ids.shape[:-1], table.shape[1]), table.dtype)
-    return accumulate_on(out, jnp.moveaxis(ids, -1, 0), jnp.moveaxis(values, -1, 0), table)
 
 
 def _accumulate_all(ids: Array, values: Array, table: Array) -> Array:
