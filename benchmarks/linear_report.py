@@ -145,6 +145,28 @@ def make_forest(folder: Path) -> str:
     return "\n".join([*lines, ""])
 
 
+def make_forest_peer(folder: Path) -> str:
+    rows = read_rows(folder / "forest_peer.jsonl")
+    cells = []
+    for name in dict.fromkeys(row["data"] for row in rows):
+        mine = [row for row in rows if row["data"] == name]
+        peer, ours = ([row[who] for row in mine] for who in ("omikuji", "ours"))
+        seconds = [median(r["train_cpu_s"] for r in some) for some in (peer, ours)]
+        scores = [join_scores(some[-1], "P") for some in (peer, ours)]
+        ratio = seconds[1] / seconds[0]
+        cells.append([name, len(mine), *(f"{s:.1f}" for s in seconds), f"{ratio:.2f}", *scores])
+    times = ["processor s, omikuji", "ours", "ratio"]
+    heads = ["set", "rounds", *times, "P@1/3/5 omikuji", "ours"]
+    lines = [
+        "Three trees beside omikuji 0.5.2's three, with defaults, in turn, in fresh processes with "
+        f"compiled programs ({rows[0]['device']}, which others used too, so only processor time counts; "
+        f"`benchmarks/results/{folder.name}/forest_peer.jsonl`; medians):",
+        "",
+        *make_table(heads, cells),
+    ]
+    return "\n".join([*lines, ""])
+
+
 def name_row(row: dict) -> str:
     """Returns the data set, and the settings that differ from the defaults."""
     settings = ", ".join(f"{name}={value}" for name, value in row["settings"].items())

@@ -18,7 +18,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from answers_report import make_answers, make_calibration, make_rivals, make_update
 from encoder_report import make_ablation, make_transformer
 from heads_report import draw_heads, make_heads, make_static
-from linear_report import make_disentangle, make_forest, make_kernels, make_linear, make_starts
+from linear_report import (
+    make_disentangle,
+    make_forest,
+    make_forest_peer,
+    make_kernels,
+    make_linear,
+    make_starts,
+)
 from pods_report import make_pods
 from rows import make_table
 from summary_report import draw_summary, make_summary
@@ -98,6 +105,7 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "starts.jsonl": make_starts,
     "disentangle.jsonl": make_disentangle,
     "forest.jsonl": make_forest,
+    "forest_peer.jsonl": make_forest_peer,
     "transformer.jsonl": make_transformer,
     "ablation.jsonl": make_ablation,
     "heads.jsonl": make_heads,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -46,6 +48,16 @@ def test_short_texts_are_padded_apart():
     assert choose_layouts(make_task([60] * 50)) == (((16, 64),),)
     four = choose_layouts(make_task(lengths, multiple=4))
     assert all(n % 4 == 0 for layout in four for n, _ in layout)
+
+
+def test_smaller_parts_pad_less():
+    rng = np.random.default_rng(0)
+    task = make_task(np.where(rng.random(4000) < 0.97, rng.integers(4, 16, 4000), 60), 64)
+    work = [
+        sum(n * width for n, width in choose_layouts(replace(task, grains=grains))[0])
+        for grains in (4, 16)
+    ]
+    assert work[1] < 0.8 * work[0]
 
 
 def test_a_rare_long_text_does_not_widen_every_batch():

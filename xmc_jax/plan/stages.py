@@ -88,7 +88,8 @@ def contrast(
     def make(target: Target) -> Call:
         mesh, hidden = grid(target), architecture.width
         head: Any = HeadConfig(precision="bfloat16", optimizer=optimizer)  # type: ignore[arg-type]
-        update = UpdateConfig(batch_size=batch, steps=1000)
+        n_texts = max(batch, target.n_devices)
+        update = UpdateConfig(batch_size=n_texts, steps=1000)
         size = choose_chunk(n_labels)
         n_chunks = -(-n_labels // size)
         line = n_chunks + -n_chunks % target.n_devices, size
@@ -105,9 +106,9 @@ def contrast(
             S((), jnp.int32),
             S((2,), jnp.uint32),
         )
-        texts = ((S((batch, length), jnp.int32), S((batch, length), jnp.bool_)),)
+        texts = ((S((n_texts, length), jnp.int32), S((n_texts, length), jnp.bool_)),)
         pairs = S((positives,), jnp.int32)
-        given = PrototypeBatch(texts, pairs, pairs, S((batch, hidden), jnp.float32))
+        given = PrototypeBatch(texts, pairs, pairs, S((n_texts, hidden), jnp.float32))
         apply = make_apply(architecture, dtype, remat)
         config = configure_step(apply, head, update, mesh)
 

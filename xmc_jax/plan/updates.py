@@ -72,7 +72,9 @@ def tune(
     """Returns a function that makes the call of a level's step, with the parts and recomputing chosen for a target."""
 
     def make(target: Target) -> Call:
-        fit = fit_update(architecture, target, batch_size, length, nodes, candidates, dtype)
+        # Every device needs a text.
+        texts = batch_size if batch_size == "auto" else max(int(batch_size), target.n_devices)
+        fit = fit_update(architecture, target, texts, length, nodes, candidates, dtype)
         return make_update(architecture, fit, length, nodes, candidates, dtype, target)
 
     return make

@@ -44,6 +44,7 @@ class LevelTask:
         multiple: the number of texts in every part of a layout is a multiple of this divisor of the batch: the parts
             of accumulation times those on the devices.
         seed: the seed of the run.
+        grains: the parts of a layout are multiples of a batch's share 1 / grains; more pad less.
     """
 
     level: int
@@ -55,6 +56,7 @@ class LevelTask:
     batch_size: int
     multiple: int
     seed: int
+    grains: int = _CUTS
 
 
 def draw_rows(step: int, batch_size: int, n: int, seed: int, level: int) -> Int[np.ndarray, "B"]:
@@ -81,7 +83,7 @@ def choose_layouts(task: LevelTask) -> tuple[Layout, ...]:
     same texts get the same layouts, so that the encoder is compiled only once for all of them.
     """
     size = task.batch_size
-    grain = task.multiple * max(1, size // (_CUTS * task.multiple))
+    grain = task.multiple * max(1, size // (task.grains * task.multiple))
     widest = int(task.tokens.widths.max())
     draws = (draw_rows(i, size, len(task.tokens), task.seed, 0) for i in range(_PROBES))
     seen = np.sort([task.tokens.widths[rows] for rows in draws], axis=1)
