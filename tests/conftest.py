@@ -73,13 +73,30 @@ def pytest_configure(config: pytest.Config) -> None:
 
     is_quick = "not slow" in config.option.markexpr and not os.environ.get("XMC_TEST_GPU")
     said = os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", str(int(is_quick)))
-    jax.config.update("jax_disable_most_optimizations", said.lower() in ("1", "true"))
+    jax.config.update("jax_disable_most_optimizations", is_true(said))
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if "JAX_PLATFORMS" in os.environ:
         jax.config.update("jax_platforms", os.environ["JAX_PLATFORMS"])
+
+
+def is_true(said: str) -> bool:
+    return said.lower() in ("1", "true")
+
+
+@pytest.fixture(scope="module")
+def optimized() -> Iterator[None]:
+    """Compiles programs, here and in processes started meanwhile, as for users: bits were recorded, or work is long."""
+    import jax
+
+    name = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+    said, os.environ[name] = os.environ[name], "0"
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    os.environ[name] = said
+    jax.config.update("jax_disable_most_optimizations", is_true(said))
 
 
 @pytest.fixture(scope="module", autouse=True)

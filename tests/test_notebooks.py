@@ -9,8 +9,7 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "colab").glob("*.ipynb"))
-
-
+pytestmark = pytest.mark.usefixtures("optimized")
 SLOW = ("02_disentangle", "03_xr_transformer", "04_answers", "05_prototypes")
 
 

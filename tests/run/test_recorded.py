@@ -20,6 +20,7 @@ _spec = importlib.util.spec_from_file_location("record_runs", RECORDED.with_name
 record = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(record)
 KINDS = ["copies", "forest", "xr-transformer"]
+pytestmark = pytest.mark.usefixtures("optimized")
 
 
 def unpack(name: str, place: Path) -> Path:
