@@ -177,7 +177,7 @@ def test_class_numbers_have_the_names_that_the_file_says(tmp_path):
         (b"%PDF-1.7", "is a PDF"),
         (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
         (b"Obj\x01\x04", "is an Avro file"),
-        (b"ORC\n", "is an ORC file"),
+        (b"ORC\n\x06\x12\x04\x08\x05P\x00", "is an ORC file"),
         (b"Rar!\x1a\x07", "is an archive"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "is a workbook or document"),
         (b"{\\rtf1\\ansi", "is rich text"),
@@ -187,6 +187,20 @@ def test_what_holds_no_table_is_named(content, says, tmp_path):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(InputError, match=says):
         open_dataset(str(tmp_path / "a.csv"))
+
+
+def test_a_field_called_as_search_engines_call_theirs_is_a_field(tmp_path):
+    rows = [{"text": "red apple", "labels": ["fruit"], "_source": {"url": "u"}}] * 2
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert (
+        list(open_dataset(str(tmp_path / "a.jsonl")).load_split("train").texts) == ["red apple"] * 2
+    )
+
+
+@pytest.mark.parametrize("word", ["orcid", "ORCHID", "obj", "rar!", "SQLite", "version", "html"])
+def test_words_that_other_formats_begin_with_are_words(word, tmp_path):
+    (tmp_path / "a.csv").write_text(f"{word},text,labels\n1,red apple,fruit\n2,grey owl,bird\n")
+    assert len(open_dataset(str(tmp_path / "a.csv")).load_split("train")) == 2
 
 
 def test_a_classic_mac_file_is_refused_with_its_encoding(tmp_path):

@@ -176,7 +176,9 @@ def _has_columns(value: dict[str, Any]) -> bool:
 def _unwrap(record: Any) -> Any:
     """Returns the document in what a search engine says of it, with its id."""
     source = record.get("_source") if isinstance(record, dict) else None
-    if not isinstance(source, dict):
+    if not isinstance(source, dict) or _has_columns(
+        record
+    ):  # or it is a field of the document's own
         return record
     return {key: record[key] for key in ("_id",) if key in record} | source
 

@@ -61,7 +61,7 @@ _STRANGERS: dict[bytes, str] = {
     b"\x89hdf": "is an HDF5 file; write Parquet, or .npz for a matrix",
     b"obj\x01": "is an Avro file; write Parquet",
     b"7z\xbc\xaf": "is an archive; unpack it and give the file or folder in it",
-    b"rar!": "is an archive; unpack it and give the file or folder in it",
+    b"rar!\x1a": "is an archive; unpack it and give the file or folder in it",
     b"orc": "is an ORC file; write Parquet",
     b"version https://git-lfs": "is a pointer of Git LFS; fetch the file that it stands for: git lfs pull",
     b"<!doctype html": "is a web page, such as a login or an error; download the file itself",
@@ -73,6 +73,8 @@ _STRANGERS: dict[bytes, str] = {
     },
 }
 """How files that hold no table begin, in lower case, and what to do with them."""
+_CONTROL = re.compile(rb"[\0-\x08]")
+"""Bytes that no text holds: a file that begins like one of ORC may as well begin with orchids."""
 
 
 @contextlib.contextmanager
@@ -88,7 +90,8 @@ def open_bytes(path: str | os.PathLike) -> Iterator[IO[bytes]]:
             raw: Any = held.enter_context(open(path, "rb", _LOOK))
             head = raw.peek(64)
             begins = head[:64].removeprefix(codecs.BOM_UTF8).lstrip().lower()
-            if says := next((s for m, s in _STRANGERS.items() if begins.startswith(m)), None):
+            says = next((s for m, s in _STRANGERS.items() if begins.startswith(m)), None)
+            if says and (not begins.startswith(b"orc") or _CONTROL.search(begins)):
                 raise InputError(f"{path}: {says}")
             opener = next((o for magic, o in COMPRESSIONS.items() if head.startswith(magic)), None)
             if re.search(r"\.(tar(\.\w+)?|tgz|tbz2?|txz)$", path.name, re.IGNORECASE):
