@@ -166,28 +166,17 @@ def fill_products(
     sizes = (*shape.columns, shape.long[-1] if shape.long else 0)
     row_rank, row_place = _place(row_unit, width, shape.rows, first)
     column_rank, column_place = _place(column_unit, kind, sizes, first)
-    rows = tuple(
-        _take(
-            matrix,
-            width == k,
-            first[row_unit] * size + row_rank,
-            column_place,
-            (shape.n_tiles, size, w),
-        )
-        for k, (size, w) in enumerate(zip(shape.rows, shape.widths, strict=True))
-        if size
+    given = first[row_unit], row_rank, column_place, shape.n_tiles, shape.rows, shape.widths
+    rows = _take_widths(matrix, width, *given)
+    given = (
+        first[column_unit],
+        column_rank,
+        row_place,
+        shape.n_tiles,
+        shape.columns,
+        _FEATURE_WIDTHS,
     )
-    columns = tuple(
-        _take(
-            transposed,
-            kind == k,
-            first[column_unit] * size + column_rank,
-            row_place,
-            (shape.n_tiles, size, w),
-        )
-        for k, (size, w) in enumerate(zip(shape.columns, _FEATURE_WIDTHS, strict=True))
-        if size
-    )
+    columns = _take_widths(transposed, kind, *given)
     wide = np.flatnonzero(kind == len(_FEATURE_WIDTHS))
     long = _cut_pieces(transposed, wide, column_unit[wide], first, row_place, shape)
     tiles = _list_tiles(n_tiles, shape) if shape.is_tiled else None
@@ -220,6 +209,25 @@ def _place(
     before = np.append(0, np.cumsum(sizes)[:-1])
     tile, inside = np.divmod(rank, np.maximum(sizes, 1)[kind])
     return rank, (first_tile[unit] + tile) * sum(sizes) + before[kind] + inside
+
+
+def _take_widths(
+    matrix,
+    kind: np.ndarray,
+    tile: np.ndarray,
+    rank: np.ndarray,
+    place: np.ndarray,
+    n_tiles: int,
+    sizes: tuple[int, ...],
+    widths: tuple[int, ...],
+) -> tuple[Slots, ...]:
+    """Packs the rows of a CSR (columns of a CSC) matrix, by their widths; a row lies `rank` places after the first of
+    its width in its unit's first tile."""
+    return tuple(
+        _take(matrix, kind == k, tile * size + rank, place, (n_tiles, size, width))
+        for k, (size, width) in enumerate(zip(sizes, widths, strict=True))
+        if size
+    )
 
 
 def _take(
