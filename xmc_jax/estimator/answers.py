@@ -181,7 +181,8 @@ class Answers:
 
         Args:
             probabilities: whether every answer has probabilities, as from `predict_proba`.
-            options: of `predict`, for every call.
+            options: for every call: `top_k`, `beam`, `restrict_to`, `threshold`, `min_k`, `max_k`, `decide`, as in
+                `predict`.
 
         Raises:
             InputError: the model is not trained, or has no probabilities that were asked for.

@@ -16,7 +16,7 @@ from xmc_jax.predict import Asked, Predictions
 
 _TERMS = (0, 100, 1000)
 """Terms of the documents that a warm-up makes up: widths of 64, 512 and 4,096 slots."""
-_OPTIONS = ("top_k", "beam", "restrict_to", *DECIDING, "progress")
+_OPTIONS = ("top_k", "beam", "restrict_to", *DECIDING)
 _MOST_PREPARED = 8
 """Numbers of results whose searches stay prepared."""
 
@@ -27,7 +27,8 @@ class Endpoint:
     Args:
         model: trained, of any kind.
         probabilities: whether every answer has probabilities, as from `predict_proba`.
-        **options: of `predict`, for every call: `beam`, `restrict_to`, `threshold`, `decide`, …
+        **options: for every call: `top_k`, `beam`, `restrict_to`, `threshold`, `min_k`, `max_k`, `decide`, as in
+            `predict`.
 
     Raises:
         InputError: the model is not trained, or has no probabilities that were asked for.

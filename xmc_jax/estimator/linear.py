@@ -178,6 +178,7 @@ class XRLinear(Estimator):
         restrict_to: Sequence[str] | Sequence[int] | None,
         is_ranked: bool = True,
     ) -> _Plan:
+        """Returns what `predict` with these arguments asks of the trees."""
         models, search = self.models, self.config.search
         if beam is not None:
             search = replace_field(search, "beam", beam)
@@ -229,6 +230,7 @@ class XRLinear(Estimator):
     def _run(
         self, search: PreparedSearch, plan: _Plan, x: Any, asked: Asked, top_k: int | None
     ) -> Predictions:
+        """Answers one document by a search that is prepared."""
         features = self._featurize(x)
         ranked = search.run(features)
         found = self._choose(features, ranked, plan, asked, top_k)

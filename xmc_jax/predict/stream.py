@@ -111,6 +111,7 @@ class PreparedSearch:
         progress.start("search", len(features))
         if mesh is None and len(features) == 1:
             ids, scores = run_one(index, features, self.step, self.n_results)
+            progress.advance(1)
         else:
             ids = np.full((len(features), self.n_results), PAD, np.int32)
             scores = np.zeros(ids.shape, np.float32)
